@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef BASE_FDIO_H
+#define BASE_FDIO_H
+
+#include <sys/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/deadline.h"
+
+/*
+ * Descriptor flags, whole files, whole writes.
+ */
+
+/* 0, or -1 with errno. */
+int fdio_set_nonblocking(int fd);
+int fdio_set_cloexec(int fd, bool on);
+
+/*
+ * Makes 0, 1 and 2 safe for a program that qmail-rspawn started: fd 2 is
+ * turned to /dev/null, since whatever is printed there would end up in the
+ * report, and a closed 0 or 1 is taken by a descriptor that can neither be
+ * read from nor written to, so that no socket ever gets its number.
+ * Returns 0, or -1 with errno when the report could not be kept clean.
+ */
+int fdio_guard_standard(void);
+
+/* Waits for events (POLLIN, POLLOUT) on fd.  1 ready, 0 deadline, -1 errno. */
+int fdio_wait(int fd, short events, struct deadline);
+
+/* read() and write() that go on after EINTR. */
+ssize_t fdio_read(int fd, void *, size_t);
+ssize_t fdio_write(int fd, const void *, size_t);
+
+/*
+ * Writes all, also to a non-blocking descriptor; each piece must get on
+ * within stall_ms.  0, or -1 with errno (ETIMEDOUT when it stalled).
+ */
+int fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
+
+/*
+ * Appends the whole of a regular file to buf.  Never blocks on a FIFO.
+ * 0, or -1 with errno: ENOENT, EISDIR, EFBIG when there are more than limit
+ * bytes, EINVAL when it is neither file nor directory, ...
+ */
+int fdio_read_file(const char *path, size_t limit, struct buf *);
+
+/*
+ * An exclusive flock(); tries for at most ms milliseconds, since a stopped
+ * process must not stop ours.  0, or -1 with errno.
+ */
+int fdio_lock(int fd, int ms);
+
+#endif

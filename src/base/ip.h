@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef BASE_IP_H
+#define BASE_IP_H
+
+#include <sys/socket.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * An IPv4 or IPv6 address.
+ *
+ * Always 16 bytes in network order, IPv4 in its mapped form ::ffff:a.b.c.d
+ * (RFC 4291 section 2.5.5.2): so there is one way to write each host down,
+ * and a mapped address from the DNS is the IPv4 address that it stands for.
+ */
+struct ip {
+	unsigned char byte[16];
+};
+
+#define IP_TEXT_SIZE 46 /* of the longest text form with its NUL */
+
+struct ip ip_from_v4(const unsigned char[4]);
+struct ip ip_from_v6(const unsigned char[16]);
+
+bool ip_is_v4(const struct ip *);
+bool ip_equal(const struct ip *, const struct ip *);
+
+/*
+ * Reads n bytes, all of them, as a dotted quad or as an IPv6 address in any
+ * textual form of RFC 4291 section 2.2.  Decimal octets may have leading
+ * zeros, since qmail always allowed them; they are never octal.
+ */
+bool ip_parse(const char *, size_t n, struct ip *);
+
+/*
+ * The same for a literal as it stands in a mailbox, a route or a host
+ * argument: "192.0.2.1", "[192.0.2.1]", "[IPv6:2001:db8::1]" (RFC 5321
+ * section 4.1.3, the tag in any case) and "[2001:db8::1]".
+ */
+bool ip_parse_literal(const char *, size_t n, struct ip *);
+
+/* Into text of IP_TEXT_SIZE bytes; returns text. */
+char *ip_format(const struct ip *, char *text);
+
+/* Fills a socket address; returns its length. */
+socklen_t ip_sockaddr(
+    const struct ip *, uint16_t port, struct sockaddr_storage *);
+
+#endif

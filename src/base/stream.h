@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef BASE_STREAM_H
+#define BASE_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/deadline.h"
+
+/*
+ * Buffered bytes in and out over one descriptor, under deadlines.
+ *
+ * The descriptor is non-blocking.  While output waits for the peer, input is
+ * taken in as far as there is room, so that a peer which does not read until
+ * its replies are read is no dead-lock.
+ */
+
+#define STREAM_IN_SIZE 8192
+#define STREAM_OUT_SIZE 4096
+
+enum stream_status {
+	STREAM_OK,
+	STREAM_CLOSED,  /* the peer ended the connection */
+	STREAM_TIMEOUT, /* the deadline passed */
+	STREAM_ERROR    /* reset or worse; error is errno */
+};
+
+struct stream {
+	int fd;
+	int error;
+	size_t in_start, in_end;
+	size_t out_start, out_end;
+	char in[STREAM_IN_SIZE];
+	char out[STREAM_OUT_SIZE];
+};
+
+/* Takes over fd (it is not closed by the stream). */
+void stream_init(struct stream *, int fd);
+
+/* Unread input; its length by *n. */
+const char *stream_input(const struct stream *, size_t *n);
+void stream_consume(struct stream *, size_t n);
+
+/* Room for output that has not been written. */
+size_t stream_room(const struct stream *);
+
+/* Appends to the output; n must not be more than stream_room(). */
+void stream_put(struct stream *, const void *, size_t n);
+
+/* Output that has not been written yet. */
+bool stream_is_pending(const struct stream *);
+
+/*
+ * Waits until something moved: output written, or input read if there is
+ * room for it.  STREAM_CLOSED only when the peer closed and all input has
+ * been consumed.
+ */
+enum stream_status stream_move(struct stream *, struct deadline);
+
+/* Waits for input beyond what is there.  Output must not be pending. */
+enum stream_status stream_fill(struct stream *, struct deadline);
+
+/* Writes all pending output; input may arrive meanwhile. */
+enum stream_status stream_flush(struct stream *, struct deadline);
+
+/* Takes what the peer sent so far, without waiting: anything unread? */
+bool stream_has_input(struct stream *);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef BASE_WIRE_H
+#define BASE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A bounds-checked cursor over big-endian bytes.
+ *
+ * Reading past the end gives zeros and sets bad, once and for all: so a
+ * parser may read a whole record and look at bad once.
+ */
+struct wire {
+	const unsigned char *start;
+	const unsigned char *at;
+	const unsigned char *end;
+	bool bad;
+};
+
+void wire_init(struct wire *, const void *, size_t);
+uint8_t wire_u8(struct wire *);
+uint16_t wire_u16(struct wire *);
+uint32_t wire_u32(struct wire *);
+
+/* n bytes, borrowed from the input; NULL (and bad) when there are fewer. */
+const unsigned char *wire_bytes(struct wire *, size_t n);
+
+size_t wire_left(const struct wire *);
+
+#endif

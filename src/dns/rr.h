@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DNS_RR_H
+#define DNS_RR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+
+/*
+ * Turn an answer's bytes into records and a security status.
+ */
+
+#define DNS_NAME_SIZE 256 /* text of a name, no trailing dot, with its NUL */
+
+enum dns_type {
+	DNS_A = 1,
+	DNS_CNAME = 5,
+	DNS_MX = 15,
+	DNS_AAAA = 28,
+};
+
+enum dns_outcome {
+	DNS_FOUND,
+	DNS_NODATA,   /* the name exists, such records do not */
+	DNS_NXDOMAIN, /* the name does not exist */
+	DNS_TEMPFAIL  /* everything else */
+};
+
+enum dns_security { DNS_INSECURE, DNS_SECURE };
+
+/* One record of the type that was asked for. */
+struct dns_rr {
+	uint16_t preference;      /* MX */
+	char name[DNS_NAME_SIZE]; /* MX: exchange; "" is the root */
+	struct ip ip;             /* A, AAAA */
+};
+
+struct dns_answer {
+	enum dns_outcome outcome;
+	enum dns_security security; /* the AD bit of this very answer */
+	struct dns_rr *rr;          /* owned by the answer */
+	size_t nrr;
+};
+
+#define DNS_RR_MAX 1000 /* records kept of one answer */
+
+/*
+ * Parses a whole DNS message (RFC 1035 section 4) that answers the question
+ * (name, type).  CNAMEs are followed inside the answer, at most 16, from the
+ * name asked to the owner of the records; records of other owners are left
+ * out.  A message that is malformed, truncated, or answers another question
+ * is DNS_TEMPFAIL; so is every rcode other than 0 and 3.  A record whose
+ * data has the wrong length makes the answer malformed.
+ * Names in records are presented as text with RFC 1035 escapes only where a
+ * byte is not a printable non-blank ASCII character other than '.' and '\'.
+ */
+void dns_answer_parse(struct dns_answer *, const char *name, int type,
+    const unsigned char *, size_t);
+void dns_answer_finish(struct dns_answer *);
+
+#endif

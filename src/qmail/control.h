@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMAIL_CONTROL_H
+#define QMAIL_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/dsn.h"
+
+/*
+ * Control files, with qmail's defaulting rules (qmail-control(5)).
+ *
+ * All paths are relative to QMAIL_HOME, where the program is by now.
+ */
+
+enum control_result { CONTROL_FOUND, CONTROL_MISSING, CONTROL_UNREADABLE };
+
+/*
+ * The first line of a file, trailing blanks and tabs cut, into *line (which
+ * is replaced).  An empty file is CONTROL_FOUND with an empty line.
+ * CONTROL_UNREADABLE leaves errno.
+ */
+enum control_result control_line(const char *path, struct buf *line);
+
+/*
+ * The decimal digits that the first line begins with, clamped to
+ * [minimum, maximum]; a file that is missing or has no number gives
+ * fallback.  CONTROL_UNREADABLE leaves *value alone.
+ */
+struct control_range {
+	unsigned long minimum, maximum, fallback;
+};
+enum control_result control_number(
+    const char *path, struct control_range, unsigned long *value);
+
+/*
+ * Steps through the lines of a list file held in memory: trailing blanks and
+ * tabs are cut, empty lines and those that begin with '#' are left out.
+ * *at moves from the start of the text to end; false when none is left.
+ */
+bool control_next(
+    const char **at, const char *end, const char **line, size_t *len);
+
+/* What qmail-remote is told by its control files, other than the lists. */
+struct control {
+	struct buf helohost;      /* name for EHLO; may be empty */
+	unsigned long timeoutconnect; /* seconds */
+	unsigned long timeoutremote;  /* seconds */
+	unsigned long timeoutdns;     /* seconds; 0: no limit of ours */
+	struct buf trustanchors;  /* a path, or empty: never STARTTLS */
+	struct buf clientcert;    /* a path, or empty */
+	struct buf clientkey;     /* a path, or empty */
+	unsigned long tlsstrictness; /* 0, 1, 2 */
+};
+
+/*
+ * Reads them all in stock's order.  -1 with 4.3.0 "Unable to read control
+ * files." when one cannot be read, when neither helohost nor me is there, or
+ * when helohost could not stand in a command (a control byte, a blank, an
+ * 8-bit byte, more than 255 bytes); the detail says which and why.
+ */
+int control_read(struct control *, struct dsn *why);
+void control_finish(struct control *);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMAIL_REPORT_H
+#define QMAIL_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/dsn.h"
+
+/*
+ * Write recipient and message reports for qmail-rspawn.
+ *
+ * The one place that knows the letters r h s K Z D.  A report is recipient
+ * records in order, then one message record; each is ended by a NUL.  Text
+ * is cleaned on its way in: NUL and control bytes other than the line end
+ * become '?', so no reply, name or certificate can forge a record.
+ *
+ * Nothing here allocates: once the outcome is known, being out of memory
+ * cannot change it.
+ */
+
+#define REPORT_REPLY_MAX 5000 /* bytes of a remote reply, as in stock */
+
+enum report_recipient { REPORT_ACCEPTED, REPORT_DEFERRED, REPORT_REFUSED };
+enum report_message { REPORT_DELIVERED, REPORT_TEMPORARY, REPORT_PERMANENT };
+
+/*
+ * Begins the record of the next recipient, or of the message; the one before
+ * is ended.  After the message record no other can begin.
+ */
+void report_recipient(enum report_recipient);
+void report_message(enum report_message);
+
+/* Text for the record that has begun. */
+void report_puts(const char *);
+void report_text(const char *, size_t);
+
+/* "Remote host said: " and the whole reply, at most REPORT_REPLY_MAX. */
+void report_reply(const char *, size_t);
+
+/*
+ * A whole message record from a failure: sentence, "(#x.y.z)", detail lines.
+ * The class of the status says whether it is temporary or permanent.
+ */
+void report_failure(const struct dsn *);
+
+/*
+ * Ends the report and writes what is left of it to fd 1, however slowly that
+ * drains.  A report without a message record gets a temporary one.
+ */
+void report_end(void);
+
+#endif

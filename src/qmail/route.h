@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMAIL_ROUTE_H
+#define QMAIL_ROUTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/dsn.h"
+
+/*
+ * The smtproutes entry for a host (qmail-remote(8), control/smtproutes).
+ *
+ * Lines are domain:relay:port.  The keys tried are the whole host, each
+ * suffix of it that begins with a dot, longest first, then the empty key;
+ * ASCII case does not matter; of lines with the same key the last one wins.
+ */
+struct route {
+	struct buf relay; /* empty: by the MX records of the host itself */
+	uint16_t port;
+};
+
+struct route_files {
+	const char *text; /* control/smtproutes */
+	const char *cdb;  /* run/qmail-remote/smtproutes.cdb */
+	const char *lock; /* run/qmail-remote/smtproutes.lock */
+};
+
+/*
+ * Finds the route for host in the compiled routes, or in the text when those
+ * cannot be used, and compiles them anew when they are out of date.  No
+ * match and a missing file give an empty relay and port 25.  The relay is
+ * as written, with its brackets; an empty relay may come with a port.
+ * -1 with 4.3.0 when the text cannot be read, and with 4.3.0 as well when
+ * the matching line has no usable port: a wrong one is never guessed.
+ */
+int route_find(const char *host, const struct route_files *, struct route *,
+    struct dsn *why);
+void route_finish(struct route *);
+
+#endif
