@@ -9,7 +9,7 @@
  * A point in monotonic time, and what is left until then.
  */
 struct deadline {
-	int64_t at; /* milliseconds of CLOCK_MONOTONIC; never: INT64_MAX */
+	int64_t at; /* nanoseconds of CLOCK_MONOTONIC; never: INT64_MAX */
 };
 
 /* So many milliseconds from now. */

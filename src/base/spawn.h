@@ -5,17 +5,14 @@
 #include <sys/types.h>
 #include <stddef.h>
 
-#include "base/deadline.h"
-
 /*
  * Start a helper program, and say how it ended.
  */
 
 enum spawn_end {
-	SPAWN_EXITED,  /* *code is the exit code */
-	SPAWN_KILLED,  /* *code is the signal */
-	SPAWN_RUNNING, /* not before the deadline */
-	SPAWN_LOST     /* somebody else reaped it */
+	SPAWN_EXITED, /* *code is the exit code */
+	SPAWN_KILLED, /* *code is the signal */
+	SPAWN_LOST    /* somebody else reaped it */
 };
 
 /*

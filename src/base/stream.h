@@ -52,8 +52,8 @@ bool stream_is_pending(const struct stream *);
 
 /*
  * Waits until something moved: output written, or input read if there is
- * room for it.  STREAM_CLOSED only when the peer closed and all input has
- * been consumed.
+ * room for it.  Whatever it returns, input that was read before is still
+ * there to be looked at.
  */
 enum stream_status stream_move(struct stream *, struct deadline);
 

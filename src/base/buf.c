@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+char *
+buf_reserve(struct buf *b, size_t n)
+{
+	size_t cap = b->cap ? b->cap : 64;
+
+	/* A sum that wrapped is no size at all: mem_resize() refuses it. */
+	if (n >= SIZE_MAX / 2 - b->len)
+		b->data = mem_resize(b->data, SIZE_MAX, 2);
+	while (cap < b->len + n + 1)
+		cap *= 2;
+	if (cap > b->cap) {
+		b->data = mem_resize(b->data, cap, 1);
+		b->cap = cap;
+	}
+	return b->data + b->len;
+}
+
+void
+buf_append(struct buf *b, const void *p, size_t n)
+{
+	char *end = buf_reserve(b, n);
+
+	if (n)
+		memcpy(end, p, n);
+	b->len += n;
+	b->data[b->len] = '\0';
+}
+
+void
+buf_puts(struct buf *b, const char *s)
+{
+	buf_append(b, s, strlen(s));
+}
+
+void
+buf_putc(struct buf *b, char c)
+{
+	buf_append(b, &c, 1);
+}
+
+void
+buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(NULL, 0, fmt, args);
+	va_end(args);
+	if (n < 0)
+		return;
+	buf_reserve(b, (size_t)n);
+	va_start(args, fmt);
+	vsnprintf(b->data + b->len, (size_t)n + 1, fmt, args);
+	va_end(args);
+	b->len += (size_t)n;
+}
+
+void
+buf_cut(struct buf *b, size_t len)
+{
+	assert(len <= b->len);
+	if (!b->data)
+		return;
+	b->len = len;
+	b->data[len] = '\0';
+}
+
+const char *
+buf_text(const struct buf *b)
+{
+	return b->data ? b->data : "";
+}
+
+void
+buf_finish(struct buf *b)
+{
+	free(b->data);
+	*b = (struct buf){ 0 };
+}

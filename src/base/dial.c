@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/dial.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "base/deadline.h"
+#include "base/fdio.h"
+
+/*
+ * Attempts under way at once.  With DIAL_STAGGER_MS between two of them this
+ * is reached only where nothing answers at all; a slot is freed as its
+ * attempt ends.
+ */
+#define ATTEMPTS_MAX 64
+
+struct attempt {
+	size_t target;
+	struct deadline until;
+};
+
+struct race {
+	struct dial_target *target;
+	size_t ntarget;
+	size_t next; /* the first target that was not looked at */
+	size_t n;    /* attempts under way */
+	struct attempt attempt[ATTEMPTS_MAX];
+	struct pollfd poll[ATTEMPTS_MAX];
+};
+
+enum start { START_CONNECTED, START_WAITING, START_FAILED, START_NO_SOCKET };
+
+/* Not the peer's fault, so the peer must not be blamed for it. */
+static bool
+is_local_trouble(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS ||
+	       error == ENOMEM || error == EACCES || error == EPERM;
+}
+
+static void
+set_failed(struct dial_target *t, int error)
+{
+	t->state = DIAL_FAILED;
+	t->error = error;
+}
+
+static enum start
+start_attempt(struct dial_target *t, int *fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = ip_sockaddr(&t->ip, t->port, &ss);
+	int error;
+
+	*fd = socket(ss.ss_family, SOCK_STREAM, 0);
+	if (*fd == -1) {
+		if (is_local_trouble(errno))
+			return START_NO_SOCKET;
+		set_failed(t, errno);
+		return START_FAILED;
+	}
+	if (fdio_set_cloexec(*fd, true) == -1 ||
+	    fdio_set_nonblocking(*fd) == -1)
+		goto fail;
+	if (connect(*fd, (struct sockaddr *)&ss, len) == 0)
+		return START_CONNECTED;
+	if (errno == EINPROGRESS || errno == EINTR)
+		return START_WAITING;
+fail:
+	error = errno;
+	close(*fd);
+	set_failed(t, error);
+	return START_FAILED;
+}
+
+/* Closes attempt i and fills its place with the last one. */
+static void
+drop_attempt(struct race *r, size_t i)
+{
+	close(r->poll[i].fd);
+	r->n--;
+	r->attempt[i] = r->attempt[r->n];
+	r->poll[i] = r->poll[r->n];
+}
+
+static void
+drop_all(struct race *r)
+{
+	while (r->n > 0)
+		drop_attempt(r, r->n - 1);
+}
+
+/* Takes the winner's descriptor out of the race and ends the race. */
+static int
+win(struct race *r, size_t i, size_t *winner)
+{
+	int fd = r->poll[i].fd;
+
+	*winner = r->attempt[i].target;
+	r->target[*winner].state = DIAL_CONNECTED;
+	r->n--;
+	r->attempt[i] = r->attempt[r->n];
+	r->poll[i] = r->poll[r->n];
+	drop_all(r);
+	return fd;
+}
+
+static bool
+find_next(struct race *r)
+{
+	while (r->next < r->ntarget && r->target[r->next].state != DIAL_UNTRIED)
+		r->next++;
+	return r->next < r->ntarget;
+}
+
+/* How long to wait for the attempts under way, or to start one more. */
+static int
+wait_ms(struct race *r, struct deadline stagger)
+{
+	struct deadline until = find_next(r) ? stagger : deadline_never();
+
+	for (size_t i = 0; i < r->n; i++)
+		until = deadline_earlier(until, r->attempt[i].until);
+	return deadline_left(until);
+}
+
+/*
+ * Looks at every attempt once.  Returns true when one is connected (its
+ * place by *which); those that failed or timed out are dropped, and *ended
+ * tells that there was one.
+ */
+static bool
+look(struct race *r, size_t *which, bool *ended)
+{
+	for (size_t i = 0; i < r->n;) {
+		struct attempt *a = &r->attempt[i];
+		int error = 0;
+		socklen_t len = sizeof error;
+
+		if (r->poll[i].revents == 0) {
+			if (!deadline_passed(a->until)) {
+				i++;
+				continue;
+			}
+			error = ETIMEDOUT;
+		} else if (getsockopt(r->poll[i].fd, SOL_SOCKET, SO_ERROR,
+			       &error, &len) == -1) {
+			error = errno;
+		}
+		if (error == 0) {
+			*which = i;
+			return true;
+		}
+		set_failed(&r->target[a->target], error);
+		drop_attempt(r, i);
+		*ended = true;
+	}
+	return false;
+}
+
+int
+dial_first(struct dial_target *t, size_t n, int timeout_ms, size_t *winner)
+{
+	struct race r;
+	struct deadline stagger = deadline_in(0);
+	bool go_on = true; /* start one now, whatever the stagger says */
+
+	r.target = t;
+	r.ntarget = n;
+	r.next = r.n = 0;
+	for (;;) {
+		size_t which;
+
+		while ((go_on || deadline_passed(stagger)) &&
+		       r.n < ATTEMPTS_MAX && find_next(&r)) {
+			struct attempt *a = &r.attempt[r.n];
+			struct pollfd *p = &r.poll[r.n];
+			enum start how = start_attempt(&t[r.next], &p->fd);
+			int saved = errno;
+
+			if (how == START_NO_SOCKET) {
+				drop_all(&r);
+				errno = saved;
+				return -2;
+			}
+			a->target = r.next++;
+			if (how == START_FAILED)
+				continue;
+			p->events = POLLOUT;
+			a->until = deadline_in(timeout_ms);
+			r.n++;
+			if (how == START_CONNECTED)
+				return win(&r, r.n - 1, winner);
+			stagger = deadline_in(DIAL_STAGGER_MS);
+			go_on = false;
+		}
+		if (r.n == 0)
+			return -1;
+		for (size_t i = 0; i < r.n; i++)
+			r.poll[i].revents = 0;
+		if (poll(r.poll, (nfds_t)r.n, wait_ms(&r, stagger)) == -1 &&
+		    errno != EINTR) {
+			int saved = errno;
+
+			drop_all(&r);
+			errno = saved;
+			return -2;
+		}
+		if (look(&r, &which, &go_on))
+			return win(&r, which, winner);
+	}
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: ISC */
+/* flock() is what qmail's programs lock with; POSIX has only fcntl locks. */
+#define _DEFAULT_SOURCE
+
+#include "base/fdio.h"
+
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#define LOCK_RETRY_MS 10
+
+int
+fdio_set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags == -1)
+		return -1;
+	return flags & O_NONBLOCK ? 0 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+int
+fdio_set_cloexec(int fd, bool on)
+{
+	return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
+}
+
+/* Opens path under just this number, which is closed or may be replaced. */
+static int
+open_as(int fd, const char *path, int flags)
+{
+	int opened = open(path, flags);
+
+	if (opened == -1 || opened == fd)
+		return opened;
+	if (dup2(opened, fd) == -1) {
+		close(opened);
+		return -1;
+	}
+	return close(opened);
+}
+
+int
+fdio_guard_standard(void)
+{
+	/*
+	 * Reading the message from a closed fd 0 must fail rather than find an
+	 * empty message, hence the wrong access mode for it.
+	 */
+	if (fcntl(0, F_GETFD) == -1 && open_as(0, "/dev/null", O_WRONLY) == -1)
+		return -1;
+	if (fcntl(1, F_GETFD) == -1 && open_as(1, "/dev/null", O_RDONLY) == -1)
+		return -1;
+	return open_as(2, "/dev/null", O_WRONLY) == -1 ? -1 : 0;
+}
+
+int
+fdio_wait(int fd, short events, struct deadline until)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int n;
+
+	do
+		n = poll(&p, 1, deadline_left(until));
+	while (n == -1 && errno == EINTR);
+	return n;
+}
+
+ssize_t
+fdio_read(int fd, void *p, size_t n)
+{
+	ssize_t got;
+
+	do
+		got = read(fd, p, n);
+	while (got == -1 && errno == EINTR);
+	return got;
+}
+
+ssize_t
+fdio_write(int fd, const void *p, size_t n)
+{
+	ssize_t put;
+
+	do
+		put = write(fd, p, n);
+	while (put == -1 && errno == EINTR);
+	return put;
+}
+
+int
+fdio_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
+{
+	const char *p = data;
+
+	while (n > 0) {
+		ssize_t put = fdio_write(fd, p, n);
+
+		if (put > 0) {
+			p += put;
+			n -= (size_t)put;
+			continue;
+		}
+		if (put == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+			return -1;
+		switch (fdio_wait(fd, POLLOUT, deadline_in(stall_ms))) {
+		case 0:
+			errno = ETIMEDOUT;
+			return -1;
+		case -1:
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int
+read_to_end(int fd, size_t limit, struct buf *b)
+{
+	size_t start = b->len;
+	size_t piece = 4096;
+	ssize_t got;
+
+	do {
+		got = fdio_read(fd, buf_reserve(b, piece), piece);
+		if (got == -1)
+			return -1;
+		b->len += (size_t)got;
+		b->data[b->len] = '\0';
+		if (b->len - start > limit) {
+			errno = EFBIG;
+			return -1;
+		}
+		/* Twice as much each time: a long list takes few reads. */
+		if ((size_t)got == piece && piece < 1 << 20)
+			piece *= 2;
+	} while (got > 0);
+	return 0;
+}
+
+int
+fdio_read_file(const char *path, size_t limit, struct buf *b)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	int saved;
+
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == -1)
+		goto fail;
+	if (!S_ISREG(st.st_mode)) {
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+		goto fail;
+	}
+	if (read_to_end(fd, limit, b) == -1)
+		goto fail;
+	close(fd);
+	return 0;
+
+fail:
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+int
+fdio_lock(int fd, int ms)
+{
+	struct deadline until = deadline_in(ms);
+
+	while (flock(fd, LOCK_EX | LOCK_NB) == -1) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -1;
+		if (deadline_passed(until)) {
+			errno = EWOULDBLOCK;
+			return -1;
+		}
+		poll(NULL, 0, LOCK_RETRY_MS);
+	}
+	return 0;
+}

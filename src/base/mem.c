@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/mem.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+static void (*exhausted)(void);
+
+static _Noreturn void
+give_up(void)
+{
+	if (exhausted)
+		exhausted();
+	abort();
+}
+
+void
+mem_on_exhaustion(void (*hook)(void))
+{
+	exhausted = hook;
+}
+
+void *
+mem_alloc(size_t count, size_t size)
+{
+	void *p = calloc(count ? count : 1, size ? size : 1);
+
+	if (!p)
+		give_up();
+	return p;
+}
+
+void *
+mem_resize(void *p, size_t count, size_t size)
+{
+	if (size && count > SIZE_MAX / size)
+		give_up();
+	p = realloc(p, count && size ? count * size : 1);
+	if (!p)
+		give_up();
+	return p;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/str.h"
+
+#include <string.h>
+
+char
+str_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool
+str_is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+bool
+str_is_alnum(char c)
+{
+	char lower = str_lower(c);
+
+	return str_is_digit(c) || (lower >= 'a' && lower <= 'z');
+}
+
+bool
+str_case_equal(const char *a, const char *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_lower(a[i]) != str_lower(b[i]))
+			return false;
+	return true;
+}
+
+size_t
+str_number(const char *s, size_t n, unsigned long limit, unsigned long *value)
+{
+	unsigned long sum = 0;
+	size_t i;
+
+	for (i = 0; i < n && str_is_digit(s[i]); i++) {
+		unsigned long digit = (unsigned long)(s[i] - '0');
+
+		if (digit > limit || sum > (limit - digit) / 10)
+			sum = limit;
+		else
+			sum = sum * 10 + digit;
+	}
+	if (i > 0)
+		*value = sum;
+	return i;
+}
+
+int
+str_copy(char *dst, size_t size, const char *src)
+{
+	size_t n = strlen(src);
+	size_t fits = n < size ? n : size - 1;
+
+	memcpy(dst, src, fits);
+	dst[fits] = '\0';
+	return fits == n ? 0 : -1;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/fdio.h"
+
+void
+stream_init(struct stream *s, int fd)
+{
+	s->fd = fd;
+	s->error = 0;
+	s->in_start = s->in_end = 0;
+	s->out_start = s->out_end = 0;
+}
+
+const char *
+stream_input(const struct stream *s, size_t *n)
+{
+	*n = s->in_end - s->in_start;
+	return s->in + s->in_start;
+}
+
+void
+stream_consume(struct stream *s, size_t n)
+{
+	assert(n <= s->in_end - s->in_start);
+	s->in_start += n;
+	if (s->in_start == s->in_end)
+		s->in_start = s->in_end = 0;
+}
+
+size_t
+stream_room(const struct stream *s)
+{
+	return sizeof s->out - (s->out_end - s->out_start);
+}
+
+void
+stream_put(struct stream *s, const void *p, size_t n)
+{
+	assert(n <= stream_room(s));
+	if (n > sizeof s->out - s->out_end) {
+		memmove(s->out, s->out + s->out_start,
+		    s->out_end - s->out_start);
+		s->out_end -= s->out_start;
+		s->out_start = 0;
+	}
+	memcpy(s->out + s->out_end, p, n);
+	s->out_end += n;
+}
+
+bool
+stream_is_pending(const struct stream *s)
+{
+	return s->out_start < s->out_end;
+}
+
+static size_t
+unread(const struct stream *s)
+{
+	return s->in_end - s->in_start;
+}
+
+static bool
+has_room_for_input(const struct stream *s)
+{
+	return unread(s) < sizeof s->in;
+}
+
+static bool
+would_block(void)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
+/* Only called with room for input.  Nothing to read is STREAM_OK too. */
+static enum stream_status
+take_input(struct stream *s)
+{
+	ssize_t got;
+
+	if (s->in_end == sizeof s->in) {
+		memmove(s->in, s->in + s->in_start, unread(s));
+		s->in_end -= s->in_start;
+		s->in_start = 0;
+	}
+	got = fdio_read(s->fd, s->in + s->in_end, sizeof s->in - s->in_end);
+	if (got > 0) {
+		s->in_end += (size_t)got;
+		return STREAM_OK;
+	}
+	if (got == 0)
+		return STREAM_CLOSED;
+	if (would_block())
+		return STREAM_OK;
+	s->error = errno;
+	return STREAM_ERROR;
+}
+
+static enum stream_status
+give_output(struct stream *s)
+{
+	ssize_t put =
+	    fdio_write(s->fd, s->out + s->out_start, s->out_end - s->out_start);
+
+	if (put == -1 && !would_block()) {
+		s->error = errno;
+		return STREAM_ERROR;
+	}
+	if (put > 0)
+		s->out_start += (size_t)put;
+	if (s->out_start == s->out_end)
+		s->out_start = s->out_end = 0;
+	return STREAM_OK;
+}
+
+/*
+ * The peer's last words go first: a server that refuses and hangs up while
+ * we write has its reply read before the broken connection is noticed.
+ */
+static enum stream_status
+last_words(struct stream *s, enum stream_status trouble)
+{
+	size_t before = unread(s);
+	enum stream_status status = STREAM_OK;
+
+	while (status == STREAM_OK && has_room_for_input(s)) {
+		size_t had = unread(s);
+
+		status = take_input(s);
+		if (status == STREAM_OK && unread(s) == had)
+			break;
+	}
+	if (unread(s) > before)
+		s->out_start = s->out_end = 0;
+	return unread(s) > before ? STREAM_OK : trouble;
+}
+
+enum stream_status
+stream_move(struct stream *s, struct deadline until)
+{
+	struct pollfd p = { .fd = s->fd };
+	int n;
+
+	if (has_room_for_input(s))
+		p.events |= POLLIN;
+	if (stream_is_pending(s))
+		p.events |= POLLOUT;
+	do
+		n = poll(&p, 1, deadline_left(until));
+	while (n == -1 && errno == EINTR);
+	if (n == -1) {
+		s->error = errno;
+		return STREAM_ERROR;
+	}
+	if (n == 0)
+		return STREAM_TIMEOUT;
+	if (p.events & POLLIN && p.revents & (POLLIN | POLLHUP | POLLERR)) {
+		size_t had = unread(s);
+		enum stream_status status = take_input(s);
+
+		if (status != STREAM_OK || unread(s) > had)
+			return status;
+	}
+	if (p.events & POLLOUT && p.revents & (POLLOUT | POLLHUP | POLLERR)) {
+		enum stream_status status = give_output(s);
+
+		return status == STREAM_OK ? status : last_words(s, status);
+	}
+	return STREAM_OK;
+}
+
+enum stream_status
+stream_fill(struct stream *s, struct deadline until)
+{
+	size_t had = unread(s);
+	enum stream_status status = STREAM_OK;
+
+	while (status == STREAM_OK && unread(s) == had)
+		status = stream_move(s, until);
+	return status;
+}
+
+enum stream_status
+stream_flush(struct stream *s, struct deadline until)
+{
+	enum stream_status status = STREAM_OK;
+
+	/* Most often there is room for all of it: no need to ask poll. */
+	if (stream_is_pending(s))
+		status = give_output(s);
+	if (status != STREAM_OK)
+		return last_words(s, status);
+	while (status == STREAM_OK && stream_is_pending(s))
+		status = stream_move(s, until);
+	return status;
+}
+
+bool
+stream_has_input(struct stream *s)
+{
+	if (s->in_end == s->in_start)
+		(void)take_input(s);
+	return s->in_end > s->in_start;
+}
