@@ -1,0 +1,134 @@
+"""Fixtures of the integration tests. Each test process lives in namespaces of its own: see world.py.
+
+    pytest test/integration                      in one process
+    pytest -n 4 test/integration                 in four
+    pytest --long test/integration               the long tests too
+    pytest --build DIR test/integration          programs of another build directory
+"""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(__file__))
+
+import dnsd         # noqa: E402
+import pki          # noqa: E402
+import qmailhome    # noqa: E402
+import rspawn       # noqa: E402
+import smtpd        # noqa: E402
+import world        # noqa: E402
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAMS = "/srv/programs"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the long tests too")
+    parser.addoption("--build", default=os.path.join(TOP, "build", "check"),
+                     help="build directory with the programs, configured with qmail_home=/srv/qmail")
+
+
+def pytest_configure(config):
+    worker = hasattr(config, "workerinput")
+    controller = not worker and config.getoption("dist", "no") != "no"
+    build = config.getoption("build")
+    if not worker:
+        missing = [p for p in qmailhome.PROGRAMS if not os.access(f"{build}/{p}", os.X_OK)]
+        if missing:
+            pytest.exit(f"{build} has no {', '.join(missing)}; build it with "
+                        "meson setup -Dqmail_home=/srv/qmail", 2)
+        config.option.build = os.path.abspath(build)
+    try:
+        if controller:
+            world.become_root()
+            world.rehearse()
+        else:
+            world.enter()
+    except world.Unavailable as e:
+        pytest.exit("these tests need root, or a kernel that gives unprivileged users "
+                    f"namespaces of their own ({e})", 2)
+    if not controller:
+        os.umask(0o022)
+        rspawn.be_subreaper()
+        os.mkdir(PROGRAMS)
+        os.chmod(PROGRAMS, 0o755)
+        for name in qmailhome.PROGRAMS:
+            shutil.copy(f"{config.option.build}/{name}", f"{PROGRAMS}/{name}")
+            os.chmod(f"{PROGRAMS}/{name}", 0o755)
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("long"):
+        return
+    dropped = [i for i in items if i.get_closest_marker("long")]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [i for i in items if not i.get_closest_marker("long")]
+
+
+@pytest.fixture(scope="session")
+def _dns_server():
+    return dnsd.Server()
+
+
+@pytest.fixture
+def dns(_dns_server):
+    """The DNS server that /etc/resolv.conf names; its zone is empty."""
+    _dns_server.reset()
+    world.resolv_conf()
+    yield _dns_server
+    _dns_server.reset()
+    world.resolv_conf()
+
+
+@pytest.fixture
+def home():
+    """A fresh /srv/qmail, without smtproutes."""
+    home = qmailhome.Home(PROGRAMS)
+    yield home
+    for process in home.processes:
+        process.kill()
+    _reap()
+
+
+def _reap():
+    """Whatever a delivery left running is ours now; it must end by itself."""
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        pass
+
+
+@pytest.fixture
+def smtp():
+    """Makes scripted SMTP servers; they are stopped after the test."""
+    servers = []
+
+    def make(address="192.0.2.1", **how):
+        server = smtpd.Server(address, **how)
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def certs():
+    return pki.Pki("/srv/pki")
+
+
+@pytest.fixture
+def relay(home, smtp):
+    """One server that all mail is routed to: relay(**script) gives it."""
+    def make(address="192.0.2.1", port=25, **script):
+        shown = f"[{address}]" if ":" in address else address
+        home.route(f":{shown}:{port}")
+        return smtp(address, port=port, **script)
+    return make

@@ -1,0 +1,254 @@
+"""Start qmail-remote as qmail-rspawn does, and read its report as qmail-rspawn and qmail-send do."""
+
+import ctypes
+import fcntl
+import glob
+import os
+import resource
+import select
+import signal
+import time
+
+SANITIZER_LOGS = "/srv/san"
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Malformed(AssertionError):
+    """The report breaks the grammar."""
+
+
+class Record:
+    def __init__(self, letter, text):
+        self.letter, self.text = letter, text
+
+    @property
+    def first(self):
+        return self.text.split(b"\n")[0]
+
+    def __eq__(self, other):
+        if isinstance(other, tuple):
+            return (self.letter, self.text) == other
+        return NotImplemented
+
+    def __repr__(self):
+        return f"{self.letter}{self.text!r}"
+
+
+def decode(report):
+    """The records of a report; Malformed if it is not exactly what the grammar allows."""
+    if not report.endswith(b"\0"):
+        raise Malformed(f"does not end with NUL: {report!r}")
+    records = []
+    for raw in report[:-1].split(b"\0"):
+        letter, text = raw[:1].decode("latin-1"), raw[1:]
+        if not letter:
+            raise Malformed(f"an empty record: {report!r}")
+        if records and records[-1].letter in "KZD":
+            raise Malformed(f"a record after the last: {report!r}")
+        if letter not in "rhsKZD":
+            raise Malformed(f"unknown letter {letter!r}: {report!r}")
+        if letter == "r" and text:
+            raise Malformed(f"text after r: {report!r}")
+        if letter != "r" and not text.endswith(b"\n"):
+            said = text.partition(b"Remote host said: ")[2]
+            if len(said) < 5000:
+                raise Malformed(f"text without a line end: {report!r}")
+        records.append(Record(letter, text))
+    if records[-1].letter not in "KZD":
+        raise Malformed(f"no message record: {report!r}")
+    return records
+
+
+def rspawn_result(report, status):
+    """What qmail-rspawn tells qmail-send: letter and text, without its NUL.
+
+    `status` is the wait status. Where qmail-rspawn reads past its buffer there is nothing to add here.
+    """
+    if os.WIFSIGNALED(status):
+        return b"Zqmail-remote crashed.\n"
+    code = os.WEXITSTATUS(status)
+    if code == 111:
+        return b"ZUnable to run qmail-remote.\n"
+    if code != 0:
+        return b"DUnable to run qmail-remote.\n"
+    if not report:
+        return b"Zqmail-remote produced no output.\n"
+
+    rank = {"D": -1, "Z": 0, "K": 1}
+    ended = report.split(b"\0")[:-1]
+    message = next((rank[r[:1].decode("latin-1")] for r in ended if r[:1] in (b"K", b"Z", b"D")), -1)
+    overall = {b"s": 0, b"h": -1}.get(report[:1], message)
+
+    result = {1: b"K", 0: b"Z", -1: b"D"}[overall]
+    end = report.find(b"\0", 1)
+    if end >= 0:
+        result += report[1:end]
+        second = report[end + 1:].split(b"\0")[0]
+        if message <= overall and second[:1] in (b"K", b"Z", b"D"):
+            result += second[1:]
+    return result
+
+
+def send_log_line(result, number=1):
+    """The line that qmail-send logs for it."""
+    words = {b"K": "success", b"Z": "deferral", b"D": "failure"}
+    text = "".join(
+        "/" if c == 10 else "_" if c < 33 or c > 126 or c == ord("%") else chr(c)
+        for c in result[1:])
+    return f"delivery {number}: {words[result[:1]]}: {text}"
+
+
+class Run:
+    """One finished delivery."""
+
+    def __init__(self, report, status, started, exited, eof, usage):
+        self.report, self.status = report, status
+        self.wall = exited - started        # seconds until the program ended
+        self.held = max(0.0, eof - exited)  # how much longer something held the report pipe
+        self.cpu = usage.ru_utime + usage.ru_stime
+
+    @property
+    def exit_code(self):
+        return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
+
+    @property
+    def records(self):
+        return decode(self.report)
+
+    @property
+    def letters(self):
+        return "".join(r.letter for r in self.records)
+
+    @property
+    def message(self):
+        """The message record."""
+        return self.records[-1]
+
+    @property
+    def recipients(self):
+        return self.records[:-1]
+
+    @property
+    def rspawn(self):
+        return rspawn_result(self.report, self.status)
+
+    def __repr__(self):
+        return f"Run({self.report!r}, status {self.status}, {self.wall:.2f} s)"
+
+
+def be_subreaper():
+    """Orphaned grandchildren become ours, so that a test can see them."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _child(home, program, argv, message, pipe, closed, env, uid, gid, limits, stdout):
+    """Between fork and exec."""
+    os.setsid()
+    os.chdir(f"{home}/queue/mess")
+    os.umask(0o077)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
+    os.dup2(message, 0)
+    os.dup2(pipe if stdout is None else stdout, 1)
+    os.dup2(pipe, 2)
+    os.closerange(3, 1024)
+    for fd in closed:
+        os.close(fd)
+    for what, limit in limits.items():
+        resource.setrlimit(what, (limit, limit))
+    if uid is not None:
+        os.setgroups([gid])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    os.execve(program, argv, env)
+
+
+# errno values for which qmail-rspawn calls a failing exec temporary
+_TEMPORARY = {"ENOMEM", "EIO", "ETXTBSY", "EAGAIN", "ENFILE", "EMFILE", "ENOSPC", "ESTALE"}
+
+
+class Process:
+    """A delivery under way."""
+
+    def __init__(self, home, argv, message, *, program=None, closed=(), env=None, uid=None, gid=None,
+                 limits=None, stdout=None, argv0="qmail-remote", keep_env=()):
+        import errno
+        program = program or f"{home}/bin/qmail-remote"
+        self.env = {"PATH": f"{home}/bin:/usr/local/bin:/usr/bin:/bin"}
+        os.makedirs(SANITIZER_LOGS, exist_ok=True)
+        os.chmod(SANITIZER_LOGS, 0o1777)
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+            given = os.environ.get(name, "")
+            self.env[name] = f"{given}:log_path={SANITIZER_LOGS}/log:exitcode=99".lstrip(":")
+        self.env.update(env or {})
+        args = [a if isinstance(a, bytes) else os.fsencode(a) for a in [argv0, *argv]]
+        read, write = os.pipe()
+        self.pipe = read
+        self.started = time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 100
+            try:
+                _child(home, program, args, message, write, closed, self.env, uid, gid, limits or {}, stdout)
+            except OSError as e:
+                code = 111 if errno.errorcode.get(e.errno) in _TEMPORARY else 100
+            finally:
+                os._exit(code)
+        os.close(write)
+        fcntl.fcntl(read, fcntl.F_SETFL, os.O_NONBLOCK)
+
+    def status_of(self, key):
+        """A number from /proc/PID/status while it runs, in its unit there (kB)."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
+            for line in f:
+                if line.startswith(key + ":"):
+                    return int(line.split()[1])
+        raise KeyError(key)
+
+    def kill(self):
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def finish(self, timeout=30):
+        """Wait for the end of the program and of its report; killed and failed after `timeout`."""
+        deadline = self.started + timeout
+        report = b""
+        exited = eof = usage = status = None
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            while eof is None or exited is None:
+                watch = ([self.pipe] if eof is None else []) + ([pidfd] if exited is None else [])
+                ready = select.select(watch, [], [], max(0.0, deadline - time.monotonic()))[0]
+                if not ready:
+                    self.kill()
+                    if exited is None:
+                        os.wait4(self.pid, 0)
+                    raise AssertionError(f"still running after {timeout} s; report so far {report!r}")
+                if self.pipe in ready:
+                    data = os.read(self.pipe, 65536)
+                    report += data
+                    if not data:
+                        eof = time.monotonic()
+                if pidfd in ready:
+                    _, status, usage = os.wait4(self.pid, 0)
+                    exited = time.monotonic()
+        finally:
+            os.close(pidfd)
+            os.close(self.pipe)
+        sanitizer_logs()
+        return Run(report, status, self.started, exited, eof, usage)
+
+
+def sanitizer_logs():
+    """Fail if a sanitizer had something to say."""
+    said = ""
+    for path in glob.glob(f"{SANITIZER_LOGS}/*"):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            said += f.read()
+        os.unlink(path)
+    assert not said, said
