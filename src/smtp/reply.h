@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTP_REPLY_H
+#define SMTP_REPLY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Assemble one reply from bytes (RFC 5321 section 4.2).
+ *
+ * The parser is fed bytes and never does I/O, so the same code serves the
+ * dialogue, the unit tests and the fuzzer.  A reply is lines of three digits,
+ * then '-' where another line follows, or a space or the line end on the last
+ * one; all lines have the same code.  A line ends at LF; CRs are dropped.
+ * A reply of more than SMTP_REPLY_MAX bytes is malformed.
+ */
+
+#define SMTP_REPLY_TEXT 5000      /* bytes of text kept, the rest is read */
+#define SMTP_REPLY_MAX (1 << 20)  /* bytes in all */
+#define SMTP_REPLY_LINE_SIZE 1000 /* of a line kept for looking at */
+
+enum smtp_reply_state {
+	SMTP_REPLY_MORE, /* all bytes taken, more are needed */
+	SMTP_REPLY_LINE, /* a line ended, and another follows */
+	SMTP_REPLY_DONE, /* the last line ended */
+	SMTP_REPLY_MALFORMED
+};
+
+/* Valid when zeroed, or after smtp_reply_reset(). */
+struct smtp_reply {
+	int code;    /* 0 until the first three digits are there */
+	size_t size; /* bytes taken, all of them */
+
+	/* The line under way, or the one that has just ended. */
+	size_t column; /* its bytes so far, CRs included */
+	int line_code;
+	bool goes_on; /* its code is followed by '-' */
+	bool after_cr;
+	bool line_cut; /* it was longer than what line[] keeps */
+	size_t linelen;
+	char line[SMTP_REPLY_LINE_SIZE]; /* text behind the code */
+
+	/* All lines with their codes, ended by LF; for the report. */
+	size_t len;
+	char text[SMTP_REPLY_TEXT];
+};
+
+void smtp_reply_reset(struct smtp_reply *);
+
+/*
+ * Takes bytes up to the end of one line.  Returns how many of the n it took,
+ * at least one if n is not 0; *state says where the reply stands.  After DONE
+ * or MALFORMED the reply must be reset before more is added.
+ */
+size_t smtp_reply_add(struct smtp_reply *, const char *, size_t n,
+    enum smtp_reply_state *state);
+
+/* First digit of the code: 2, 3, 4, 5, or another. */
+int smtp_reply_class(const struct smtp_reply *);
+
+#endif
