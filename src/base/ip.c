@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/ip.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+
+static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+struct ip
+ip_from_v4(const unsigned char v4[4])
+{
+	struct ip ip;
+
+	memcpy(ip.byte, mapped, sizeof mapped);
+	memcpy(ip.byte + sizeof mapped, v4, 4);
+	return ip;
+}
+
+struct ip
+ip_from_v6(const unsigned char v6[16])
+{
+	struct ip ip;
+
+	memcpy(ip.byte, v6, sizeof ip.byte);
+	return ip;
+}
+
+bool
+ip_is_v4(const struct ip *ip)
+{
+	return memcmp(ip->byte, mapped, sizeof mapped) == 0;
+}
+
+bool
+ip_equal(const struct ip *a, const struct ip *b)
+{
+	return memcmp(a->byte, b->byte, sizeof a->byte) == 0;
+}
+
+/* inet_pton() would refuse the leading zeros. */
+static bool
+parse_v4(const char *s, size_t n, struct ip *ip)
+{
+	unsigned char v4[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		unsigned long octet = 0;
+		size_t digits;
+
+		if (i > 0) {
+			if (n == 0 || *s != '.')
+				return false;
+			s++;
+			n--;
+		}
+		digits = str_number(s, n, 256, &octet);
+		if (digits == 0 || octet > 255)
+			return false;
+		v4[i] = (unsigned char)octet;
+		s += digits;
+		n -= digits;
+	}
+	if (n > 0)
+		return false;
+	*ip = ip_from_v4(v4);
+	return true;
+}
+
+static bool
+parse_v6(const char *s, size_t n, struct ip *ip)
+{
+	char text[IP_TEXT_SIZE];
+	unsigned char v6[16];
+
+	if (n >= sizeof text || memchr(s, '\0', n))
+		return false;
+	memcpy(text, s, n);
+	text[n] = '\0';
+	if (inet_pton(AF_INET6, text, v6) != 1)
+		return false;
+	*ip = ip_from_v6(v6);
+	return true;
+}
+
+bool
+ip_parse(const char *s, size_t n, struct ip *ip)
+{
+	return parse_v4(s, n, ip) || parse_v6(s, n, ip);
+}
+
+bool
+ip_parse_literal(const char *s, size_t n, struct ip *ip)
+{
+	static const char tag[] = "ipv6:";
+	const size_t taglen = sizeof tag - 1;
+
+	if (n < 2 || s[0] != '[' || s[n - 1] != ']')
+		return parse_v4(s, n, ip);
+	s++;
+	n -= 2;
+	if (n > taglen && str_case_equal(s, tag, taglen))
+		return parse_v6(s + taglen, n - taglen, ip);
+	return ip_parse(s, n, ip);
+}
+
+/* The longest run of at least two zero groups, the first of equals. */
+static size_t
+longest_zeros(const unsigned group[8], size_t *start)
+{
+	size_t best = 1;
+	size_t run = 0;
+
+	for (size_t i = 0; i < 8; i++) {
+		run = group[i] == 0 ? run + 1 : 0;
+		if (run > best) {
+			best = run;
+			*start = i + 1 - run;
+		}
+	}
+	return best > 1 ? best : 0;
+}
+
+/*
+ * RFC 5952 to the letter, on every libc: an address is a key in logs and
+ * reports.  inet_ntop() of musl and of glibc disagree on some.
+ */
+static void
+format_v6(const unsigned char *v6, char *text)
+{
+	unsigned group[8];
+	size_t start = 0;
+	size_t zeros;
+	char *p = text;
+
+	for (size_t i = 0; i < 8; i++)
+		group[i] = (unsigned)v6[2 * i] << 8 | v6[2 * i + 1];
+	zeros = longest_zeros(group, &start);
+	for (size_t i = 0; i < 8; i++) {
+		if (zeros > 0 && i == start) {
+			*p++ = ':';
+			i += zeros - 1;
+			if (i == 7)
+				*p++ = ':';
+			continue;
+		}
+		if (i > 0)
+			*p++ = ':';
+		p += snprintf(p, sizeof "ffff", "%x", group[i] & 0xffff);
+	}
+	*p = '\0';
+}
+
+char *
+ip_format(const struct ip *ip, char *text)
+{
+	const unsigned char *v4 = ip->byte + sizeof mapped;
+
+	if (ip_is_v4(ip))
+		snprintf(text, IP_TEXT_SIZE, "%d.%d.%d.%d", v4[0], v4[1], v4[2],
+		    v4[3]);
+	else
+		format_v6(ip->byte, text);
+	return text;
+}
+
+socklen_t
+ip_sockaddr(const struct ip *ip, uint16_t port, struct sockaddr_storage *to)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+
+	memset(to, 0, sizeof *to);
+	if (ip_is_v4(ip)) {
+		v4.sin_port = htons(port);
+		memcpy(&v4.sin_addr, ip->byte + sizeof mapped, 4);
+		memcpy(to, &v4, sizeof v4);
+		return sizeof v4;
+	}
+	v6.sin6_port = htons(port);
+	memcpy(&v6.sin6_addr, ip->byte, sizeof ip->byte);
+	memcpy(to, &v6, sizeof v6);
+	return sizeof v6;
+}
