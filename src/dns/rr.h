@@ -40,21 +40,34 @@ struct dns_rr {
 struct dns_answer {
 	enum dns_outcome outcome;
 	enum dns_security security; /* the AD bit of this very answer */
+	bool is_alias;              /* the name asked is a CNAME here */
 	struct dns_rr *rr;          /* owned by the answer */
 	size_t nrr;
 };
 
-#define DNS_RR_MAX 1000 /* records kept of one answer */
+#define DNS_RR_MAX 1000       /* records kept of one answer, the best MX */
+#define DNS_QUESTION_SIZE 282 /* of the longest question */
+
+/*
+ * Writes the message that asks for (name, type), with RD, AD and EDNS0, into
+ * DNS_QUESTION_SIZE bytes.  name is absolute, with or without a dot at its
+ * end, "" for the root; its bytes are taken as they are, without escapes.
+ * Returns the length, 0 when there can be no such name: an empty label, one
+ * of more than 63 bytes, or more than 253 bytes in all.
+ */
+size_t dns_question_write(
+    unsigned char *, const char *name, int type, uint16_t id);
 
 /*
  * Parses a whole DNS message (RFC 1035 section 4) that answers the question
  * (name, type).  CNAMEs are followed inside the answer, at most 16, from the
- * name asked to the owner of the records; records of other owners are left
- * out.  A message that is malformed, truncated, or answers another question
- * is DNS_TEMPFAIL; so is every rcode other than 0 and 3.  A record whose
- * data has the wrong length makes the answer malformed.
+ * name asked to the owner of the records; records of other owners and
+ * addresses of the wrong length are left out.  DNS_TEMPFAIL is an answer that
+ * is malformed, truncated, to another question, or has records of the type
+ * of which none can be used; so is every rcode other than 0 and 3.
  * Names in records are presented as text with RFC 1035 escapes only where a
- * byte is not a printable non-blank ASCII character other than '.' and '\'.
+ * byte is not a printable non-blank ASCII character other than '.' and '\';
+ * a name whose escapes do not fit is "?".
  */
 void dns_answer_parse(struct dns_answer *, const char *name, int type,
     const unsigned char *, size_t);

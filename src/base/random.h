@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef BASE_RANDOM_H
+#define BASE_RANDOM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Numbers that nobody can guess.
+ */
+
+#define RANDOM_MAX 256 /* bytes of one call */
+
+/* Fills n bytes, at most RANDOM_MAX.  0, or -1 when there is no source. */
+int random_bytes(void *, size_t n);
+
+/* An even choice of 0..n-1; 0 when there is no source. */
+size_t random_below(size_t n);
+
+#endif
