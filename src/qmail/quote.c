@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmail/quote.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* The sender of a double bounce: see qmail-send(8). */
+static const char double_bounce[] = "#@[]";
+
+/* May stand in a command outside of quotes. */
+static bool
+is_safe_bare(const char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c <= ' ' || c == 0x7f || c == '<' || c == '>')
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Stock would quote a line end with a backslash, but no server reads a
+ * command on beyond it.
+ */
+static bool
+is_safe_quoted(const char *s, size_t n)
+{
+	return !memchr(s, '\r', n) && !memchr(s, '\n', n);
+}
+
+static bool
+needs_quotes(const char *s, size_t n)
+{
+	if (n == 0 || s[0] == '.' || s[n - 1] == '.')
+		return true;
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c <= ' ' || c >= 0x7f || strchr("\"(),:;<>@[\\]", c))
+			return true;
+		if (c == '.' && s[i + 1] == '.')
+			return true;
+	}
+	return false;
+}
+
+static void
+append_quoted(struct buf *b, const char *s, size_t n)
+{
+	buf_putc(b, '"');
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == '"' || s[i] == '\\')
+			buf_putc(b, '\\');
+		buf_putc(b, s[i]);
+	}
+	buf_putc(b, '"');
+}
+
+int
+quote_mailbox(struct buf *b, const char *address)
+{
+	const char *at = strrchr(address, '@');
+	size_t n = at ? (size_t)(at - address) : 0;
+
+	if (strcmp(address, double_bounce) == 0)
+		return 0;
+	if (!is_safe_bare(at ? at : address) || !is_safe_quoted(address, n))
+		return -1;
+	if (at && needs_quotes(address, n))
+		append_quoted(b, address, n);
+	else
+		buf_append(b, address, n);
+	buf_puts(b, at ? at : address);
+	return 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qmail/quote.h"
+
+static void
+quotes_by_stocks_rule(void **state)
+{
+	static const struct {
+		const char *in;
+		const char *out; /* NULL: refused */
+	} cases[] = {
+		{ "", "" },
+		{ "#@[]", "" },
+		{ "#@[", "#@[" },
+		{ "##@[]", "##@[]" },
+		{ "a@src.example", "a@src.example" },
+		{ "nodomain", "nodomain" },
+		{ "a..b", "a..b" },
+		{ "a b@d", "\"a b\"@d" },
+		{ "a\tb@d", "\"a\tb\"@d" },
+		{ "a.@d", "\"a.\"@d" },
+		{ ".a@d", "\".a\"@d" },
+		{ ".@d", "\".\"@d" },
+		{ "a..b@d", "\"a..b\"@d" },
+		{ "a.b.c@d", "a.b.c@d" },
+		{ "a,b(c);:@d", "\"a,b(c);:\"@d" },
+		{ "\"q\"@d", "\"\\\"q\\\"\"@d" },
+		{ "a\\b@d", "\"a\\\\b\"@d" },
+		{ "a@b@c", "\"a@b\"@c" },
+		{ "a<b>c@d", "\"a<b>c\"@d" },
+		{ "a[1]@d", "\"a[1]\"@d" },
+		{ "@h", "\"\"@h" },
+		{ "@", "\"\"@" },
+		{ "u@", "u@" },
+		{ "u@D.eXample.", "u@D.eXample." },
+		{ "u@[IPv6:2001:db8::1]", "u@[IPv6:2001:db8::1]" },
+		{ "u@a..b", "u@a..b" },
+		{ "u@h\xc3\xa9", "u@h\xc3\xa9" },
+		{ "!#$%&'*+-/=?^_`{|}~@d", "!#$%&'*+-/=?^_`{|}~@d" },
+		{ "a\x7f@d", "\"a\x7f\"@d" },
+		{ "\x80@d", "\"\x80\"@d" },
+		{ "\xff@d", "\"\xff\"@d" },
+		{ "a\001b@d", "\"a\001b\"@d" },
+		{ "a\nb@d", NULL },
+		{ "a\rb@d", NULL },
+		{ "a@d\r\nRSET", NULL },
+		{ "a@d\n", NULL },
+		{ "a@d\r", NULL },
+		{ "a@d>", NULL },
+		{ "a@<d", NULL },
+		{ "a@d SIZE=1", NULL },
+		{ "a@d\tx", NULL },
+		{ "a@\x7f", NULL },
+		{ "a@\033", NULL },
+		{ "a\n@b@d", NULL },
+		{ "no domain", NULL },
+		{ "nodomain\n", NULL },
+		{ "nodomain>", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct buf b = { 0 };
+		int result;
+
+		buf_puts(&b, "<");
+		result = quote_mailbox(&b, cases[i].in);
+		if (result != (cases[i].out ? 0 : -1))
+			fail_msg("%s: returned %d", cases[i].in, result);
+		if (strcmp(b.data + 1, cases[i].out ? cases[i].out : ""))
+			fail_msg("%s: %s", cases[i].in, b.data + 1);
+		buf_finish(&b);
+	}
+}
+
+/* No byte that one may put anywhere ends the command or the path early. */
+static void
+never_ends_early(void **state)
+{
+	static const char *const shapes[] = { "?", "?@d", "a?b@d", "a@?",
+		"a@b?" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+		for (int c = 1; c < 256; c++) {
+			char in[16];
+			struct buf b = { 0 };
+			bool quoted = false;
+
+			strcpy(in, shapes[i]);
+			*strchr(in, '?') = (char)c;
+			if (quote_mailbox(&b, in) == -1)
+				buf_cut(&b, 0);
+			for (const char *p = buf_text(&b); *p; p++) {
+				if (*p == '\r' || *p == '\n')
+					fail_msg("%s with %d: %s", shapes[i], c,
+					    b.data);
+				if (quoted && *p == '\\')
+					p++;
+				else if (*p == '"')
+					quoted = !quoted;
+				else if (!quoted && strchr("<> ", *p))
+					fail_msg("%s with %d: %s", shapes[i], c,
+					    b.data);
+			}
+			buf_finish(&b);
+		}
+	}
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(quotes_by_stocks_rule),
+		cmocka_unit_test(never_ends_early),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
