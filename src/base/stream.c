@@ -140,12 +140,41 @@ last_words(struct stream *s, enum stream_status trouble)
 	return unread(s) > before ? STREAM_OK : trouble;
 }
 
+/* For a bulk write that is not in the output buffer. */
+static enum stream_status
+wait_to_send(struct stream *s, struct deadline until)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN | POLLOUT };
+	int n;
+
+	do
+		n = poll(&p, 1, deadline_left(until));
+	while (n == -1 && errno == EINTR);
+	if (n == -1) {
+		s->error = errno;
+		return STREAM_ERROR;
+	}
+	if (n == 0)
+		return STREAM_TIMEOUT;
+	return p.revents & POLLIN ? take_input(s) : STREAM_OK;
+}
+
 enum stream_status
 stream_move(struct stream *s, struct deadline until)
 {
 	struct pollfd p = { .fd = s->fd };
 	int n;
 
+	/* Most often there is room for all of it: no need to ask poll. */
+	if (stream_is_pending(s)) {
+		size_t had = s->out_end - s->out_start;
+		enum stream_status status = give_output(s);
+
+		if (status != STREAM_OK)
+			return last_words(s, status);
+		if (s->out_end - s->out_start < had)
+			return STREAM_OK;
+	}
 	if (has_room_for_input(s))
 		p.events |= POLLIN;
 	if (stream_is_pending(s))
@@ -166,10 +195,34 @@ stream_move(struct stream *s, struct deadline until)
 		if (status != STREAM_OK || unread(s) > had)
 			return status;
 	}
-	if (p.events & POLLOUT && p.revents & (POLLOUT | POLLHUP | POLLERR)) {
-		enum stream_status status = give_output(s);
+	return STREAM_OK;
+}
 
-		return status == STREAM_OK ? status : last_words(s, status);
+enum stream_status
+stream_send(struct stream *s, const void *data, size_t n, int64_t stall_ms)
+{
+	const char *at = data;
+
+	assert(!stream_is_pending(s));
+	while (n > 0) {
+		ssize_t put = fdio_write(s->fd, at, n);
+		enum stream_status status;
+
+		if (put >= 0) {
+			at += put;
+			n -= (size_t)put;
+			continue;
+		}
+		if (!would_block()) {
+			s->error = errno;
+			status = last_words(s, STREAM_ERROR);
+		} else {
+			status = wait_to_send(s, deadline_in(stall_ms));
+		}
+		if (unread(s) > 0)
+			return STREAM_SPOKE;
+		if (status != STREAM_OK)
+			return status;
 	}
 	return STREAM_OK;
 }
@@ -190,11 +243,6 @@ stream_flush(struct stream *s, struct deadline until)
 {
 	enum stream_status status = STREAM_OK;
 
-	/* Most often there is room for all of it: no need to ask poll. */
-	if (stream_is_pending(s))
-		status = give_output(s);
-	if (status != STREAM_OK)
-		return last_words(s, status);
 	while (status == STREAM_OK && stream_is_pending(s))
 		status = stream_move(s, until);
 	return status;

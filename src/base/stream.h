@@ -22,6 +22,7 @@ enum stream_status {
 	STREAM_OK,
 	STREAM_CLOSED,  /* the peer ended the connection */
 	STREAM_TIMEOUT, /* the deadline passed */
+	STREAM_SPOKE,   /* the peer spoke while it should have listened */
 	STREAM_ERROR    /* reset or worse; error is errno */
 };
 
@@ -56,6 +57,14 @@ bool stream_is_pending(const struct stream *);
  * there to be looked at.
  */
 enum stream_status stream_move(struct stream *, struct deadline);
+
+/*
+ * Writes n bytes past the output buffer, which must be empty; each piece must
+ * get on within stall_ms.  STREAM_SPOKE as soon as there is input: it is
+ * looked for wherever the peer makes us wait.
+ */
+enum stream_status stream_send(
+    struct stream *, const void *, size_t n, int64_t stall_ms);
 
 /* Waits for input beyond what is there.  Output must not be pending. */
 enum stream_status stream_fill(struct stream *, struct deadline);

@@ -35,6 +35,9 @@ void report_message(enum report_message);
 void report_puts(const char *);
 void report_text(const char *, size_t);
 
+/* A line of its own: label, text, line end. */
+void report_line(const char *label, const char *);
+
 /* "Remote host said: " and the whole reply, at most REPORT_REPLY_MAX. */
 void report_reply(const char *, size_t);
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+static const char lone_cr[1] = { '\r' };
+
 /* Everything in [in, end) that is not a line end; CRs become blanks. */
 static char *
 encode_text(struct smtp_body *b, const char *in, const char *end, char *out)
@@ -40,7 +42,7 @@ smtp_body_encode(struct smtp_body *b, const char *in, size_t n, char *out)
 	if (n == 0)
 		return 0;
 	if (b->pending_cr && *in != '\n')
-		out = encode_text(b, "\r", "\r" + 1, out);
+		out = encode_text(b, lone_cr, lone_cr + 1, out);
 	b->pending_cr = false;
 	while (in < end) {
 		const char *lf = memchr(in, '\n', (size_t)(end - in));
@@ -65,7 +67,7 @@ smtp_body_end(struct smtp_body *b, char *out)
 	char *start = out;
 
 	if (b->pending_cr)
-		out = encode_text(b, "\r", "\r" + 1, out);
+		out = encode_text(b, lone_cr, lone_cr + 1, out);
 	b->pending_cr = false;
 	if (b->in_line)
 		out = encode_line_end(b, out);

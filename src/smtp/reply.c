@@ -10,6 +10,7 @@ smtp_reply_reset(struct smtp_reply *r)
 {
 	r->code = 0;
 	r->size = 0;
+	r->lines = 0;
 	r->column = 0;
 	r->len = 0;
 }
@@ -101,6 +102,7 @@ smtp_reply_add(struct smtp_reply *r, const char *p, size_t n,
 		keep(r, p[i]);
 		if (p[i] == '\n') {
 			r->column = 0;
+			r->lines++;
 			*state = r->goes_on ? SMTP_REPLY_LINE : SMTP_REPLY_DONE;
 			return i + 1;
 		}

@@ -28,8 +28,9 @@ enum smtp_reply_state {
 
 /* Valid when zeroed, or after smtp_reply_reset(). */
 struct smtp_reply {
-	int code;    /* 0 until the first three digits are there */
-	size_t size; /* bytes taken, all of them */
+	int code;     /* 0 until the first line's is known */
+	size_t size;  /* bytes taken, all of them */
+	size_t lines; /* that ended */
 
 	/* The line under way, or the one that has just ended. */
 	size_t column; /* its bytes so far, CRs included */

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmail/report.h"
+
+#include <string.h>
+
+#include "base/fdio.h"
+
+#define REPORT_FD 1
+
+/*
+ * How long the reader may not take a byte.  qmail-rspawn always reads; a
+ * report that nobody reads for so long is lost whatever we do.
+ */
+#define STALL_MS (300 * 1000)
+
+/*
+ * Remote text in one report.  qmail-send keeps 10000 bytes of it; with many
+ * recipients the later ones get their sentence without the remote text.
+ */
+#define REPLIES_MAX 65536
+
+static const char recipient_letter[] = {
+	[REPORT_ACCEPTED] = 'r',
+	[REPORT_DEFERRED] = 's',
+	[REPORT_REFUSED] = 'h',
+};
+
+static const char message_letter[] = {
+	[REPORT_DELIVERED] = 'K',
+	[REPORT_TEMPORARY] = 'Z',
+	[REPORT_PERMANENT] = 'D',
+};
+
+/* A process writes one report, so this needs no more than one. */
+static struct {
+	bool in_record;
+	bool has_message;
+	bool is_lost;   /* the reader is gone */
+	bool in_line;   /* the last byte was no line end */
+	size_t replies; /* bytes of remote text so far */
+	size_t len;
+	char data[8192];
+} report;
+
+static void
+flush(void)
+{
+	if (!report.is_lost &&
+	    fdio_write_all(REPORT_FD, report.data, report.len, STALL_MS) == -1)
+		report.is_lost = true;
+	report.len = 0;
+}
+
+static void
+put(char c)
+{
+	if (report.len == sizeof report.data)
+		flush();
+	report.data[report.len++] = c;
+	report.in_line = c != '\n';
+}
+
+static void
+end_record(void)
+{
+	if (report.in_record)
+		put('\0');
+	report.in_record = false;
+}
+
+static void
+begin_record(char letter)
+{
+	end_record();
+	report.in_record = true;
+	put(letter);
+	report.in_line = false;
+}
+
+void
+report_recipient(enum report_recipient outcome)
+{
+	if (!report.has_message)
+		begin_record(recipient_letter[outcome]);
+}
+
+void
+report_message(enum report_message outcome)
+{
+	if (!report.has_message)
+		begin_record(message_letter[outcome]);
+	report.has_message = true;
+}
+
+static char
+clean(char c)
+{
+	bool is_control = (unsigned char)c < ' ' || c == 0x7f;
+
+	return is_control && c != '\n' ? '?' : c;
+}
+
+void
+report_text(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n && report.in_record; i++)
+		put(clean(s[i]));
+}
+
+void
+report_puts(const char *s)
+{
+	report_text(s, strlen(s));
+}
+
+void
+report_line(const char *label, const char *s)
+{
+	if (report.in_line)
+		report_puts("\n");
+	report_puts(label);
+	report_puts(s);
+	report_puts("\n");
+}
+
+void
+report_reply(const char *s, size_t n)
+{
+	if (n > REPORT_REPLY_MAX)
+		n = REPORT_REPLY_MAX;
+	if (n == 0 || n > REPLIES_MAX - report.replies)
+		return;
+	report.replies += n;
+	report_puts("Remote host said: ");
+	report_text(s, n);
+}
+
+void
+report_failure(const struct dsn *why)
+{
+	report_message(dsn_is_temporary(why) ? REPORT_TEMPORARY
+					     : REPORT_PERMANENT);
+	report_puts(why->text);
+	report_puts(" (#");
+	report_puts(why->status);
+	report_puts(")\n");
+	if (why->detail[0])
+		report_line("", why->detail);
+}
+
+void
+report_end(void)
+{
+	if (!report.has_message) {
+		struct dsn why = { 0 };
+
+		dsn_set(&why, "4.3.0", "I ended without a report.");
+		report_failure(&why);
+	}
+	end_record();
+	flush();
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTP_SESSION_H
+#define SMTP_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/deadline.h"
+#include "base/stream.h"
+#include "smtp/ehlo.h"
+#include "smtp/reply.h"
+
+/*
+ * One session over a stream: greeting, EHLO or HELO, STARTTLS, QUIT.
+ *
+ * Each step sends its command and reads its reply, under one deadline for
+ * the whole reply.  Bytes that came before a command was sent can only be
+ * the reply to something else: the session is malformed then, so that no
+ * reply is ever taken for the answer to another command.
+ */
+
+/* RFC 5321 section 4.5.3.2.1: what the steps before MAIL get at most. */
+#define SMTP_HELLO_TIMEOUT_S 300
+
+enum smtp_outcome {
+	SMTP_DONE,      /* the reply that the step wants */
+	SMTP_REFUSED,   /* a well-formed reply, but another one */
+	SMTP_MALFORMED, /* no reply, or one that nobody asked for */
+	SMTP_DIED       /* closed, reset, or out of time */
+};
+
+struct smtp_session {
+	struct stream stream;
+	struct smtp_reply reply; /* the last one, whole or not */
+	bool in_reply;           /* part of it has come, not yet all */
+	struct smtp_ehlo ehlo;   /* of the last EHLO, empty after HELO */
+	unsigned long timeout_s; /* for one whole reply: timeoutremote */
+};
+
+/* fd is non-blocking; it stays the caller's. */
+void smtp_session_init(
+    struct smtp_session *, int fd, unsigned long timeout_s);
+
+/*
+ * Takes what input there is, without waiting, until a reply is whole.
+ * MORE (never LINE), DONE or MALFORMED.  ehlo, if not NULL, is given every
+ * line after the first.
+ */
+enum smtp_reply_state smtp_session_parse(
+    struct smtp_session *, struct smtp_ehlo *ehlo);
+
+/*
+ * Shows what came unasked, as far as it is there, as if it were a reply.
+ * Always MALFORMED.
+ */
+enum smtp_outcome smtp_session_unasked(struct smtp_session *);
+
+/*
+ * Reads one whole reply into s->reply.  DONE for any well-formed one.
+ */
+enum smtp_outcome smtp_session_reply(
+    struct smtp_session *, struct deadline, struct smtp_ehlo *ehlo);
+
+/* The greeting must be 220. */
+enum smtp_outcome smtp_session_greeting(struct smtp_session *);
+
+/*
+ * EHLO; when that is refused with 5yz and helo_will_do, HELO.  Must be 250.
+ * What was learnt from an earlier EHLO is forgotten (RFC 3207 section 4.2).
+ */
+enum smtp_outcome smtp_session_hello(
+    struct smtp_session *, const char *helohost, bool helo_will_do);
+
+/*
+ * STARTTLS must be answered by 220, and by not one byte more, be it read
+ * already or still in the socket (CVE-2011-0411): MALFORMED otherwise.
+ */
+enum smtp_outcome smtp_session_starttls(struct smtp_session *);
+
+/* Sends QUIT if that can be done without waiting; nothing can fail. */
+void smtp_session_quit(struct smtp_session *);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC */
+#include "tls/policy.h"
+
+struct tls_policy
+tls_policy_choose(const struct tls_situation *s)
+{
+	if (!s->has_anchors)
+		return (struct tls_policy){ TLS_LEVEL_NONE };
+	if (s->strictness >= 2)
+		return (struct tls_policy){ TLS_LEVEL_VERIFY };
+	if (s->strictness == 0)
+		return (struct tls_policy){ TLS_LEVEL_MAY };
+	return (struct tls_policy){ s->starting_over ? TLS_LEVEL_NONE
+						     : TLS_LEVEL_ENCRYPT };
+}
+
+bool
+tls_policy_tries(const struct tls_policy *p)
+{
+	return p->level != TLS_LEVEL_NONE;
+}
+
+bool
+tls_policy_demands(const struct tls_policy *p)
+{
+	return p->level >= TLS_LEVEL_ENCRYPT;
+}
+
+bool
+tls_policy_verifies(const struct tls_policy *p)
+{
+	return p->level == TLS_LEVEL_VERIFY;
+}
+
+bool
+tls_policy_falls_back(const struct tls_policy *p)
+{
+	return p->level == TLS_LEVEL_MAY;
+}
