@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmail/control.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fdio.h"
+#include "base/str.h"
+
+/* More than that is a mistake, and not to be read into memory for a line. */
+#define CONTROL_SIZE_MAX ((size_t)1 << 20)
+
+#define HELOHOST_MAX 255
+
+/* The length of a line without the blanks and tabs at its end. */
+static size_t
+trimmed(const char *line, size_t n)
+{
+	while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
+		n--;
+	return n;
+}
+
+enum control_result
+control_line(const char *path, struct buf *line)
+{
+	const char *newline;
+
+	buf_cut(line, 0);
+	if (fdio_read_file(path, CONTROL_SIZE_MAX, line) == -1) {
+		buf_cut(line, 0);
+		return errno == ENOENT ? CONTROL_MISSING : CONTROL_UNREADABLE;
+	}
+	newline = line->len ? memchr(line->data, '\n', line->len) : NULL;
+	if (newline)
+		buf_cut(line, (size_t)(newline - line->data));
+	buf_cut(line, trimmed(line->data, line->len));
+	return CONTROL_FOUND;
+}
+
+/* The number that line begins with, or the fallback; true if there is one. */
+static bool
+leading_number(const struct buf *line, struct control_range range,
+    unsigned long *value)
+{
+	unsigned long n = 0;
+
+	if (str_number(buf_text(line), line->len, range.maximum, &n) == 0) {
+		*value = range.fallback;
+		return false;
+	}
+	*value = n < range.minimum ? range.minimum : n;
+	return true;
+}
+
+enum control_result
+control_number(const char *path, struct control_range range,
+    unsigned long *value)
+{
+	struct buf line = { 0 };
+	enum control_result result = control_line(path, &line);
+	int saved = errno;
+
+	if (result != CONTROL_UNREADABLE)
+		leading_number(&line, range, value);
+	buf_finish(&line);
+	errno = saved;
+	return result;
+}
+
+bool
+control_next(const char **at, const char *end, const char **line, size_t *len)
+{
+	while (*at < end) {
+		const char *start = *at;
+		const char *stop = memchr(start, '\n', (size_t)(end - start));
+
+		*at = stop ? stop + 1 : end;
+		*len = trimmed(start, (size_t)((stop ? stop : end) - start));
+		if (*len > 0 && *start != '#') {
+			*line = start;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int
+refuse(const char *path, const char *reason, struct dsn *why)
+{
+	dsn_set(why, "4.3.0", "Unable to read control files.");
+	return dsn_detail(why, "%s: %s", path, reason);
+}
+
+static int
+read_number(const char *path, struct control_range range, unsigned long *value,
+    struct dsn *why)
+{
+	if (control_number(path, range, value) == CONTROL_UNREADABLE)
+		return refuse(path, strerror(errno), why);
+	return 0;
+}
+
+/* A path; missing is the same as empty. */
+static int
+read_path(const char *path, struct buf *value, struct dsn *why)
+{
+	if (control_line(path, value) == CONTROL_UNREADABLE)
+		return refuse(path, strerror(errno), why);
+	if (strlen(buf_text(value)) != value->len)
+		return refuse(path, "not a path", why);
+	return 0;
+}
+
+/*
+ * Nonsense is not the default here: it was meant to be a policy, and mail
+ * must not leave under a weaker one.
+ */
+static int
+read_strictness(unsigned long *value, struct dsn *why)
+{
+	static const char path[] = "control/tlsstrictness";
+	static const struct control_range range = { 0, 2, 0 };
+	struct buf line = { 0 };
+	int result = 0;
+
+	if (control_line(path, &line) == CONTROL_UNREADABLE)
+		result = refuse(path, strerror(errno), why);
+	else if (!leading_number(&line, range, value) && line.len > 0)
+		result = refuse(path, "not a number", why);
+	buf_finish(&line);
+	return result;
+}
+
+/* What may follow EHLO; stock sends whatever is there. */
+static bool
+is_sendable(const struct buf *name)
+{
+	for (size_t i = 0; i < name->len; i++)
+		if (name->data[i] <= ' ' || name->data[i] > '~')
+			return false;
+	return name->len <= HELOHOST_MAX;
+}
+
+/* me was read before, as in stock; an empty helohost still beats it. */
+static int
+read_helohost(struct control *c, enum control_result me_result, struct buf *me,
+    struct dsn *why)
+{
+	const char *path = "control/helohost";
+
+	switch (control_line(path, &c->helohost)) {
+	case CONTROL_UNREADABLE:
+		return refuse(path, strerror(errno), why);
+	case CONTROL_MISSING:
+		path = "control/me";
+		if (me_result == CONTROL_MISSING)
+			return refuse(path, strerror(ENOENT), why);
+		buf_append(&c->helohost, buf_text(me), me->len);
+		break;
+	case CONTROL_FOUND:
+		break;
+	}
+	if (!is_sendable(&c->helohost))
+		return refuse(path, "not a host name", why);
+	return 0;
+}
+
+static int
+read_with_me(struct control *c, struct buf *me, struct dsn *why)
+{
+	static const struct control_range replying = { 1, 604800, 1200 };
+	static const struct control_range connecting = { 1, 86400, 60 };
+	static const struct control_range resolving = { 0, 86400, 0 };
+	enum control_result me_result = control_line("control/me", me);
+
+	if (me_result == CONTROL_UNREADABLE)
+		return refuse("control/me", strerror(errno), why);
+	if (read_number("control/timeoutremote", replying, &c->timeoutremote,
+		why) == -1 ||
+	    read_number("control/timeoutconnect", connecting,
+		&c->timeoutconnect, why) == -1 ||
+	    read_helohost(c, me_result, me, why) == -1 ||
+	    read_number("control/timeoutdns", resolving, &c->timeoutdns, why) ==
+		-1)
+		return -1;
+	if (read_path("control/trustanchors", &c->trustanchors, why) == -1 ||
+	    read_path("control/clientcert", &c->clientcert, why) == -1 ||
+	    read_path("control/clientkey", &c->clientkey, why) == -1)
+		return -1;
+	return read_strictness(&c->tlsstrictness, why);
+}
+
+int
+control_read(struct control *c, struct dsn *why)
+{
+	struct buf me = { 0 };
+	int result = read_with_me(c, &me, why);
+
+	buf_finish(&me);
+	return result;
+}
+
+void
+control_finish(struct control *c)
+{
+	buf_finish(&c->helohost);
+	buf_finish(&c->trustanchors);
+	buf_finish(&c->clientcert);
+	buf_finish(&c->clientkey);
+}
