@@ -143,10 +143,10 @@ def be_subreaper():
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _child(home, program, argv, message, pipe, closed, env, uid, gid, limits, stdout):
+def _child(cwd, program, argv, message, pipe, closed, env, uid, gid, limits, stdout):
     """Between fork and exec."""
     os.setsid()
-    os.chdir(f"{home}/queue/mess")
+    os.chdir(cwd)
     os.umask(0o077)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -174,7 +174,7 @@ class Process:
     """A delivery under way."""
 
     def __init__(self, home, argv, message, *, program=None, closed=(), env=None, uid=None, gid=None,
-                 limits=None, stdout=None, argv0="qmail-remote", keep_env=()):
+                 limits=None, stdout=None, argv0="qmail-remote", cwd=None):
         import errno
         program = program or f"{home}/bin/qmail-remote"
         self.env = {"PATH": f"{home}/bin:/usr/local/bin:/usr/bin:/bin"}
@@ -192,7 +192,7 @@ class Process:
         if self.pid == 0:
             code = 100
             try:
-                _child(home, program, args, message, write, closed, self.env, uid, gid, limits or {}, stdout)
+                _child(cwd or f"{home}/queue/mess", program, args, message, write, closed, self.env, uid, gid, limits or {}, stdout)
             except OSError as e:
                 code = 111 if errno.errorcode.get(e.errno) in _TEMPORARY else 100
             finally:
