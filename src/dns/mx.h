@@ -12,17 +12,23 @@
 /*
  * From a next-hop domain to MX hosts and addresses in order.
  */
+
+#define MX_HOST_MAX 50     /* hosts looked up, the best ones */
+#define MX_HOST_IP_MAX 128 /* addresses kept of one host */
+
+/* A host keeps its place also when it has no address (of its own). */
 struct mx_host {
-	char name[DNS_NAME_SIZE];  /* the MX host, relay or literal itself */
-	unsigned preference;       /* 0 for an implicit MX, relay, literal */
-	bool is_literal;           /* name is an address, not a domain name */
-	enum dns_outcome outcome;  /* of its addresses taken together */
-	struct ip *ip;             /* IPv6 and IPv4 in turns, IPv6 first */
+	char name[DNS_NAME_SIZE]; /* no trailing dot; a literal's plain form */
+	unsigned preference;      /* 0 for an implicit MX, relay, literal */
+	bool is_literal;          /* name is an address, not a domain name */
+	enum dns_outcome outcome; /* of its addresses taken together */
+	struct ip *ip;            /* IPv6 and IPv4 in turns, IPv6 first, but
+				   * for those that a host before has too */
 	size_t nip;
 };
 
 struct mx_list {
-	struct mx_host *host;      /* by preference, equal ones shuffled */
+	struct mx_host *host; /* by preference, equal ones shuffled */
 	size_t nhost;
 };
 

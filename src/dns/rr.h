@@ -55,8 +55,8 @@ struct dns_answer {
  * Returns the length, 0 when there can be no such name: an empty label, one
  * of more than 63 bytes, or more than 253 bytes in all.
  */
-size_t dns_question_write(
-    unsigned char *, const char *name, int type, uint16_t id);
+size_t dns_question_write(unsigned char *, const char *name, int type,
+    uint16_t id);
 
 /*
  * Parses a whole DNS message (RFC 1035 section 4) that answers the question

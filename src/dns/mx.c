@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: ISC */
+#include "dns/mx.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/deadline.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "base/str.h"
+#include "dns/resolver.h"
+
+#define TIMEOUT_MAX 1000000 /* seconds */
+
+struct lookup {
+	const char *host;
+	unsigned long timeout_s;
+	struct dns_resolver *resolver;
+	struct mx_list *list;
+	struct dsn *why;
+	bool is_implicit; /* host stands for itself */
+	bool is_alias;    /* it leads to a name that has no address */
+};
+
+/* The answers for the addresses of one host. */
+struct addresses {
+	struct dns_answer v4, v6;
+};
+
+/* Host names for a sentence: a blank would look like the end of the name. */
+struct shown {
+	char text[400];
+};
+
+static struct shown
+show(const char *name)
+{
+	struct shown s;
+	size_t i;
+
+	for (i = 0; name[i] != '\0' && i < sizeof s.text - 1; i++)
+		s.text[i] = name[i] < 33 || name[i] > 126 ? '?' : name[i];
+	s.text[i] = '\0';
+	return s;
+}
+
+/* The sentences are stock's. */
+
+static int
+try_later(const struct lookup *l, const char *what, const char *name)
+{
+	dsn_set(l->why, "4.1.2",
+	    "Sorry, I couldn't find any host by that name.");
+	return dsn_detail(l->why, "no answer for the %s of %s", what,
+	    show(name).text);
+}
+
+static int
+no_such_host(const struct lookup *l, const char *because)
+{
+	dsn_set(l->why, "5.1.2", "Sorry, I couldn't find any host named %s.",
+	    show(l->host).text);
+	return dsn_detail(l->why, "%s", because);
+}
+
+static int
+no_address(const struct lookup *l, const char *because)
+{
+	dsn_set(l->why, "5.4.4",
+	    "Sorry, I couldn't find a mail exchanger or IP address.");
+	return dsn_detail(l->why, "%s", because);
+}
+
+/* RFC 7505: whoever runs the domain says so. */
+static int
+no_mail(const struct lookup *l)
+{
+	return dsn_set(l->why, "5.1.10", "Sorry, %s does not accept mail.",
+	    show(l->host).text);
+}
+
+static struct deadline
+deadline_for(unsigned long timeout_s)
+{
+	if (timeout_s == 0)
+		return deadline_never();
+	if (timeout_s > TIMEOUT_MAX)
+		timeout_s = TIMEOUT_MAX;
+	return deadline_in((int64_t)timeout_s * 1000);
+}
+
+/* What a MX host is called; other names are never asked for. */
+static bool
+is_host_name(const char *name)
+{
+	size_t i;
+
+	for (i = 0; name[i] != '\0'; i++)
+		if (!str_is_alnum(name[i]) && strchr("-_.", name[i]) == NULL)
+			return false;
+	return i > 0;
+}
+
+static struct mx_host *
+add_host(struct mx_list *list, const char *name, unsigned preference)
+{
+	struct mx_host *host;
+	size_t n;
+
+	list->host =
+	    mem_resize(list->host, list->nhost + 1, sizeof *list->host);
+	host = &list->host[list->nhost++];
+	*host = (struct mx_host){ .preference = preference,
+		.outcome = DNS_TEMPFAIL };
+	(void)str_copy(host->name, sizeof host->name, name);
+	n = strlen(host->name);
+	if (n > 0 && host->name[n - 1] == '.')
+		host->name[n - 1] = '\0';
+	return host;
+}
+
+static bool
+add_literal(struct mx_list *list, const char *text, unsigned preference)
+{
+	struct mx_host *host;
+	struct ip ip;
+
+	if (!ip_parse_literal(text, strlen(text), &ip))
+		return false;
+	host = add_host(list, "", preference);
+	ip_format(&ip, host->name);
+	host->is_literal = true;
+	host->outcome = DNS_FOUND;
+	host->ip = mem_alloc(1, sizeof *host->ip);
+	host->ip[0] = ip;
+	host->nip = 1;
+	return true;
+}
+
+static bool
+has_host(const struct mx_list *list, const char *name)
+{
+	size_t n = strlen(name), i;
+
+	for (i = 0; i < list->nhost; i++)
+		if (strlen(list->host[i].name) == n &&
+		    str_case_equal(list->host[i].name, name, n))
+			return true;
+	return false;
+}
+
+static int
+by_preference(const void *a, const void *b)
+{
+	const struct dns_rr *x = a, *y = b;
+
+	return (int)x->preference - (int)y->preference;
+}
+
+/* Puts any of the equally good records from first on in the first place. */
+static const struct dns_rr *
+draw(struct dns_rr *first, const struct dns_rr *end)
+{
+	struct dns_rr *drawn, swap;
+	size_t n = 1;
+
+	while (first + n < end && first[n].preference == first->preference)
+		n++;
+	drawn = first + random_below(n);
+	swap = *first;
+	*first = *drawn;
+	*drawn = swap;
+	return first;
+}
+
+/* Hosts in order, each once, where it is best. */
+static void
+add_mx(struct mx_list *list, struct dns_answer *mx)
+{
+	const struct dns_rr *rr;
+	size_t i;
+
+	qsort(mx->rr, mx->nrr, sizeof *mx->rr, by_preference);
+	for (i = 0; i < mx->nrr && list->nhost < MX_HOST_MAX; i++) {
+		rr = draw(mx->rr + i, mx->rr + mx->nrr);
+		/* "." is no host; alone, it is a null MX. */
+		if (rr->name[0] == '\0' || has_host(list, rr->name) ||
+		    add_literal(list, rr->name, rr->preference))
+			continue;
+		add_host(list, rr->name, rr->preference);
+		if (!is_host_name(rr->name))
+			list->host[list->nhost - 1].outcome = DNS_NXDOMAIN;
+	}
+}
+
+/* The first wave. */
+static int
+find_hosts(struct lookup *l)
+{
+	struct dns_answer mx;
+	int result = 0;
+
+	dns_resolver_ask(l->resolver, l->host, DNS_MX, &mx);
+	dns_resolver_wait(l->resolver, deadline_for(l->timeout_s));
+	switch (mx.outcome) {
+	case DNS_FOUND:
+		add_mx(l->list, &mx);
+		if (l->list->nhost == 0)
+			result = no_mail(l);
+		break;
+	case DNS_NODATA:
+		l->is_implicit = true;
+		break;
+	case DNS_NXDOMAIN:
+		result = no_such_host(l, "it does not exist");
+		break;
+	case DNS_TEMPFAIL:
+		result = try_later(l, "MX records", l->host);
+		break;
+	}
+	dns_answer_finish(&mx);
+	return result;
+}
+
+static bool
+is_to_be_asked(const struct mx_host *host)
+{
+	return !host->is_literal && host->outcome != DNS_NXDOMAIN;
+}
+
+/* An address that the first n hosts of the list have. */
+static bool
+has_ip(const struct mx_list *list, size_t n, const struct ip *ip)
+{
+	size_t i, k;
+
+	for (i = 0; i < n; i++)
+		for (k = 0; k < list->host[i].nip; k++)
+			if (ip_equal(&list->host[i].ip[k], ip))
+				return true;
+	return false;
+}
+
+static void
+add_ip(struct mx_list *list, size_t at, const struct dns_answer *from, size_t k)
+{
+	struct mx_host *host = &list->host[at];
+
+	if (k >= from->nrr || host->nip == MX_HOST_IP_MAX ||
+	    has_ip(list, at + 1, &from->rr[k].ip))
+		return;
+	host->ip[host->nip++] = from->rr[k].ip;
+}
+
+static enum dns_outcome
+outcome_of(const struct addresses *found)
+{
+	enum dns_outcome v4 = found->v4.outcome, v6 = found->v6.outcome;
+
+	if (v4 == DNS_FOUND || v6 == DNS_FOUND)
+		return DNS_FOUND;
+	if (v4 == DNS_TEMPFAIL || v6 == DNS_TEMPFAIL)
+		return DNS_TEMPFAIL;
+	if (v4 == DNS_NXDOMAIN || v6 == DNS_NXDOMAIN)
+		return DNS_NXDOMAIN;
+	return DNS_NODATA;
+}
+
+static void
+settle(struct mx_list *list, size_t at, const struct addresses *found)
+{
+	struct mx_host *host = &list->host[at];
+	size_t k;
+
+	if (host->is_literal) {
+		if (has_ip(list, at, &host->ip[0]))
+			host->nip = 0;
+		return;
+	}
+	if (!is_to_be_asked(host))
+		return;
+	host->outcome = outcome_of(found);
+	if (host->outcome != DNS_FOUND)
+		return;
+	host->ip = mem_alloc(MX_HOST_IP_MAX, sizeof *host->ip);
+	for (k = 0; k < found->v6.nrr || k < found->v4.nrr; k++) {
+		add_ip(list, at, &found->v6, k);
+		add_ip(list, at, &found->v4, k);
+	}
+}
+
+static void
+ask_addresses(struct lookup *l, struct addresses *found)
+{
+	const struct mx_host *host = l->list->host;
+	size_t i;
+
+	for (i = 0; i < l->list->nhost; i++) {
+		if (!is_to_be_asked(&host[i]))
+			continue;
+		dns_resolver_ask(l->resolver, host[i].name, DNS_AAAA,
+		    &found[i].v6);
+		dns_resolver_ask(l->resolver, host[i].name, DNS_A,
+		    &found[i].v4);
+	}
+	dns_resolver_wait(l->resolver, deadline_for(l->timeout_s));
+}
+
+/* The second wave: the addresses of all hosts. */
+static void
+find_addresses(struct lookup *l)
+{
+	struct addresses *found = mem_alloc(l->list->nhost, sizeof *found);
+	size_t i;
+
+	ask_addresses(l, found);
+	for (i = 0; i < l->list->nhost; i++) {
+		settle(l->list, i, &found[i]);
+		if (found[i].v4.is_alias || found[i].v6.is_alias)
+			l->is_alias = true;
+		dns_answer_finish(&found[i].v4);
+		dns_answer_finish(&found[i].v6);
+	}
+	free(found);
+}
+
+static const struct mx_host *
+find_outcome(const struct mx_list *list, enum dns_outcome outcome)
+{
+	size_t i;
+
+	for (i = 0; i < list->nhost; i++)
+		if (list->host[i].outcome == outcome)
+			return &list->host[i];
+	return NULL;
+}
+
+/* One good host is enough; one that may be good later makes it temporary. */
+static int
+judge(const struct lookup *l)
+{
+	const struct mx_host *unsure = find_outcome(l->list, DNS_TEMPFAIL);
+
+	if (find_outcome(l->list, DNS_FOUND) != NULL)
+		return 0;
+	if (unsure != NULL)
+		return try_later(l, "addresses", unsure->name);
+	if (!l->is_implicit)
+		return no_address(l, "no MX host has an address");
+	if (find_outcome(l->list, DNS_NXDOMAIN) != NULL)
+		return no_such_host(l, "it does not exist");
+	if (l->is_alias)
+		return no_address(l,
+		    "it is an alias of a name without address");
+	return no_such_host(l, "it has no address");
+}
+
+static int
+ask(struct lookup *l)
+{
+	if (!l->is_implicit && find_hosts(l) == -1)
+		return -1;
+	if (l->is_implicit)
+		add_host(l->list, l->host, 0);
+	find_addresses(l);
+	return judge(l);
+}
+
+/* Nothing is asked about a name that cannot be, nor about the root. */
+static bool
+is_possible(const char *host)
+{
+	unsigned char packet[DNS_QUESTION_SIZE];
+
+	return host[0] != '\0' &&
+	       dns_question_write(packet, host, DNS_MX, 0) != 0;
+}
+
+static int
+look_up(struct lookup *l)
+{
+	int result;
+
+	*l->list = (struct mx_list){ 0 };
+	if (add_literal(l->list, l->host, 0))
+		return 0;
+	if (!is_possible(l->host))
+		return no_such_host(l, "it is no domain name");
+	l->resolver = dns_resolver_create();
+	if (l->resolver == NULL)
+		return try_later(l, "records", l->host);
+	result = ask(l);
+	dns_resolver_destroy(l->resolver);
+	if (result == -1)
+		mx_list_finish(l->list);
+	return result;
+}
+
+int
+mx_lookup(struct mx_list *list, const char *host, unsigned long timeout_s,
+    struct dsn *why)
+{
+	struct lookup l = {
+		.list = list, .host = host, .timeout_s = timeout_s, .why = why
+	};
+
+	return look_up(&l);
+}
+
+int
+mx_lookup_relay(struct mx_list *list, const char *relay,
+    unsigned long timeout_s, struct dsn *why)
+{
+	struct lookup l = { .list = list,
+		.host = relay,
+		.timeout_s = timeout_s,
+		.why = why,
+		.is_implicit = true };
+
+	return look_up(&l);
+}
+
+void
+mx_list_finish(struct mx_list *list)
+{
+	size_t i;
+
+	for (i = 0; i < list->nhost; i++)
+		free(list->host[i].ip);
+	free(list->host);
+	*list = (struct mx_list){ 0 };
+}

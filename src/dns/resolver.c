@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: ISC */
+#define CARES_NO_DEPRECATED /* ares_send() is the call that 1.18 has too */
+
+#include "dns/resolver.h"
+
+#include <sys/time.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ares.h>
+
+#include "base/mem.h"
+#include "base/random.h"
+
+#define UDP_SIZE 1232 /* as rr.c says in the questions */
+#define ID_COUNT 64
+
+struct dns_resolver {
+	ares_channel channel;
+	size_t unanswered;
+	bool is_ending; /* answers have no place to go to any more */
+	struct pollfd *socket;
+	size_t nsocket, room;
+	uint16_t id[ID_COUNT]; /* of questions to come, drawn in one go */
+	size_t nid;
+};
+
+struct question {
+	struct dns_resolver *resolver;
+	struct dns_answer *into;
+	int type;
+	char name[DNS_NAME_SIZE];
+};
+
+static struct pollfd *
+find_socket(struct dns_resolver *r, ares_socket_t fd)
+{
+	size_t i;
+
+	for (i = 0; i < r->nsocket; i++)
+		if (r->socket[i].fd == fd)
+			return &r->socket[i];
+	return NULL;
+}
+
+/* The library tells what it waits for on a socket; nothing: forget it. */
+static void
+on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
+{
+	struct dns_resolver *r = data;
+	struct pollfd *p = find_socket(r, fd);
+
+	if (!readable && !writable) {
+		if (p != NULL)
+			*p = r->socket[--r->nsocket];
+		return;
+	}
+	if (p == NULL) {
+		if (r->nsocket == r->room) {
+			r->room = 2 * r->room + 4;
+			r->socket =
+			    mem_resize(r->socket, r->room, sizeof *r->socket);
+		}
+		p = &r->socket[r->nsocket++];
+		*p = (struct pollfd){ .fd = fd };
+	}
+	p->events = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
+}
+
+/*
+ * The versions of the library tell SERVFAIL and "no server" apart in different
+ * ways, so whatever comes without a message is temporary, and a message says
+ * for itself what it is.
+ */
+static void
+on_answer(void *data, int status, int timeouts, unsigned char *bytes, int n)
+{
+	struct question *q = data;
+	struct dns_resolver *r = q->resolver;
+
+	(void)timeouts;
+	r->unanswered--;
+	if (!r->is_ending && status == ARES_SUCCESS && bytes != NULL && n > 0)
+		dns_answer_parse(q->into, q->name, q->type, bytes, (size_t)n);
+	free(q);
+}
+
+/*
+ * Servers and schedule come from resolv.conf.  Names are always absolute, so
+ * we say that there are no search domains and no hosts file: that spares the
+ * library reading nsswitch.conf and the like to learn of them.
+ */
+static int
+open_channel(struct dns_resolver *r)
+{
+	struct ares_options options = { 0 };
+	char lookups[] = "b";
+	int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_DOMAINS |
+		   ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
+
+	options.flags = ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH;
+	options.ednspsz = UDP_SIZE;
+	options.lookups = lookups;
+	options.sock_state_cb = on_socket_state;
+	options.sock_state_cb_data = r;
+#ifdef ARES_OPT_QUERY_CACHE
+	/* Its key leaves out the AD bit, and we ask everything once. */
+	mask |= ARES_OPT_QUERY_CACHE;
+	options.qcache_max_ttl = 0;
+#endif
+	return ares_init_options(&r->channel, &options, mask);
+}
+
+struct dns_resolver *
+dns_resolver_create(void)
+{
+	struct dns_resolver *r;
+
+	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
+		return NULL;
+	r = mem_alloc(1, sizeof *r);
+	if (open_channel(r) == ARES_SUCCESS)
+		return r;
+	free(r);
+	ares_library_cleanup();
+	return NULL;
+}
+
+void
+dns_resolver_destroy(struct dns_resolver *r)
+{
+	if (r == NULL)
+		return;
+	r->is_ending = true;
+	ares_destroy(r->channel);
+	ares_library_cleanup();
+	free(r->socket);
+	free(r);
+}
+
+/* An ID that nobody can guess: with the port, all that an answer is known by.
+ */
+static int
+draw_id(struct dns_resolver *r, uint16_t *id)
+{
+	if (r->nid == 0) {
+		if (random_bytes(r->id, sizeof r->id) == -1)
+			return -1;
+		r->nid = ID_COUNT;
+	}
+	*id = r->id[--r->nid];
+	return 0;
+}
+
+void
+dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
+    struct dns_answer *into)
+{
+	unsigned char packet[DNS_QUESTION_SIZE];
+	struct question *q;
+	uint16_t id;
+	size_t n;
+
+	*into = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
+	if (draw_id(r, &id) == -1)
+		return;
+	n = dns_question_write(packet, name, type, id);
+	if (n == 0) {
+		into->outcome = DNS_NXDOMAIN;
+		return;
+	}
+	q = mem_alloc(1, sizeof *q);
+	q->resolver = r;
+	q->into = into;
+	q->type = type;
+	memcpy(q->name, name, strlen(name) + 1); /* it is a possible name */
+	r->unanswered++;
+	ares_send(r->channel, packet, (int)n, on_answer, q);
+}
+
+/* The list of sockets may change with each call: work from a copy. */
+static void
+process(struct dns_resolver *r)
+{
+	size_t n = r->nsocket, i;
+	struct pollfd *ready = mem_resize(NULL, n + 1, sizeof *ready);
+
+	if (n > 0)
+		memcpy(ready, r->socket, n * sizeof *ready);
+	for (i = 0; i < n; i++) {
+		/* An error is learnt by reading. */
+		bool in = (ready[i].revents & ~POLLOUT) != 0;
+		bool out = (ready[i].revents & POLLOUT) != 0;
+
+		if (in || out)
+			ares_process_fd(r->channel,
+			    in ? ready[i].fd : ARES_SOCKET_BAD,
+			    out ? ready[i].fd : ARES_SOCKET_BAD);
+	}
+	free(ready);
+	/* Time-outs: sending again, or giving up. */
+	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+/* Waits for any socket; false when there is nothing left to wait for. */
+static bool
+wait_once(struct dns_resolver *r, struct deadline until)
+{
+	struct timeval left;
+	int64_t ms;
+
+	if (ares_timeout(r->channel, NULL, &left) == NULL)
+		return false;
+	ms = (int64_t)left.tv_sec * 1000 + (left.tv_usec + 999) / 1000;
+	until = deadline_earlier(until, deadline_in(ms));
+	if (poll(r->socket, (nfds_t)r->nsocket, deadline_left(until)) != -1)
+		process(r);
+	else if (errno != EINTR)
+		return false;
+	return true;
+}
+
+void
+dns_resolver_wait(struct dns_resolver *r, struct deadline until)
+{
+	while (r->unanswered > 0 && !deadline_passed(until))
+		if (!wait_once(r, until))
+			break;
+	/* Ends the rest, which has been DNS_TEMPFAIL from the start. */
+	if (r->unanswered > 0)
+		ares_cancel(r->channel);
+}
