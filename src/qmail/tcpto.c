@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmail/tcpto.h"
+
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+#define RECORDS 64
+#define RECORD_MAX 32
+#define LOCK_MS 500
+
+#define COUNTER_MAX 10
+#define COUNTER_SKIP 2       /* as many time-outs make a host dead */
+#define COUNT_INTERVAL_S 120 /* time-outs closer together count as one */
+#define WINDOW_MAX_S ((60 + 31) * 64)
+
+/* Where things are in a record.  The time is 4 bytes, little-endian. */
+struct layout {
+	size_t size;
+	size_t address_len; /* at offset 0; the last bytes of a struct ip */
+	size_t counter;
+	size_t time;
+};
+
+static const struct layout layout4 = { 16, 4, 4, 8 };
+static const struct layout layout6 = { 32, 16, 16, 20 };
+
+/* The table, open and locked, and its bytes as they are now. */
+struct table {
+	const struct layout *layout;
+	int fd;
+	size_t n; /* whole records */
+	unsigned char byte[RECORDS * RECORD_MAX];
+};
+
+static unsigned char *
+record(struct table *t, size_t i)
+{
+	return t->byte + i * t->layout->size;
+}
+
+static const unsigned char *
+address(const struct table *t, const struct ip *ip)
+{
+	return ip->byte + sizeof ip->byte - t->layout->address_len;
+}
+
+static unsigned
+counter(struct table *t, size_t i)
+{
+	unsigned n = record(t, i)[t->layout->counter];
+
+	return n < COUNTER_MAX ? n : COUNTER_MAX;
+}
+
+static int64_t
+time_of(struct table *t, size_t i)
+{
+	const unsigned char *p = record(t, i) + t->layout->time;
+
+	return (int64_t)p[0] | (int64_t)p[1] << 8 | (int64_t)p[2] << 16 |
+	       (int64_t)p[3] << 24;
+}
+
+static void
+set_time(struct table *t, size_t i, int64_t when)
+{
+	unsigned char *p = record(t, i) + t->layout->time;
+
+	for (size_t k = 0; k < 4; k++)
+		p[k] = (unsigned char)(when >> 8 * k & 0xff);
+}
+
+/*
+ * Does the record say anything?  One from further in the future than any
+ * window is from a clock that was wrong: it must not block a host until the
+ * real time gets there.
+ */
+static bool
+is_live(struct table *t, size_t i, int64_t now)
+{
+	return counter(t, i) > 0 && time_of(t, i) - now <= WINDOW_MAX_S;
+}
+
+/* fe80::/10 means another host on each interface. */
+static bool
+is_link_local(const struct ip *ip)
+{
+	return ip->byte[0] == 0xfe && (ip->byte[1] & 0xc0) == 0x80;
+}
+
+/* Only ever called for tcpto6, and under its lock. */
+static int
+make(int fd)
+{
+	if (fchmod(fd, 0640) == -1)
+		return -1;
+	return ftruncate(fd, (off_t)(RECORDS * layout6.size));
+}
+
+/* -1 when there is no table to be used, for whatever reason. */
+static int
+open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
+    bool create)
+{
+	bool v4 = ip_is_v4(ip);
+	int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	struct stat st;
+	ssize_t got;
+
+	if (is_link_local(ip))
+		return -1;
+	create = create && !v4;
+	t->layout = v4 ? &layout4 : &layout6;
+	t->fd = open(v4 ? files->path4 : files->path6,
+	    create ? flags | O_CREAT : flags, 0640);
+	if (t->fd == -1)
+		return -1;
+	/* The type first: a device or FIFO is not even to be locked. */
+	if (fstat(t->fd, &st) == -1 || !S_ISREG(st.st_mode))
+		goto fail;
+	if (fdio_lock(t->fd, LOCK_MS) == -1 || fstat(t->fd, &st) == -1)
+		goto fail;
+	if (create && st.st_size == 0 && make(t->fd) == -1)
+		goto fail;
+	got = fdio_read(t->fd, t->byte, RECORDS * t->layout->size);
+	if (got == -1)
+		goto fail;
+	t->n = (size_t)got / t->layout->size;
+	return 0;
+
+fail:
+	close(t->fd);
+	return -1;
+}
+
+static void
+close_table(struct table *t)
+{
+	close(t->fd);
+}
+
+/*
+ * Nothing to be done about a failure: the delivery does not depend on it,
+ * and pwrite() of so few bytes within the file writes all or nothing.
+ */
+static void
+write_record(struct table *t, size_t i)
+{
+	ssize_t put = pwrite(t->fd, record(t, i), t->layout->size,
+	    (off_t)(i * t->layout->size));
+
+	(void)put;
+}
+
+/* The first record of the address; t->n when there is none. */
+static size_t
+find(struct table *t, const struct ip *ip)
+{
+	size_t i = 0;
+
+	while (i < t->n && memcmp(record(t, i), address(t, ip),
+			       t->layout->address_len) != 0)
+		i++;
+	return i;
+}
+
+/*
+ * The first free record, else the one that says least: the oldest, where
+ * each time-out counted makes it 1024 s younger.
+ */
+static size_t
+find_victim(struct table *t, int64_t now)
+{
+	size_t victim = 0;
+	int64_t least = INT64_MAX;
+
+	for (size_t i = 0; i < t->n; i++) {
+		int64_t worth = time_of(t, i) + 1024 * (int64_t)counter(t, i);
+
+		if (!is_live(t, i, now))
+			return i;
+		if (worth < least) {
+			least = worth;
+			victim = i;
+		}
+	}
+	return victim;
+}
+
+bool
+tcpto_skips(const struct tcpto *files, const struct ip *ip, int64_t now,
+    bool *known)
+{
+	/*
+	 * Each process waits a little less or more, so that after the window
+	 * not all of them try the dead host at once.
+	 */
+	int64_t window = (60 + (getpid() & 31)) * 64;
+	struct table t;
+	bool skips = false;
+	size_t i;
+
+	*known = false;
+	if (open_table(&t, files, ip, false) == -1)
+		return false;
+	i = find(&t, ip);
+	if (i < t.n) {
+		*known = true;
+		skips = counter(&t, i) >= COUNTER_SKIP && is_live(&t, i, now) &&
+			now - time_of(&t, i) < window;
+	}
+	close_table(&t);
+	return skips;
+}
+
+void
+tcpto_timed_out(const struct tcpto *files, const struct ip *ip, int64_t now)
+{
+	struct table t;
+	unsigned count = 0;
+	size_t i;
+
+	if (open_table(&t, files, ip, true) == -1)
+		return;
+	i = find(&t, ip);
+	if (i < t.n && is_live(&t, i, now)) {
+		if (now < time_of(&t, i) + COUNT_INTERVAL_S)
+			goto out;
+		count = counter(&t, i);
+	}
+	if (i == t.n) {
+		if (t.n == 0)
+			goto out;
+		i = find_victim(&t, now);
+		memcpy(record(&t, i), address(&t, ip), t.layout->address_len);
+	}
+	record(&t, i)[t.layout->counter] =
+	    (unsigned char)(count < COUNTER_MAX ? count + 1 : COUNTER_MAX);
+	set_time(&t, i, now);
+	write_record(&t, i);
+out:
+	close_table(&t);
+}
+
+void
+tcpto_answered(const struct tcpto *files, const struct ip *ip)
+{
+	struct table t;
+	size_t i;
+
+	if (open_table(&t, files, ip, false) == -1)
+		return;
+	i = find(&t, ip);
+	if (i < t.n && counter(&t, i) > 0) {
+		record(&t, i)[t.layout->counter] = 0;
+		write_record(&t, i);
+	}
+	close_table(&t);
+}
