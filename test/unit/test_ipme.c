@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "qmail/ipme.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static char home[] = "/tmp/test_ipme.XXXXXX";
+
+static int
+enter_home(void **state)
+{
+	(void)state;
+	return !mkdtemp(home) || chdir(home) == -1;
+}
+
+static int
+leave_home(void **state)
+{
+	(void)state;
+	return chdir("/") == -1 || rmdir(home) == -1;
+}
+
+static void
+put(const char *data, size_t n)
+{
+	int fd = open("ipme", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd != -1);
+	assert_int_equal(write(fd, data, n), n);
+	assert_int_equal(close(fd), 0);
+}
+
+static enum ipme_kind
+kind(const struct ipme *me, const char *text)
+{
+	struct ip ip;
+
+	if (!ip_parse(text, strlen(text), &ip))
+		fail_msg("%s is no address", text);
+	return ipme_kind(me, &ip);
+}
+
+static void
+reads_any_textual_form(void **state)
+{
+	static const char list[] = "198.51.100.1\n"
+				   "# 198.51.100.2\n"
+				   "[198.51.100.3] \t\n"
+				   "\n"
+				   "2001:DB8:0:0:0:0:0:1\n"
+				   "[2001:db8::2]\n"
+				   "[IPv6:2001:db8::3]\n"
+				   "::ffff:198.51.100.4\n"
+				   "198.51.100.5\r\n"
+				   "198.051.100.006\n"
+				   "127.0.0.1\n"
+				   "me.example\n"
+				   "198.51.100.7 a comment\n"
+				   "300.1.1.1\n"
+				   " 198.51.100.8\n"
+				   "[2001:db8::4";
+	static const struct {
+		const char *ip;
+		enum ipme_kind kind;
+	} cases[] = {
+		{ "198.51.100.1", IPME_LISTED },
+		{ "::ffff:198.51.100.1", IPME_LISTED },
+		{ "198.51.100.2", IPME_NOT },
+		{ "198.51.100.3", IPME_LISTED },
+		{ "2001:db8::1", IPME_LISTED },
+		{ "2001:db8::2", IPME_LISTED },
+		{ "2001:db8::3", IPME_LISTED },
+		{ "198.51.100.4", IPME_LISTED },
+		{ "198.51.100.5", IPME_LISTED },
+		{ "198.51.100.6", IPME_LISTED },
+		{ "127.0.0.1", IPME_LISTED },
+		{ "198.51.100.7", IPME_NOT },
+		{ "198.51.100.8", IPME_NOT },
+		{ "44.1.1.1", IPME_NOT },
+		{ "2001:db8::4", IPME_NOT },
+		{ "0.0.0.0", IPME_INTERFACE },
+		{ "::", IPME_INTERFACE },
+		{ "127.0.0.2", IPME_NOT },
+	};
+	struct ipme me = { 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	put(list, sizeof list - 1);
+	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	for (size_t i = 0; i < COUNT(cases); i++)
+		if (kind(&me, cases[i].ip) != cases[i].kind)
+			fail_msg("%s: %d", cases[i].ip, kind(&me, cases[i].ip));
+	ipme_finish(&me);
+	assert_int_equal(unlink("ipme"), 0);
+}
+
+/* A line in the middle with a NUL is no address; the rest is read. */
+static void
+goes_on_after_garbage(void **state)
+{
+	static const char list[] = "198.51.100.1\0x\n\0\n\xff\n198.51.100.2";
+	struct ipme me = { 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	put(list, sizeof list - 1);
+	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	assert_int_equal(kind(&me, "198.51.100.1"), IPME_NOT);
+	assert_int_equal(kind(&me, "198.51.100.2"), IPME_LISTED);
+	ipme_finish(&me);
+	assert_int_equal(unlink("ipme"), 0);
+}
+
+static void
+needs_no_list(void **state)
+{
+	struct ipme me = { 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	assert_int_equal(me.nlisted, 0);
+	assert_int_equal(kind(&me, "0.0.0.0"), IPME_INTERFACE);
+	assert_int_equal(kind(&me, "198.51.100.1"), IPME_NOT);
+	ipme_finish(&me);
+}
+
+static void
+refuses_an_unreadable_list(void **state)
+{
+	struct ipme me = { 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	assert_int_equal(mkdir("ipme", 0700), 0);
+	assert_int_equal(ipme_read(&me, "ipme", &why), -1);
+	assert_string_equal(why.status, "4.3.0");
+	assert_string_equal(why.text, "Unable to read control files.");
+	assert_string_equal(why.detail, "ipme: Is a directory");
+	ipme_finish(&me);
+	assert_int_equal(rmdir("ipme"), 0);
+	assert_int_equal(mkfifo("ipme", 0600), 0);
+	assert_int_equal(ipme_read(&me, "ipme", &why), -1);
+	ipme_finish(&me);
+	assert_int_equal(unlink("ipme"), 0);
+}
+
+/*
+ * The address that the kernel itself takes for a way out is ours.  Nothing
+ * is sent: connecting a datagram socket only chooses a route.
+ */
+static void
+knows_its_interfaces(void **state)
+{
+	static const char *const there[] = { "127.0.0.1", "::1", "198.51.100.1",
+		"2001:db8::1" };
+	struct ipme me = { 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	for (size_t i = 0; i < COUNT(there); i++) {
+		struct sockaddr_storage ss;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+		struct ip to, from;
+		char text[IP_TEXT_SIZE];
+		socklen_t len;
+		int fd;
+
+		assert_true(ip_parse(there[i], strlen(there[i]), &to));
+		len = ip_sockaddr(&to, 9, &ss);
+		fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+		if (fd == -1)
+			continue;
+		if (connect(fd, (struct sockaddr *)&ss, len) == -1) {
+			close(fd); /* no such network here */
+			continue;
+		}
+		len = sizeof ss;
+		assert_int_equal(getsockname(fd, (struct sockaddr *)&ss, &len),
+		    0);
+		assert_int_equal(close(fd), 0);
+		memcpy(&v4, &ss, sizeof v4);
+		memcpy(&v6, &ss, sizeof v6);
+		from = ip_is_v4(&to) ? ip_from_v4((void *)&v4.sin_addr)
+				     : ip_from_v6((void *)&v6.sin6_addr);
+		if (ipme_kind(&me, &from) != IPME_INTERFACE)
+			fail_msg("%s is ours", ip_format(&from, text));
+	}
+	ipme_finish(&me);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reads_any_textual_form),
+		cmocka_unit_test(goes_on_after_garbage),
+		cmocka_unit_test(needs_no_list),
+		cmocka_unit_test(refuses_an_unreadable_list),
+		cmocka_unit_test(knows_its_interfaces),
+	};
+
+	return cmocka_run_group_tests(tests, enter_home, leave_home);
+}
