@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -113,24 +112,22 @@ hear(int fd, struct deadline until)
 	return t;
 }
 
-/* No record: an exit code is what a helper that cannot be run leaves. */
+/*
+ * No handshake, so no helper.  One that ended without a word, killed by a
+ * signal or not there to be run, is trouble of ours: it must not pass for a
+ * server that fails, or a broken installation would send in clear text.
+ */
 static struct tls_session
-judge_end(struct tls_session t, pid_t pid)
+judge_end(struct tls_session t, pid_t pid, struct deadline until)
 {
-	int code = 0;
+	bool was_late = deadline_passed(until);
 
-	kill(pid, SIGKILL);
-	if (t.status != TLS_STATUS_NONE) {
-		spawn_wait(pid, &code);
+	spawn_kill(pid);
+	if (t.status != TLS_STATUS_NONE)
 		return t;
-	}
-	if (spawn_wait(pid, &code) == SPAWN_EXITED) {
-		t.status = TLS_STATUS_LOCAL;
-		str_copy(t.text, sizeof t.text, "qmail-remote-tls cannot run");
-	} else {
-		t.status = TLS_STATUS_FAILED;
-		str_copy(t.text, sizeof t.text, "the handshake did not end");
-	}
+	t.status = was_late ? TLS_STATUS_FAILED : TLS_STATUS_LOCAL;
+	str_copy(t.text, sizeof t.text,
+	    was_late ? "timed out" : "qmail-remote-tls cannot run");
 	return t;
 }
 
@@ -161,7 +158,7 @@ tls_helper_start(const struct tls_helper *h, int socket)
 		t.pid = pid;
 		e.clear[0] = -1;
 	} else {
-		t = judge_end(t, pid);
+		t = judge_end(t, pid, until);
 	}
 out:
 	close_ends(&e);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef PROG_ATTEMPT_H
+#define PROG_ATTEMPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "smtp/session.h"
+#include "tls/helper.h"
+#include "tls/policy.h"
+
+/*
+ * Make one connected server ready for MAIL: greeting, EHLO, STARTTLS.
+ *
+ * The one place that decides what a failure before MAIL means.
+ */
+
+enum attempt_result {
+	ATTEMPT_READY,  /* the session is fit for MAIL */
+	ATTEMPT_NEXT,   /* not this address: try the next one */
+	ATTEMPT_NO_TLS, /* likewise, for want of TLS and nothing else */
+	ATTEMPT_CLEAR,  /* this address once more, in clear text */
+	ATTEMPT_STOP    /* trouble of ours: no other server would do better */
+};
+
+/* What the report will say if no server becomes ready. */
+struct trouble {
+	enum {
+		TROUBLE_NONE,
+		TROUBLE_MUTE,  /* connected, but the server said nothing */
+		TROUBLE_SPOKE, /* the last one that spoke is the one told of */
+		TROUBLE_OURS
+	} rank;
+	char address[IP_TEXT_SIZE];
+	const char *text;          /* what follows the address, or all of it */
+	char tls[TLS_STATUS_SIZE]; /* what TLS has to say of it, or "" */
+	struct smtp_reply reply;   /* its text may be empty */
+};
+
+struct attempt {
+	const char *helohost;
+	unsigned long timeout_s; /* timeoutremote */
+	struct tls_policy policy;
+	struct tls_helper helper; /* name is that of this server */
+	struct ip ip;
+};
+
+/* A server that is ready. */
+struct server {
+	int fd; /* clear text */
+	struct ip ip;
+	struct smtp_ehlo ehlo;
+	char tls[TLS_STATUS_SIZE]; /* how, or "" for clear text */
+};
+
+/*
+ * Takes over the connection: it is in *server when the result is READY, and
+ * closed otherwise, with QUIT where the peer could still understand that.
+ * *trouble keeps the worse of what it holds and what happened here.
+ */
+enum attempt_result attempt_server(const struct attempt *, int connection,
+    struct server *, struct trouble *);
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: ISC */
+#include "candidates.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+static bool
+is_own(const struct ipme *me, const struct ip *ip, bool is_relay)
+{
+	enum ipme_kind kind = ipme_kind(me, ip);
+
+	return kind == IPME_LISTED || (kind == IPME_INTERFACE && !is_relay);
+}
+
+/* The best preference at which we are an MX host ourselves. */
+static unsigned
+own_preference(const struct mx_list *list, const struct ipme *me, bool is_relay)
+{
+	for (size_t i = 0; i < list->nhost && !is_relay; i++)
+		for (size_t k = 0; k < list->host[i].nip; k++)
+			if (is_own(me, &list->host[i].ip[k], false))
+				return list->host[i].preference;
+	return UINT_MAX;
+}
+
+static size_t
+count_addresses(const struct mx_list *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->nhost; i++)
+		n += list->host[i].nip;
+	return n;
+}
+
+static int
+none_left(const struct mx_list *list, unsigned limit, bool is_relay,
+    struct dsn *why)
+{
+	if (is_relay) {
+		dsn_set(why, "4.4.1",
+		    "Sorry, I wasn't able to establish an SMTP connection.");
+		return dsn_detail(why, "control/ipme lists the relay.");
+	}
+	for (size_t i = 0; i < list->nhost; i++)
+		if (list->host[i].preference < limit &&
+		    list->host[i].outcome == DNS_TEMPFAIL)
+			return dsn_set(why, "4.1.2",
+			    "Sorry, I couldn't find any host by that name.");
+	return dsn_set(why, "5.4.6",
+	    "Sorry. Although I'm listed as a best-preference MX or A for that "
+	    "host,\nit isn't in my control/locals file, so I don't treat it "
+	    "as local.");
+}
+
+int
+candidates_choose(struct candidates *c, const struct mx_list *list,
+    const struct ipme *me, bool is_relay, uint16_t port, struct dsn *why)
+{
+	unsigned limit = own_preference(list, me, is_relay);
+	size_t max = count_addresses(list);
+
+	c->n = 0;
+	c->target = mem_alloc(max, sizeof *c->target);
+	c->candidate = mem_alloc(max, sizeof *c->candidate);
+	for (size_t i = 0; i < list->nhost; i++) {
+		const struct mx_host *host = &list->host[i];
+
+		if (host->preference >= limit)
+			break;
+		for (size_t k = 0; k < host->nip; k++) {
+			if (is_own(me, &host->ip[k], is_relay))
+				continue;
+			c->target[c->n].ip = host->ip[k];
+			c->target[c->n].port = port;
+			c->candidate[c->n].host = host;
+			c->n++;
+		}
+	}
+	return c->n > 0 ? 0 : none_left(list, limit, is_relay, why);
+}
+
+/* One past the last candidate with the preference of the one at start. */
+static size_t
+group_end(const struct candidates *c, size_t start)
+{
+	unsigned preference = c->candidate[start].host->preference;
+	size_t end = start;
+
+	while (end < c->n && c->candidate[end].host->preference == preference)
+		end++;
+	return end;
+}
+
+/* Asked as late as possible: other deliveries learn things meanwhile. */
+static void
+skip_dead(struct candidates *c, size_t start, size_t end,
+    const struct tcpto *tcpto)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	for (size_t i = start; i < end; i++) {
+		struct candidate *one = &c->candidate[i];
+
+		if (c->target[i].state != DIAL_UNTRIED || one->is_noted)
+			continue;
+		one->is_skipped =
+		    tcpto_skips(tcpto, &c->target[i].ip, now, &one->was_known);
+		if (one->is_skipped)
+			c->target[i].state = DIAL_BARRED;
+	}
+}
+
+static void
+note(struct candidates *c, size_t start, size_t end, const struct tcpto *tcpto)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	for (size_t i = start; i < end; i++) {
+		const struct dial_target *t = &c->target[i];
+		struct candidate *one = &c->candidate[i];
+
+		if (one->is_noted ||
+		    (t->state != DIAL_FAILED && t->state != DIAL_CONNECTED))
+			continue;
+		one->is_noted = true;
+		if (t->state == DIAL_FAILED && t->error == ETIMEDOUT)
+			tcpto_timed_out(tcpto, &t->ip, now);
+		else if (one->was_known)
+			tcpto_answered(tcpto, &t->ip);
+	}
+}
+
+static int
+timeout_ms(unsigned long timeout_s)
+{
+	return timeout_s > INT_MAX / 1000 ? INT_MAX : (int)timeout_s * 1000;
+}
+
+int
+candidates_dial(struct candidates *c, const struct tcpto *tcpto,
+    unsigned long timeout_s, size_t *winner)
+{
+	int fd = -1;
+
+	for (size_t start = 0, end; start < c->n && fd == -1; start = end) {
+		int saved;
+
+		end = group_end(c, start);
+		skip_dead(c, start, end, tcpto);
+		fd = dial_first(c->target + start, end - start,
+		    timeout_ms(timeout_s), winner);
+		saved = errno;
+		*winner += start;
+		note(c, start, end, tcpto);
+		errno = saved;
+	}
+	return fd;
+}
+
+int
+candidates_redial(struct candidates *c, size_t winner, unsigned long timeout_s)
+{
+	size_t only;
+
+	c->target[winner].state = DIAL_UNTRIED;
+	return dial_first(&c->target[winner], 1, timeout_ms(timeout_s), &only);
+}
+
+bool
+candidates_reconsider(struct candidates *c)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < c->n; i++) {
+		if (!c->candidate[i].had_no_tls)
+			continue;
+		c->candidate[i].had_no_tls = false;
+		c->target[i].state = DIAL_UNTRIED;
+		any = true;
+	}
+	return any;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef PROG_CANDIDATES_H
+#define PROG_CANDIDATES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dial.h"
+#include "base/dsn.h"
+#include "dns/mx.h"
+#include "qmail/ipme.h"
+#include "qmail/tcpto.h"
+
+/*
+ * The addresses that may be connected to, in the order of trying.
+ */
+struct candidate {
+	const struct mx_host *host; /* of the mx_list */
+	bool was_known;             /* tcpto has a record of the address */
+	bool is_noted;              /* how it ended is in tcpto */
+	bool is_skipped;            /* for what tcpto says */
+	bool had_no_tls;            /* connected, but TLS could not be had */
+};
+
+struct candidates {
+	struct dial_target *target; /* target[i] belongs to candidate[i] */
+	struct candidate *candidate;
+	size_t n;
+};
+
+/*
+ * Takes the addresses of list in order, without those that are our own; with
+ * is_relay only those that control/ipme lists are.  Else no MX host as good
+ * as one of ours or worse is taken (RFC 5321 section 5.1).
+ * -1 with stock's 5.4.6 when that leaves none, or 4.1.2 when a better host
+ * may be there but could not be looked up.
+ */
+int candidates_choose(struct candidates *, const struct mx_list *,
+    const struct ipme *, bool is_relay, uint16_t port, struct dsn *why);
+
+/*
+ * Connects to the first candidate that is left and answers, one preference
+ * after the other, and keeps tcpto informed.  Returns as dial_first().
+ */
+int candidates_dial(struct candidates *, const struct tcpto *,
+    unsigned long timeout_s, size_t *winner);
+
+/* Connects to the winner of an earlier call once more. */
+int candidates_redial(struct candidates *, size_t winner,
+    unsigned long timeout_s);
+
+/*
+ * Makes those with had_no_tls untried again.  False if there are none.
+ */
+bool candidates_reconsider(struct candidates *);
+
+#endif

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/fdio.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "dns/mx.h"
+#include "qmail/control.h"
+#include "qmail/ipme.h"
+#include "qmail/quote.h"
+#include "qmail/report.h"
+#include "qmail/route.h"
+#include "qmail/tcpto.h"
+#include "smtp/transaction.h"
+#include "tls/policy.h"
+
+#include "attempt.h"
+#include "candidates.h"
+#include "config.h"
+#include "start.h"
+
+/* Lines of a failure report that tell of single addresses. */
+#define TOLD_MAX 10
+
+#define PROGRAM_IO QMAIL_HOME "/bin/qmail-remote-io"
+#define PROGRAM_TLS QMAIL_HOME "/bin/qmail-remote-tls"
+
+static const struct route_files route_files = {
+	.text = "control/smtproutes",
+	.cdb = QMAIL_STATE "/smtproutes.cdb",
+	.lock = QMAIL_STATE "/smtproutes.lock",
+};
+
+static const struct tcpto tcpto = {
+	.path4 = "queue/lock/tcpto",
+	.path6 = QMAIL_STATE "/tcpto6",
+};
+
+/* One delivery: what was asked for, and what is known by now. */
+struct delivery {
+	const char *host;
+	char **envelope; /* sender, recipients, NULL */
+	struct control control;
+	struct ipme ipme;
+	struct route route;
+	struct mx_list list;
+	struct candidates candidates;
+	struct trouble trouble;
+	struct server server;
+};
+
+static _Noreturn void
+fail(const struct dsn *why)
+{
+	report_failure(why);
+	report_end();
+	_exit(0);
+}
+
+static bool
+is_deliverable(const char *address)
+{
+	struct buf path = { 0 };
+	bool ok =
+	    quote_mailbox(&path, address) == 0 && path.len <= SMTP_PATH_MAX;
+
+	buf_finish(&path);
+	return ok;
+}
+
+/*
+ * A sender, or every single recipient, that no command can hold: known
+ * before anybody is asked anything.
+ */
+static int
+check_envelope(const struct delivery *d, struct dsn *why)
+{
+	char **recipient = d->envelope + 1;
+
+	if (!is_deliverable(d->envelope[0]))
+		return dsn_set(why, "5.1.7",
+		    "Sorry, the sender's address cannot be sent by SMTP.");
+	while (*recipient && !is_deliverable(*recipient))
+		recipient++;
+	if (!*recipient)
+		return dsn_set(why, "5.1.3",
+		    "Sorry, that address cannot be sent by SMTP.");
+	return 0;
+}
+
+static int
+prepare(struct delivery *d, struct dsn *why)
+{
+	if (chdir(QMAIL_HOME) == -1)
+		return dsn_set(why, "4.3.0",
+		    "Unable to switch to home directory.");
+	if (control_read(&d->control, why) == -1 ||
+	    route_find(d->host, &route_files, &d->route, why) == -1 ||
+	    check_envelope(d, why) == -1)
+		return -1;
+	return ipme_read(&d->ipme, "control/ipme", why);
+}
+
+static int
+find_candidates(struct delivery *d, struct dsn *why)
+{
+	bool is_relay = d->route.relay.len > 0;
+	unsigned long timeout = d->control.timeoutdns;
+	int found = is_relay ? mx_lookup_relay(&d->list,
+				   buf_text(&d->route.relay), timeout, why)
+			     : mx_lookup(&d->list, d->host, timeout, why);
+
+	if (found == -1)
+		return -1;
+	return candidates_choose(&d->candidates, &d->list, &d->ipme, is_relay,
+	    d->route.port, why);
+}
+
+static const char *
+path_or_none(const struct buf *path)
+{
+	return path->len > 0 ? path->data : NULL;
+}
+
+static void
+plan_attempt(const struct delivery *d, const struct tls_situation *situation,
+    size_t i, struct attempt *a)
+{
+	static char literal[IP_TEXT_SIZE];
+	const struct control *c = &d->control;
+	const struct mx_host *host = d->candidates.candidate[i].host;
+
+	a->helohost = buf_text(&c->helohost);
+	a->timeout_s = c->timeoutremote;
+	a->policy = tls_policy_choose(situation);
+	a->ip = d->candidates.target[i].ip;
+	a->helper = (struct tls_helper){
+		.program = PROGRAM_TLS,
+		.name =
+		    host->is_literal ? ip_format(&a->ip, literal) : host->name,
+		.anchors = tls_policy_verifies(&a->policy)
+			       ? buf_text(&c->trustanchors)
+			       : NULL,
+		.state = QMAIL_STATE,
+		.clientcert = path_or_none(&c->clientcert),
+		.clientkey = path_or_none(&c->clientkey),
+		.timeout_s = c->timeoutconnect,
+	};
+}
+
+/* One address; where TLS failed and policy allows, once more without. */
+static enum attempt_result
+attempt_address(struct delivery *d, const struct tls_situation *situation,
+    int fd, size_t i)
+{
+	struct attempt a;
+	enum attempt_result result;
+
+	plan_attempt(d, situation, i, &a);
+	result = attempt_server(&a, fd, &d->server, &d->trouble);
+	if (result != ATTEMPT_CLEAR)
+		return result;
+	fd = candidates_redial(&d->candidates, i, d->control.timeoutconnect);
+	if (fd < 0)
+		return ATTEMPT_NEXT;
+	a.policy.level = TLS_LEVEL_NONE;
+	return attempt_server(&a, fd, &d->server, &d->trouble);
+}
+
+/* True when a server is ready. */
+static bool
+try_servers(struct delivery *d, const struct tls_situation *situation,
+    struct dsn *why)
+{
+	for (;;) {
+		size_t i = 0;
+		int fd = candidates_dial(&d->candidates, &tcpto,
+		    d->control.timeoutconnect, &i);
+
+		if (fd == -2)
+			dsn_set(why, "4.3.0",
+			    "System resources temporarily unavailable.");
+		if (fd < 0)
+			return false;
+		switch (attempt_address(d, situation, fd, i)) {
+		case ATTEMPT_READY:
+			return true;
+		case ATTEMPT_NO_TLS:
+			d->candidates.candidate[i].had_no_tls = true;
+			break;
+		case ATTEMPT_STOP:
+			return false;
+		default:
+			break;
+		}
+	}
+}
+
+static bool
+find_server(struct delivery *d, struct dsn *why)
+{
+	struct tls_situation situation = {
+		.has_anchors = d->control.trustanchors.len > 0,
+		.strictness = d->control.tlsstrictness,
+	};
+
+	if (try_servers(d, &situation, why))
+		return true;
+	if (why->status[0] || d->trouble.rank == TROUBLE_OURS ||
+	    !candidates_reconsider(&d->candidates))
+		return false;
+	situation.starting_over = true;
+	return try_servers(d, &situation, why);
+}
+
+/* What the last server that said something said. */
+static void
+report_trouble(const struct trouble *t)
+{
+	report_message(REPORT_TEMPORARY);
+	report_puts("Connected to ");
+	report_puts(t->address);
+	report_puts(t->text);
+	report_reply(t->reply.text, t->reply.len);
+	if (t->tls[0])
+		report_line("TLS: ", t->tls);
+}
+
+/* Nobody answered: the sentence of stock, then each address and its cause. */
+static void
+report_unconnected(const struct candidates *c)
+{
+	char text[IP_TEXT_SIZE];
+
+	report_message(REPORT_TEMPORARY);
+	report_puts("Sorry, I wasn't able to establish an SMTP connection. "
+		    "(#4.4.1)\n");
+	for (size_t i = 0; i < c->n && i < TOLD_MAX; i++) {
+		report_puts(ip_format(&c->target[i].ip, text));
+		report_line(": ", c->candidate[i].is_skipped
+				      ? "skipped, it timed out lately"
+				      : strerror(c->target[i].error));
+	}
+}
+
+static void
+report_no_server(const struct delivery *d)
+{
+	if (d->trouble.rank == TROUBLE_NONE)
+		report_unconnected(&d->candidates);
+	else
+		report_trouble(&d->trouble);
+}
+
+/* Becomes qmail-remote-io; returns only if that failed. */
+static void
+become_io(struct delivery *d, struct dsn *why)
+{
+	static char *const environment[] = { NULL };
+	char fd[24], timeout[24], address[IP_TEXT_SIZE];
+	char name[] = "qmail-remote-io";
+	struct buf extensions = { 0 };
+	size_t n = 0;
+	char **argv;
+
+	while (d->envelope[n])
+		n++;
+	argv = mem_alloc(n + 7, sizeof *argv);
+	snprintf(fd, sizeof fd, "%d", d->server.fd);
+	snprintf(timeout, sizeof timeout, "%lu", d->control.timeoutremote);
+	smtp_ehlo_format(&d->server.ehlo, &extensions);
+	argv[0] = name;
+	argv[1] = fd;
+	argv[2] = ip_format(&d->server.ip, address);
+	argv[3] = timeout;
+	argv[4] = buf_reserve(&extensions, 0);
+	argv[5] = d->server.tls;
+	memcpy(argv + 6, d->envelope, n * sizeof *argv);
+	if (fdio_set_cloexec(d->server.fd, false) == 0)
+		execve(PROGRAM_IO, argv, environment);
+	dsn_set(why, "4.3.0", "Unable to run qmail-remote-io.");
+	dsn_detail(why, "%s", strerror(errno));
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct delivery d;
+	struct dsn why = { 0 };
+
+	start_program();
+	if (argc < 4) {
+		dsn_set(&why, "5.3.5",
+		    "I (qmail-remote) was invoked improperly.");
+		fail(&why);
+	}
+	d.host = argv[1];
+	d.envelope = argv + 2;
+	if (prepare(&d, &why) == -1 || find_candidates(&d, &why) == -1)
+		fail(&why);
+	if (find_server(&d, &why))
+		become_io(&d, &why);
+	if (why.status[0])
+		fail(&why);
+	report_no_server(&d);
+	report_end();
+	return 0;
+}

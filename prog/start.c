@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+#include "start.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "base/dsn.h"
+#include "base/fdio.h"
+#include "base/mem.h"
+#include "qmail/report.h"
+
+extern char **environ;
+
+static void
+out_of_memory(void)
+{
+	struct dsn why = { 0 };
+
+	dsn_set(&why, "4.3.0", "Out of memory.");
+	report_failure(&why);
+	report_end();
+	_exit(0);
+}
+
+static void
+set_signals(void)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction usual = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	/* None of these can fail with such arguments. */
+	sigemptyset(&none);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGCHLD, &usual, NULL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void
+start_program(void)
+{
+	static char *none[] = { NULL };
+
+	if (fcntl(1, F_GETFD) == -1 || fdio_guard_standard() == -1)
+		_exit(0);
+	environ = none;
+	set_signals();
+	mem_on_exhaustion(out_of_memory);
+}
