@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: ISC */
+#include "tls/session.h"
+
+#include <sys/socket.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "base/buf.h"
+#include "base/fdio.h"
+#include "base/ip.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "tls/anchors.h"
+
+#define LOCAL_CODE "4.3.5" /* our own configuration */
+#define PEER_CODE "4.7.5"  /* RFC 3463: cryptographic failure */
+
+#define PEM_LIMIT (1 << 20) /* bytes of a certificate or key file */
+#define NAME_SIZE 254       /* of the longest host name with its NUL */
+#define LABEL_MAX 63
+#define CHAIN_DEPTH 10 /* intermediates; what is longer is an attack */
+
+/*
+ * Handshake messages that the server may send before MESSAGES_RENEWED_BY
+ * bytes of clear text have moved: a handshake has less than ten, a few
+ * session tickets follow it, and key updates come once in millions of
+ * records.  So a flood of them ends the session, while an eager server may
+ * update its keys with every record that carries mail.
+ */
+#define MESSAGES_MAX 64
+#define MESSAGES_RENEWED_BY 16384
+
+struct tls_session {
+	int fd;
+	SSL_CTX *context;
+	SSL *ssl;
+	BIO_METHOD *socket;
+	struct tls_anchors *anchors; /* NULL: nothing is verified */
+	char name[NAME_SIZE];        /* "" when it is not a valid name */
+	struct ip ip;                /* where name is an address */
+	bool is_ip;
+
+	struct deadline until; /* of the handshake */
+	bool drained;          /* the socket had no more when last read */
+	bool eof;              /* ... nor ever will */
+	bool expired;
+	bool broken;       /* nothing may be sent any more */
+	int error;         /* errno of the socket */
+	unsigned messages; /* of the handshake protocol, not yet forgiven */
+	size_t moved;      /* clear text since the last forgiveness */
+};
+
+/*
+ * The socket, as OpenSSL sees it.
+ *
+ * A BIO of our own, since only down here can a loop in the library be ended
+ * that a server keeps going with messages which are ignored (HelloRequest,
+ * KeyUpdate): each pass reads from the socket at last.
+ */
+
+static bool
+is_flooded(const struct tls_session *s)
+{
+	return s->messages > MESSAGES_MAX;
+}
+
+static bool
+must_not_go_on(struct tls_session *s)
+{
+	if (deadline_passed(s->until))
+		s->expired = true;
+	return s->expired || is_flooded(s);
+}
+
+static int
+socket_read(BIO *bio, char *data, int n)
+{
+	struct tls_session *s = BIO_get_data(bio);
+	ssize_t got;
+
+	BIO_clear_retry_flags(bio);
+	if (n <= 0 || must_not_go_on(s))
+		return -1;
+	if (s->drained) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	do
+		got = recv(s->fd, data, (size_t)n, MSG_DONTWAIT);
+	while (got == -1 && errno == EINTR);
+	/* A short read has emptied the socket; poll() tells of what follows. */
+	s->drained = got < n;
+	if (got > 0)
+		return (int)got;
+	if (got == 0)
+		s->eof = true;
+	else if (errno == EAGAIN || errno == EWOULDBLOCK)
+		BIO_set_retry_read(bio);
+	else
+		s->error = errno;
+	return got == 0 ? 0 : -1;
+}
+
+static int
+socket_write(BIO *bio, const char *data, int n)
+{
+	struct tls_session *s = BIO_get_data(bio);
+	ssize_t put;
+
+	BIO_clear_retry_flags(bio);
+	if (n <= 0)
+		return -1;
+	do
+		put = send(s->fd, data, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (put == -1 && errno == EINTR);
+	if (put >= 0)
+		return (int)put;
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		BIO_set_retry_write(bio);
+	else
+		s->error = errno;
+	return -1;
+}
+
+static long
+socket_ctrl(BIO *bio, int command, long number, void *p)
+{
+	const struct tls_session *s = BIO_get_data(bio);
+
+	(void)number;
+	(void)p;
+	if (command == BIO_CTRL_FLUSH)
+		return 1;
+	if (command == BIO_CTRL_EOF)
+		return s->eof;
+	return 0;
+}
+
+static BIO *
+socket_bio(struct tls_session *s)
+{
+	int type = BIO_get_new_index();
+	BIO *bio;
+
+	if (type == -1)
+		return NULL;
+	s->socket = BIO_meth_new(type | BIO_TYPE_SOURCE_SINK, "socket");
+	if (s->socket == NULL || !BIO_meth_set_read(s->socket, socket_read) ||
+	    !BIO_meth_set_write(s->socket, socket_write) ||
+	    !BIO_meth_set_ctrl(s->socket, socket_ctrl))
+		return NULL;
+	bio = BIO_new(s->socket);
+	if (bio == NULL)
+		return NULL;
+	BIO_set_data(bio, s);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+/*
+ * What went wrong.
+ *
+ * The library's own texts are 2000 strings that take half a millisecond to
+ * load, so they are not; what servers are seen to provoke is told here in
+ * words that help, the rest by a number for "openssl errstr".
+ */
+
+static const struct {
+	int reason;
+	const char *text;
+} reasons[] = {
+	{ SSL_R_WRONG_VERSION_NUMBER, "the server does not speak TLS" },
+	{ SSL_R_UNSUPPORTED_PROTOCOL, "no TLS 1.2 or 1.3 at the server" },
+	{ SSL_R_TLSV1_ALERT_PROTOCOL_VERSION,
+	    "no TLS 1.2 or 1.3 at the server" },
+	{ SSL_R_NO_PROTOCOLS_AVAILABLE, "no TLS version in common" },
+	{ SSL_R_UNEXPECTED_EOF_WHILE_READING, "connection closed" },
+	{ SSL_R_DH_KEY_TOO_SMALL, "the server's DH key is too small" },
+	{ SSL_R_EE_KEY_TOO_SMALL, "the certificate's key is too small" },
+	{ SSL_R_CA_KEY_TOO_SMALL, "the issuer's key is too small" },
+	{ SSL_R_CA_MD_TOO_WEAK, "a certificate's signature is too weak" },
+	{ SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED,
+	    "the server lacks secure renegotiation (RFC 5746)" },
+	{ SSL_R_WRONG_SIGNATURE_TYPE, "signature type not offered by us" },
+	{ SSL_R_WRONG_CIPHER_RETURNED, "cipher not offered by us" },
+	{ SSL_R_UNEXPECTED_MESSAGE, "unexpected message" },
+	{ SSL_R_RECORD_LENGTH_MISMATCH, "malformed record" },
+	{ SSL_R_PACKET_LENGTH_TOO_LONG, "record too long" },
+	{ SSL_R_ENCRYPTED_LENGTH_TOO_LONG, "record too long" },
+	{ SSL_R_EXCESSIVE_MESSAGE_SIZE, "message too long" },
+	{ SSL_R_LENGTH_MISMATCH, "malformed message" },
+	{ SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "bad record" },
+	{ SSL_R_BAD_SIGNATURE, "bad signature" },
+	{ SSL_R_PRIVATE_KEY_MISMATCH, "key and certificate do not match" },
+};
+
+/* NULL for what has no text here. */
+static const char *
+reason_text(unsigned long code)
+{
+	int reason = ERR_GET_REASON(code);
+	size_t i;
+
+	if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+		return NULL;
+	for (i = 0; i < sizeof reasons / sizeof *reasons; i++)
+		if (reasons[i].reason == reason)
+			return reasons[i].text;
+	if (reason >= SSL_AD_REASON_OFFSET &&
+	    reason < SSL_AD_REASON_OFFSET + 256)
+		return SSL_alert_desc_string_long(reason -
+						  SSL_AD_REASON_OFFSET);
+	return NULL;
+}
+
+/*
+ * Trouble of the library's own, that no server causes.  It is the first in
+ * the queue; what it led to comes after it.
+ */
+static bool
+is_library_trouble(void)
+{
+	unsigned long code = ERR_peek_error();
+
+	return ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE ||
+	       ERR_GET_LIB(code) == ERR_LIB_RAND;
+}
+
+/* Always -1, like dsn_set(). */
+static int
+library_failed(struct dsn *why, const char *doing)
+{
+	unsigned long code = ERR_peek_error();
+
+	if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+		return dsn_set(why, LOCAL_CODE, "%s: out of memory", doing);
+	code = ERR_peek_last_error();
+	if (reason_text(code) != NULL)
+		return dsn_set(why, LOCAL_CODE, "%s: %s", doing,
+		    reason_text(code));
+	return dsn_set(why, LOCAL_CODE, "%s: OpenSSL error %08lX", doing, code);
+}
+
+static const char *
+verify_text(const struct tls_session *s)
+{
+	long result = SSL_get_verify_result(s->ssl);
+
+	if (SSL_get0_peer_certificate(s->ssl) == NULL && result == X509_V_OK)
+		return "no certificate";
+	if (result == X509_V_ERR_HOSTNAME_MISMATCH ||
+	    result == X509_V_ERR_IP_ADDRESS_MISMATCH)
+		return "name mismatch";
+	return X509_verify_cert_error_string(result);
+}
+
+static void
+tell_protocol_error(const struct tls_session *s, unsigned long code,
+    struct dsn *said)
+{
+	const char *text = reason_text(code);
+
+	if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+	    ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+		dsn_set(said, PEER_CODE, "certificate verify failed: %s",
+		    verify_text(s));
+	else if (text != NULL)
+		dsn_set(said, PEER_CODE, "%s", text);
+	else
+		dsn_set(said, PEER_CODE, "OpenSSL error %08lX", code);
+}
+
+/* Why the handshake failed, and whose fault it was. */
+static enum tls_status
+tell_failure(const struct tls_session *s, struct dsn *said)
+{
+	unsigned long code = ERR_peek_last_error();
+
+	if (is_library_trouble()) {
+		library_failed(said, "TLS");
+		return TLS_STATUS_LOCAL;
+	}
+	if (s->anchors != NULL && tls_anchors_failed(s->anchors)) {
+		dsn_set(said, LOCAL_CODE, "cannot read the trust anchors");
+		return TLS_STATUS_LOCAL;
+	}
+	if (s->expired)
+		dsn_set(said, PEER_CODE, "timed out");
+	else if (is_flooded(s))
+		dsn_set(said, PEER_CODE, "too many handshake messages");
+	else if (code != 0)
+		tell_protocol_error(s, code, said);
+	else if (s->error != 0)
+		dsn_set(said, PEER_CODE, "%s", strerror(s->error));
+	else
+		dsn_set(said, PEER_CODE, "connection closed");
+	return TLS_STATUS_FAILED;
+}
+
+/*
+ * Our own certificate and key.
+ */
+
+/* There is nobody to ask. */
+static int
+refuse_passphrase(char *text, int size, int writing, void *asked)
+{
+	(void)text;
+	(void)size;
+	(void)writing;
+	*(bool *)asked = true;
+	return -1;
+}
+
+/* A file's text as a BIO over *text; NULL with why. */
+static BIO *
+open_pem(const char *path, struct buf *text, struct dsn *why)
+{
+	BIO *bio;
+
+	if (fdio_read_file(path, PEM_LIMIT, text) == -1) {
+		dsn_set(why, LOCAL_CODE, "cannot read %s: %s", path,
+		    strerror(errno));
+		return NULL;
+	}
+	bio = BIO_new_mem_buf(buf_text(text), (int)text->len);
+	if (bio == NULL)
+		library_failed(why, path);
+	return bio;
+}
+
+static EVP_PKEY *
+read_key(const char *path, struct dsn *why)
+{
+	struct buf text = { 0 };
+	BIO *bio = open_pem(path, &text, why);
+	EVP_PKEY *key = NULL;
+	bool asked = false;
+
+	if (bio == NULL)
+		goto out;
+	key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &asked);
+	if (key == NULL && asked)
+		dsn_set(why, LOCAL_CODE, "cannot use %s: the key is encrypted",
+		    path);
+	else if (key == NULL)
+		dsn_set(why, LOCAL_CODE, "cannot use %s: no private key", path);
+
+out:
+	BIO_free(bio);
+	if (text.data != NULL)
+		OPENSSL_cleanse(text.data, text.cap);
+	buf_finish(&text);
+	return key;
+}
+
+/* Our certificate; the rest of its chain is appended to chain. */
+static X509 *
+read_chain(const char *path, STACK_OF(X509) * chain, struct dsn *why)
+{
+	struct buf text = { 0 };
+	BIO *bio = open_pem(path, &text, why);
+	X509 *cert = NULL;
+	X509 *issuer;
+
+	if (bio == NULL)
+		goto out;
+	cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+	if (cert == NULL) {
+		dsn_set(why, LOCAL_CODE, "cannot use %s: no certificate", path);
+		goto out;
+	}
+	while ((issuer = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
+		if (sk_X509_push(chain, issuer) == 0)
+			X509_free(issuer);
+	/* What follows the last certificate does not matter. */
+	ERR_clear_error();
+
+out:
+	BIO_free(bio);
+	buf_finish(&text);
+	return cert;
+}
+
+static int
+use_own_certificate(struct tls_session *s, const char *certpath,
+    const char *keypath, struct dsn *why)
+{
+	STACK_OF(X509) *chain = sk_X509_new_null();
+	X509 *cert = NULL;
+	EVP_PKEY *key = NULL;
+	int result = -1;
+
+	if (chain == NULL)
+		return library_failed(why, "TLS");
+	cert = read_chain(certpath, chain, why);
+	if (cert == NULL)
+		goto out;
+	key = read_key(keypath, why);
+	if (key == NULL)
+		goto out;
+	if (X509_check_private_key(cert, key) != 1) {
+		dsn_set(why, LOCAL_CODE,
+		    "cannot use %s: not the key of the certificate in %s",
+		    keypath, certpath);
+		goto out;
+	}
+	if (SSL_CTX_use_cert_and_key(s->context, cert, key, chain, 1) != 1) {
+		library_failed(why, certpath);
+		goto out;
+	}
+	result = 0;
+
+out:
+	EVP_PKEY_free(key);
+	X509_free(cert);
+	sk_X509_pop_free(chain, X509_free);
+	return result;
+}
+
+/*
+ * The name of the server.
+ */
+
+/*
+ * Letters, digits, '-' and '_' in labels of 1 to 63.  No empty label: the
+ * library takes a leading dot for "any host below".
+ */
+static bool
+is_host_name(const char *name, size_t n)
+{
+	size_t label = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (name[i] == '.') {
+			if (label == 0)
+				return false;
+			label = 0;
+			continue;
+		}
+		if (!str_is_alnum(name[i]) && name[i] != '-' && name[i] != '_')
+			return false;
+		if (++label > LABEL_MAX)
+			return false;
+	}
+	return label > 0;
+}
+
+static void
+take_name(struct tls_session *s, const char *name)
+{
+	size_t n = strlen(name);
+
+	if (ip_parse(name, n, &s->ip) || ip_parse_literal(name, n, &s->ip)) {
+		s->is_ip = true;
+		ip_format(&s->ip, s->name);
+		return;
+	}
+	if (n > 0 && name[n - 1] == '.')
+		n--;
+	if (n < sizeof s->name && is_host_name(name, n))
+		memcpy(s->name, name, n);
+}
+
+/*
+ * Verification.
+ */
+
+/*
+ * The library builds and verifies a chain even for a session that accepts
+ * any certificate.  That is work for nothing, and hostile chains are best
+ * not looked at.
+ */
+static int
+skip_verification(X509_STORE_CTX *ctx, void *unused)
+{
+	(void)unused;
+	X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
+	return 1;
+}
+
+static int
+use_anchors(struct tls_session *s, const char *path, const char *statedir,
+    struct dsn *why)
+{
+	if (s->name[0] == '\0')
+		return dsn_set(why, LOCAL_CODE,
+		    "no valid server name to verify a certificate for");
+	s->anchors = tls_anchors_open(path, statedir, why);
+	if (s->anchors == NULL)
+		return -1;
+	SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
+	if (SSL_CTX_set1_verify_cert_store(s->context,
+		tls_anchors_store(s->anchors)) != 1)
+		return library_failed(why, path);
+	/* Validity is looked at with gmtime(), which reads a file: now. */
+	tzset();
+	return 0;
+}
+
+/*
+ * The name must be in the subjectAltName, for what it is; the subject's
+ * common name never counts (RFC 9525 section 6.3), and a wildcard only as
+ * the whole of the leftmost label.
+ */
+static int
+demand_name(struct tls_session *s, struct dsn *why)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(s->ssl);
+	bool v4 = ip_is_v4(&s->ip);
+	int ok;
+
+	X509_VERIFY_PARAM_set_hostflags(param,
+	    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+		X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH);
+	if (s->is_ip)
+		ok = X509_VERIFY_PARAM_set1_ip(param,
+		    s->ip.byte + (v4 ? 12 : 0), v4 ? 4 : 16);
+	else
+		ok = X509_VERIFY_PARAM_set1_host(param, s->name,
+		    strlen(s->name));
+	if (ok != 1 ||
+	    X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER) != 1)
+		return library_failed(why, s->name);
+	return 0;
+}
+
+/*
+ * The verdict, in our own words: the handshake's return is not enough (a
+ * server that proves itself without a certificate, CVE-2024-12797), nor is
+ * the verify result, which is fine where there was nothing to verify.
+ */
+static bool
+is_verified(const struct tls_session *s)
+{
+	return SSL_get0_peer_certificate(s->ssl) != NULL &&
+	       SSL_get_verify_result(s->ssl) == X509_V_OK;
+}
+
+/*
+ * Setting up.
+ */
+
+static void
+count_message(int writing, int version, int type, const void *data, size_t n,
+    SSL *ssl, void *session)
+{
+	struct tls_session *s = session;
+
+	(void)version;
+	(void)data;
+	(void)n;
+	(void)ssl;
+	if (!writing && type == SSL3_RT_HANDSHAKE)
+		s->messages++;
+}
+
+/*
+ * No configuration file: what it says of TLS is meant for others, and it
+ * costs two milliseconds.  No clearing up at exit either.
+ */
+static int
+create_context(struct tls_session *s, struct dsn *why)
+{
+	if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG |
+				 OPENSSL_INIT_NO_LOAD_SSL_STRINGS |
+				 OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS |
+				 OPENSSL_INIT_NO_ATEXIT,
+		NULL) != 1)
+		return library_failed(why, "cannot start OpenSSL");
+	s->context = SSL_CTX_new(TLS_client_method());
+	if (s->context == NULL ||
+	    !SSL_CTX_set_min_proto_version(s->context, TLS1_2_VERSION) ||
+	    !SSL_CTX_set_max_proto_version(s->context, TLS1_3_VERSION))
+		return library_failed(why, "cannot start OpenSSL");
+	SSL_CTX_set_options(s->context,
+	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
+	/* The chain that we present is the one in the file. */
+	SSL_CTX_set_mode(s->context, SSL_MODE_ENABLE_PARTIAL_WRITE |
+					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+					 SSL_MODE_NO_AUTO_CHAIN);
+	SSL_CTX_set_session_cache_mode(s->context, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_read_ahead(s->context, 1);
+	SSL_CTX_set_verify(s->context, SSL_VERIFY_NONE, NULL);
+	return 0;
+}
+
+static int
+create_connection(struct tls_session *s, struct dsn *why)
+{
+	BIO *bio;
+
+	s->ssl = SSL_new(s->context);
+	if (s->ssl == NULL)
+		return library_failed(why, "TLS");
+	bio = socket_bio(s);
+	if (bio == NULL)
+		return library_failed(why, "TLS");
+	SSL_set_bio(s->ssl, bio, bio);
+	SSL_set_connect_state(s->ssl);
+	SSL_set_msg_callback(s->ssl, count_message);
+	SSL_set_msg_callback_arg(s->ssl, s);
+	/* RFC 6066 section 3: host names only, never literal addresses. */
+	if (s->name[0] != '\0' && !s->is_ip &&
+	    SSL_set_tlsext_host_name(s->ssl, s->name) != 1)
+		return library_failed(why, s->name);
+	return 0;
+}
+
+struct tls_session *
+tls_session_create(const struct tls_session_params *p, struct dsn *why)
+{
+	struct tls_session *s = mem_alloc(1, sizeof *s);
+
+	s->fd = p->fd;
+	s->until = deadline_never();
+	if (p->name != NULL)
+		take_name(s, p->name);
+	if (create_context(s, why) == -1)
+		goto fail;
+	if (p->cert != NULL && p->key != NULL &&
+	    use_own_certificate(s, p->cert, p->key, why) == -1)
+		goto fail;
+	if (p->anchors == NULL)
+		SSL_CTX_set_cert_verify_callback(s->context, skip_verification,
+		    NULL);
+	else if (use_anchors(s, p->anchors, p->statedir, why) == -1)
+		goto fail;
+	if (create_connection(s, why) == -1)
+		goto fail;
+	if (s->anchors != NULL && demand_name(s, why) == -1)
+		goto fail;
+	return s;
+
+fail:
+	tls_session_destroy(s);
+	return NULL;
+}
+
+void
+tls_session_destroy(struct tls_session *s)
+{
+	if (s == NULL)
+		return;
+	SSL_free(s->ssl);
+	SSL_CTX_free(s->context);
+	BIO_meth_free(s->socket);
+	tls_anchors_close(s->anchors);
+	free(s);
+}
+
+/*
+ * Steps.
+ */
+
+/* What a call that returned result wants; FAILED covers its own causes. */
+static enum tls_step
+judge(struct tls_session *s, int result)
+{
+	switch (SSL_get_error(s->ssl, result)) {
+	case SSL_ERROR_NONE:
+		return TLS_STEP_DONE;
+	case SSL_ERROR_WANT_READ:
+		return TLS_STEP_WANT_READ;
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_STEP_WANT_WRITE;
+	case SSL_ERROR_ZERO_RETURN:
+		return TLS_STEP_EOF;
+	default:
+		s->broken = true;
+		return TLS_STEP_FAILED;
+	}
+}
+
+static void
+count_moved(struct tls_session *s, size_t n)
+{
+	s->moved += n;
+	if (s->moved < MESSAGES_RENEWED_BY)
+		return;
+	s->moved = 0;
+	s->messages = 0;
+}
+
+void
+tls_session_is_readable(struct tls_session *s)
+{
+	s->drained = false;
+}
+
+/* Waits for what step wants; false when the deadline passed. */
+static bool
+wait_for(struct tls_session *s, enum tls_step step)
+{
+	short events = step == TLS_STEP_WANT_READ ? POLLIN : POLLOUT;
+	int n = fdio_wait(s->fd, events, s->until);
+
+	tls_session_is_readable(s);
+	if (n == 0)
+		s->expired = true;
+	else if (n == -1)
+		s->error = errno;
+	return n == 1;
+}
+
+static enum tls_status
+tell_success(const struct tls_session *s, struct dsn *said)
+{
+	const char *version = SSL_get_version(s->ssl);
+	const char *cipher = SSL_get_cipher_name(s->ssl);
+
+	if (s->anchors == NULL) {
+		dsn_set(said, "", "%s %s, certificate not verified", version,
+		    cipher);
+		return TLS_STATUS_READY;
+	}
+	if (!is_verified(s)) {
+		dsn_set(said, PEER_CODE, "certificate verify failed: %s",
+		    verify_text(s));
+		return TLS_STATUS_FAILED;
+	}
+	dsn_set(said, "", "%s %s, certificate verified for %s", version, cipher,
+	    s->name);
+	return TLS_STATUS_READY;
+}
+
+enum tls_status
+tls_session_handshake(struct tls_session *s, struct deadline until,
+    struct dsn *said)
+{
+	enum tls_step step;
+	int result;
+
+	s->until = until;
+	do {
+		ERR_clear_error();
+		result = SSL_do_handshake(s->ssl);
+		step = result == 1 ? TLS_STEP_DONE : judge(s, result);
+	} while ((step == TLS_STEP_WANT_READ || step == TLS_STEP_WANT_WRITE) &&
+		 wait_for(s, step));
+	s->until = deadline_never();
+	if (step != TLS_STEP_DONE)
+		return tell_failure(s, said);
+	return tell_success(s, said);
+}
+
+enum tls_step
+tls_session_read(struct tls_session *s, void *data, size_t n, size_t *got)
+{
+	int result;
+
+	ERR_clear_error();
+	result = SSL_read_ex(s->ssl, data, n, got);
+	if (result != 1)
+		return judge(s, result);
+	count_moved(s, *got);
+	return TLS_STEP_DONE;
+}
+
+enum tls_step
+tls_session_write(struct tls_session *s, const void *data, size_t n,
+    size_t *got)
+{
+	int result;
+
+	ERR_clear_error();
+	result = SSL_write_ex(s->ssl, data, n, got);
+	if (result != 1)
+		return judge(s, result);
+	count_moved(s, *got);
+	return TLS_STEP_DONE;
+}
+
+enum tls_step
+tls_session_close(struct tls_session *s)
+{
+	int result;
+
+	if (s->broken)
+		return TLS_STEP_FAILED;
+	ERR_clear_error();
+	result = SSL_shutdown(s->ssl);
+	/* 0: sent, and the server's is yet to come. */
+	return result >= 0 ? TLS_STEP_DONE : judge(s, result);
+}
