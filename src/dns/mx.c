@@ -212,7 +212,7 @@ find_hosts(struct lookup *l)
 		l->is_implicit = true;
 		break;
 	case DNS_NXDOMAIN:
-		result = no_such_host(l, "it does not exist");
+		result = no_such_host(l, "no such domain");
 		break;
 	case DNS_TEMPFAIL:
 		result = try_later(l, "MX records", l->host);
@@ -348,11 +348,10 @@ judge(const struct lookup *l)
 	if (!l->is_implicit)
 		return no_address(l, "no MX host has an address");
 	if (find_outcome(l->list, DNS_NXDOMAIN) != NULL)
-		return no_such_host(l, "it does not exist");
+		return no_such_host(l, "no such domain");
 	if (l->is_alias)
-		return no_address(l,
-		    "it is an alias of a name without address");
-	return no_such_host(l, "it has no address");
+		return no_address(l, "an alias of a name without address");
+	return no_such_host(l, "no address");
 }
 
 static int
@@ -373,7 +372,7 @@ is_possible(const char *host)
 	unsigned char packet[DNS_QUESTION_SIZE];
 
 	return host[0] != '\0' &&
-	       dns_question_write(packet, host, DNS_MX, 0) != 0;
+	       dns_question_write(packet, host, DNS_MX, 0, true) != 0;
 }
 
 static int
@@ -385,7 +384,7 @@ look_up(struct lookup *l)
 	if (add_literal(l->list, l->host, 0))
 		return 0;
 	if (!is_possible(l->host))
-		return no_such_host(l, "it is no domain name");
+		return no_such_host(l, "not a domain name");
 	l->resolver = dns_resolver_create();
 	if (l->resolver == NULL)
 		return try_later(l, "records", l->host);

@@ -31,6 +31,7 @@ struct question {
 	struct dns_resolver *resolver;
 	struct dns_answer *into;
 	int type;
+	bool has_edns;
 	char name[DNS_NAME_SIZE];
 };
 
@@ -70,24 +71,6 @@ on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 }
 
 /*
- * The versions of the library tell SERVFAIL and "no server" apart in different
- * ways, so whatever comes without a message is temporary, and a message says
- * for itself what it is.
- */
-static void
-on_answer(void *data, int status, int timeouts, unsigned char *bytes, int n)
-{
-	struct question *q = data;
-	struct dns_resolver *r = q->resolver;
-
-	(void)timeouts;
-	r->unanswered--;
-	if (!r->is_ending && status == ARES_SUCCESS && bytes != NULL && n > 0)
-		dns_answer_parse(q->into, q->name, q->type, bytes, (size_t)n);
-	free(q);
-}
-
-/*
  * Servers and schedule come from resolv.conf.  Names are always absolute, so
  * we say that there are no search domains and no hosts file: that spares the
  * library reading nsswitch.conf and the like to learn of them.
@@ -100,7 +83,8 @@ open_channel(struct dns_resolver *r)
 	int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_DOMAINS |
 		   ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
 
-	options.flags = ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH;
+	options.flags =
+	    ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_STAYOPEN;
 	options.ednspsz = UDP_SIZE;
 	options.lookups = lookups;
 	options.sock_state_cb = on_socket_state;
@@ -154,30 +138,72 @@ draw_id(struct dns_resolver *r, uint16_t *id)
 	return 0;
 }
 
+static void on_answer(void *, int, int, unsigned char *, int);
+
+/* Sends it, and it is answered some day; -1: not sent. */
+static int
+send_question(struct question *q)
+{
+	struct dns_resolver *r = q->resolver;
+	unsigned char packet[DNS_QUESTION_SIZE];
+	uint16_t id;
+	size_t n;
+
+	if (draw_id(r, &id) == -1)
+		return -1;
+	n = dns_question_write(packet, q->name, q->type, id, q->has_edns);
+	r->unanswered++;
+	ares_send(r->channel, packet, (int)n, on_answer, q);
+	return 0;
+}
+
+/*
+ * The versions of the library tell SERVFAIL and "no server" apart in different
+ * ways, so whatever comes without a message is temporary, and a message says
+ * for itself what it is.  Of the two ways to refuse EDNS0 the library knows
+ * FORMERR; after BADVERS we ask again, once.
+ */
+static void
+on_answer(void *data, int status, int timeouts, unsigned char *bytes, int n)
+{
+	struct question *q = data;
+	struct dns_resolver *r = q->resolver;
+
+	(void)timeouts;
+	r->unanswered--;
+	/* Since 1.26 it sends no name with blanks, brackets and the like. */
+	if (!r->is_ending && status == ARES_EBADNAME)
+		q->into->outcome = DNS_NXDOMAIN;
+	if (!r->is_ending && status == ARES_SUCCESS && bytes != NULL && n > 0) {
+		dns_answer_parse(q->into, q->name, q->type, bytes, (size_t)n);
+		if (q->into->refuses_edns && q->has_edns) {
+			q->has_edns = false;
+			if (send_question(q) == 0)
+				return;
+		}
+	}
+	free(q);
+}
+
 void
 dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
     struct dns_answer *into)
 {
 	unsigned char packet[DNS_QUESTION_SIZE];
 	struct question *q;
-	uint16_t id;
-	size_t n;
 
 	*into = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
-	if (draw_id(r, &id) == -1)
-		return;
-	n = dns_question_write(packet, name, type, id);
-	if (n == 0) {
+	if (dns_question_write(packet, name, type, 0, true) == 0) {
 		into->outcome = DNS_NXDOMAIN;
 		return;
 	}
 	q = mem_alloc(1, sizeof *q);
-	q->resolver = r;
-	q->into = into;
-	q->type = type;
-	memcpy(q->name, name, strlen(name) + 1); /* it is a possible name */
-	r->unanswered++;
-	ares_send(r->channel, packet, (int)n, on_answer, q);
+	*q = (struct question){
+		.resolver = r, .into = into, .type = type, .has_edns = true
+	};
+	memcpy(q->name, name, strlen(name) + 1); /* a possible name fits */
+	if (send_question(q) == -1)
+		free(q);
 }
 
 /* The list of sockets may change with each call: work from a copy. */

@@ -19,6 +19,7 @@
 #define OPCODE_MASK 0x7800
 #define RCODE_MASK 0x000f
 #define RCODE_NXDOMAIN 3
+#define RCODE_BADVERS 16
 
 #define LABEL_MAX 63
 #define TEXT_MAX 253
@@ -398,6 +399,7 @@ dns_answer_parse(struct dns_answer *answer, const char *name, int type,
 		return;
 	if (m.is_authentic)
 		answer->security = DNS_SECURE;
+	answer->refuses_edns = m.rcode == RCODE_BADVERS;
 	if (m.rcode == RCODE_NXDOMAIN)
 		answer->outcome = DNS_NXDOMAIN;
 	else if (m.rcode == 0)
@@ -422,29 +424,37 @@ put_u16(unsigned char *at, unsigned value)
 	return 2;
 }
 
+/* It belongs to the root (RFC 6891 section 6.1.2); no flags, no data. */
+static size_t
+put_opt(unsigned char *at)
+{
+	memset(at, 0, 11);
+	put_u16(at + 1, TYPE_OPT);
+	put_u16(at + 3, UDP_SIZE);
+	return 11;
+}
+
 size_t
 dns_question_write(unsigned char *packet, const char *text, int type,
-    uint16_t id)
+    uint16_t id, bool with_edns)
 {
 	struct name name;
 	size_t n = 0;
 
 	if (!name_from_text(&name, text))
 		return 0;
-	memset(packet, 0, DNS_QUESTION_SIZE);
 	n += put_u16(packet + n, id);
 	n += put_u16(packet + n, FLAG_RD | FLAG_AD);
 	n += put_u16(packet + n, 1); /* question */
-	n += 2 + 2;                  /* answer, authority */
-	n += put_u16(packet + n, 1); /* additional */
+	n += put_u16(packet + n, 0); /* answer */
+	n += put_u16(packet + n, 0); /* authority */
+	n += put_u16(packet + n, with_edns);
 
 	memcpy(packet + n, name.byte, name.len);
 	n += name.len;
 	n += put_u16(packet + n, (unsigned)type);
 	n += put_u16(packet + n, CLASS_IN);
-
-	n += 1; /* OPT belongs to the root (RFC 6891 section 6.1.2) */
-	n += put_u16(packet + n, TYPE_OPT);
-	n += put_u16(packet + n, UDP_SIZE);
-	return n + 4 + 2; /* flags, no data */
+	if (with_edns)
+		n += put_opt(packet + n);
+	return n;
 }

@@ -41,6 +41,7 @@ struct dns_answer {
 	enum dns_outcome outcome;
 	enum dns_security security; /* the AD bit of this very answer */
 	bool is_alias;              /* the name asked is a CNAME here */
+	bool refuses_edns;          /* ask again without (rcode BADVERS) */
 	struct dns_rr *rr;          /* owned by the answer */
 	size_t nrr;
 };
@@ -49,14 +50,14 @@ struct dns_answer {
 #define DNS_QUESTION_SIZE 282 /* of the longest question */
 
 /*
- * Writes the message that asks for (name, type), with RD, AD and EDNS0, into
+ * Writes the message that asks for (name, type), with RD and AD, into
  * DNS_QUESTION_SIZE bytes.  name is absolute, with or without a dot at its
  * end, "" for the root; its bytes are taken as they are, without escapes.
  * Returns the length, 0 when there can be no such name: an empty label, one
  * of more than 63 bytes, or more than 253 bytes in all.
  */
 size_t dns_question_write(unsigned char *, const char *name, int type,
-    uint16_t id);
+    uint16_t id, bool with_edns);
 
 /*
  * Parses a whole DNS message (RFC 1035 section 4) that answers the question
