@@ -110,6 +110,13 @@ class Server:
         name = name.rstrip(".").lower() or "."
         return [k for n, k in self.questions if n == name and kind in (None, k)]
 
+    def wait_questions(self, count, timeout=10):
+        """Wait until so many different questions have been asked."""
+        end = time.monotonic() + timeout
+        while len(self.questions) < count:
+            assert time.monotonic() < end, f"only {self.questions}"
+            time.sleep(0.002)
+
     # The server.
 
     def _rule(self, name, kind):

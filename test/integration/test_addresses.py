@@ -1,0 +1,196 @@
+"""IPv4 and IPv6: which address is tried, when, and how it is named."""
+
+import time
+
+import pytest
+
+from expect import ITS_ME, NO_CONNECTION, accepted, check, no_host
+from qmailhome import read4, used
+from smtpd import CLOSE
+from world import HOLE4, HOLE6, UNREACHABLE6
+
+V4, V6 = "192.0.2.1", "2001:db8::1"
+
+
+def _records(name, *addresses):
+    return "".join(f"{name} {'AAAA' if ':' in a else 'A'} {a}\n" for a in addresses)
+
+
+@pytest.mark.parametrize("addresses, got", [((V4,), V4), ((V6,), V6), ((V4, V6), V6)], ids=["v4", "v6", "both"])
+@pytest.mark.parametrize("mx", [True, False], ids=["mx", "no-mx"])
+def test_families(home, smtp, dns, addresses, got, mx):
+    for a in addresses:
+        smtp(a)
+    dns.zone(("dst.example MX 5 m.example.\n" if mx else "") + _records("m.example" if mx else "dst.example", *addresses))
+    check(home.run(), "r", accepted(got))
+
+
+@pytest.mark.parametrize("host, ip", [
+    ("[192.0.2.1]", V4), ("[IPv6:2001:db8::1]", V6), ("[ipv6:2001:DB8:0:0::1]", V6),
+    ("[IPv6:2001:0db8:0000:0000:0000:0000:0000:0001]", V6), ("[IPV6:2001:db8::0.0.0.1]", V6),
+])
+def test_literal_host(home, smtp, dns, host, ip):
+    server = smtp(ip)
+    check(home.run(host, recipients=f"b@{host}"), "r", accepted(ip))
+    assert server.mail.recipients == [f"<b@{host}>".encode()]
+    assert dns.questions == []
+
+
+@pytest.mark.parametrize("host", ["[IPv6:2001:db8::g]", "[IPv6:]", "[IPv6:1:2:3]", "[IPv6:2001:db8::1", "[IPv6:2001:db8::1]x",
+                                  "[IPv6:192.0.2.1]", "[]", "[IPv6:2001:db8::1%lo]"])
+def test_no_literal(home, smtp, dns, host):
+    servers = [smtp(V4), smtp(V6)]
+    check(home.run(host), no_host(host))
+    assert not any(s.connections for s in servers)
+
+
+@pytest.mark.parametrize("relay, ip, port", [
+    ("[2001:db8::1]", V6, 25), ("[2001:db8::1]:2525", V6, 2525), ("[192.0.2.1]:2525", V4, 2525), ("192.0.2.1", V4, 25),
+    ("[IPv6:2001:db8::1]", V6, 25), ("[IPv6:2001:db8::1]:2525", V6, 2525), ("[2001:DB8:0::1]:2525 # x", V6, 2525),
+    ("[192.0.2.1]", V4, 25),
+])
+def test_literal_relay(home, smtp, relay, ip, port):
+    smtp(ip, port=port)
+    home.route(f":{relay}")
+    check(home.run(), "r", accepted(ip))
+
+
+@pytest.mark.parametrize("relay", ["[2001:db8::1", "[2001:db8::1]x", "[2001:db8::1]:", "[2001:db8::1]:0", "[2001:db8::1]:x",
+                                   "2001:db8::1", "[]", "[", "[]:25", "[::g]:25"])
+def test_nonsense_relay_is_no_bounce_and_no_delivery(home, smtp, dns, relay):
+    """Stock takes `[` for the relay and 0 for the port: it never delivers. A typing error must not go elsewhere."""
+    servers = [smtp(V6), smtp("0.0.0.0")]
+    home.route(f":{relay}")
+    run = home.run()
+    assert run.letters in ("Z", "D") and not any(s.connections for s in servers), run
+
+
+def test_ipv6_first_and_ipv4_after_it(home, smtp, dns):
+    """All addresses of a host are tried, IPv6 and IPv4 in turn."""
+    order = []
+    from smtpd import Call
+
+    def note(session):
+        order.append(session.server.address)
+        return "421 no"
+
+    addresses = ["2001:db8::11", "2001:db8::12", "192.0.2.11", "192.0.2.12"]
+    for a in addresses:
+        smtp(a, greeting=Call(note))
+    dns.zone("dst.example MX 5 m.example.\n" + _records("m.example", *addresses))
+    run = home.run()
+    assert run.letters == "Z" and sorted(order) == sorted(addresses), run
+    assert [":" in a for a in order] == [True, False, True, False], order
+
+
+def test_dead_ipv6_costs_a_second(home, smtp, dns):
+    smtp(V4)
+    home.control("timeoutconnect", None)
+    dns.zone("dst.example MX 5 m.example.\n" + _records("m.example", HOLE6, V4))
+    run = home.run()
+    check(run, "r", accepted(V4))
+    assert 0.9 < run.wall < 2.0
+
+
+def test_dead_ipv6_among_several(home, smtp, dns):
+    smtp(V4)
+    home.control("timeoutconnect", None)
+    dns.zone("dst.example MX 5 m.example.\ndst.example MX 5 n.example.\n" + _records("m.example", HOLE6, HOLE4)
+             + _records("n.example", "2001:db8:dead::2", V4))
+    run = home.run()
+    check(run, "r", accepted(V4))
+    assert run.wall < 4.5
+
+
+def test_loser_of_the_race_is_not_marked(home, smtp, dns):
+    smtp(V4)
+    dns.zone(_records("dst.example", HOLE4, HOLE6, V4))
+    check(home.run(), "r", accepted(V4))
+    assert used(read4()) == []
+
+
+@pytest.mark.parametrize("bad", ["2001:db8::99", UNREACHABLE6, "2001:db9::1"], ids=["refused", "unreachable", "no-route"])
+def test_failing_ipv6_costs_nothing(home, smtp, dns, bad):
+    smtp(V4)
+    dns.zone(_records("dst.example", bad, V4))
+    run = home.run()
+    check(run, "r", accepted(V4))
+    assert run.wall < 0.9
+
+
+def test_worse_preference_waits_for_the_better(home, smtp, dns):
+    """A worse MX is not raced against a better one; timeoutconnect bounds each attempt."""
+    smtp(V4)
+    home.control("timeoutconnect", "2\n")
+    dns.zone("dst.example MX 5 m.example.\ndst.example MX 9 n.example.\n" + _records("m.example", HOLE4)
+             + _records("n.example", V4))
+    run = home.run()
+    check(run, "r", accepted(V4))
+    assert 1.9 < run.wall < 3.5
+    assert used(read4())[0].address == HOLE4
+
+
+def test_slow_winner(home, smtp, dns):
+    """Of two that connect in the end, one gets the mail and the other nothing at all."""
+    servers = [smtp(a) for a in (V4, V6, "192.0.2.2")]
+    dns.zone(_records("dst.example", V4, V6, "192.0.2.2"))
+    check(home.run(), "r", accepted(V6))
+    assert [s.connections for s in servers] == [0, 1, 0]
+
+
+def test_equal_preferences_are_shuffled(home, smtp, dns):
+    a, b = smtp("192.0.2.11"), smtp("192.0.2.12")
+    dns.zone("dst.example MX 5 a.example.\ndst.example MX 5 b.example.\n" + _records("a.example", "192.0.2.11")
+             + _records("b.example", "192.0.2.12"))
+    for _ in range(24):
+        assert home.run().letters == "rK"
+    assert a.connections + b.connections == 24 and a.connections and b.connections
+
+
+def test_same_address_twice(home, smtp, dns):
+    server = smtp(V4, greeting="421 no")
+    dns.zone("dst.example MX 5 a.example.\ndst.example MX 5 b.example.\ndst.example MX 7 a.example.\n"
+             + _records("a.example", V4) + _records("b.example", V4))
+    assert home.run().letters == "Z"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("address", ["::ffff:127.0.0.1", "::ffff:10.99.0.1", "::ffff:0.0.0.0"])
+def test_mapped_address_is_me_too(home, smtp, dns, address):
+    servers = [smtp("127.0.0.1"), smtp("10.99.0.1")]
+    dns.zone(f"dst.example AAAA {address}")
+    run = home.run()
+    assert run.letters in ("D", "Z") and not any(s.connections for s in servers), run
+
+
+def test_mapped_literal_is_me_too(home, smtp):
+    server = smtp("127.0.0.1")
+    assert home.run("[IPv6:::ffff:127.0.0.1]").letters in ("D", "Z")
+    assert server.connections == 0
+
+
+def test_no_address_connects(home, dns):
+    dns.zone(_records("dst.example", "192.0.2.98", "2001:db8::98", UNREACHABLE6))
+    run = home.run()
+    check(run, NO_CONNECTION)
+    assert run.wall < 2
+
+
+def test_me_among_ipv6(home, smtp, dns):
+    """My own address as a better MX of the other family ends the list too."""
+    server = smtp(V4)
+    dns.zone("dst.example MX 5 me.example.\ndst.example MX 7 m.example.\n" + _records("me.example", "::1")
+             + _records("m.example", V4))
+    check(home.run(), ITS_ME)
+    assert server.connections == 0
+
+
+def test_refused_closed_good(home, smtp, dns):
+    smtp("2001:db8::2", greeting=CLOSE)
+    smtp("192.0.2.2")
+    dns.zone("dst.example MX 1 a.example.\ndst.example MX 2 b.example.\ndst.example MX 3 c.example.\n"
+             + _records("a.example", "2001:db8::99") + _records("b.example", "2001:db8::2")
+             + _records("c.example", "192.0.2.2"))
+    start = time.monotonic()
+    check(home.run(), "r", accepted("192.0.2.2"))
+    assert time.monotonic() - start < 2

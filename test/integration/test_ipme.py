@@ -1,0 +1,111 @@
+"""control/ipme: addresses that are ours too, and what follows for MX lists and relays."""
+
+import pytest
+
+from expect import ITS_ME, NO_CONNECTION, accepted, check
+
+ME4, ME6 = "192.0.2.5", "2001:db8::5"
+
+
+@pytest.fixture
+def mine(smtp):
+    """Servers at the addresses that must never be connected to."""
+    servers = [smtp(ME4), smtp(ME6)]
+    yield servers
+    assert [s.connections for s in servers] == [0, 0]
+
+
+def _a(name, address):
+    return f"{name} {'AAAA' if ':' in address else 'A'} {address}\n"
+
+
+FORMS = [
+    (f"{ME4}\n", ME4), (ME4, ME4), (f"{ME4} \t\n", ME4), (f"# ours\n\n{ME4}\n", ME4), ("nonsense\n10.0.0.256\n" + ME4 + "\n", ME4),
+    (f"{ME6}\n", ME6), ("2001:DB8:0:0:0:0:0:5\n", ME6), ("2001:0db8:0000:0000:0000:0000:0000:0005\n", ME6),
+    ("2001:db8::0.0.0.5\n", ME6), (f"::ffff:{ME4}\n", ME4), (f"10.0.0.1\n{ME6}\n{ME4}\n", ME6), (f"10.0.0.1\n{ME6}\n{ME4}\n", ME4),
+    ("10.0.0.1\n" * 5000 + ME4 + "\n", ME4),
+]
+
+
+@pytest.mark.parametrize("text, address", FORMS, ids=range(len(FORMS)))
+def test_form(home, dns, mine, text, address):
+    home.control("ipme", text)
+    dns.zone(_a("dst.example", address))
+    check(home.run(), ITS_ME)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "#\n", "nonsense\n", "192.0.2.5/32\n", f"#{ME4}\n", "192.0.2.50\n"])
+def test_harmless(home, smtp, dns, text):
+    smtp(ME4)
+    home.control("ipme", text)
+    dns.zone(_a("dst.example", ME4))
+    check(home.run(), "r", accepted(ME4))
+
+
+@pytest.mark.parametrize("host", [f"[{ME4}]", ME4, f"[IPv6:{ME6}]", "[IPv6:2001:db8:0::5]", f"[IPv6:::ffff:{ME4}]"])
+def test_literal(home, mine, host):
+    home.control("ipme", f"{ME4}\n{ME6}\n")
+    run = home.run(host)
+    assert run.letters in ("D", "Z"), run
+
+
+@pytest.mark.parametrize("relay", [ME4, f"[{ME4}]", f"[{ME6}]", "r.example", f"[{ME6}]:25"])
+def test_not_as_relay_either(home, dns, mine, relay):
+    home.control("ipme", f"{ME4}\n{ME6}\n")
+    dns.zone(_a("r.example", ME4) + _a("r.example", ME6))
+    home.route(f":{relay}")
+    run = home.run()
+    assert run.letters in ("D", "Z"), run
+
+
+def test_relay_with_another_address(home, smtp, dns, mine):
+    smtp("192.0.2.6")
+    home.control("ipme", f"{ME4}\n{ME6}\n")
+    dns.zone(_a("r.example", ME4) + _a("r.example", ME6) + _a("r.example", "192.0.2.6"))
+    home.route(":r.example")
+    check(home.run(), "r", accepted("192.0.2.6"))
+
+
+@pytest.mark.parametrize("me", [ME4, ME6])
+def test_same_or_worse_preference(home, smtp, dns, mine, me):
+    others = [smtp("192.0.2.7"), smtp("192.0.2.8")]
+    home.control("ipme", f"{me}\n")
+    dns.zone("dst.example MX 5 me.example.\ndst.example MX 5 same.example.\ndst.example MX 6 worse.example.\n"
+             + _a("me.example", me) + _a("same.example", "192.0.2.7") + _a("worse.example", "192.0.2.8"))
+    check(home.run(), ITS_ME)
+    assert not any(s.connections for s in others)
+
+
+@pytest.mark.parametrize("me", [ME4, ME6])
+def test_better_preference(home, smtp, dns, mine, me):
+    smtp("192.0.2.6")
+    home.control("ipme", f"{me}\n")
+    dns.zone("dst.example MX 5 better.example.\ndst.example MX 6 me.example.\ndst.example MX 7 worse.example.\n"
+             + _a("better.example", "192.0.2.6") + _a("me.example", me) + _a("worse.example", "192.0.2.8"))
+    check(home.run(), "r", accepted("192.0.2.6"))
+
+
+def test_better_preference_is_down(home, smtp, dns, mine):
+    worse = smtp("192.0.2.8")
+    home.control("ipme", f"{ME4}\n")
+    dns.zone("dst.example MX 5 better.example.\ndst.example MX 6 me.example.\ndst.example MX 7 worse.example.\n"
+             + _a("better.example", "192.0.2.98") + _a("me.example", ME4) + _a("worse.example", "192.0.2.8"))
+    check(home.run(), NO_CONNECTION)
+    assert worse.connections == 0
+
+
+def test_host_with_mine_and_another(home, smtp, dns, mine):
+    """One of its addresses is ours, so the host is of our preference: none of it is used."""
+    other = smtp("192.0.2.9")
+    home.control("ipme", f"{ME4}\n")
+    dns.zone("dst.example MX 5 both.example.\n" + _a("both.example", ME4) + _a("both.example", "192.0.2.9"))
+    check(home.run(), ITS_ME)
+    assert other.connections == 0
+
+
+def test_unknown_mx_beside_me(home, dns, mine):
+    """A better host that DNS does not tell us of today may be the way: not for good."""
+    home.control("ipme", f"{ME4}\n")
+    dns.zone("dst.example MX 1 soft.example.\ndst.example MX 5 me.example.\n" + _a("me.example", ME4))
+    dns.rule("soft.example", rcode="SERVFAIL")
+    assert home.run().letters in ("Z", "D")
