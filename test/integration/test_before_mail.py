@@ -1,0 +1,177 @@
+"""Sessions that fail before MAIL go on to the next address and host; after MAIL none does."""
+
+import pytest
+
+from expect import accepted, check, died
+from smtpd import CLOSE, RESET, Call
+
+ONE, TWO = "192.0.2.1", "192.0.2.2"
+
+# What the first server does, and whether it takes about a second (timeoutremote is 1).
+BEFORE = {
+    "reset": dict(greeting=RESET),
+    "closed": dict(greeting=CLOSE),
+    "silent": dict(greeting=None),
+    "half": dict(greeting=(b"220-hi\r\n220", CLOSE)),
+    "421": dict(greeting="421 busy"),
+    "421-closed": dict(greeting=("421 busy", CLOSE)),
+    "554": dict(greeting="554 never"),
+    "554-reset": dict(greeting=("554 never", RESET)),
+    "250": dict(greeting="250 hi"),
+    "malformed": dict(greeting=b"SSH-2.0-x\r\n"),
+    "mixed": dict(greeting=b"220-a\r\n554 b\r\n"),
+    "binary": dict(greeting=b"\x15\x03\x01\x00\x02\x02\x50" * 10 + b"\n"),
+    "endless": dict(greeting=b"220-x\r\n" * 2000),
+    "early": dict(greeting=b"220 hi\r\n250 early\r\n"),
+    "ehlo-421": dict(EHLO="421 busy"),
+    "ehlo-251": dict(EHLO="251 hm"),
+    "ehlo-closed": dict(EHLO=CLOSE),
+    "ehlo-reset": dict(EHLO=RESET),
+    "ehlo-silent": dict(EHLO=None),
+    "ehlo-malformed": dict(EHLO=b"2x0 ok\r\n"),
+    "ehlo-mixed": dict(EHLO=b"250-a\r\n550 b\r\n"),
+    "helo-500": dict(EHLO="500 what", HELO="500 what"),
+    "helo-421": dict(EHLO="500 what", HELO="421 busy"),
+    "helo-closed": dict(EHLO="500 what", HELO=CLOSE),
+    "helo-silent": dict(EHLO="500 what", HELO=None),
+    "quit-silent": dict(greeting="421 busy", QUIT=None),
+}
+
+
+@pytest.fixture
+def two_mx(home, smtp, dns):
+    """A better and a worse host; the second is polite."""
+    home.control("timeoutremote", "1\n")
+    dns.zone(f"""
+        dst.example MX 5 one.example.
+        dst.example MX 9 two.example.
+        one.example A {ONE}
+        two.example A {TWO}
+    """)
+
+    def make(**script):
+        return (smtp(ONE, **script) if script else None), smtp(TWO)
+    return make
+
+
+@pytest.mark.parametrize("case", ["refused", *BEFORE])
+def test_next_host(home, two_mx, case):
+    first, second = two_mx(**BEFORE.get(case, {}))
+    run = home.run()
+    check(run, "r", accepted(TWO))
+    assert run.wall < 3.5
+    assert len(second.mails) == 1
+    if first:
+        assert first.connections == 1 and not first.mails and "MAIL" not in first.session.verbs
+
+
+@pytest.mark.parametrize("case", ["421", "closed", "ehlo-reset", "helo-500"])
+def test_next_address_of_the_same_host(home, smtp, dns, case):
+    dns.zone(f"dst.example MX 5 m.example.\nm.example AAAA 2001:db8::1\nm.example A {TWO}")
+    first, _ = smtp("2001:db8::1", **BEFORE[case]), smtp(TWO)
+    check(home.run(), "r", accepted(TWO))
+    assert first.connections == 1
+
+
+@pytest.mark.parametrize("case", ["421", "closed", "ehlo-reset", "helo-500"])
+def test_next_address_of_a_relay(home, smtp, dns, case):
+    dns.zone(f"r.example AAAA 2001:db8::1\nr.example A {TWO}")
+    home.route(":r.example:2525")
+    smtp("2001:db8::1", port=2525, **BEFORE[case])
+    smtp(TWO, port=2525)
+    check(home.run(), "r", accepted(TWO))
+
+
+@pytest.mark.parametrize("case, said", [
+    ("421", b"421 busy"), ("554", b"554 never"), ("554-reset", b"554 never"), ("ehlo-421", b"421 busy"),
+    ("ehlo-251", b"251 hm"), ("helo-500", b"500 what"),
+])
+@pytest.mark.parametrize("other", ["refused", "closed"])
+def test_report_of_the_last_that_spoke(home, smtp, dns, case, said, other):
+    home.control("timeoutremote", "1\n")
+    dns.zone(f"dst.example MX 5 one.example.\ndst.example MX 9 two.example.\none.example A {ONE}\ntwo.example A {TWO}")
+    smtp(ONE, **BEFORE[case])
+    if other == "closed":
+        smtp(TWO, greeting=CLOSE)
+    run = home.run()
+    assert run.letters == "Z" and b"\nRemote host said: " + said + b"\n" in run.message.text, run
+
+
+def test_report_of_the_last_of_two(home, smtp, dns):
+    dns.zone(f"dst.example MX 5 one.example.\ndst.example MX 9 two.example.\none.example A {ONE}\ntwo.example A {TWO}")
+    smtp(ONE, greeting="554 first")
+    smtp(TWO, EHLO="421 second")
+    check(home.run(), ("Z", f"Connected to {TWO} but my name was rejected.", "421 second"))
+
+
+def test_all_closed(home, smtp, dns):
+    dns.zone(f"dst.example MX 5 one.example.\ndst.example MX 9 two.example.\none.example A {ONE}\ntwo.example A {TWO}")
+    smtp(ONE, greeting=CLOSE)
+    smtp(TWO, EHLO=RESET)
+    run = home.run()
+    assert run.letters == "Z" and run.message.first.decode() in (died(ONE)[1], died(TWO)[1]), run
+
+
+def test_order_of_trials(home, smtp, dns):
+    order = []
+
+    def note(session):
+        order.append(session.server.address)
+        return "450 no"
+
+    for n in range(1, 8):
+        smtp(f"192.0.2.{n}", greeting=Call(note))
+        dns.zone(f"dst.example MX {100 - n} m{n}.example.\nm{n}.example A 192.0.2.{n}")
+    assert home.run().letters == "Z"
+    assert order == [f"192.0.2.{n}" for n in range(7, 0, -1)]
+
+
+def test_refused_server_is_told_quit(home, two_mx):
+    first, _ = two_mx(greeting="421 busy", QUIT=None)
+    check(home.run(), "r", accepted(TWO))
+    assert first.log == b"QUIT\r\n" and first.session.end == "fin"
+
+
+def test_extensions_are_those_of_the_server_in_use(home, smtp, dns):
+    """PIPELINING of a server that failed is not used with the next."""
+    dns.zone(f"dst.example MX 5 one.example.\ndst.example MX 9 two.example.\none.example A {ONE}\ntwo.example A {TWO}")
+    smtp(ONE, EHLO=b"250-hi\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 10\r\n250 STARTTLS\r\n550 no\r\n")
+    second = smtp(TWO)
+    run = home.run()
+    check(run, "r", accepted(TWO))
+    data = [c for c in second.session.chunks]
+    assert [c.split(b" ")[0].split(b"\r")[0] for c in data[:4]] == [b"EHLO", b"MAIL", b"RCPT", b"DATA"]
+
+
+AFTER = {
+    "mail-550": (dict(MAIL="550 no"), "D"),
+    "mail-450": (dict(MAIL="450 no"), "Z"),
+    "mail-421": (dict(MAIL=("421 no", CLOSE)), "Z"),
+    "mail-closed": (dict(MAIL=CLOSE), "Z"),
+    "mail-silent": (dict(MAIL=None), "Z"),
+    "rcpt-550": (dict(RCPT="550 no"), "D"),
+    "rcpt-450": (dict(RCPT="450 no"), "Z"),
+    "rcpt-reset": (dict(RCPT=RESET), "Z"),
+    "data-554": (dict(DATA="554 no"), "D"),
+    "data-451": (dict(DATA="451 no"), "Z"),
+    "data-closed": (dict(DATA=CLOSE), "Z"),
+    "end-554": (dict(END="554 no"), "D"),
+    "end-451": (dict(END="451 no"), "Z"),
+    "end-closed": (dict(END=CLOSE), "Z"),
+    "end-silent": (dict(END=None), "Z"),
+}
+
+
+@pytest.mark.parametrize("case", AFTER)
+def test_no_other_host_after_mail(home, two_mx, case):
+    script, letter = AFTER[case]
+    _, second = two_mx(**script)
+    run = home.run()
+    assert run.rspawn[:1] == letter.encode() and second.connections == 0, run
+
+
+@pytest.mark.parametrize("reply", ["550 no", "450 no"])
+def test_nothing_is_sent_twice(home, two_mx, reply):
+    first, second = two_mx(END=reply)
+    home.run()
+    assert len(first.mails) == 1 and second.connections == 0
