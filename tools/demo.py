@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Deliver one message in a private world, and show all there is to see.
+
+usage: demo.py BUILD-DIRECTORY [MESSAGE-FILE]
+"""
+import os
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+sys.path.insert(0, f"{TOP}/test/integration")
+
+import dnsd         # noqa: E402
+import pki          # noqa: E402
+import qmailhome    # noqa: E402
+import rspawn       # noqa: E402
+import smtpd        # noqa: E402
+import world        # noqa: E402
+
+MESSAGE = b"""\
+From: you@src.example
+To: friend@dst.example
+Subject: Hello from qmail-remote
+
+This went through DNS, IPv6, SMTP and STARTTLS.
+.A line that begins with a dot arrives with one dot.
+"""
+
+ADDRESS = "2001:db8::25"
+SHOWN_LINES = 12    # of the mail data
+MEANING = {
+    "r": "recipient accepted",
+    "h": "recipient refused",
+    "s": "recipient refused for now",
+    "K": "delivered",
+    "Z": "not delivered, try again later",
+    "D": "not delivered, give up",
+}
+
+
+class Watched(smtpd.Session):
+    """A session that remembers when each piece went which way."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.pieces = [(self.accepted, "--", b"connection accepted")]
+
+    def fill(self):
+        had = len(self.buffer)
+        super().fill()
+        self.pieces.append((time.monotonic(), "C:", bytes(self.buffer[had:])))
+
+    def send(self, data):
+        self.pieces.append((time.monotonic(), "S:", data))
+        super().send(data)
+
+    def start_tls(self):
+        self.pieces.append((time.monotonic(), "--", b"TLS handshake begins"))
+        super().start_tls()
+        how = f"TLS has begun: {self.tls['version']} {self.tls['cipher']}, for the name {self.tls['sni']}"
+        self.pieces.append((time.monotonic(), "--", how.encode()))
+
+
+def heading(text):
+    print(f"\n== {text}")
+
+
+def show_report(report):
+    heading("The report, as qmail-rspawn reads it")
+    for record in rspawn.decode(report):
+        print(f"  {record.letter}  {MEANING[record.letter]}")
+        for line in record.text.decode("ascii", "replace").splitlines():
+            print(f"       {line}")
+
+
+def show_dialogue(session, start):
+    heading("The dialogue, as the server saw it (C: client, S: server)")
+    for when, who, data in session.pieces:
+        lines = data.decode("ascii", "backslashreplace").splitlines()
+        for i, line in enumerate(lines[:SHOWN_LINES]):
+            clock = f"{1000 * (when - start):7.1f} ms" if i == 0 else " " * 10
+            print(f"  {clock}  {who if i == 0 else '  '} {line}")
+        if len(lines) > SHOWN_LINES:
+            print(f"              ... {len(lines) - SHOWN_LINES} lines more")
+
+
+def show_times(run, dns, session, start):
+    def moment(text):
+        return next(when for when, _, data in session.pieces if data.startswith(text))
+
+    steps = [
+        ("DNS: MX, then all addresses at once", session.accepted),
+        ("greeting and EHLO", moment(b"STARTTLS")),
+        ("STARTTLS and handshake", moment(b"TLS has begun")),
+        ("EHLO again, MAIL, RCPT, DATA", moment(b"354")),
+        ("mail data and its reply", moment(b"250 got it")),
+        ("report, QUIT, end of the process", start + run.wall),
+    ]
+    heading(f"How long each step took ({len(dns.questions)} DNS questions)")
+    before = start
+    for what, when in steps:
+        print(f"  {1000 * (when - before):7.1f} ms  {what}")
+        before = when
+    print(f"  {1000 * run.wall:7.1f} ms  in all, {1000 * run.cpu:.1f} ms of it CPU time of qmail-remote")
+
+
+def deliver(home, message):
+    with tempfile.TemporaryDirectory(dir="/srv") as folder:
+        certificates = pki.Pki(folder)
+        server = smtpd.Server(ADDRESS, tls=certificates.context(certificates.leaf("good", "mx.dst.example")))
+        dns = dnsd.Server()
+        dns.zone("dst.example MX 10 mx.dst.example\n"
+                 f"mx.dst.example AAAA {ADDRESS}\n"
+                 "mx.dst.example A 192.0.2.25\n")
+        home.control("trustanchors", certificates.bundle + "\n")
+        home.control("tlsstrictness", "2\n")
+        start = time.monotonic()
+        run = home.run("dst.example", "you@src.example", "friend@dst.example", message)
+        return run, dns, server, start
+
+
+def main():
+    message = MESSAGE
+    if len(sys.argv) > 2:
+        with open(sys.argv[2], "rb") as f:
+            message = f.read()
+    programs = os.path.abspath(sys.argv[1])
+    try:
+        world.enter()
+    except world.Unavailable as e:
+        sys.exit(f"demo: I need root, or private namespaces for users: {e}")
+    smtpd.Session = Watched
+    home = qmailhome.Home(programs)
+
+    print(f"qmail-remote dst.example you@src.example friend@dst.example < {len(message)} bytes")
+    run, dns, server, start = deliver(home, message)
+    show_report(run.report)
+    if not server.mails:
+        sys.exit("demo: the message did not arrive")
+    show_dialogue(server.session, start)
+    show_times(run, dns, server.session, start)
+
+    expected = message if message.endswith(b"\n") or not message else message + b"\n"
+    if server.mail.text != expected:
+        sys.exit("demo: what arrived is not what was sent")
+    print(f"\nThe message arrived byte for byte, {len(server.mail.text)} bytes.")
+
+
+if __name__ == "__main__":
+    main()

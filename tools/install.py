@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Put the programs and the state directory in place below QMAIL_HOME.
+
+Called by "meson install".  A program is written under a temporary name,
+synced and renamed: there is never a moment without a qmail-remote that can
+be run, for qmail-rspawn would bounce the mail of that moment.  The helpers go
+first, since qmail-remote needs them.  An existing qmail-remote that is not
+ours is kept as qmail-remote.orig.
+"""
+import grp
+import os
+import pwd
+import shutil
+import sys
+
+PROGRAMS = ["qmail-remote-tls", "qmail-remote-io", "qmail-remote"]
+
+
+def owner(user, group, what):
+    """uid and gid, or -1 for what this system or this user cannot set."""
+    try:
+        uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+    except KeyError:
+        print(f"{what}: no {user}:{group} here, set the owner yourself")
+        return -1, -1
+    if os.geteuid() != 0:
+        print(f"{what}: not root, set the owner {user}:{group} yourself")
+        return -1, -1
+    return uid, gid
+
+
+def install_program(source, target, ids):
+    temporary = f"{os.path.dirname(target)}/.{os.path.basename(target)}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(source, "rb") as origin, os.fdopen(fd, "wb") as copy:
+            shutil.copyfileobj(origin, copy)
+            os.fchown(copy.fileno(), *ids)
+            os.fchmod(copy.fileno(), 0o711)
+            copy.flush()
+            os.fsync(copy.fileno())
+        os.rename(temporary, target)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+    print(f"installed {target}")
+
+
+def keep_original(bindir):
+    """The first time, a qmail-remote that is there is stock's."""
+    stock, kept = f"{bindir}/qmail-remote", f"{bindir}/qmail-remote.orig"
+    is_ours = os.path.lexists(f"{bindir}/qmail-remote-io")
+    if os.path.lexists(stock) and not os.path.lexists(kept) and not is_ours:
+        os.link(stock, kept)
+        print(f"kept {stock} as {kept}")
+
+
+def make_directory(path, ids):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if not os.path.isdir(path):
+        os.mkdir(path, 0o750)
+    os.chown(path, *ids)
+    os.chmod(path, 0o2750)
+
+
+def main():
+    build, home, run, user, group = sys.argv[1:]
+    destdir = os.environ.get("DESTDIR", "")
+    bindir = destdir + home + "/bin"
+    run = destdir + run
+    programs = owner("root", group, "programs")
+
+    os.makedirs(bindir, exist_ok=True)
+    keep_original(bindir)
+    for name in PROGRAMS:
+        install_program(f"{build}/{name}", f"{bindir}/{name}", programs)
+    make_directory(run, programs)
+    make_directory(run + "/qmail-remote", owner(user, group, "state directory"))
+
+
+if __name__ == "__main__":
+    main()

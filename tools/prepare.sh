@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: ISC
+# Sourced by ./demo and ./check: packages, namespaces, builds.  Each step is
+# skipped when its work has been done before.
+
+build_packages="gcc libc6-dev meson ninja-build pkg-config libc-ares-dev
+	libssl-dev libcdb-dev"
+demo_packages="$build_packages python3 python3-dnspython python3-cryptography
+	iproute2"
+check_packages="$demo_packages libcmocka-dev python3-pytest
+	python3-pytest-xdist python3-aiosmtpd openssl mandoc ca-certificates
+	strace tcpdump"
+
+say() {
+	printf '%s\n' "$*"
+}
+
+die() {
+	printf '%s: %s\n' "$program" "$*" >&2
+	exit 1
+}
+
+# The packages among "$@" that are not installed.
+missing_packages() {
+	for package in "$@"; do
+		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
+		    grep -qx installed || say "$package"
+	done
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		sudo -n "$@" 2>/dev/null || sudo "$@"
+	fi
+}
+
+need_packages() {
+	command -v dpkg-query >/dev/null || die "this needs Debian's packages:" "$@"
+	missing=$(missing_packages "$@")
+	[ -n "$missing" ] || return 0
+	say "Installing:" $missing
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+	    die "run me as root or install sudo: I need the packages" $missing
+	as_root apt-get -qq update
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+	    --no-install-recommends $missing >/dev/null ||
+	    die "could not install" $missing
+}
+
+# How to run something as root of private namespaces: directly or through a
+# user namespace.
+need_namespaces() {
+	if unshare --net --mount true 2>/dev/null; then
+		:
+	elif unshare --user --map-root-user --net --mount true 2>/dev/null; then
+		:
+	else
+		die "I need private network and mount namespaces: run me as" \
+		    "root, or allow them to users" \
+		    "(sysctl kernel.unprivileged_userns_clone=1," \
+		    "sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
+	fi
+}
+
+# need_build DIRECTORY [MESON-OPTION...]: configured once, built if needed.
+# The programs look for qmail in /srv/qmail, which the tests make in a mount
+# namespace of their own.
+need_build() {
+	directory=$1
+	shift
+	mkdir -p build
+	[ -f "$directory/build.ninja" ] ||
+	    meson setup "$directory" -Dqmail_home=/srv/qmail -Dwerror=true "$@" \
+	        >"$directory.setup.log" 2>&1 ||
+	    { cat "$directory.setup.log"; die "meson setup failed"; }
+	ninja -C "$directory" >"$directory.build.log" 2>&1 ||
+	    { cat "$directory.build.log"; die "the build failed"; }
+}

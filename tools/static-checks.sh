@@ -1,0 +1,49 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Checks of the sources that run no program; the results as JUnit XML.
+#	static-checks.sh RESULT-FILE
+set -eu
+cd "$(dirname -- "$0")/.."
+out=$1
+cases=
+
+# result NAME OUTPUT: passed if there was no output.
+result() {
+	name=$1
+	if [ -z "$2" ]; then
+		cases="$cases<testcase classname=\"static\" name=\"$name\"/>"
+	else
+		printf 'FAILED %s\n%s\n' "$name" "$2"
+		cases="$cases<testcase classname=\"static\" name=\"$name\"><failure/></testcase>"
+	fi
+}
+
+sources=$(git ls-files '*.c' '*.h')
+
+for page in man/*; do
+	result "mandoc ${page##*/}" "$(mandoc -Tlint -Wstyle "$page" 2>&1 || true)"
+done
+result "one file includes ares.h" \
+    "$(grep -ls '<ares.h>' $sources | grep -v '^src/dns/resolver.c$' || true)"
+result "one library includes OpenSSL" \
+    "$(grep -ls '<openssl/' $sources | grep -v '^src/tls/\|^test/' || true)"
+result "only prog exits" \
+    "$(grep -nE '\<_?[eE]xit\(' $(git ls-files 'src/*.c') || true)"
+result "layers look down" "$(
+	for layer in base qmail dns smtp; do
+		case $layer in
+		base) allowed='base' ;;
+		*) allowed="base|$layer" ;;
+		esac
+		grep -nE '^#include "[a-z]+/' $(git ls-files "src/$layer/*") |
+		    grep -vE "\"($allowed)/" || true
+	done)"
+result "no unfinished marks" \
+    "$(grep -nwE 'TODO|FIXME|XXX|HACK' $sources || true)"
+if command -v clang-format >/dev/null; then
+	result "clang-format" \
+	    "$(clang-format --dry-run -Werror $sources 2>&1 | head -20 || true)"
+fi
+
+printf '<testsuites><testsuite name="static">%s</testsuite></testsuites>\n' \
+    "$cases" >"$out"
