@@ -29,8 +29,9 @@ void compiled_close(struct compiled *);
 
 /*
  * The n-th value (from 0) that was added under key, in the order of adding.
- * *value is borrowed until compiled_close(). A value carries a checksum over
- * itself and its key; a record that fails it is COMPILED_DAMAGED.
+ * *value is borrowed until compiled_close().  Every answer, that a key is
+ * absent too, has been checked against checksums: what is not as it was
+ * written is COMPILED_DAMAGED.
  */
 enum compiled_result compiled_find(struct compiled *, const void *key,
     size_t keylen, unsigned n, const void **value, size_t *len);
