@@ -26,8 +26,9 @@ struct attempt {
 struct race {
 	struct dial_target *target;
 	size_t ntarget;
-	size_t next; /* the first target that was not looked at */
-	size_t n;    /* attempts under way */
+	size_t next;             /* the first target that was not looked at */
+	size_t n;                /* attempts under way */
+	struct deadline stagger; /* when the next one may start */
 	struct attempt attempt[ATTEMPTS_MAX];
 	struct pollfd poll[ATTEMPTS_MAX];
 };
@@ -119,9 +120,10 @@ find_next(struct race *r)
 
 /* How long to wait for the attempts under way, or to start one more. */
 static int
-wait_ms(struct race *r, struct deadline stagger)
+wait_ms(struct race *r)
 {
-	struct deadline until = find_next(r) ? stagger : deadline_never();
+	bool may_start = r->n < ATTEMPTS_MAX && find_next(r);
+	struct deadline until = may_start ? r->stagger : deadline_never();
 
 	for (size_t i = 0; i < r->n; i++)
 		until = deadline_earlier(until, r->attempt[i].until);
@@ -162,55 +164,69 @@ look(struct race *r, size_t *which, bool *ended)
 	return false;
 }
 
+/*
+ * Starts what is due: one attempt, more of them only as long as they fail at
+ * once.  START_WAITING when there is nothing to do but wait.
+ */
+static enum start
+start_due(struct race *r, int timeout_ms)
+{
+	while (r->n < ATTEMPTS_MAX && find_next(r)) {
+		struct attempt *a = &r->attempt[r->n];
+		struct pollfd *p = &r->poll[r->n];
+		enum start how = start_attempt(&r->target[r->next], &p->fd);
+
+		if (how == START_NO_SOCKET)
+			return how;
+		a->target = r->next++;
+		if (how == START_FAILED)
+			continue;
+		p->events = POLLOUT;
+		a->until = deadline_in(timeout_ms);
+		r->n++;
+		r->stagger = deadline_in(DIAL_STAGGER_MS);
+		return how;
+	}
+	return START_WAITING;
+}
+
+static int
+give_up(struct race *r)
+{
+	int saved = errno;
+
+	drop_all(r);
+	errno = saved;
+	return -2;
+}
+
 int
 dial_first(struct dial_target *t, size_t n, int timeout_ms, size_t *winner)
 {
-	struct race r;
-	struct deadline stagger = deadline_in(0);
-	bool go_on = true; /* start one now, whatever the stagger says */
+	struct race r = { .target = t, .ntarget = n };
+	bool is_due = true; /* start one now, whatever the stagger says */
 
-	r.target = t;
-	r.ntarget = n;
-	r.next = r.n = 0;
 	for (;;) {
 		size_t which;
 
-		while ((go_on || deadline_passed(stagger)) &&
-		       r.n < ATTEMPTS_MAX && find_next(&r)) {
-			struct attempt *a = &r.attempt[r.n];
-			struct pollfd *p = &r.poll[r.n];
-			enum start how = start_attempt(&t[r.next], &p->fd);
-			int saved = errno;
-
-			if (how == START_NO_SOCKET) {
-				drop_all(&r);
-				errno = saved;
-				return -2;
-			}
-			a->target = r.next++;
-			if (how == START_FAILED)
-				continue;
-			p->events = POLLOUT;
-			a->until = deadline_in(timeout_ms);
-			r.n++;
-			if (how == START_CONNECTED)
+		if (is_due || deadline_passed(r.stagger)) {
+			switch (start_due(&r, timeout_ms)) {
+			case START_CONNECTED:
 				return win(&r, r.n - 1, winner);
-			stagger = deadline_in(DIAL_STAGGER_MS);
-			go_on = false;
+			case START_NO_SOCKET:
+				return give_up(&r);
+			default:
+				is_due = false;
+			}
 		}
 		if (r.n == 0)
 			return -1;
 		for (size_t i = 0; i < r.n; i++)
 			r.poll[i].revents = 0;
-		if (poll(r.poll, (nfds_t)r.n, wait_ms(&r, stagger)) == -1 &&
-		    errno != EINTR) {
-			int saved = errno;
-
-			drop_all(&r);
-			errno = saved;
-			return -2;
-		}
-		if (look(&r, &which, &go_on))
+		if (poll(r.poll, (nfds_t)r.n, wait_ms(&r)) == -1 &&
+		    errno != EINTR)
+			return give_up(&r);
+		if (look(&r, &which, &is_due))
 			return win(&r, which, winner);
 	}
 }
