@@ -123,9 +123,11 @@ static bool
 add_literal(struct mx_list *list, const char *text, unsigned preference)
 {
 	struct mx_host *host;
+	size_t n = strlen(text);
 	struct ip ip;
 
-	if (!ip_parse_literal(text, strlen(text), &ip))
+	/* An IPv6 address without brackets is no domain name either. */
+	if (!ip_parse_literal(text, n, &ip) && !ip_parse(text, n, &ip))
 		return false;
 	host = add_host(list, "", preference);
 	ip_format(&ip, host->name);

@@ -1,0 +1,752 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dns/rr.h"
+
+#define ANSWER 0x8180 /* QR, RD, RA */
+#define NXDOMAIN (ANSWER | 3)
+
+/* Offsets that compression pointers in the raw cases use. */
+#define Q_NAME "\xc0\x0c" /* of the question */
+
+struct packet {
+	unsigned char byte[70000];
+	size_t n;
+};
+
+static void
+put(struct packet *p, const void *data, size_t n)
+{
+	if (p->n + n > sizeof p->byte)
+		fail_msg("packet too large");
+	memcpy(p->byte + p->n, data, n);
+	p->n += n;
+}
+
+static void
+put_u16(struct packet *p, unsigned value)
+{
+	unsigned char b[2] = { (unsigned char)(value >> 8),
+		(unsigned char)value };
+
+	put(p, b, sizeof b);
+}
+
+/* Labels end at dots; no compression. */
+static void
+put_name(struct packet *p, const char *text)
+{
+	unsigned char len;
+
+	while (*text != '\0') {
+		len = (unsigned char)strcspn(text, ".");
+		put(p, &len, 1);
+		put(p, text, len);
+		text += len;
+		text += *text == '.';
+	}
+	put(p, "", 1);
+}
+
+static void
+begin(struct packet *p, unsigned flags, unsigned nanswer, const char *name,
+    int type)
+{
+	p->n = 0;
+	put_u16(p, 0x1234);
+	put_u16(p, flags);
+	put_u16(p, 1);
+	put_u16(p, nanswer);
+	put_u16(p, 0);
+	put_u16(p, 0);
+	put_name(p, name);
+	put_u16(p, (unsigned)type);
+	put_u16(p, 1);
+}
+
+/* A record: with a name as its data, after a preference for MX, or bytes. */
+struct record {
+	const char *owner;
+	int type;
+	unsigned preference;
+	const char *name;
+	const char *data;
+	size_t len;
+};
+
+#define MX(owner, preference, name) \
+	{ \
+		owner, DNS_MX, preference, name, NULL, 0 \
+	}
+#define CNAME(owner, name) \
+	{ \
+		owner, DNS_CNAME, 0, name, NULL, 0 \
+	}
+#define DATA(owner, type, data) \
+	{ \
+		owner, type, 0, NULL, data, sizeof data - 1 \
+	}
+#define A(owner) DATA(owner, DNS_A, "\xc0\x00\x02\x01")
+#define AAAA(owner) \
+	DATA(owner, DNS_AAAA, "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09")
+
+static void
+put_record(struct packet *p, const struct record *r)
+{
+	size_t at;
+
+	put_name(p, r->owner);
+	put_u16(p, (unsigned)r->type);
+	put_u16(p, 1);
+	put_u16(p, 0);
+	put_u16(p, 60);
+	at = p->n;
+	put_u16(p, (unsigned)r->len);
+	if (r->name == NULL) {
+		put(p, r->data, r->len);
+		return;
+	}
+	if (r->type == DNS_MX)
+		put_u16(p, r->preference);
+	put_name(p, r->name);
+	p->byte[at] = (unsigned char)((p->n - at - 2) >> 8);
+	p->byte[at + 1] = (unsigned char)(p->n - at - 2);
+}
+
+static const char *const outcome_name[] = { "FOUND", "NODATA", "NXDOMAIN",
+	"TEMPFAIL" };
+
+static void
+parse(struct dns_answer *a, const char *name, int type, const struct packet *p)
+{
+	/* On the heap, so that the sanitizer knows where it ends. */
+	unsigned char *copy = malloc(p->n + 1);
+
+	assert_non_null(copy);
+	memcpy(copy + 1, p->byte, p->n);
+	dns_answer_parse(a, name, type, copy + 1, p->n);
+	free(copy);
+}
+
+static void
+check(const char *what, const struct dns_answer *a, enum dns_outcome want,
+    size_t nrr)
+{
+	if (a->outcome != want || a->nrr != nrr)
+		fail_msg("%s: %s with %zu records, not %s with %zu", what,
+		    outcome_name[a->outcome], a->nrr, outcome_name[want], nrr);
+	if ((want == DNS_FOUND) != (nrr > 0))
+		fail_msg("%s: the case itself is wrong", what);
+}
+
+static const struct {
+	const char *what;
+	const char *name;
+	int type;
+	unsigned flags;
+	struct record record[4];
+	enum dns_outcome outcome;
+	size_t nrr;
+	bool is_alias;
+} cases[] = {
+	{ "an address", "a.example", DNS_A, ANSWER, { A("a.example") },
+	    DNS_FOUND, 1, false },
+	{ "an IPv6 address", "a.example", DNS_AAAA, ANSWER,
+	    { AAAA("a.example") }, DNS_FOUND, 1, false },
+	{ "other case", "a.EXAMPLE", DNS_A, ANSWER, { A("A.example") },
+	    DNS_FOUND, 1, false },
+	{ "a dot at the end", "a.example.", DNS_A, ANSWER, { A("a.example") },
+	    DNS_FOUND, 1, false },
+	{ "two MX", "a.example", DNS_MX, ANSWER,
+	    { MX("a.example", 5, "m1.example"), MX("a.example", 7, "m2") },
+	    DNS_FOUND, 2, false },
+	{ "no such name", "a.example", DNS_A, NXDOMAIN, { { 0 } }, DNS_NXDOMAIN,
+	    0, false },
+	{ "no data", "a.example", DNS_A, ANSWER, { { 0 } }, DNS_NODATA, 0,
+	    false },
+	{ "other types are no data", "a.example", DNS_MX, ANSWER,
+	    { A("a.example") }, DNS_NODATA, 0, false },
+	{ "alias", "a.example", DNS_A, ANSWER,
+	    { CNAME("a.example", "b.example"), A("b.example") }, DNS_FOUND, 1,
+	    true },
+	{ "aliases in any order", "a", DNS_A, ANSWER,
+	    { A("c"), CNAME("b", "C"), CNAME("A", "b") }, DNS_FOUND, 1, true },
+	{ "alias without records", "a", DNS_A, ANSWER, { CNAME("a", "b") },
+	    DNS_NODATA, 0, true },
+	{ "alias of a name that is not there", "a", DNS_A, NXDOMAIN,
+	    { CNAME("a", "b") }, DNS_NXDOMAIN, 0, false },
+	{ "alias of itself", "a", DNS_A, ANSWER, { CNAME("a", "a") },
+	    DNS_TEMPFAIL, 0, true },
+	{ "loop of two", "a", DNS_A, ANSWER,
+	    { CNAME("a", "b"), CNAME("b", "a") }, DNS_TEMPFAIL, 0, true },
+	{ "loop of three", "a", DNS_A, ANSWER,
+	    { CNAME("b", "c"), CNAME("a", "b"), CNAME("c", "a"), A("d") },
+	    DNS_TEMPFAIL, 0, true },
+	{ "same alias twice", "a", DNS_A, ANSWER,
+	    { CNAME("a", "b"), CNAME("a", "b"), A("b") }, DNS_FOUND, 1, true },
+	{ "two aliases: the first", "a", DNS_A, ANSWER,
+	    { CNAME("a", "b"), CNAME("a", "c"), A("b") }, DNS_FOUND, 1, true },
+	{ "only of another owner", "a.example", DNS_A, ANSWER,
+	    { A("b.example") }, DNS_TEMPFAIL, 0, false },
+	{ "also of another owner", "a.example", DNS_A, ANSWER,
+	    { A("b.example"), A("a.example"), A("xa.example") }, DNS_FOUND, 1,
+	    false },
+	{ "alias to elsewhere", "a", DNS_A, ANSWER, { CNAME("a", "b"), A("c") },
+	    DNS_TEMPFAIL, 0, true },
+	{ "A of 3 bytes", "a", DNS_A, ANSWER, { DATA("a", DNS_A, "123") },
+	    DNS_TEMPFAIL, 0, false },
+	{ "A of 5 bytes among others", "a", DNS_A, ANSWER,
+	    { DATA("a", DNS_A, "12345"), A("a") }, DNS_FOUND, 1, false },
+	{ "AAAA of 15 bytes", "a", DNS_AAAA, ANSWER,
+	    { DATA("a", DNS_AAAA, "123456789012345") }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "AAAA of 17 bytes among others", "a", DNS_AAAA, ANSWER,
+	    { AAAA("a"), DATA("a", DNS_AAAA, "12345678901234567") }, DNS_FOUND,
+	    1, false },
+	{ "MX of 2 bytes", "a", DNS_MX, ANSWER, { DATA("a", DNS_MX, "12") },
+	    DNS_TEMPFAIL, 0, false },
+	{ "MX of 2 bytes among others", "a", DNS_MX, ANSWER,
+	    { DATA("a", DNS_MX, "12"), MX("a", 1, "b") }, DNS_FOUND, 1, false },
+	{ "MX with more than a name", "a", DNS_MX, ANSWER,
+	    { DATA("a", DNS_MX, "\0\1\1b\0x"), MX("a", 1, "b") }, DNS_TEMPFAIL,
+	    0, false },
+	{ "MX with less than a name", "a", DNS_MX, ANSWER,
+	    { MX("a", 1, "b"), DATA("a", DNS_MX, "\0\1\1b") }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "CNAME with more than a name", "a", DNS_A, ANSWER,
+	    { DATA("a", DNS_CNAME, "\1b\0\0"), A("b") }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "null MX", "a", DNS_MX, ANSWER, { MX("a", 0, "") }, DNS_FOUND, 1,
+	    false },
+	{ "FORMERR", "a", DNS_A, ANSWER | 1, { { 0 } }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "SERVFAIL", "a", DNS_A, ANSWER | 2, { A("a") }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "NOTIMP", "a", DNS_A, ANSWER | 4, { { 0 } }, DNS_TEMPFAIL, 0, false },
+	{ "REFUSED", "a", DNS_A, ANSWER | 5, { { 0 } }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "truncated", "a", DNS_A, ANSWER | 0x200, { A("a") }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "a question", "a", DNS_A, 0x0100, { { 0 } }, DNS_TEMPFAIL, 0, false },
+	{ "not a query's answer", "a", DNS_A, ANSWER | 0x2000, { A("a") },
+	    DNS_TEMPFAIL, 0, false },
+};
+
+static void
+answers(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+	size_t i, k;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		for (k = 0; k < 4 && cases[i].record[k].owner != NULL; k++)
+			;
+		begin(&p, cases[i].flags, (unsigned)k, cases[i].name,
+		    cases[i].type);
+		for (k = 0; k < 4 && cases[i].record[k].owner != NULL; k++)
+			put_record(&p, &cases[i].record[k]);
+		parse(&a, cases[i].name, cases[i].type, &p);
+		check(cases[i].what, &a, cases[i].outcome, cases[i].nrr);
+		if (a.is_alias != cases[i].is_alias)
+			fail_msg("%s: alias", cases[i].what);
+		dns_answer_finish(&a);
+	}
+}
+
+/* Records as they are, behind the question for the MX of a.example. */
+#define RAW(what, count, data, outcome, nrr) \
+	{ \
+		what, count, data, sizeof data - 1, outcome, nrr \
+	}
+#define FIXED(rdlength) "\0\x0f\0\1\0\0\0\1" rdlength
+
+/* The answer section begins at 12 + 11 + 4 = 27, its first data at 39. */
+static const struct {
+	const char *what;
+	unsigned count;
+	const char *data;
+	size_t len;
+	enum dns_outcome outcome;
+	size_t nrr;
+} raw_cases[] = {
+	RAW("compressed", 1, Q_NAME FIXED("\0\6") "\0\1\1m" Q_NAME, DNS_FOUND,
+	    1),
+	RAW("compressed twice", 2,
+	    Q_NAME FIXED("\0\6") "\0\1\1m" Q_NAME Q_NAME
+		FIXED("\0\6") "\0\1\1x\xc0\x29",
+	    DNS_FOUND, 2),
+	RAW("self pointer as owner", 1,
+	    "\xc0\x1b" FIXED("\0\6") "\0\1\1m" Q_NAME, DNS_TEMPFAIL, 0),
+	RAW("self pointer as exchange", 1, Q_NAME FIXED("\0\4") "\0\1\xc0\x29",
+	    DNS_TEMPFAIL, 0),
+	RAW("pointer to the start of its own name", 1,
+	    Q_NAME FIXED("\0\6") "\0\1\1m\xc0\x29", DNS_TEMPFAIL, 0),
+	RAW("forward pointer", 1, "\xc0\x2a" FIXED("\0\6") "\0\1\1m" Q_NAME,
+	    DNS_TEMPFAIL, 0),
+	RAW("pointer out of the message", 1,
+	    "\xff\xff" FIXED("\0\6") "\0\1\1m" Q_NAME, DNS_TEMPFAIL, 0),
+	RAW("pointer into the header", 1,
+	    "\xc0\x0b" FIXED("\0\6") "\0\1\1m" Q_NAME, DNS_TEMPFAIL, 0),
+	RAW("half a pointer", 1, Q_NAME FIXED("\0\3") "\0\1\xc0", DNS_TEMPFAIL,
+	    0),
+	RAW("label type 01", 1, "\x41" FIXED("\0\6") "\0\1\1m" Q_NAME,
+	    DNS_TEMPFAIL, 0),
+	RAW("label type 10", 1, "\x80" FIXED("\0\6") "\0\1\1m" Q_NAME,
+	    DNS_TEMPFAIL, 0),
+	RAW("more records promised", 2, Q_NAME FIXED("\0\6") "\0\1\1m" Q_NAME,
+	    DNS_TEMPFAIL, 0),
+	RAW("fewer records promised", 0, Q_NAME FIXED("\0\6") "\0\1\1m" Q_NAME,
+	    DNS_TEMPFAIL, 0),
+	RAW("trailing garbage", 1, Q_NAME FIXED("\0\6") "\0\1\1m" Q_NAME "x",
+	    DNS_TEMPFAIL, 0),
+	RAW("data longer than the message", 1,
+	    Q_NAME FIXED("\0\7") "\0\1\1m" Q_NAME, DNS_TEMPFAIL, 0),
+	RAW("data of 65535 bytes", 1, Q_NAME FIXED("\xff\xff") "\0\1\1m" Q_NAME,
+	    DNS_TEMPFAIL, 0),
+	RAW("another class", 1, Q_NAME "\0\x0f\0\3\0\0\0\1\0\6\0\1\1m" Q_NAME,
+	    DNS_NODATA, 0),
+};
+
+static void
+raw_answers(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof raw_cases / sizeof raw_cases[0]; i++) {
+		begin(&p, ANSWER, raw_cases[i].count, "a.example", DNS_MX);
+		put(&p, raw_cases[i].data, raw_cases[i].len);
+		parse(&a, "a.example", DNS_MX, &p);
+		check(raw_cases[i].what, &a, raw_cases[i].outcome,
+		    raw_cases[i].nrr);
+		dns_answer_finish(&a);
+	}
+}
+
+static void
+records_are_read(void **state)
+{
+	static const struct record mx = MX("a", 258, "Mail.Example"),
+				   v4 = A("a"), v6 = AAAA("a");
+	char text[IP_TEXT_SIZE];
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	begin(&p, ANSWER | 0x20, 1, "a", DNS_MX);
+	put_record(&p, &mx);
+	parse(&a, "a", DNS_MX, &p);
+	check("MX", &a, DNS_FOUND, 1);
+	assert_int_equal(a.rr[0].preference, 258);
+	assert_string_equal(a.rr[0].name, "Mail.Example");
+	assert_int_equal(a.security, DNS_SECURE);
+	dns_answer_finish(&a);
+
+	begin(&p, ANSWER, 1, "a", DNS_A);
+	put_record(&p, &v4);
+	parse(&a, "a", DNS_A, &p);
+	check("A", &a, DNS_FOUND, 1);
+	assert_string_equal(ip_format(&a.rr[0].ip, text), "192.0.2.1");
+	assert_int_equal(a.security, DNS_INSECURE);
+	dns_answer_finish(&a);
+
+	begin(&p, ANSWER, 1, "a", DNS_AAAA);
+	put_record(&p, &v6);
+	parse(&a, "a", DNS_AAAA, &p);
+	check("AAAA", &a, DNS_FOUND, 1);
+	assert_string_equal(ip_format(&a.rr[0].ip, text), "2001:db8::9");
+	dns_answer_finish(&a);
+}
+
+static void
+the_question_must_be_ours(void **state)
+{
+	static const struct record v4 = A("a.example");
+	static const struct {
+		const char *name;
+		int type;
+	} asked[] = { { "b.example", DNS_A }, { "a.example", DNS_AAAA },
+		{ "a", DNS_A }, { "", DNS_A }, { "a.example.x", DNS_A },
+		{ "a..example", DNS_A } };
+	struct packet p;
+	struct dns_answer a;
+	size_t i;
+
+	(void)state;
+	begin(&p, ANSWER, 1, "a.example", DNS_A);
+	put_record(&p, &v4);
+	for (i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+		parse(&a, asked[i].name, asked[i].type, &p);
+		check(asked[i].name, &a, DNS_TEMPFAIL, 0);
+	}
+	parse(&a, "a.example", DNS_A, &p);
+	check("the same", &a, DNS_FOUND, 1);
+	dns_answer_finish(&a);
+	p.byte[5] = 0; /* no question */
+	parse(&a, "a.example", DNS_A, &p);
+	check("no question", &a, DNS_TEMPFAIL, 0);
+	p.byte[5] = 2;
+	parse(&a, "a.example", DNS_A, &p);
+	check("two questions", &a, DNS_TEMPFAIL, 0);
+	p.byte[5] = 1;
+	p.byte[12 + 11 + 3] = 3; /* class CH */
+	parse(&a, "a.example", DNS_A, &p);
+	check("another class", &a, DNS_TEMPFAIL, 0);
+}
+
+static void
+extended_rcode_counts(void **state)
+{
+	static const struct {
+		const char *opt;
+		enum dns_outcome outcome;
+		bool refuses;
+	} opts[] = {
+		{ "\0\0\x29\x04\xd0\0\0\0\0\0\0", DNS_NODATA, false },
+		{ "\0\0\x29\x04\xd0\1\0\0\0\0\0", DNS_TEMPFAIL, true },
+		{ "\0\0\x29\x04\xd0\2\0\0\0\0\0", DNS_TEMPFAIL, false },
+	};
+	struct packet p;
+	struct dns_answer a;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof opts / sizeof opts[0]; i++) {
+		begin(&p, ANSWER, 0, "a", DNS_A);
+		p.byte[11] = 1;
+		put(&p, opts[i].opt, 11);
+		parse(&a, "a", DNS_A, &p);
+		check("OPT", &a, opts[i].outcome, 0);
+		assert_int_equal(a.refuses_edns, opts[i].refuses);
+	}
+}
+
+static void
+chains_are_followed_16_times(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+	unsigned length, i;
+
+	(void)state;
+	for (length = 15; length <= 20; length++) {
+		char owner[8], target[8];
+		struct record cname = CNAME(owner, target), v4 = A(owner);
+
+		begin(&p, ANSWER, length + 1, "n0", DNS_A);
+		for (i = 0; i < length; i++) {
+			(void)snprintf(owner, sizeof owner, "n%u", i);
+			(void)snprintf(target, sizeof target, "n%u", i + 1);
+			put_record(&p, &cname);
+		}
+		(void)snprintf(owner, sizeof owner, "n%u", i);
+		put_record(&p, &v4);
+		parse(&a, "n0", DNS_A, &p);
+		check("chain", &a, length <= 16 ? DNS_FOUND : DNS_TEMPFAIL,
+		    length <= 16);
+		dns_answer_finish(&a);
+	}
+}
+
+/* A label of len bytes, all of them c. */
+static void
+put_label(struct packet *p, size_t len, unsigned char c)
+{
+	unsigned char b[64];
+
+	b[0] = (unsigned char)len;
+	memset(b + 1, c, len);
+	put(p, b, len + 1);
+}
+
+static void
+put_mx_head(struct packet *p, unsigned rdlength)
+{
+	put(p, "\1a\0\0\x0f\0\1\0\0\0\1", 11);
+	put_u16(p, rdlength);
+	put_u16(p, 1);
+}
+
+static void
+names_become_text(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+	size_t i;
+
+	(void)state;
+	begin(&p, ANSWER, 1, "a", DNS_MX);
+	put_mx_head(&p, 2 + 13);
+	put(&p, "\7a .\\\0\x7f\xff\3/_-\0", 13);
+	parse(&a, "a", DNS_MX, &p);
+	check("odd bytes", &a, DNS_FOUND, 1);
+	assert_string_equal(a.rr[0].name, "a\\032\\.\\\\\\000\\127\\255./_-");
+	dns_answer_finish(&a);
+
+	/* 255 bytes on the wire are 253 of text; escaped they do not fit. */
+	for (i = 0; i < 2; i++) {
+		begin(&p, ANSWER, 1, "a", DNS_MX);
+		put_mx_head(&p, 2 + 255);
+		put_label(&p, 63, 'x');
+		put_label(&p, 63, 'x');
+		put_label(&p, 63, 'x');
+		put_label(&p, 61, i == 0 ? 'y' : ' ');
+		put(&p, "", 1);
+		parse(&a, "a", DNS_MX, &p);
+		check("long", &a, DNS_FOUND, 1);
+		if (i == 0)
+			assert_int_equal(strlen(a.rr[0].name), 253);
+		else
+			assert_string_equal(a.rr[0].name, "?");
+		dns_answer_finish(&a);
+	}
+
+	begin(&p, ANSWER, 1, "a", DNS_MX);
+	put_mx_head(&p, 2 + 256);
+	put_label(&p, 63, 'x');
+	put_label(&p, 63, 'x');
+	put_label(&p, 63, 'x');
+	put_label(&p, 62, 'x');
+	put(&p, "", 1);
+	parse(&a, "a", DNS_MX, &p);
+	check("256 bytes", &a, DNS_TEMPFAIL, 0);
+}
+
+static void
+of_many_the_best_are_kept(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+	unsigned i;
+
+	(void)state;
+	/* 2000 MX, preferences falling from 1999 to 0. */
+	begin(&p, ANSWER, 2000, "a", DNS_MX);
+	for (i = 0; i < 2000; i++) {
+		put(&p, Q_NAME "\0\x0f\0\1\0\0\0\1\0\4", 12);
+		put_u16(&p, 1999 - i);
+		put(&p, Q_NAME, 2);
+	}
+	parse(&a, "a", DNS_MX, &p);
+	check("MX", &a, DNS_FOUND, DNS_RR_MAX);
+	for (i = 0; i < DNS_RR_MAX; i++)
+		assert_true(a.rr[i].preference < DNS_RR_MAX);
+	dns_answer_finish(&a);
+
+	begin(&p, ANSWER, 2000, "a", DNS_A);
+	for (i = 0; i < 2000; i++) {
+		put(&p, Q_NAME "\0\1\0\1\0\0\0\1\0\4", 12);
+		put_u16(&p, 0x0a00);
+		put_u16(&p, i);
+	}
+	parse(&a, "a", DNS_A, &p);
+	check("A", &a, DNS_FOUND, DNS_RR_MAX);
+	dns_answer_finish(&a);
+}
+
+/* 64 KB of pointers, each to the one before, and a chain of aliases. */
+static void
+hostile_answers_are_cheap(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+	unsigned i, n = 0;
+
+	(void)state;
+	begin(&p, ANSWER, 0, "a", DNS_A);
+	while (p.n < 65000) {
+		unsigned at = (unsigned)p.n;
+
+		put_u16(&p, n < 120 && n > 0 ? 0xc000 | (at - 14) : 0xc00c);
+		put(&p, "\0\5\0\1\0\0\0\1\0\2", 10);
+		put(&p, Q_NAME, 2);
+		n++;
+	}
+	p.byte[6] = (unsigned char)(n >> 8);
+	p.byte[7] = (unsigned char)n;
+	parse(&a, "a", DNS_A, &p);
+	check("pointers", &a, DNS_TEMPFAIL, 0);
+
+	/* More pointers than any name has labels. */
+	begin(&p, ANSWER, 1, "a", DNS_A);
+	put(&p, "\0\0\1\0\1\0\0\0\1\x0b\xb8", 11);
+	for (i = 0; i < 1500; i++)
+		put_u16(&p, 0xc000 | (unsigned)(i == 0 ? 12 : p.n - 2));
+	p.byte[7] = 2;
+	put_u16(&p, 0xc000 | (unsigned)(p.n - 2));
+	put(&p, "\0\1\0\1\0\0\0\1\0\4\x0a\0\0\1", 14);
+	parse(&a, "a", DNS_A, &p);
+	check("too many pointers", &a, DNS_TEMPFAIL, 0);
+}
+
+static void
+sample(struct packet *p)
+{
+	static const struct record records[] = {
+		CNAME("a.example", "b.example"),
+		MX("b.example", 10, "m1.example"),
+		MX("b.example", 20, "m2.example"),
+		DATA("b.example", 16, "\3txt"),
+	};
+	size_t i;
+
+	begin(p, ANSWER, 5, "a.example", DNS_MX);
+	for (i = 0; i < 4; i++)
+		put_record(p, &records[i]);
+	put(p, "\xc0\x0e\0\x0f\0\1\0\0\0\1\0\6\0\1\1m" Q_NAME, 18);
+	put(p, "\0\0\x29\x04\xd0\0\0\0\0\0\0", 11);
+	p->byte[11] = 1;
+}
+
+static void
+every_truncation_is_temporary(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	sample(&p);
+	parse(&a, "a.example", DNS_MX, &p);
+	check("whole", &a, DNS_FOUND, 2);
+	dns_answer_finish(&a);
+	while (p.n-- > 0) {
+		parse(&a, "a.example", DNS_MX, &p);
+		check("truncated", &a, DNS_TEMPFAIL, 0);
+	}
+}
+
+static uint32_t
+next_random(uint32_t *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	return *seed >> 8;
+}
+
+/* Whatever comes out must be sound; the sanitizers see the rest. */
+static void
+mutations_do_no_harm(void **state)
+{
+	struct packet whole, p;
+	struct dns_answer a;
+	uint32_t seed = 1;
+	unsigned i, k;
+
+	(void)state;
+	sample(&whole);
+	for (i = 0; i < 100000; i++) {
+		memcpy(p.byte, whole.byte, whole.n);
+		p.n = whole.n;
+		for (k = next_random(&seed) % 4 + 1; k > 0; k--)
+			p.byte[next_random(&seed) % p.n] =
+			    (unsigned char)next_random(&seed);
+		if (next_random(&seed) % 4 == 0)
+			p.n = next_random(&seed) % p.n;
+		parse(&a, "a.example", DNS_MX, &p);
+		assert_true((a.outcome == DNS_FOUND) == (a.nrr > 0));
+		for (k = 0; k < a.nrr; k++)
+			assert_true(strlen(a.rr[k].name) < DNS_NAME_SIZE);
+		dns_answer_finish(&a);
+	}
+}
+
+static void
+questions_are_written(void **state)
+{
+	static const unsigned char want[] = "\x12\x34\x01\x20\0\1\0\0\0\0\0\1"
+					    "\1a\7example\0\0\x0f\0\1"
+					    "\0\0\x29\x04\xd0\0\0\0\0\0";
+	unsigned char packet[DNS_QUESTION_SIZE];
+
+	(void)state;
+	assert_int_equal(dns_question_write(packet, "a.example", DNS_MX, 0x1234,
+			     true),
+	    sizeof want);
+	assert_memory_equal(packet, want, sizeof want);
+	assert_int_equal(dns_question_write(packet, "a.example.", DNS_MX,
+			     0x1234, true),
+	    sizeof want);
+	assert_memory_equal(packet, want, sizeof want);
+	assert_int_equal(dns_question_write(packet, "a.example", DNS_MX, 0,
+			     false),
+	    sizeof want - 11);
+	assert_int_equal(packet[11], 0);
+	assert_int_equal(dns_question_write(packet, "", DNS_A, 0, true),
+	    12 + 1 + 4 + 11);
+}
+
+#define TEN "xxxxxxxxxx"
+#define FORTYNINE TEN TEN TEN TEN "xxxxxxxxx"
+
+static void
+only_possible_names_are_written(void **state)
+{
+	static const struct {
+		const char *name;
+		bool is_possible;
+	} names[] = {
+		{ "", true },
+		{ "x", true },
+		{ "x.", true },
+		{ ".", false },
+		{ "..", false },
+		{ ".x", false },
+		{ "a..b", false },
+		{ "a..", false },
+		{ "\xff \\.b", true },
+		{ TEN TEN TEN TEN TEN TEN "xxx.b", true },
+		{ TEN TEN TEN TEN TEN TEN "xxxx.b", false },
+		{ "b." TEN TEN TEN TEN TEN TEN "xxxx", false },
+		/* 249 + 4 bytes, a dot more, a byte more */
+		{ FORTYNINE "." FORTYNINE "." FORTYNINE "." FORTYNINE
+			    "." FORTYNINE ".abc",
+		    true },
+		{ FORTYNINE "." FORTYNINE "." FORTYNINE "." FORTYNINE
+			    "." FORTYNINE ".abc.",
+		    true },
+		{ FORTYNINE "." FORTYNINE "." FORTYNINE "." FORTYNINE
+			    "." FORTYNINE ".abcd",
+		    false },
+	};
+	unsigned char packet[DNS_QUESTION_SIZE];
+	size_t i, n;
+
+	(void)state;
+	for (i = 0; i < sizeof names / sizeof names[0]; i++) {
+		n = dns_question_write(packet, names[i].name, DNS_A, 0, true);
+		if ((n > 0) != names[i].is_possible || n > sizeof packet)
+			fail_msg("%s: %zu bytes", names[i].name, n);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(answers),
+		cmocka_unit_test(raw_answers),
+		cmocka_unit_test(records_are_read),
+		cmocka_unit_test(the_question_must_be_ours),
+		cmocka_unit_test(extended_rcode_counts),
+		cmocka_unit_test(chains_are_followed_16_times),
+		cmocka_unit_test(names_become_text),
+		cmocka_unit_test(of_many_the_best_are_kept),
+		cmocka_unit_test(hostile_answers_are_cheap),
+		cmocka_unit_test(every_truncation_is_temporary),
+		cmocka_unit_test(mutations_do_no_harm),
+		cmocka_unit_test(questions_are_written),
+		cmocka_unit_test(only_possible_names_are_written),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
