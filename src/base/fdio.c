@@ -29,7 +29,7 @@ fdio_set_cloexec(int fd, bool on)
 	return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
 }
 
-/* Opens path under just this number, which is closed or may be replaced. */
+/* Opens path under just this number, which is closed; -1 if it cannot. */
 static int
 open_as(int fd, const char *path, int flags)
 {
@@ -37,11 +37,10 @@ open_as(int fd, const char *path, int flags)
 
 	if (opened == -1 || opened == fd)
 		return opened;
-	if (dup2(opened, fd) == -1) {
-		close(opened);
-		return -1;
-	}
-	return close(opened);
+	if (dup2(opened, fd) == -1)
+		fd = -1;
+	close(opened);
+	return fd;
 }
 
 int
@@ -55,7 +54,12 @@ fdio_guard_standard(void)
 		return -1;
 	if (fcntl(1, F_GETFD) == -1 && open_as(1, "/dev/null", O_RDONLY) == -1)
 		return -1;
-	return open_as(2, "/dev/null", O_WRONLY) == -1 ? -1 : 0;
+	/* Closed first, its number is free however few may be open. */
+	close(2);
+	if (open_as(2, "/dev/null", O_WRONLY) == 2)
+		return 0;
+	/* The message is open for reading only: what is printed there fails. */
+	return dup2(0, 2) == -1 ? -1 : 0;
 }
 
 int

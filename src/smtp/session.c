@@ -103,29 +103,38 @@ smtp_session_greeting(struct smtp_session *s)
 	return wants(s, smtp_session_reply(s, hello_deadline(s), NULL), 220);
 }
 
-enum smtp_outcome
-smtp_session_hello(struct smtp_session *s, const char *helohost,
-    bool helo_will_do)
+/* One greeting command of ours; what comes behind its reply is too much. */
+static enum smtp_outcome
+say_hello(struct smtp_session *s, const char *verb, const char *helohost,
+    struct smtp_ehlo *offered)
 {
 	struct deadline until = hello_deadline(s);
-	struct smtp_ehlo offered = { 0 };
-	enum smtp_outcome outcome = say(s, "EHLO ", helohost, until);
+	enum smtp_outcome outcome = say(s, verb, helohost, until);
+	size_t n;
 
-	s->ehlo = offered;
 	if (outcome == SMTP_DONE)
-		outcome = smtp_session_reply(s, until, &offered);
+		outcome = smtp_session_reply(s, until, offered);
 	outcome = wants(s, outcome, 250);
+	(void)stream_input(&s->stream, &n);
+	if (outcome == SMTP_DONE && n > 0)
+		return smtp_session_unasked(s);
+	return outcome;
+}
+
+enum smtp_outcome
+smtp_session_hello(
+    struct smtp_session *s, const char *helohost, bool helo_will_do)
+{
+	struct smtp_ehlo offered = { 0 };
+	enum smtp_outcome outcome = say_hello(s, "EHLO ", helohost, &offered);
+
+	s->ehlo = (struct smtp_ehlo) { 0 };
 	if (outcome == SMTP_DONE)
 		s->ehlo = offered;
 	if (outcome != SMTP_REFUSED || !helo_will_do ||
 	    smtp_reply_class(&s->reply) != 5)
 		return outcome;
-
-	until = hello_deadline(s);
-	outcome = say(s, "HELO ", helohost, until);
-	if (outcome == SMTP_DONE)
-		outcome = smtp_session_reply(s, until, NULL);
-	return wants(s, outcome, 250);
+	return say_hello(s, "HELO ", helohost, NULL);
 }
 
 enum smtp_outcome

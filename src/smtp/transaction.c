@@ -302,6 +302,7 @@ send_message(struct smtp_session *s, int fd, struct smtp_result r)
 	}
 	if (got == -1 || (expected != -1 && total != expected)) {
 		r.end = SMTP_END_MESSAGE;
+		r.outcome = SMTP_DIED; /* amid mail data there is no QUIT */
 		return r;
 	}
 	n += smtp_body_end(&body, out + n);
