@@ -134,7 +134,8 @@ static struct dns_rr *
 new_record(struct dns_answer *a)
 {
 	a->outcome = DNS_FOUND;
-	a->rr = mem_resize(a->rr, a->nrr + 1, sizeof *a->rr);
+	if ((a->nrr & (a->nrr - 1)) == 0)
+		a->rr = mem_resize(a->rr, 2 * a->nrr + 1, sizeof *a->rr);
 	memset(&a->rr[a->nrr], 0, sizeof *a->rr);
 	return &a->rr[a->nrr++];
 }
