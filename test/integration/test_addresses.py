@@ -194,3 +194,11 @@ def test_refused_closed_good(home, smtp, dns):
     start = time.monotonic()
     check(home.run(), "r", accepted("192.0.2.2"))
     assert time.monotonic() - start < 2
+
+
+def test_causes_are_told(home, dns):
+    """Below the sentence of stock, each address and why it was not to be had."""
+    dns.zone(_records("dst.example", "192.0.2.98", "2001:db8::98", UNREACHABLE6))
+    lines = home.run().message.text.decode().splitlines()[1:]
+    assert sorted(lines) == ["192.0.2.98: Connection refused", "2001:db8::98: Connection refused",
+                             f"{UNREACHABLE6}: No route to host"]
