@@ -35,9 +35,11 @@ keep(struct smtp_reply *r, char c)
 static void
 keep_line(struct smtp_reply *r, char c)
 {
+	if (c == '\r' || c == '\n')
+		return;
 	if (r->linelen == sizeof r->line)
 		r->line_cut = true;
-	else if (c != '\r' && c != '\n')
+	else
 		r->line[r->linelen++] = c;
 }
 
