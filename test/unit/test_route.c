@@ -1,0 +1,679 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/compiled.h"
+#include "base/fdio.h"
+#include "qmail/route.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static char home[] = "/tmp/test_route.XXXXXX";
+
+static const struct route_files files = { "smtproutes", "routes.cdb",
+	"routes.lock" };
+
+struct route_case {
+	const char *text;
+	const char *host;
+	const char *relay; /* NULL: refused */
+	int port;
+};
+
+static const struct route_case cases[] = {
+	/* Matching. */
+	{ "dst.example:127.0.0.1:26", "dst.example", "127.0.0.1", 26 },
+	{ "DST.eXample:r:26", "dSt.ExAmple", "r", 26 },
+	{ ".example:r:26", "dst.example", "r", 26 },
+	{ ".example:r:26", "a.b.example", "r", 26 },
+	{ ".EXAMPLE:r:26", "a.b.example", "r", 26 },
+	{ ".example:r:26", "example", "", 25 },
+	{ "example:r:26", "dst.example", "", 25 },
+	{ ".dst.example:r:26", "dst.example", "", 25 },
+	{ "xdst.example:r:26", "dst.example", "", 25 },
+	{ "st.example:r:26", "dst.example", "", 25 },
+	{ ":r:26", "dst.example", "r", 26 },
+	{ ":r:26", "", "r", 26 },
+	{ ".:r:26", "", "", 25 },
+	{ "a:r:26", "", "", 25 },
+	{ ".example:\n:r:26\n", "dst.example", "", 25 },
+	{ ".example:s\ndst.example:r\n", "dst.example", "r", 25 },
+	{ "dst.example:r\n.example:s\n:t\n", "dst.example", "r", 25 },
+	{ ":t\n.example:s\n.b.example:r\n", "a.b.example", "r", 25 },
+	{ ".b.example:r\n.example:s\n:t\n", "a.b.example", "r", 25 },
+	{ "a:r\na:s\n", "a", "s", 25 },
+	{ "a:r\nA:s\n", "a", "s", 25 },
+	{ "a:r\nb:t\nA:s\nb:u\n", "a", "s", 25 },
+	{ ".a:r\n.a:s\nb.a:t\nc:u\n", "x.a", "s", 25 },
+	{ ":r\n:s\n", "a", "s", 25 },
+	{ "[1.2.3.4]:r:26", "[1.2.3.4]", "r", 26 },
+	{ ".4]:r:26", "[1.2.3.4]", "r", 26 },
+	{ ".2.3.4]:r:26", "[1.2.3.4]", "r", 26 },
+	{ ":r:26", "[1.2.3.4]", "r", 26 },
+	{ "dst.example:r:26", "dst.example.", "", 25 },
+	{ ".:r:26", "dst.example.", "r", 26 },
+	{ ".example:r", ".example", "r", 25 },
+	{ "..example:r", "a..example", "r", 25 },
+	{ "\xc3\x89:r", "\xc3\x89", "r", 25 },
+	{ "\xc3\x89:r", "\xc3\xa9", "", 25 },
+	/* Lines. */
+	{ "", "a", "", 25 },
+	{ "\n\n\n", "a", "", 25 },
+	{ "#:s:1\n\n  \n:r:26", "a", "r", 26 },
+	{ "#a:s\n", "#a", "", 25 },
+	{ "x#a:s\n", "x#a", "s", 25 },
+	{ "a\n:r:26", "a", "r", 26 },
+	{ " a:s\n", "a", "", 25 },
+	{ "a :s\n", "a", "", 25 },
+	{ "a:r \t \n", "a", "r", 25 },
+	{ "a:r:26 \t \n", "a", "r", 26 },
+	/* Ports. */
+	{ ":r:26 # hi", "a", "r", 26 },
+	{ ":r:26:foo", "a", "r", 26 },
+	{ ":r:00026", "a", "r", 26 },
+	{ ":r:65535", "a", "r", 65535 },
+	{ ":r:65536", "a", NULL, 0 },
+	{ ":r:65561", "a", NULL, 0 },
+	{ ":r:4294967321", "a", NULL, 0 },
+	{ ":r:18446744073709551641", "a", NULL, 0 },
+	{ ":r:0", "a", NULL, 0 },
+	{ ":r:", "a", NULL, 0 },
+	{ ":r:smtp", "a", NULL, 0 },
+	{ ":r: 26", "a", NULL, 0 },
+	{ ":r:-1", "a", NULL, 0 },
+	{ ":r:+26", "a", NULL, 0 },
+	{ ":r::26", "a", NULL, 0 },
+	{ "b:r:\na:s\n", "a", "s", 25 },
+	{ "a::26", "a", "", 26 },
+	{ "a::", "a", NULL, 0 },
+	{ "a:::26", "a", NULL, 0 },
+	/* A file with CR LF. */
+	{ "a:r\r\n", "a", "r", 25 },
+	{ "a:r:26\r\n", "a", "r", 26 },
+	{ "a:\r\n", "a", "", 25 },
+	{ "a::26\r\n", "a", "", 26 },
+	{ "a:r \r\n", "a", "r", 25 },
+	{ "a:[::1]\r\n", "a", "[::1]", 25 },
+	{ "a:r:\r\n", "a", NULL, 0 },
+	{ "#a:s\r\n\r\na:r\r\n", "a", "r", 25 },
+	/* Address literals. */
+	{ ":[127.0.0.1]:26", "a", "[127.0.0.1]", 26 },
+	{ ":[127.0.0.1]", "a", "[127.0.0.1]", 25 },
+	{ ":[::1]:26", "a", "[::1]", 26 },
+	{ ":[::1]", "a", "[::1]", 25 },
+	{ ":[2001:DB8::1]:26 x", "a", "[2001:DB8::1]", 26 },
+	{ ":[IPv6:2001:db8::1]:26", "a", "[IPv6:2001:db8::1]", 26 },
+	{ ":[ipv6:2001:db8::1]", "a", "[ipv6:2001:db8::1]", 25 },
+	{ ":[::1]:", "a", NULL, 0 },
+	{ ":[::1]26", "a", NULL, 0 },
+	{ ":[2001:470::1]x:25", "a", NULL, 0 },
+	{ ":[2001:470::1", "a", NULL, 0 },
+	{ ":[1.2.3.4:25", "a", NULL, 0 },
+	{ ":[1.2.3.256]:25", "a", NULL, 0 },
+	{ ":2001:db8::1", "a", NULL, 0 },
+	{ ":2001:470::1", "a", NULL, 0 },
+	{ ":::1", "a", NULL, 0 },
+	{ "[2001:db8::1]:r:26", "[2001:db8::1]", "r", 26 },
+	{ "[2001:DB8::1]:[::1]:26", "[2001:db8::1]", "[::1]", 26 },
+	{ "[IPv6:2001:db8::1]:r", "[ipv6:2001:db8::1]", "r", 25 },
+	{ "[2001:db8::1]:r:26", "[2001", "", 25 },
+	{ "[2001:db8::1]::26", "[2001:db8::1]", "", 26 },
+	{ "[2001:db8::1]:", "[2001:db8::1]", "", 25 },
+	{ "[2001:db8::1]", "[2001:db8::1]", "", 25 },
+	{ "[foo:r:26", "[foo", "r", 26 },
+	{ "[foo:[1.2.3.4]:26", "[foo", "[1.2.3.4]", 26 },
+	{ "[2001:r", "[2001", "r", 25 },
+	{ ".4]:r:26", "[::1.2.3.4]", "r", 26 },
+	/* What stock would bounce the mail for. */
+	{ ":r # hi", "a", NULL, 0 },
+	{ ": r:26", "a", NULL, 0 },
+	{ ":r\rx", "a", NULL, 0 },
+};
+
+static void
+nap(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+
+	while (nanosleep(&t, &t) == -1 && errno == EINTR)
+		;
+}
+
+/* Until what was written before may be compiled. */
+static void
+cool_down(void)
+{
+	nap(2050);
+}
+
+static int64_t
+monotonic_us(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static int
+enter_home(void **state)
+{
+	(void)state;
+	return !mkdtemp(home) || chdir(home) == -1;
+}
+
+static int
+clear_home(void **state)
+{
+	(void)state;
+	if (unlink(files.text) == -1 && errno != ENOENT)
+		rmdir(files.text);
+	unlink(files.lock);
+	if (unlink(files.cdb) == -1 && errno != ENOENT)
+		rmdir(files.cdb);
+	return 0;
+}
+
+static int
+leave_home(void **state)
+{
+	clear_home(state);
+	return chdir("/") == -1 || rmdir(home) == -1;
+}
+
+static void
+put(const char *path, const char *data, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd != -1);
+	assert_int_equal(fdio_write_all(fd, data, n, 1000), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+static void
+put_text(const char *text)
+{
+	put(files.text, text, strlen(text));
+}
+
+/* "relay port", or the detail of the failure. */
+static const char *
+find_with(const struct route_files *f, const char *host)
+{
+	static char text[600];
+	struct route r = { 0 };
+	struct dsn why = { 0 };
+
+	if (route_find(host, f, &r, &why) == 0) {
+		snprintf(text, sizeof text, "%s %d", buf_text(&r.relay),
+		    (int)r.port);
+	} else {
+		assert_string_equal(why.status, "4.3.0");
+		assert_string_equal(why.text, "Unable to read control files.");
+		snprintf(text, sizeof text, "%s", why.detail);
+	}
+	route_finish(&r);
+	return text;
+}
+
+static const char *
+find(const char *host)
+{
+	return find_with(&files, host);
+}
+
+static bool
+is_compiled(void)
+{
+	return access(files.cdb, F_OK) == 0;
+}
+
+static void
+check(const struct route_case *c, const struct route_files *f)
+{
+	const char *got = find_with(f, c->host);
+	char want[100];
+
+	snprintf(want, sizeof want, "%s %d", c->relay, c->port);
+	if (c->relay && strcmp(got, want) != 0)
+		fail_msg("%s, %s: %s", c->text, c->host, got);
+	if (!c->relay && strncmp(got, f->text, strlen(f->text)) != 0)
+		fail_msg("%s, %s: %s", c->text, c->host, got);
+}
+
+/* All cases by the text, and by the compiled routes. */
+static void
+routes_by_stocks_rules(void **state)
+{
+	char name[COUNT(cases)][3][20];
+	struct route_files f[COUNT(cases)];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		snprintf(name[i][0], sizeof name[i][0], "%zu.text", i);
+		snprintf(name[i][1], sizeof name[i][1], "%zu.cdb", i);
+		snprintf(name[i][2], sizeof name[i][2], "%zu.lock", i);
+		f[i].text = name[i][0];
+		f[i].cdb = name[i][1];
+		f[i].lock = name[i][2];
+		put(f[i].text, cases[i].text, strlen(cases[i].text));
+		check(&cases[i], &f[i]);
+		assert_int_equal(access(f[i].cdb, F_OK), -1);
+	}
+	cool_down();
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		bool empty = cases[i].text[0] == '\0';
+
+		check(&cases[i], &f[i]);
+		if ((access(f[i].cdb, F_OK) == -1) != empty)
+			fail_msg("%s: %s", cases[i].text,
+			    empty ? "compiled" : "not compiled");
+		check(&cases[i], &f[i]);
+		assert_int_equal(unlink(f[i].text), 0);
+		if (!empty) {
+			assert_int_equal(unlink(f[i].cdb), 0);
+			assert_int_equal(unlink(f[i].lock), 0);
+		}
+	}
+}
+
+static void
+separates_at_a_nul(void **state)
+{
+	static const char text[] = "a:r\0b:s\0c:t\n"
+				   "#d:u\0e:v\n"
+				   "\0f:w\0\n"
+				   "g:x \0g:y\0no colon\n"
+				   "h:z\0:26";
+	static const struct route_case want[] = {
+		{ "first", "a", "r", 25 },
+		{ "second", "b", "s", 25 },
+		{ "last", "c", "t", 25 },
+		{ "comment", "d", "", 26 },
+		{ "beyond a comment", "e", "", 26 },
+		{ "after an empty piece", "f", "w", 25 },
+		{ "the later of two", "g", "y", 25 },
+		{ "not a port", "h", "z", 25 },
+	};
+
+	(void)state;
+	/* ":26" is an entry of its own, but its relay is "26". */
+	put(files.text, text, sizeof text - 1);
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < COUNT(want); i++) {
+			struct route_case c = want[i];
+
+			if (c.port == 26) {
+				c.relay = "26";
+				c.port = 25;
+			}
+			check(&c, &files);
+		}
+		if (round == 0)
+			cool_down();
+	}
+	assert_true(is_compiled());
+}
+
+static void
+names_the_line(void **state)
+{
+	(void)state;
+	put_text("A.example:relay.example:x\n");
+	assert_string_equal(find("a.example"),
+	    "smtproutes: no usable port: A.example:relay.example:x");
+	put_text(".example:::1\n");
+	assert_string_equal(find("a.example"),
+	    "smtproutes: IPv6 address without brackets: .example:::1");
+	put_text(":[::1\n");
+	assert_string_equal(find("a"), "smtproutes: not an address: :[::1");
+}
+
+static void
+may_be_missing(void **state)
+{
+	static const struct route_files nowhere = { "no/smtproutes", "no/cdb",
+		"no/lock" };
+
+	(void)state;
+	assert_string_equal(find("a"), " 25");
+	assert_string_equal(find_with(&nowhere, "a"), " 25");
+	assert_false(is_compiled());
+}
+
+static void
+refuses_what_it_cannot_read(void **state)
+{
+	static const struct route_files below = { "smtproutes/x", "x.cdb",
+		"x.lock" };
+	int fd;
+
+	assert_int_equal(mkdir(files.text, 0700), 0);
+	assert_string_equal(find("a"), "smtproutes: Is a directory");
+	clear_home(state);
+	assert_int_equal(mkfifo(files.text, 0600), 0);
+	assert_string_equal(find("a"), "smtproutes: Invalid argument");
+	clear_home(state);
+	fd = open(files.text, O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(ftruncate(fd, ((off_t)1 << 30) + 1), 0);
+	assert_int_equal(close(fd), 0);
+	assert_string_equal(find("a"), "smtproutes: File too large");
+	put_text("");
+	assert_string_equal(find_with(&below, "a"),
+	    "smtproutes/x: Not a directory");
+	if (geteuid() == 0)
+		return;
+	put_text(":r\n");
+	cool_down();
+	assert_string_equal(find("a"), "r 25");
+	assert_true(is_compiled());
+	assert_int_equal(chmod(files.text, 0), 0);
+	assert_string_equal(find("a"), "smtproutes: Permission denied");
+	put_text("");
+	assert_int_equal(chmod(files.text, 0), 0);
+	assert_string_equal(find("a"), "smtproutes: Permission denied");
+}
+
+/* Where a compiled file is current, the text is not looked at. */
+static void
+uses_the_compiled_routes(void **state)
+{
+	struct compiling *c;
+	struct stat st;
+	int fd;
+
+	(void)state;
+	put_text(":from.text\n");
+	cool_down();
+	fd = open(files.text, O_RDONLY);
+	assert_int_equal(fstat(fd, &st), 0);
+	c = compiling_begin(files.cdb, files.lock, &st);
+	assert_non_null(c);
+	compiling_add(c, "", 0, "from.cdb", 8);
+	assert_int_equal(compiling_end(c, fd), 0);
+	assert_int_equal(close(fd), 0);
+	assert_string_equal(find("a"), "from.cdb 25");
+	assert_string_equal(find(""), "from.cdb 25");
+
+	/* But for so long a host it is. */
+	struct buf host = { 0 };
+	for (int i = 0; i < 1025; i++)
+		buf_putc(&host, '.');
+	assert_string_equal(find(buf_text(&host)), "from.text 25");
+	buf_cut(&host, 1024);
+	assert_string_equal(find(buf_text(&host)), "from.cdb 25");
+	buf_finish(&host);
+}
+
+/* Also when nothing but the bytes differ: the kernel's times tell. */
+static void
+sees_every_change(void **state)
+{
+	static const struct timespec old[2] = { { 1000000000, 0 },
+		{ 1000000000, 0 } };
+
+	(void)state;
+	put_text(":one\n");
+	cool_down();
+	assert_string_equal(find("a"), "one 25");
+	assert_true(is_compiled());
+	put_text(":two\n");
+	assert_string_equal(find("a"), "two 25");
+	put_text(":six\n");
+	assert_string_equal(find("a"), "six 25");
+	cool_down();
+	assert_string_equal(find("a"), "six 25");
+	assert_string_equal(find("a"), "six 25");
+
+	/* An older time, then another file with the same time and size. */
+	put_text(":old\n");
+	assert_int_equal(utimensat(AT_FDCWD, files.text, old, 0), 0);
+	assert_string_equal(find("a"), "old 25");
+	cool_down();
+	assert_string_equal(find("a"), "old 25");
+	assert_string_equal(find("a"), "old 25");
+	put("new", ":new\n", 5);
+	assert_int_equal(utimensat(AT_FDCWD, "new", old, 0), 0);
+	cool_down();
+	assert_string_equal(find("a"), "old 25");
+	assert_int_equal(rename("new", files.text), 0);
+	assert_string_equal(find("a"), "new 25");
+	cool_down();
+	assert_string_equal(find("a"), "new 25");
+	assert_string_equal(find("a"), "new 25");
+
+	put_text("");
+	assert_string_equal(find("a"), " 25");
+	assert_int_equal(unlink(files.text), 0);
+	assert_string_equal(find("a"), " 25");
+	assert_true(is_compiled());
+	put_text(":new\n");
+	assert_string_equal(find("a"), "new 25");
+}
+
+static void
+goes_on_without_compiled_routes(void **state)
+{
+	static const struct route_files nowhere = { "smtproutes", "no/cdb",
+		"no/lock" };
+	struct stat st;
+	struct compiling *c;
+
+	put_text(":r\n");
+	cool_down();
+	assert_string_equal(find_with(&nowhere, "a"), "r 25");
+	assert_int_equal(mkdir(files.cdb, 0700), 0);
+	assert_string_equal(find("a"), "r 25");
+	assert_int_equal(rmdir(files.cdb), 0);
+	put(files.cdb, "garbage", 7);
+	assert_int_equal(chmod(files.cdb, 0), 0);
+	assert_string_equal(find("a"), "r 25");
+	assert_int_equal(stat(files.cdb, &st), 0);
+	assert_true(st.st_size > 2048);
+	assert_int_equal(unlink(files.cdb), 0);
+
+	/* Somebody compiles and does not get on. */
+	assert_int_equal(stat(files.text, &st), 0);
+	c = compiling_begin(files.cdb, files.lock, &st);
+	assert_non_null(c);
+	assert_string_equal(find("a"), "r 25");
+	assert_false(is_compiled());
+	compiling_abort(c);
+	assert_string_equal(find("a"), "r 25");
+	assert_true(is_compiled());
+	(void)state;
+}
+
+/* Whichever byte is damaged, the answer is right and the file made anew. */
+static void
+survives_damage(void **state)
+{
+	struct buf good = { 0 }, now = { 0 };
+
+	(void)state;
+	put_text(":t\n.example:s\na.example:r\n");
+	cool_down();
+	assert_string_equal(find("a.example"), "r 25");
+	assert_int_equal(fdio_read_file(files.cdb, 1 << 20, &good), 0);
+	for (size_t i = 0; i < good.len; i += i < 4096 ? 127 : 3) {
+		good.data[i] ^= 0x10;
+		put(files.cdb, good.data, good.len);
+		good.data[i] ^= 0x10;
+		if (strcmp(find("a.example"), "r 25") != 0 ||
+		    strcmp(find("b.example"), "s 25") != 0 ||
+		    strcmp(find("b"), "t 25") != 0)
+			fail_msg("damage at %zu", i);
+	}
+	put(files.cdb, good.data, 3000);
+	assert_string_equal(find("b"), "t 25");
+	assert_int_equal(fdio_read_file(files.cdb, 1 << 20, &now), 0);
+	assert_int_equal(now.len, good.len);
+	assert_memory_equal(now.data, good.data, good.len);
+	buf_finish(&good);
+	buf_finish(&now);
+}
+
+static void
+look_up_for_ever(void)
+{
+	for (;;) {
+		const char *got = find("a.example");
+
+		if (strcmp(got, "one 25") != 0 && strcmp(got, "two 25") != 0)
+			_exit(1);
+	}
+}
+
+/* Many look up while the file is replaced: all see one of the two. */
+static void
+serves_many_at_once(void **state)
+{
+	pid_t pid[20];
+
+	(void)state;
+	put_text(".example:one\n");
+	for (size_t i = 0; i < COUNT(pid); i++) {
+		pid[i] = fork();
+		assert_true(pid[i] != -1);
+		if (pid[i] == 0)
+			look_up_for_ever();
+	}
+	for (int i = 0; i < 100; i++) {
+		put("new", i % 2 ? ".example:one\n" : ".example:two\n", 13);
+		assert_int_equal(rename("new", files.text), 0);
+		nap(i % 40 == 0 ? 2200 : 5);
+		assert_string_equal(find("x.example"),
+		    i % 2 ? "one 25" : "two 25");
+	}
+	for (size_t i = 0; i < COUNT(pid); i++) {
+		int status;
+
+		assert_int_equal(kill(pid[i], SIGKILL), 0);
+		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+	}
+	assert_string_equal(find("a.example"), "one 25");
+	unlink("routes.cdb.new");
+}
+
+static void
+holds_very_many(void **state)
+{
+	struct buf text = { 0 };
+	int64_t start, took;
+
+	(void)state;
+	for (int i = 0; i < 200000; i++)
+		buf_printf(&text, "domain%d.example:relay%d:%d\n", i, i % 100,
+		    i % 60000 + 1);
+	put(files.text, text.data, text.len);
+	assert_string_equal(find("domain0.example"), "relay0 1");
+	assert_string_equal(find("domain199999.example"), "relay99 20000");
+	cool_down();
+	start = monotonic_us();
+	assert_string_equal(find("domain123456.example"), "relay56 3457");
+	took = monotonic_us() - start;
+	assert_true(is_compiled());
+	print_message("compiled in %ld ms\n", (long)(took / 1000));
+	assert_in_range(took, 0, 20000000);
+	start = monotonic_us();
+	for (int i = 0; i < 1000; i++)
+		assert_string_equal(find("domain123456.example"),
+		    "relay56 3457");
+	took = (monotonic_us() - start) / 1000;
+	print_message("found in %ld us\n", (long)took);
+	assert_in_range(took, 0, 5000);
+	start = monotonic_us();
+	for (int i = 0; i < 1000; i++)
+		assert_string_equal(find("a.b.c.d.e.example"), " 25");
+	took = (monotonic_us() - start) / 1000;
+	print_message("not found in %ld us\n", (long)took);
+	assert_in_range(took, 0, 5000);
+	buf_finish(&text);
+}
+
+/* The same line over and over is no trap. */
+static void
+holds_very_many_of_one_key(void **state)
+{
+	struct buf text = { 0 };
+	int64_t start;
+
+	(void)state;
+	for (int i = 0; i < 200000; i++)
+		buf_printf(&text, ".Example:relay%d\n", i);
+	put(files.text, text.data, text.len);
+	cool_down();
+	start = monotonic_us();
+	assert_string_equal(find("a.example"), "relay199999 25");
+	assert_true(is_compiled());
+	assert_string_equal(find("a.example"), "relay199999 25");
+	assert_in_range(monotonic_us() - start, 0, 5000000);
+	buf_finish(&text);
+}
+
+static void
+holds_a_very_long_line(void **state)
+{
+	struct buf text = { 0 };
+
+	(void)state;
+	buf_puts(&text, "a:r\n");
+	for (int i = 0; i < 1 << 20; i++)
+		buf_putc(&text, 'x');
+	buf_puts(&text, "\nb:s");
+	put(files.text, text.data, text.len);
+	text.data[text.len - 10] = ':';
+	for (int round = 0; round < 2; round++) {
+		put(files.text, text.data, text.len);
+		cool_down();
+		for (int i = 0; i < 2; i++) {
+			assert_string_equal(find("a"), "r 25");
+			assert_string_equal(find("b"), "s 25");
+			assert_string_equal(find("c"), " 25");
+		}
+		assert_true(is_compiled());
+		text.data[20] = ':';
+	}
+	buf_finish(&text);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, clear_home)
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(routes_by_stocks_rules),
+		TEST(separates_at_a_nul),
+		TEST(names_the_line),
+		TEST(may_be_missing),
+		TEST(refuses_what_it_cannot_read),
+		TEST(uses_the_compiled_routes),
+		TEST(sees_every_change),
+		TEST(goes_on_without_compiled_routes),
+		TEST(survives_damage),
+		TEST(serves_many_at_once),
+		TEST(holds_very_many),
+		TEST(holds_very_many_of_one_key),
+		TEST(holds_a_very_long_line),
+	};
+
+	return cmocka_run_group_tests(tests, enter_home, leave_home);
+}
