@@ -15,16 +15,16 @@ import re
 import select
 import shutil
 import signal
+import smtplib
 import socket
+import ssl
 import subprocess
 import time
 
 import dns.exception
 import dns.message
 import dns.query
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+import pytest
 
 import pki
 
@@ -37,7 +37,7 @@ RESOLVER = "127.0.0.53"
 AUTHORITY = "127.0.0.54"
 DEAD = "127.0.0.55"     # nothing answers there
 
-ROLES = ("clear", "tls", "tls12", "wrong")
+CLEAR, TLS, TLS12, WRONG = ROLES = ("clear", "tls", "tls12", "wrong")
 LIMIT = 12 << 20        # bytes of a message that the mail servers take
 BOXES = 200             # mailboxes that a server knows
 
@@ -46,7 +46,38 @@ _POSTDROP = 64106
 
 
 class Missing(Exception):
-    """The server is not here, or cannot run here; the text says why."""
+    """The server is not here; the text says why."""
+
+
+class Unfit(Missing):
+    """The server cannot run here."""
+
+
+_started = {}
+
+
+def start(kind, *args):
+    """The server of this class, started once in this process; the test is skipped where there is none."""
+    if kind not in _started:
+        try:
+            _started[kind] = kind(*args)
+        except Exception as e:
+            _started[kind] = e
+    found = _started[kind]
+    if isinstance(found, Missing):
+        if os.environ.get("CI") == "true" and not isinstance(found, Unfit):
+            pytest.fail(str(found))
+        pytest.skip(str(found))
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def stop_all():
+    for server in _started.values():
+        if not isinstance(server, Exception):
+            server.stop()
+    _started.clear()
 
 
 def fetched(name):
@@ -62,7 +93,7 @@ def fetched(name):
     raise Missing(f"no {name}: {why}")
 
 
-def _needs_users():
+def _needs_users(name):
     """Servers that give up root need users to become."""
     pid = os.fork()
     if pid == 0:
@@ -75,7 +106,7 @@ def _needs_users():
         finally:
             os._exit(code)
     if os.waitpid(pid, 0)[1] != 0:
-        raise Missing("it runs under several users, so it needs real root")
+        raise Unfit(f"{name} runs under several users, which takes real root")
 
 
 def _write(path, text, mode=0o644):
@@ -120,7 +151,7 @@ class _Daemon:
     def __init__(self):
         root = fetched(self.name)
         if self.users:
-            _needs_users()
+            _needs_users(self.name)
         self.folder = f"{BASE}/{self.name}"
         self.root = f"{self.folder}/root"
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -258,21 +289,6 @@ def added(stored, message):
 
 # The mail servers.
 
-def _rsa(leaf, issuer):
-    """The same certificate, but with an RSA key."""
-    key = rsa.generate_private_key(65537, 2048)
-    cert = leaf.cert
-    builder = (x509.CertificateBuilder().subject_name(cert.subject).issuer_name(cert.issuer)
-               .public_key(key.public_key()).serial_number(x509.random_serial_number())
-               .not_valid_before(cert.not_valid_before).not_valid_after(cert.not_valid_after))
-    for extension in cert.extensions:
-        value = extension.value
-        if isinstance(value, x509.SubjectKeyIdentifier):
-            value = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        builder = builder.add_extension(value, extension.critical)
-    return pki.Certificate(builder.sign(issuer.key, hashes.SHA256()), key, leaf.chain)
-
-
 class MailServer(_Daemon):
     users = True
     mail_user = "vmail"
@@ -310,10 +326,6 @@ class MailServer(_Daemon):
         """The addresses of these roles."""
         return [self.address(role, family) for role in roles for family in (4, 6)]
 
-    def key_kind(self, leaf):
-        """The same certificate with a key of a kind that the server can use."""
-        return leaf
-
     def domains(self):
         return [self.domain(*where) for where in self.everywhere()]
 
@@ -323,7 +335,6 @@ class MailServer(_Daemon):
                         names=[self.host(*where) for where in self.everywhere()])
         out = []
         for kind, leaf in (("good", good), ("wrong", self.certs.leaf("wrong-name"))):
-            leaf = self.key_kind(leaf)
             paths = []
             for what, data, mode in (("key", leaf.key_pem, 0o600), ("chain", leaf.chain_pem, 0o644),
                                      ("both", leaf.key_pem + leaf.chain_pem, 0o600)):
@@ -334,7 +345,20 @@ class MailServer(_Daemon):
             out.append(paths)
         return out
 
+    def can_do_tls(self):
+        """Bookworm's OpenSMTPD 6.8 offers STARTTLS, but no handshake with it ends well."""
+        context = ssl.create_default_context(cafile=self.certs.bundle)
+        with smtplib.SMTP(self.address("tls", 4)) as client:
+            client._host = self.host("tls", 4)
+            try:
+                return client.starttls(context=context)[0] == 220
+            except ssl.SSLError as e:
+                assert "ALERT_INTERNAL_ERROR" in str(e), e
+                client.close()
+                return False
+
     def mailbox(self):
+        assert len(self.boxes) < BOXES
         box = Mailbox(self, f"box{len(self.boxes) + 1}")
         self.boxes.append(box)
         return box
@@ -507,10 +531,6 @@ class Opensmtpd(MailServer):
         # It starts its helpers from there and from nowhere else.
         return (f"mount --bind {self.root}/usr/libexec /usr/libexec\n"
                 "mkdir -p -m 711 /var/lib/opensmtpd/empty\n")
-
-    def key_kind(self, leaf):
-        # Where the key is in another process than the handshake, bookworm's 6.8 manages only RSA.
-        return _rsa(leaf, self.certs.intermediate)
 
     def configure(self):
         good, wrong = self.certificates()

@@ -1,0 +1,402 @@
+"""Mail to Postfix, Exim and OpenSMTPD, whose MX and addresses come from unbound.
+
+What arrives in the mailbox must be the message, to the byte, behind the headers that a server puts in front.
+"""
+
+import random
+import re
+
+import pytest
+
+import realservers
+import world
+from realservers import CLEAR, LIMIT, TLS, TLS12, WRONG, added
+
+SERVERS = {"postfix": realservers.Postfix, "exim": realservers.Exim, "opensmtpd": realservers.Opensmtpd}
+MESSAGE = b"Subject: x\nFrom: <a@src.example>\nMessage-Id: <1@src.example>\n\nhi\n"
+HEAD = b"Subject: x\n\n"
+
+NOT_VERIFIED = "certificate not verified"
+TLS13 = "TLS: TLSv1.3 TLS_AES_256_GCM_SHA384, "
+TLS12_ = "TLS: TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384, "
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop():
+    yield
+    realservers.stop_all()
+
+
+class Mailer:
+    """One test's view of a mail server."""
+
+    def __init__(self, home, server):
+        self.home, self.server = home, server
+        self.boxes = []
+
+    def box(self):
+        self.boxes.append(self.server.mailbox())
+        return self.boxes[-1]
+
+    def send(self, role, family, *users, message=MESSAGE, **how):
+        """A delivery to these users or mailboxes."""
+        domain = self.server.domain(role, family)
+        names = [u if isinstance(u, str) else u.user for u in users]
+        return self.home.run(host=domain, recipients=[f"{n}@{domain}" for n in names], message=message, **how)
+
+    def accepted(self, run, role, family, tls=None, letters="rK"):
+        """All is well, and the report says so; `tls` is what it says of TLS."""
+        assert run.letters == letters, run
+        lines = run.message.text.decode().split("\n")
+        assert lines[0] == f"{self.server.address(role, family)} accepted message.", run
+        assert lines[1].startswith("Remote host said: 250 "), run
+        assert [line for line in lines if line.startswith("TLS: ")] == ([tls] if tls else []), run
+        assert lines[-1] == "" and lines[-2] == (tls or lines[1]), run
+
+    def close(self):
+        for box in self.boxes:
+            box.close()
+
+
+@pytest.fixture
+def mailer(request, home, certs):
+    realservers.start(realservers.Unbound)
+    server = realservers.start(SERVERS[request.param], certs)
+    world.resolv_conf(f"nameserver {realservers.RESOLVER}\n")
+    mailer = Mailer(home, server)
+    yield mailer
+    mailer.close()
+    world.resolv_conf()
+
+
+each_server = pytest.mark.parametrize("mailer", SERVERS, indirect=True)
+each_family = pytest.mark.parametrize("family", [4, 6])
+
+
+def needs_tls(mailer):
+    if not mailer.server.can_do_tls():
+        pytest.skip(f"no handshake with this {mailer.server.name} ends well")
+
+
+# The message.
+
+@each_family
+@each_server
+def test_arrives(mailer, family):
+    box = mailer.box()
+    run = mailer.send(CLEAR, family, box)
+    mailer.accepted(run, CLEAR, family)
+    head = added(box.take(), MESSAGE)
+    assert re.search(r"^Received: .* with ESMTP ", head, re.MULTILINE | re.IGNORECASE), head
+
+
+def _large():
+    chance = random.Random(1)
+    lines = []
+    size = 0
+    while size < 10 << 20:
+        line = chance.choice((b"", b".", b"..", b"a.b")) + chance.randbytes(chance.randrange(400))
+        lines.append(line.translate(_LINE))
+        size += len(line) + 1
+    return HEAD + b"\n".join(lines) + b"\n"
+
+
+# Every byte but these three as itself.
+_LINE = bytes(63 if c in b"\0\r\n" else c for c in range(256))
+
+MESSAGES = {
+    "dots": HEAD + b".\n..\n...\n.a\n\n.\n.\n",
+    "only-a-dot": HEAD + b".\n",
+    "no-body": b"Subject: x\n",
+    "empty-body": HEAD,
+    "blank-lines": HEAD + b"\n\n\nx\n\n\n",
+    "trailing-blanks": HEAD + b"a \n \n\t\nb\t \n",
+    "from-lines": HEAD + b"From a\n>From b\nFrom: c\n",
+    "8-bit": b"Subject: \xc3\xa4\n\n" + "Grüße, 日本\n".encode() + bytes(range(128, 256)) + b"\n",
+    "every-byte-but-nul": HEAD + b"\n".join(bytes([c]) * 3 for c in range(1, 256) if c not in b"\r\n") + b"\n",
+    "lines-of-998": HEAD + (b"x" * 998 + b"\n") * 200,
+    "buffer-sizes": HEAD + b"".join(b"." * n + b"\n" for n in (511, 512, 513, 1000, 996, 997)),
+    "large": _large(),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+@each_server
+def test_bytes(mailer, name):
+    message = MESSAGES[name]
+    box = mailer.box()
+    mailer.accepted(mailer.send(CLEAR, 4, box, message=message), CLEAR, 4)
+    added(box.take(), message)
+
+
+@each_server
+def test_line_end_is_added(mailer):
+    box = mailer.box()
+    mailer.accepted(mailer.send(CLEAR, 4, box, message=HEAD + b"x\nno end"), CLEAR, 4)
+    added(box.take(), HEAD + b"x\nno end\n")
+
+
+@each_server
+def test_cr_is_no_line_end(mailer):
+    """CR before LF belongs to it; any other is a space, so that no server sees the end of the mail in it."""
+    box = mailer.box()
+    message = HEAD + b"a\r\nb\rc\n\r.\r\nd\n.\re\r\r\n"
+    mailer.accepted(mailer.send(CLEAR, 4, box, message=message), CLEAR, 4)
+    added(box.take(), HEAD + b"a\nb c\n .\nd\n. e \n")
+
+
+@each_server
+def test_long_line(mailer):
+    """As long as the server lets it be; one that is longer is refused, or arrives, but is never another one."""
+    box = mailer.box()
+    message = HEAD + b"." + b"x" * (mailer.server.longest - 3) + b"\n.\n"
+    mailer.accepted(mailer.send(CLEAR, 4, box, message=message), CLEAR, 4)
+    added(box.take(), message)
+
+
+@each_server
+def test_too_large(mailer):
+    box = mailer.box()
+    message = HEAD + (b"x" * 63 + b"\n") * (LIMIT // 64 + 1)
+    run = mailer.send(CLEAR, 4, box, message=message)
+    print(run)
+    assert run.message.letter == "D", run
+    assert re.search(rb"^Remote host said: 55[24][- ]", run.message.text, re.MULTILINE), run
+    # What follows arrives, and nothing before it.
+    mailer.accepted(mailer.send(CLEAR, 4, box), CLEAR, 4)
+    added(box.take(), MESSAGE)
+    assert box.count() == 0
+
+
+# The envelope.
+
+@each_server
+def test_recipients(mailer):
+    ip = mailer.server.address(CLEAR, 4)
+    boxes = [mailer.box() for _ in range(3)]
+    run = mailer.send(CLEAR, 4, boxes[0], "nobody", boxes[1], "later", boxes[2])
+    mailer.accepted(run, CLEAR, 4, letters="rhrsrK")
+    for record, code in ((run.recipients[1], b"550"), (run.recipients[3], b"45[01]")):
+        assert record.first == f"{ip} does not like recipient.".encode(), run
+        assert re.search(rb"\nRemote host said: " + code + b"[- ]", record.text), run
+    for box in boxes:
+        added(box.take(), MESSAGE)
+        assert box.count() == 0
+
+
+@pytest.mark.parametrize("user, letter, code, result", [
+    ("nobody", "h", b"550", b"D"), ("later", "s", b"45[01]", b"Z")])
+@each_server
+def test_refused(mailer, user, letter, code, result):
+    run = mailer.send(CLEAR, 4, user)
+    assert run.letters == letter + "D", run
+    ip = mailer.server.address(CLEAR, 4).encode()
+    assert re.fullmatch(ip + rb" does not like recipient\.\nRemote host said: " + code + rb"[- ](.*\n)+",
+                        run.recipients[0].text), run
+    assert run.message.text.startswith(b"Giving up on " + ip + b".\n"), run
+    assert run.rspawn[:1] == result, run
+
+
+@each_server
+def test_many_recipients(mailer):
+    """More than a server may take in one group of commands: each gets its own reply."""
+    users = [u for n in range(30) for u in (f"nobody{n}", "later")]
+    boxes = [mailer.box(), mailer.box()]
+    run = mailer.send(CLEAR, 6, boxes[0], *users, boxes[1])
+    mailer.accepted(run, CLEAR, 6, letters="r" + "hs" * 30 + "rK")
+    for box in boxes:
+        added(box.take(), MESSAGE)
+
+
+@pytest.mark.parametrize("sender", ["", "#@[]"], ids=["empty", "double-bounce"])
+@each_server
+def test_bounce_sender(mailer, sender):
+    box = mailer.box()
+    mailer.accepted(mailer.send(CLEAR, 4, box, sender=sender), CLEAR, 4)
+    head = added(box.take(), MESSAGE)
+    if mailer.server.name != "exim":
+        assert re.search(r"^Return-Path: ?<>$", head, re.MULTILINE), head
+
+
+# STARTTLS.
+
+def _trust(mailer, certs, strictness, anchors=None):
+    mailer.home.control("trustanchors", (anchors or certs.bundle) + "\n")
+    mailer.home.control("tlsstrictness", f"{strictness}\n")
+
+
+def _received_with_tls(head, version=None):
+    received = re.search(r"^Received: .*$", head, re.MULTILINE)[0]
+    assert re.search(r"with ESMTPS ", received, re.IGNORECASE), received
+    if version:
+        assert re.search(rf"TLSv?{re.escape(version)}\b", received), received
+    return received
+
+
+@pytest.mark.parametrize("strictness", [0, 1, 2])
+@each_family
+@each_server
+def test_starttls(mailer, certs, family, strictness):
+    needs_tls(mailer)
+    _trust(mailer, certs, strictness)
+    box = mailer.box()
+    run = mailer.send(TLS, family, box)
+    verified = f"certificate verified for {mailer.server.host(TLS, family)}"
+    mailer.accepted(run, TLS, family, TLS13 + (verified if strictness == 2 else NOT_VERIFIED))
+    _received_with_tls(added(box.take(), MESSAGE), "1.3")
+
+
+@pytest.mark.parametrize("strictness", [0, 2])
+@each_server
+def test_tls12(mailer, certs, strictness):
+    needs_tls(mailer)
+    if TLS12 not in mailer.server.roles:
+        pytest.skip(f"{mailer.server.name} cannot be told to leave out TLS 1.3")
+    _trust(mailer, certs, strictness)
+    box = mailer.box()
+    run = mailer.send(TLS12, 4, box)
+    verified = f"certificate verified for {mailer.server.host(TLS12, 4)}"
+    mailer.accepted(run, TLS12, 4, TLS12_ + (verified if strictness == 2 else NOT_VERIFIED))
+    _received_with_tls(added(box.take(), MESSAGE), "1.2")
+
+
+@pytest.mark.parametrize("name", ["large", "dots", "every-byte-but-nul"])
+@each_server
+def test_bytes_with_tls(mailer, certs, name):
+    needs_tls(mailer)
+    _trust(mailer, certs, 0)
+    box = mailer.box()
+    mailer.accepted(mailer.send(TLS, 4, box, message=MESSAGES[name]), TLS, 4, TLS13 + NOT_VERIFIED)
+    _received_with_tls(added(box.take(), MESSAGES[name]))
+
+
+@each_server
+def test_recipients_with_tls(mailer, certs):
+    needs_tls(mailer)
+    _trust(mailer, certs, 2)
+    box = mailer.box()
+    run = mailer.send(TLS, 6, "later", box, "nobody")
+    mailer.accepted(run, TLS, 6, TLS13 + f"certificate verified for {mailer.server.host(TLS, 6)}", letters="srhK")
+    added(box.take(), MESSAGE)
+
+
+@each_server
+def test_no_trustanchors_no_tls(mailer):
+    box = mailer.box()
+    mailer.accepted(mailer.send(TLS, 4, box), TLS, 4)
+    head = added(box.take(), MESSAGE)
+    assert not re.search("with ESMTPS", head, re.IGNORECASE), head
+
+
+@each_server
+def test_hashed_directory(mailer, certs):
+    needs_tls(mailer)
+    _trust(mailer, certs, 2, certs.directory)
+    box = mailer.box()
+    mailer.accepted(mailer.send(TLS, 4, box), TLS, 4, TLS13 + f"certificate verified for {mailer.server.host(TLS, 4)}")
+    added(box.take(), MESSAGE)
+
+
+def _nothing_sent(mailer, run, box):
+    """A temporary failure before MAIL; the mailbox gets the next message, and that first."""
+    assert run.letters == "Z", run
+    mailer.home.control("trustanchors", None)
+    mailer.home.control("tlsstrictness", None)
+    mailer.accepted(mailer.send(CLEAR, 4, box, message=HEAD + b"the next\n"), CLEAR, 4)
+    added(box.take(), HEAD + b"the next\n")
+    assert box.count() == 0
+
+
+@pytest.mark.parametrize("strictness", [0, 1])
+@each_server
+def test_wrong_name_does_not_matter(mailer, certs, strictness):
+    needs_tls(mailer)
+    _trust(mailer, certs, strictness)
+    box = mailer.box()
+    mailer.accepted(mailer.send(WRONG, 4, box), WRONG, 4, TLS13 + NOT_VERIFIED)
+    added(box.take(), MESSAGE)
+
+
+@each_family
+@each_server
+def test_wrong_name(mailer, certs, family):
+    needs_tls(mailer)
+    _trust(mailer, certs, 2)
+    box = mailer.box()
+    run = mailer.send(WRONG, family, box)
+    assert b"certificate verify failed" in run.message.text, run
+    assert b"elsewhere.example" not in run.message.text or b"verified for" not in run.message.text, run
+    _nothing_sent(mailer, run, box)
+
+
+@pytest.mark.parametrize("how", ["bundle", "directory"])
+@each_server
+def test_wrong_root(mailer, certs, how):
+    needs_tls(mailer)
+    _trust(mailer, certs, 2, certs.other_bundle if how == "bundle" else certs.other_directory)
+    box = mailer.box()
+    run = mailer.send(TLS, 4, box)
+    assert b"certificate verify failed" in run.message.text, run
+    _nothing_sent(mailer, run, box)
+
+
+@pytest.mark.parametrize("strictness", [0, 1])
+@each_server
+def test_not_offered(mailer, certs, strictness):
+    _trust(mailer, certs, strictness)
+    box = mailer.box()
+    mailer.accepted(mailer.send(CLEAR, 4, box), CLEAR, 4)
+    added(box.take(), MESSAGE)
+
+
+@each_server
+def test_not_offered_but_demanded(mailer, certs):
+    _trust(mailer, certs, 2)
+    box = mailer.box()
+    _nothing_sent(mailer, mailer.send(CLEAR, 4, box), box)
+
+
+# Without LTO's help: what Postfix and Exim write of a client certificate.
+CLIENT = {
+    "postfix": ('(Client CN "client.example", Issuer "Test Intermediate" (verified OK))',
+                "(No client certificate requested)", "(not verified)"),
+    "exim": ("(Client CN=client.example verified 1)", None, "verified 0"),
+}
+
+
+@pytest.mark.parametrize("role", [TLS, TLS12])
+@pytest.mark.parametrize("mailer", CLIENT, indirect=True)
+def test_client_certificate(mailer, certs, role):
+    _trust(mailer, certs, 0)
+    mailer.home.control("clientcert", certs.client_cert + "\n")
+    mailer.home.control("clientkey", certs.client_key + "\n")
+    box = mailer.box()
+    run = mailer.send(role, 4, box)
+    mailer.accepted(run, role, 4, (TLS13 if role == TLS else TLS12_) + NOT_VERIFIED)
+    assert CLIENT[mailer.server.name][0] in _received_with_tls(added(box.take(), MESSAGE))
+
+
+@pytest.mark.parametrize("mailer", CLIENT, indirect=True)
+def test_no_client_certificate(mailer, certs):
+    """The server asks for one, and does without."""
+    _trust(mailer, certs, 0)
+    box = mailer.box()
+    mailer.accepted(mailer.send(TLS, 4, box), TLS, 4, TLS13 + NOT_VERIFIED)
+    received = _received_with_tls(added(box.take(), MESSAGE))
+    assert "client.example" not in received, received
+
+
+@pytest.mark.parametrize("mailer", ["opensmtpd"], indirect=True)
+@pytest.mark.parametrize("strictness", [0, 1, 2])
+def test_broken_server(mailer, certs, strictness):
+    """A server that offers STARTTLS and fails in the handshake."""
+    if mailer.server.can_do_tls():
+        pytest.skip("the handshakes of this opensmtpd end well")
+    _trust(mailer, certs, strictness)
+    box = mailer.box()
+    run = mailer.send(TLS, 4, box)
+    if strictness == 2:
+        _nothing_sent(mailer, run, box)
+    else:
+        mailer.accepted(run, TLS, 4)
+        added(box.take(), MESSAGE)
