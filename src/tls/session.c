@@ -743,6 +743,8 @@ tls_session_handshake(struct tls_session *s, struct deadline until,
 	int result;
 
 	s->until = until;
+	/* The server waits for our hello: poll() first, then ask. */
+	s->drained = true;
 	do {
 		ERR_clear_error();
 		result = SSL_do_handshake(s->ssl);

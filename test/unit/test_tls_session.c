@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: ISC */
+#include "tls/session.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "testcert.h"
+
+#define NAME "mx.example"
+
+/* The actors; made once. */
+static struct testcert root, other_root, middle, lookalike_middle;
+static char *dir;
+static char anchors[4096];
+static char own_cert[4096], own_key[4096];
+
+static const char *
+file(const char *name)
+{
+	static char path[4096];
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	return path;
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	dir = testcert_mkdir();
+	root = testcert_make(&(struct testcert_spec){
+	    .cn = "Test Root", .is_ca = true });
+	other_root = testcert_make(&(struct testcert_spec){
+	    .cn = "Other Root", .is_ca = true });
+	middle = testcert_make(&(struct testcert_spec){
+	    .cn = "Test Middle", .is_ca = true, .issuer = &root });
+	lookalike_middle = testcert_make(&(struct testcert_spec){
+	    .cn = "No CA", .issuer = &root });
+	strcpy(anchors, file("anchors.pem"));
+	testcert_append_cert(anchors, &root);
+	strcpy(own_cert, file("own-cert.pem"));
+	strcpy(own_key, file("own-key.pem"));
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	testcert_free(&root);
+	testcert_free(&other_root);
+	testcert_free(&middle);
+	testcert_free(&lookalike_middle);
+	testcert_rmdir(dir);
+	return 0;
+}
+
+/* One handshake with the server; returns its outcome, the text in said. */
+static enum tls_status
+shake_hands(struct tls_session_params p, struct testserver *server,
+    struct dsn *said)
+{
+	struct tls_session *s;
+	enum tls_status status = TLS_STATUS_LOCAL;
+	int fd[2];
+
+	testserver_tcp_pair(fd);
+	testserver_start(server, fd[1]);
+	p.fd = fd[0];
+	s = tls_session_create(&p, said);
+	if (s != NULL) {
+		status = tls_session_handshake(s, deadline_in(10000), said);
+		if (status == TLS_STATUS_READY)
+			tls_session_close(s);
+	}
+	tls_session_destroy(s);
+	close(fd[0]);
+	testserver_join(server);
+	return status;
+}
+
+struct name_case {
+	const char *what;
+	const char *name; /* that we want */
+	struct testcert_spec spec;
+	enum tls_status want;
+	const char *text;
+};
+
+#define VERIFIED "certificate verified for "
+#define MISMATCH "certificate verify failed: name mismatch"
+
+static const struct name_case names[] = {
+	{ "good", NAME, { .cn = "x", .san = "DNS:" NAME }, TLS_STATUS_READY,
+	    VERIFIED NAME },
+	{ "trailing dot", NAME ".", { .cn = "x", .san = "DNS:" NAME },
+	    TLS_STATUS_READY, VERIFIED NAME },
+	{ "case", "MX.Example", { .cn = "x", .san = "DNS:mX.eXAMPLE" },
+	    TLS_STATUS_READY, VERIFIED "MX.Example" },
+	{ "second name", NAME, { .cn = "x", .san = "DNS:a.example,DNS:" NAME },
+	    TLS_STATUS_READY, VERIFIED },
+	{ "wrong name", NAME, { .cn = "x", .san = "DNS:mx.example.org" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "CN only", NAME, { .cn = NAME }, TLS_STATUS_FAILED, MISMATCH },
+	{ "CN, other SAN", NAME, { .cn = NAME, .san = "DNS:a.example" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "CN, e-mail SAN", NAME, { .cn = NAME, .san = "email:a@" NAME },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "suffix", NAME, { .cn = "x", .san = "DNS:example" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "subdomain", NAME, { .cn = "x", .san = "DNS:a." NAME },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "wildcard", "mx.example.com",
+	    { .cn = "x", .san = "DNS:*.example.com" }, TLS_STATUS_READY,
+	    VERIFIED },
+	{ "wildcard, two labels", "a.mx.example.com",
+	    { .cn = "x", .san = "DNS:*.example.com" }, TLS_STATUS_FAILED,
+	    MISMATCH },
+	{ "wildcard, apex", "example.com",
+	    { .cn = "x", .san = "DNS:*.example.com" }, TLS_STATUS_FAILED,
+	    MISMATCH },
+	{ "partial wildcard", "mx1.example.com",
+	    { .cn = "x", .san = "DNS:mx*.example.com" }, TLS_STATUS_FAILED,
+	    MISMATCH },
+	{ "wildcard TLD", "example.com", { .cn = "x", .san = "DNS:*.com" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "bare wildcard", NAME, { .cn = "x", .san = "DNS:*" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "inner wildcard", "mx.a.example.com",
+	    { .cn = "x", .san = "DNS:mx.*.example.com" }, TLS_STATUS_FAILED,
+	    MISMATCH },
+	{ "NUL in SAN", NAME, { .cn = "x", .nul_san = NAME "|.evil.example" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "NUL at the end", NAME, { .cn = "x", .nul_san = NAME "|" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "IPv4", "192.0.2.1", { .cn = "x", .san = "IP:192.0.2.1" },
+	    TLS_STATUS_READY, VERIFIED "192.0.2.1" },
+	{ "other IPv4", "192.0.2.1", { .cn = "x", .san = "IP:192.0.2.2" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "IPv4 as DNS name", "192.0.2.1",
+	    { .cn = "x", .san = "DNS:192.0.2.1" }, TLS_STATUS_FAILED,
+	    MISMATCH },
+	{ "IPv4 as CN", "192.0.2.1", { .cn = "192.0.2.1" }, TLS_STATUS_FAILED,
+	    MISMATCH },
+	{ "IPv6", "2001:db8::1", { .cn = "x", .san = "IP:2001:DB8:0:0::1" },
+	    TLS_STATUS_READY, VERIFIED "2001:db8::1" },
+	{ "other IPv6", "2001:db8::1", { .cn = "x", .san = "IP:2001:db8::2" },
+	    TLS_STATUS_FAILED, MISMATCH },
+	{ "literal", "[192.0.2.1]", { .cn = "x", .san = "IP:192.0.2.1" },
+	    TLS_STATUS_READY, VERIFIED "192.0.2.1" },
+	{ "expired", NAME,
+	    { .cn = "x", .san = "DNS:" NAME, .from_days = -9, .to_days = -1 },
+	    TLS_STATUS_FAILED,
+	    "certificate verify failed: certificate has expired" },
+	{ "not yet valid", NAME,
+	    { .cn = "x", .san = "DNS:" NAME, .from_days = 1, .to_days = 9 },
+	    TLS_STATUS_FAILED,
+	    "certificate verify failed: certificate is not yet valid" },
+	{ "usage: server", NAME,
+	    { .cn = "x", .san = "DNS:" NAME, .usage = "serverAuth" },
+	    TLS_STATUS_READY, VERIFIED },
+	{ "usage: client", NAME,
+	    { .cn = "x", .san = "DNS:" NAME, .usage = "clientAuth" },
+	    TLS_STATUS_FAILED, "certificate verify failed: " },
+};
+
+static void
+test_names(void **state)
+{
+	static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	size_t i, v;
+
+	(void)state;
+	for (i = 0; i < sizeof names / sizeof *names; i++) {
+		const struct name_case *c = &names[i];
+		struct testcert_spec spec = c->spec;
+		struct testcert leaf;
+
+		spec.issuer = &root;
+		leaf = testcert_make(&spec);
+		for (v = 0; v < 2; v++) {
+			struct testserver server = { .cert = &leaf,
+				.max_version = versions[v],
+				.talk = testserver_read_all };
+			struct dsn said = { 0 };
+			enum tls_status got = shake_hands(
+			    (struct tls_session_params){
+				.name = c->name, .anchors = anchors },
+			    &server, &said);
+
+			if (got != c->want ||
+			    strstr(said.text, c->text) == NULL ||
+			    server.received != 0)
+				fail_msg("%s, %x: %d \"%s\", %zu bytes",
+				    c->what, (unsigned)versions[v], got,
+				    said.text, server.received);
+			/* What fails must end before the server is happy. */
+			if (got == TLS_STATUS_FAILED &&
+			    versions[v] == TLS1_2_VERSION)
+				assert_false(server.shook_hands);
+		}
+		testcert_free(&leaf);
+	}
+}
+
+/* Without anchors anything goes, and the file named is not looked for. */
+static void
+test_unverified(void **state)
+{
+	struct testcert leaf = testcert_make(&(struct testcert_spec){
+	    .cn = "x", .from_days = -9, .to_days = -1 });
+	struct testserver server = { .cert = &leaf };
+	struct dsn said = { 0 };
+
+	(void)state;
+	assert_int_equal(shake_hands((struct tls_session_params){ .name =
+								      NAME },
+			     &server, &said),
+	    TLS_STATUS_READY);
+	assert_string_equal(said.text,
+	    "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate not verified");
+	assert_true(server.shook_hands);
+	testcert_free(&leaf);
+}
+
+static void
+test_chains(void **state)
+{
+	struct testcert by_root = testcert_make(&(struct testcert_spec){
+	    .cn = "a", .san = "DNS:" NAME, .issuer = &root });
+	struct testcert by_middle = testcert_make(&(struct testcert_spec){
+	    .cn = "b", .san = "DNS:" NAME, .issuer = &middle });
+	struct testcert by_other = testcert_make(&(struct testcert_spec){
+	    .cn = "c", .san = "DNS:" NAME, .issuer = &other_root });
+	struct testcert by_no_ca = testcert_make(&(struct testcert_spec){
+	    .cn = "d", .san = "DNS:" NAME, .issuer = &lookalike_middle });
+	struct testcert alone = testcert_make(&(struct testcert_spec){
+	    .cn = "e", .san = "DNS:" NAME });
+	const struct {
+		const char *what;
+		const struct testcert *cert, *chain;
+		enum tls_status want;
+		const char *text;
+	} cases[] = {
+		{ "direct", &by_root, NULL, TLS_STATUS_READY, VERIFIED },
+		{ "with a stranger", &by_root, &other_root, TLS_STATUS_READY,
+		    VERIFIED },
+		{ "one intermediate", &by_middle, &middle, TLS_STATUS_READY,
+		    VERIFIED },
+		{ "missing intermediate", &by_middle, NULL, TLS_STATUS_FAILED,
+		    "certificate verify failed: unable to get local issuer" },
+		{ "unknown root", &by_other, &other_root, TLS_STATUS_FAILED,
+		    "certificate verify failed: self-signed certificate in" },
+		{ "self-signed", &alone, NULL, TLS_STATUS_FAILED,
+		    "certificate verify failed: self-signed certificate" },
+		{ "issuer is no CA", &by_no_ca, &lookalike_middle,
+		    TLS_STATUS_FAILED, "certificate verify failed: " },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct testserver server = { .cert = cases[i].cert,
+			.chain = cases[i].chain };
+		struct dsn said = { 0 };
+		enum tls_status got =
+		    shake_hands((struct tls_session_params){ .name = NAME,
+				    .anchors = anchors },
+			&server, &said);
+
+		if (got != cases[i].want ||
+		    strstr(said.text, cases[i].text) == NULL)
+			fail_msg("%s: %d \"%s\"", cases[i].what, got,
+			    said.text);
+	}
+	testcert_free(&by_root);
+	testcert_free(&by_middle);
+	testcert_free(&by_other);
+	testcert_free(&by_no_ca);
+	testcert_free(&alone);
+}
+
+/* A name that cannot be looked for must not mean that none is looked for. */
+static void
+test_no_name(void **state)
+{
+	static const char *const bad[] = { "", ".", "..", ".example",
+		"mx..example", "mx.example..", "a b", "mx.example\n", "[",
+		"[192.0.2.1", "*.example", NULL };
+	char longer[300];
+	size_t i;
+
+	(void)state;
+	memset(longer, 'x', sizeof longer);
+	longer[sizeof longer - 1] = '\0';
+	for (i = 0; i <= sizeof bad / sizeof *bad; i++) {
+		const char *name =
+		    i < sizeof bad / sizeof *bad ? bad[i] : longer;
+		struct tls_session_params p = {
+			.fd = -1, .name = name, .anchors = anchors
+		};
+		struct dsn said = { 0 };
+
+		if (tls_session_create(&p, &said) != NULL)
+			fail_msg("\"%s\"", name != NULL ? name : "(NULL)");
+		assert_string_equal(said.text,
+		    "no valid server name to verify a certificate for");
+	}
+}
+
+static void
+test_sni(void **state)
+{
+	static const struct {
+		const char *name, *sni;
+	} cases[] = {
+		{ NAME, NAME },
+		{ NAME ".", NAME },
+		{ "mx_1.example", "mx_1.example" },
+		{ "192.0.2.1", "" },
+		{ "[192.0.2.1]", "" },
+		{ "2001:db8::1", "" },
+		{ "[IPv6:2001:db8::1]", "" },
+		{ "", "" },
+		{ "no name", "" },
+		{ NULL, "" },
+	};
+	struct testcert leaf =
+	    testcert_make(&(struct testcert_spec){ .cn = "x" });
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct testserver server = { .cert = &leaf };
+		struct dsn said = { 0 };
+
+		assert_int_equal(shake_hands(
+				     (struct tls_session_params){
+					 .name = cases[i].name },
+				     &server, &said),
+		    TLS_STATUS_READY);
+		assert_string_equal(server.sni, cases[i].sni);
+	}
+	testcert_free(&leaf);
+}
+
+static void
+test_old_versions(void **state)
+{
+	static const int versions[] = { TLS1_VERSION, TLS1_1_VERSION };
+	struct testcert leaf =
+	    testcert_make(&(struct testcert_spec){ .cn = "x" });
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		struct testserver server = { .cert = &leaf,
+			.max_version = versions[i],
+			.ciphers = "DEFAULT:@SECLEVEL=0" };
+		struct dsn said = { 0 };
+
+		assert_int_equal(
+		    shake_hands((struct tls_session_params){ .name = NAME },
+			&server, &said),
+		    TLS_STATUS_FAILED);
+		assert_string_equal(said.text,
+		    "no TLS 1.2 or 1.3 at the server");
+		assert_false(server.shook_hands);
+	}
+	testcert_free(&leaf);
+}
+
+/* Handshake with a peer that sent these bytes, then closed, or stays. */
+static enum tls_status
+shake_hands_with(const char *bytes, size_t n, bool closes, struct dsn *said)
+{
+	struct tls_session_params p = { .name = NAME };
+	struct tls_session *s;
+	enum tls_status status;
+	int fd[2];
+
+	testserver_tcp_pair(fd);
+	p.fd = fd[0];
+	s = tls_session_create(&p, said);
+	assert_non_null(s);
+	if (n > 0)
+		assert_int_equal(write(fd[1], bytes, n), n);
+	if (closes)
+		shutdown(fd[1], SHUT_WR);
+	status = tls_session_handshake(s, deadline_in(300), said);
+	tls_session_destroy(s);
+	close(fd[0]);
+	close(fd[1]);
+	return status;
+}
+
+static void
+test_no_server(void **state)
+{
+	/* A HelloRequest; a client ignores them during its handshake. */
+	static const char hello_request[] = "\x16\x03\x03\0\x04\0\0\0";
+	static char flood[9000];
+	static const struct {
+		const char *what;
+		const char *bytes;
+		size_t n;
+		bool closes;
+		const char *text;
+	} cases[] = {
+		{ "silence", "", 0, false, "timed out" },
+		{ "close", "", 0, true, "connection closed" },
+		{ "text", "454 TLS not available\r\n", 23, false,
+		    "the server does not speak TLS" },
+		{ "text, close", "454 no\r\n", 8, true,
+		    "the server does not speak TLS" },
+		{ "part of a record, silence", "\x16\x03\x03", 3, false,
+		    "timed out" },
+		{ "part of a record, close", "\x16\x03\x03\0", 4, true,
+		    "connection closed" },
+		{ "alert", "\x15\x03\x03\0\x02\x02\x28", 7, false,
+		    "handshake failure" },
+		{ "unrecognized name", "\x15\x03\x03\0\x02\x02\x70", 7, false,
+		    "unrecognized name" },
+		{ "long record", "\x16\x03\x03\xff\xff", 5, false, "" },
+		{ "flood", flood, sizeof flood, false,
+		    "too many handshake messages" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i + 9 <= sizeof flood; i += 9)
+		memcpy(flood + i, hello_request, 9);
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dsn said = { 0 };
+		enum tls_status got = shake_hands_with(cases[i].bytes,
+		    cases[i].n, cases[i].closes, &said);
+
+		if (got != TLS_STATUS_FAILED || said.text[0] == '\0' ||
+		    strstr(said.text, cases[i].text) == NULL)
+			fail_msg("%s: %d \"%s\"", cases[i].what, got,
+			    said.text);
+	}
+}
+
+/*
+ * Our certificate.
+ */
+
+static void
+see_client(SSL *ssl, struct testserver *t)
+{
+	X509 *cert = SSL_get1_peer_certificate(ssl);
+
+	t->arg = cert;
+	testserver_read_all(ssl, t);
+}
+
+static void
+test_client_certificate(void **state)
+{
+	static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	struct testcert leaf =
+	    testcert_make(&(struct testcert_spec){ .cn = "x" });
+	struct testcert own = testcert_make(&(struct testcert_spec){
+	    .cn = "client", .issuer = &middle });
+	size_t i;
+
+	(void)state;
+	testcert_append_cert(own_cert, &own);
+	testcert_append_cert(own_cert, &middle);
+	testcert_append_key(own_key, &own, NULL);
+	for (i = 0; i < 2; i++) {
+		struct testserver server = { .cert = &leaf,
+			.max_version = versions[i],
+			.client_ca = &root,
+			.talk = see_client };
+		struct dsn said = { 0 };
+
+		assert_int_equal(
+		    shake_hands((struct tls_session_params){ .name = NAME,
+				    .cert = own_cert,
+				    .key = own_key },
+			&server, &said),
+		    TLS_STATUS_READY);
+		assert_true(server.shook_hands);
+		assert_non_null(server.arg);
+		assert_int_equal(X509_cmp(server.arg, own.cert), 0);
+		X509_free(server.arg);
+	}
+	for (i = 0; i < 2; i++) {
+		struct testserver server = { .cert = &leaf,
+			.max_version = versions[i],
+			.client_ca = &root };
+		struct dsn said = { 0 };
+
+		/* TLS 1.3 tells us only after our side is complete. */
+		assert_int_equal(
+		    shake_hands((struct tls_session_params){ .name = NAME },
+			&server, &said),
+		    i == 0 ? TLS_STATUS_FAILED : TLS_STATUS_READY);
+		assert_false(server.shook_hands);
+	}
+	testcert_free(&leaf);
+	testcert_free(&own);
+}
+
+static void
+test_client_certificate_unusable(void **state)
+{
+	struct testcert own =
+	    testcert_make(&(struct testcert_spec){ .cn = "client" });
+	struct testcert other =
+	    testcert_make(&(struct testcert_spec){ .cn = "other" });
+	static const struct {
+		const char *cert, *key, *text;
+	} cases[] = {
+		{ "c.pem", "k.pem", NULL },
+		{ "gone.pem", "k.pem", "gone.pem: No such file" },
+		{ "c.pem", "gone.pem", "gone.pem: No such file" },
+		{ "c.pem", "other.pem", "other.pem: not the key of" },
+		{ "c.pem", "locked.pem", "locked.pem: the key is encrypted" },
+		{ "c.pem", "legacy.pem", "legacy.pem: the key is encrypted" },
+		{ "c.pem", "c.pem", "c.pem: no private key" },
+		{ "k.pem", "k.pem", "k.pem: no certificate" },
+		{ "junk.pem", "k.pem", "junk.pem: no certificate" },
+		{ "c.pem", "junk.pem", "junk.pem: no private key" },
+		{ "", "k.pem", "Is a directory" },
+	};
+	size_t i;
+
+	(void)state;
+	testcert_append_cert(file("c.pem"), &own);
+	testcert_append_key(file("k.pem"), &own, NULL);
+	testcert_append_key(file("other.pem"), &other, NULL);
+	testcert_append_key(file("locked.pem"), &own, "secret");
+	testcert_append_text(file("legacy.pem"),
+	    "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+	    "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n"
+	    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+	    "-----END EC PRIVATE KEY-----\n");
+	testcert_append_text(file("junk.pem"), "nothing\n\x01\x02");
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char cert[4096], key[4096];
+		struct tls_session_params p = {
+			.fd = -1, .cert = cert, .key = key
+		};
+		struct dsn said = { 0 };
+		struct tls_session *s;
+
+		strcpy(cert, file(cases[i].cert));
+		strcpy(key, file(cases[i].key));
+		s = tls_session_create(&p, &said);
+		if (cases[i].text == NULL) {
+			assert_non_null(s);
+			tls_session_destroy(s);
+		} else if (s != NULL ||
+			   strstr(said.text, cases[i].text) == NULL) {
+			fail_msg("%s, %s: \"%s\"", cases[i].cert, cases[i].key,
+			    said.text);
+		}
+	}
+	testcert_free(&own);
+	testcert_free(&other);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_unverified),
+		cmocka_unit_test(test_chains),
+		cmocka_unit_test(test_no_name),
+		cmocka_unit_test(test_sni),
+		cmocka_unit_test(test_old_versions),
+		cmocka_unit_test(test_no_server),
+		cmocka_unit_test(test_client_certificate),
+		cmocka_unit_test(test_client_certificate_unusable),
+	};
+
+	alarm(120);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
