@@ -19,6 +19,7 @@ struct lookup {
 	struct mx_list *list;
 	struct dsn *why;
 	bool is_implicit; /* host stands for itself */
+	bool is_cut; /* there are MX hosts that were not asked about */
 	bool is_alias;    /* it leads to a name that has no address */
 };
 
@@ -175,8 +176,8 @@ draw(struct dns_rr *first, const struct dns_rr *end)
 	return first;
 }
 
-/* Hosts in order, each once, where it is best. */
-static void
+/* Hosts in order, each once, where it is best; true if some were left out. */
+static bool
 add_mx(struct mx_list *list, struct dns_answer *mx)
 {
 	const struct dns_rr *rr;
@@ -193,6 +194,7 @@ add_mx(struct mx_list *list, struct dns_answer *mx)
 		if (!is_host_name(rr->name))
 			list->host[list->nhost - 1].outcome = DNS_NXDOMAIN;
 	}
+	return i < mx->nrr;
 }
 
 /* The first wave. */
@@ -206,15 +208,18 @@ find_hosts(struct lookup *l)
 	dns_resolver_wait(l->resolver, deadline_for(l->timeout_s));
 	switch (mx.outcome) {
 	case DNS_FOUND:
-		add_mx(l->list, &mx);
+		l->is_cut = add_mx(l->list, &mx);
 		if (l->list->nhost == 0)
 			result = no_mail(l);
 		break;
 	case DNS_NODATA:
-		l->is_implicit = true;
-		break;
 	case DNS_NXDOMAIN:
-		result = no_such_host(l, "no such domain");
+		/*
+		 * There are servers that know no name but for the type they
+		 * were made for: like stock we do not bounce mail before the
+		 * addresses have been denied as well.
+		 */
+		l->is_implicit = true;
 		break;
 	case DNS_TEMPFAIL:
 		result = try_later(l, "MX records", l->host);
@@ -347,6 +352,8 @@ judge(const struct lookup *l)
 		return 0;
 	if (unsure != NULL)
 		return try_later(l, "addresses", unsure->name);
+	if (l->is_cut)
+		return try_later(l, "addresses", "all MX hosts");
 	if (!l->is_implicit)
 		return no_address(l, "no MX host has an address");
 	if (find_outcome(l->list, DNS_NXDOMAIN) != NULL)

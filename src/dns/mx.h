@@ -13,7 +13,7 @@
  * From a next-hop domain to MX hosts and addresses in order.
  */
 
-#define MX_HOST_MAX 50     /* hosts looked up, the best ones */
+#define MX_HOST_MAX 100    /* hosts looked up, the best ones */
 #define MX_HOST_IP_MAX 128 /* addresses kept of one host */
 
 /* A host keeps its place also when it has no address (of its own). */

@@ -267,7 +267,7 @@ static const struct {
 	    "7 v4 192.0.2.1",
 	    3 },
 	{ "mx.onlyodd", false, "5.4.4", NO_ADDRESS, 1 },
-	{ "gone", false, "5.1.2", HOST_NAMED("gone"), 1 },
+	{ "gone", false, "5.1.2", HOST_NAMED("gone"), 3 },
 	{ "late", false, "5.1.2", HOST_NAMED("late"), 3 },
 	{ "nodata", false, "5.1.2", HOST_NAMED("nodata"), 3 },
 	{ "dangling", false, "5.4.4", NO_ADDRESS, 3 },
