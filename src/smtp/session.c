@@ -8,6 +8,7 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 {
 	stream_init(&s->stream, fd);
 	smtp_reply_reset(&s->reply);
+	s->in_reply = false;
 	s->ehlo = (struct smtp_ehlo){ 0 };
 	s->timeout_s = timeout_s;
 }
@@ -83,10 +84,10 @@ say(struct smtp_session *s, const char *verb, const char *argument,
     struct deadline until)
 {
 	struct stream *stream = &s->stream;
-	size_t n, verb_len = strlen(verb), argument_len = strlen(argument);
+	size_t verb_len = strlen(verb), argument_len = strlen(argument);
 
-	(void)stream_input(stream, &n);
-	if (n > 0)
+	/* Also what is still in the socket came before we asked. */
+	if (stream_has_input(stream))
 		return smtp_session_unasked(s);
 	smtp_reply_reset(&s->reply);
 	if (verb_len + argument_len + 2 > stream_room(stream))
