@@ -9,6 +9,7 @@ ask for a client certificate. Mail for ROLE-v4.NAME.example has an MX with only 
 """
 
 import ctypes
+import functools
 import glob
 import os
 import re
@@ -219,13 +220,13 @@ class _Daemon:
             os.close(ended)
 
     def said(self):
-        """What the server wrote to its log and its output."""
+        """The end of what the server wrote to its log and its output."""
         text = ""
         for path in sorted({self.log, f"{self.folder}/output", *glob.glob(f"{self.folder}/logs/*")}):
             if os.path.exists(path):
                 with open(path, encoding="utf-8", errors="replace") as f:
                     text += f.read()
-        return text
+        return "".join(text.splitlines(keepends=True)[-40:])
 
     def stop(self):
         self.process.kill()
@@ -234,7 +235,7 @@ class _Daemon:
 
 # The mailboxes.
 
-_IN_MOVED_TO = 0x80
+_IN_CREATE_OR_MOVED_TO = 0x180
 
 
 class Mailbox:
@@ -247,7 +248,7 @@ class Mailbox:
             _folder(path + part, server.mail_user)
         self.new = f"{path}/new"
         self._notify = _libc.inotify_init1(os.O_CLOEXEC)
-        if _libc.inotify_add_watch(self._notify, self.new.encode(), _IN_MOVED_TO) < 0:
+        if _libc.inotify_add_watch(self._notify, self.new.encode(), _IN_CREATE_OR_MOVED_TO) < 0:
             raise OSError(ctypes.get_errno(), "inotify_add_watch")
 
     def address(self, domain):
@@ -294,6 +295,10 @@ class MailServer(_Daemon):
     mail_user = "vmail"
     number = 0          # the addresses' last part begins with it
     roles = ROLES
+    longest = 0         # bytes of a line that it takes
+    shortens = False    # it cuts a line at a NUL
+    can_do_tls = True
+    needs_body = False  # it ends the header with an empty line where nothing follows
 
     def __init__(self, certs):
         self.certs = certs
@@ -317,6 +322,11 @@ class MailServer(_Daemon):
     def everywhere(cls):
         """All of (role, family)."""
         return [(role, family) for role in cls.roles for family in (4, 6)]
+
+    def sender(self, head):
+        """The envelope's sender, as the headers in front of a message tell it."""
+        found = re.search(r"^Return-Path: ?<(.*)>$|^Received: .*\(envelope-from <([^>]*)>\)", head, re.MULTILINE)
+        return (found[1] or found[2] or "") if found else ""
 
     @property
     def addresses(self):
@@ -345,18 +355,6 @@ class MailServer(_Daemon):
             out.append(paths)
         return out
 
-    def can_do_tls(self):
-        """Bookworm's OpenSMTPD 6.8 offers STARTTLS, but no handshake with it ends well."""
-        context = ssl.create_default_context(cafile=self.certs.bundle)
-        with smtplib.SMTP(self.address("tls", 4)) as client:
-            client._host = self.host("tls", 4)
-            try:
-                return client.starttls(context=context)[0] == 220
-            except ssl.SSLError as e:
-                assert "ALERT_INTERNAL_ERROR" in str(e), e
-                client.close()
-                return False
-
     def mailbox(self):
         assert len(self.boxes) < BOXES
         box = Mailbox(self, f"box{len(self.boxes) + 1}")
@@ -368,7 +366,7 @@ class Postfix(MailServer):
     name = "postfix"
     program = "usr/lib/postfix/sbin/master"
     number = 2
-    longest = 100000
+    longest = 1000000
 
     def configure(self):
         etc, queue = f"{self.folder}/etc", f"{self.folder}/queue"
@@ -440,6 +438,8 @@ virtual_mailbox_limit = 0
 message_size_limit = {LIMIT}
 local_header_rewrite_clients =
 smtpd_peername_lookup = no
+smtpd_soft_error_limit = 500
+smtpd_hard_error_limit = 1000
 smtpd_relay_restrictions = check_recipient_access regexp:{etc}/access, reject_unauth_destination
 """)
         return ["-c", etc]
@@ -450,7 +450,8 @@ class Exim(MailServer):
     program = "usr/sbin/exim4"
     number = 3
     mail_user = "Debian-exim"
-    longest = 100000
+    needs_body = True
+    longest = 1000000
 
     def configure(self):
         good, wrong = self.certificates()
@@ -486,9 +487,9 @@ tls_privatekey = {here(["wrong"], wrong[0], good[0])}
 tls_require_ciphers = {here(["tls12"], "NORMAL:-VERS-TLS1.3", "NORMAL")}
 tls_try_verify_hosts = *
 tls_verify_certificates = {self.certs.bundle}
-received_header_text = Received: from $sender_helo_name \\
+received_header_text = Received: from $sender_helo_name (envelope-from <$sender_address>) \\
     with $received_protocol ${{if def:tls_in_ver{{(using $tls_in_ver with cipher $tls_in_cipher_std)\\
-    ${{if def:tls_in_peerdn{{(Client $tls_in_peerdn verified $tls_in_certificate_verified)}}}}}}}} \\
+    ${{if def:tls_in_peerdn{{(Client $tls_in_peerdn verified $tls_in_certificate_verified)}}{{(Client none)}}}}}}}} \\
     id $message_exim_id
 
 begin acl
@@ -524,8 +525,9 @@ class Opensmtpd(MailServer):
     program = "usr/sbin/smtpd"
     number = 4
     private = ("/var/spool", "/var/lib", "/run")
+    shortens = True
     roles = ("clear", "tls", "wrong")   # before 7.0 it cannot be told to leave out a version of TLS
-    longest = 1000
+    longest = 65000
 
     def prepare(self):
         # It starts its helpers from there and from nowhere else.
@@ -551,6 +553,19 @@ action deliver maildir "{self.folder}/mail/%{{rcpt.user}}" virtual {{ "@" = vmai
 match from any for rcpt-to regex {{ "^box[0-9]+@" }} action deliver
 """, 0o600)
         return ["-d", "-f", conf]
+
+    @functools.cached_property
+    def can_do_tls(self):
+        """Built with OpenSSL 3, it offers STARTTLS before 7.3 too, but no handshake ends well."""
+        context = ssl.create_default_context(cafile=self.certs.bundle)
+        with smtplib.SMTP(self.address("tls", 4)) as client:
+            client._host = self.host("tls", 4)
+            try:
+                return client.starttls(context=context)[0] == 220
+            except ssl.SSLError as e:
+                assert "ALERT_INTERNAL_ERROR" in str(e), e
+                client.close()
+                return False
 
 
 # The DNS.

@@ -74,7 +74,7 @@ each_family = pytest.mark.parametrize("family", [4, 6])
 
 
 def needs_tls(mailer):
-    if not mailer.server.can_do_tls():
+    if not mailer.server.can_do_tls:
         pytest.skip(f"no handshake with this {mailer.server.name} ends well")
 
 
@@ -88,6 +88,7 @@ def test_arrives(mailer, family):
     mailer.accepted(run, CLEAR, family)
     head = added(box.take(), MESSAGE)
     assert re.search(r"^Received: .* with ESMTP ", head, re.MULTILINE | re.IGNORECASE), head
+    assert mailer.server.sender(head) == "a@src.example", head
 
 
 def _large():
@@ -113,6 +114,7 @@ MESSAGES = {
     "trailing-blanks": HEAD + b"a \n \n\t\nb\t \n",
     "from-lines": HEAD + b"From a\n>From b\nFrom: c\n",
     "8-bit": b"Subject: \xc3\xa4\n\n" + "Grüße, 日本\n".encode() + bytes(range(128, 256)) + b"\n",
+    "nul": HEAD + b"a\0b\n\0\n.\0\n",
     "every-byte-but-nul": HEAD + b"\n".join(bytes([c]) * 3 for c in range(1, 256) if c not in b"\r\n") + b"\n",
     "lines-of-998": HEAD + (b"x" * 998 + b"\n") * 200,
     "buffer-sizes": HEAD + b"".join(b"." * n + b"\n" for n in (511, 512, 513, 1000, 996, 997)),
@@ -126,6 +128,10 @@ def test_bytes(mailer, name):
     message = MESSAGES[name]
     box = mailer.box()
     mailer.accepted(mailer.send(CLEAR, 4, box, message=message), CLEAR, 4)
+    if name == "no-body" and mailer.server.needs_body:
+        message += b"\n"
+    if name == "nul" and mailer.server.shortens:
+        message = re.sub(rb"\0.*", b"", message)
     added(box.take(), message)
 
 
@@ -147,11 +153,21 @@ def test_cr_is_no_line_end(mailer):
 
 @each_server
 def test_long_line(mailer):
-    """As long as the server lets it be; one that is longer is refused, or arrives, but is never another one."""
     box = mailer.box()
     message = HEAD + b"." + b"x" * (mailer.server.longest - 3) + b"\n.\n"
     mailer.accepted(mailer.send(CLEAR, 4, box, message=message), CLEAR, 4)
     added(box.take(), message)
+
+
+@pytest.mark.parametrize("size", [100_000, 10 << 20])
+@pytest.mark.parametrize("mailer", ["opensmtpd"], indirect=True)
+def test_too_long_line(mailer, size):
+    """Refused while the mail data is still on its way."""
+    run = mailer.send(CLEAR, 4, mailer.box(), message=HEAD + b"x" * size + b"\n")
+    assert run.letters == "rD", run
+    ip = mailer.server.address(CLEAR, 4)
+    assert run.message.text.startswith(f"{ip} failed after I sent the message.\n".encode()), run
+    assert b"\nRemote host said: 500 5.0.0 Line too long\n" in run.message.text, run
 
 
 @each_server
@@ -159,8 +175,9 @@ def test_too_large(mailer):
     box = mailer.box()
     message = HEAD + (b"x" * 63 + b"\n") * (LIMIT // 64 + 1)
     run = mailer.send(CLEAR, 4, box, message=message)
-    print(run)
-    assert run.message.letter == "D", run
+    assert run.letters == "rD", run
+    ip = mailer.server.address(CLEAR, 4)
+    assert run.message.text.startswith(f"{ip} failed after I sent the message.\n".encode()), run
     assert re.search(rb"^Remote host said: 55[24][- ]", run.message.text, re.MULTILINE), run
     # What follows arrives, and nothing before it.
     mailer.accepted(mailer.send(CLEAR, 4, box), CLEAR, 4)
@@ -214,8 +231,7 @@ def test_bounce_sender(mailer, sender):
     box = mailer.box()
     mailer.accepted(mailer.send(CLEAR, 4, box, sender=sender), CLEAR, 4)
     head = added(box.take(), MESSAGE)
-    if mailer.server.name != "exim":
-        assert re.search(r"^Return-Path: ?<>$", head, re.MULTILINE), head
+    assert mailer.server.sender(head) == "", head
 
 
 # STARTTLS.
@@ -297,9 +313,15 @@ def test_hashed_directory(mailer, certs):
     added(box.take(), MESSAGE)
 
 
-def _nothing_sent(mailer, run, box):
-    """A temporary failure before MAIL; the mailbox gets the next message, and that first."""
+def _tls_failed(mailer, run, role, family, why):
     assert run.letters == "Z", run
+    text = run.message.text.decode()
+    assert text.startswith(f"Connected to {mailer.server.address(role, family)} but TLS failed. (#4.7.5)\n"), run
+    assert f"\nTLS: {why}" in text, run
+
+
+def _nothing_sent(mailer, box):
+    """The mailbox gets the next message, and that first."""
     mailer.home.control("trustanchors", None)
     mailer.home.control("tlsstrictness", None)
     mailer.accepted(mailer.send(CLEAR, 4, box, message=HEAD + b"the next\n"), CLEAR, 4)
@@ -324,9 +346,8 @@ def test_wrong_name(mailer, certs, family):
     _trust(mailer, certs, 2)
     box = mailer.box()
     run = mailer.send(WRONG, family, box)
-    assert b"certificate verify failed" in run.message.text, run
-    assert b"elsewhere.example" not in run.message.text or b"verified for" not in run.message.text, run
-    _nothing_sent(mailer, run, box)
+    _tls_failed(mailer, run, WRONG, family, "certificate verify failed: name mismatch\n")
+    _nothing_sent(mailer, box)
 
 
 @pytest.mark.parametrize("how", ["bundle", "directory"])
@@ -336,8 +357,8 @@ def test_wrong_root(mailer, certs, how):
     _trust(mailer, certs, 2, certs.other_bundle if how == "bundle" else certs.other_directory)
     box = mailer.box()
     run = mailer.send(TLS, 4, box)
-    assert b"certificate verify failed" in run.message.text, run
-    _nothing_sent(mailer, run, box)
+    _tls_failed(mailer, run, TLS, 4, "certificate verify failed: ")
+    _nothing_sent(mailer, box)
 
 
 @pytest.mark.parametrize("strictness", [0, 1])
@@ -353,14 +374,17 @@ def test_not_offered(mailer, certs, strictness):
 def test_not_offered_but_demanded(mailer, certs):
     _trust(mailer, certs, 2)
     box = mailer.box()
-    _nothing_sent(mailer, mailer.send(CLEAR, 4, box), box)
+    run = mailer.send(CLEAR, 4, box)
+    assert run.letters == "Z", run
+    print(run)
+    _nothing_sent(mailer, box)
 
 
-# Without LTO's help: what Postfix and Exim write of a client certificate.
+# What the servers that tell write of a client certificate that they verified, and of none.
 CLIENT = {
     "postfix": ('(Client CN "client.example", Issuer "Test Intermediate" (verified OK))',
-                "(No client certificate requested)", "(not verified)"),
-    "exim": ("(Client CN=client.example verified 1)", None, "verified 0"),
+                "(Client did not present a certificate)"),
+    "exim": ("(Client CN=client.example verified 1)", "(Client none)"),
 }
 
 
@@ -382,21 +406,22 @@ def test_no_client_certificate(mailer, certs):
     _trust(mailer, certs, 0)
     box = mailer.box()
     mailer.accepted(mailer.send(TLS, 4, box), TLS, 4, TLS13 + NOT_VERIFIED)
-    received = _received_with_tls(added(box.take(), MESSAGE))
-    assert "client.example" not in received, received
+    assert CLIENT[mailer.server.name][1] in _received_with_tls(added(box.take(), MESSAGE))
 
 
 @pytest.mark.parametrize("mailer", ["opensmtpd"], indirect=True)
 @pytest.mark.parametrize("strictness", [0, 1, 2])
 def test_broken_server(mailer, certs, strictness):
     """A server that offers STARTTLS and fails in the handshake."""
-    if mailer.server.can_do_tls():
+    if mailer.server.can_do_tls:
         pytest.skip("the handshakes of this opensmtpd end well")
     _trust(mailer, certs, strictness)
     box = mailer.box()
     run = mailer.send(TLS, 4, box)
     if strictness == 2:
-        _nothing_sent(mailer, run, box)
+        _tls_failed(mailer, run, TLS, 4, "")
+        print(run)
+        _nothing_sent(mailer, box)
     else:
         mailer.accepted(run, TLS, 4)
         added(box.take(), MESSAGE)
