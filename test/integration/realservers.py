@@ -35,6 +35,7 @@ BASE = "/srv/real"
 PATIENCE = 20.0         # seconds that a server gets to start, and for a delivery to its mailbox
 
 RESOLVER = "127.0.0.53"
+RESOLVER6 = "2001:db8::53"
 AUTHORITY = "127.0.0.54"
 DEAD = "127.0.0.55"     # nothing answers there
 
@@ -138,6 +139,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
+def _libraries(root):
+    """Where the libraries below this root are."""
+    return {os.path.dirname(p) for p in glob.glob(f"{root}/**/*.so*", recursive=True)}
+
+
 class _Daemon:
     """A server in the foreground. A subclass sets what is empty here and writes its configuration."""
 
@@ -163,8 +169,7 @@ class _Daemon:
         self._surroundings()
         arguments = self.configure()
 
-        libraries = {os.path.dirname(p) for p in glob.glob(f"{root}/**/*.so*", recursive=True)}
-        libraries = ":".join(sorted(p.replace(root, self.root, 1) for p in libraries))
+        libraries = ":".join(sorted(p.replace(root, self.root, 1) for p in _libraries(root)))
         with open(f"{self.folder}/output", "wb") as output:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", self._setup(root),
@@ -579,7 +584,7 @@ $TTL 60
 
 def zone():
     """The zone example., all that unbound knows itself."""
-    lines = ["ns A " + RESOLVER]
+    lines = ["ns A " + RESOLVER, "plain.far MX 10 m.plain.nsd.example."]
     for server in (Postfix, Exim, Opensmtpd):
         for role, family in server.everywhere():
             kind = "A" if family == 4 else "AAAA"
@@ -618,6 +623,7 @@ server:
     zonelistfile: "{self.folder}/zone.list"
     xfrdir: "{self.folder}"
     pidfile: ""
+    rrl-ratelimit: 0
     logfile: "{self.log}"
 remote-control:
     control-enable: no
@@ -633,7 +639,7 @@ class Unbound(_Daemon):
 
     name = "unbound"
     program = "usr/sbin/unbound"
-    addresses = (RESOLVER,)
+    addresses = (RESOLVER, RESOLVER6)
 
     def ready(self, address):
         return _answers(address, "example")
@@ -651,9 +657,12 @@ server:
     do-daemonize: no
     module-config: "iterator"
     interface: {RESOLVER}
+    interface: {RESOLVER6}
     access-control: 0.0.0.0/0 allow
+    access-control: ::/0 allow
     do-not-query-localhost: no
     cache-max-ttl: 0
+    extended-statistics: yes
     trust-anchor-signaling: no
     root-key-sentinel: no
 remote-control:
@@ -671,14 +680,14 @@ stub-zone:
 forward-zone:
     name: "dead.example."
     forward-addr: {DEAD}@9
+    forward-tcp-upstream: yes
 """)
         return ["-d", "-d", "-p", "-c", self.conf]
 
     def count(self, what):
         """A number of `unbound-control stats`, for instance num.query.tcp."""
         root = fetched(self.name)
-        libraries = ":".join(sorted({os.path.dirname(p) for p in glob.glob(f"{root}/**/*.so*", recursive=True)}))
         out = subprocess.run(
             [f"{root}/usr/sbin/unbound-control", "-c", self.conf, "stats_noreset"], check=True, text=True,
-            stdout=subprocess.PIPE, env={"LD_LIBRARY_PATH": libraries}).stdout
+            stdout=subprocess.PIPE, env={"LD_LIBRARY_PATH": ":".join(sorted(_libraries(root)))}).stdout
         return int(float(re.search(rf"^{re.escape(what)}=(.*)$", out, re.MULTILINE)[1]))

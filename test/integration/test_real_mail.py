@@ -376,7 +376,8 @@ def test_not_offered_but_demanded(mailer, certs):
     box = mailer.box()
     run = mailer.send(CLEAR, 4, box)
     assert run.letters == "Z", run
-    print(run)
+    ip = mailer.server.address(CLEAR, 4)
+    assert run.message.first == f"Connected to {ip} but it does not offer STARTTLS. (#4.7.4)".encode(), run
     _nothing_sent(mailer, box)
 
 
@@ -420,7 +421,6 @@ def test_broken_server(mailer, certs, strictness):
     run = mailer.send(TLS, 4, box)
     if strictness == 2:
         _tls_failed(mailer, run, TLS, 4, "")
-        print(run)
         _nothing_sent(mailer, box)
     else:
         mailer.accepted(run, TLS, 4)
