@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtp/ehlo.h"
 
+#include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -11,36 +13,115 @@ static const struct {
 } known[] = {
 	{ "STARTTLS", SMTP_EXT_STARTTLS },
 	{ "PIPELINING", SMTP_EXT_PIPELINING },
+	{ "SIZE", SMTP_EXT_SIZE },
+	{ "8BITMIME", SMTP_EXT_8BITMIME },
+	{ "CHUNKING", SMTP_EXT_CHUNKING },
+	{ "LIMITS", SMTP_EXT_LIMITS },
 };
 
 #define NKNOWN (sizeof known / sizeof known[0])
 
-/* Up to the first blank or tab: STARTTLSX and STARTTLS=1 are not STARTTLS. */
-static size_t
-keyword_length(const char *line, size_t n)
+static bool
+is_blank(char c)
 {
-	size_t i = 0;
-
-	while (i < n && line[i] != ' ' && line[i] != '\t')
-		i++;
-	return i;
+	return c == ' ' || c == '\t';
 }
 
+/* The next word of a line, or none (length 0); *at moves behind it. */
+static const char *
+next_word(const char **at, const char *end, size_t *len)
+{
+	const char *word;
+
+	while (*at < end && is_blank(**at))
+		++*at;
+	word = *at;
+	while (*at < end && !is_blank(**at))
+		++*at;
+	*len = (size_t)(*at - word);
+	return word;
+}
+
+/* A whole word of digits lowers a limit. */
+static void
+add_limit(uint64_t *limit, const char *digits, size_t n)
+{
+	unsigned long value = 0;
+
+	if (n == 0 || str_number(digits, n, ULONG_MAX, &value) != n)
+		return;
+	if (value > 0 && (*limit == 0 || value < *limit))
+		*limit = value;
+}
+
+static void
+add_named_limit(struct smtp_ehlo *e, const char *word, size_t n)
+{
+	static const char rcptmax[] = "RCPTMAX=", mailmax[] = "MAILMAX=";
+	const size_t prefix = sizeof rcptmax - 1;
+
+	if (n <= prefix)
+		return;
+	if (str_case_equal(word, rcptmax, prefix))
+		add_limit(&e->rcptmax, word + prefix, n - prefix);
+	else if (str_case_equal(word, mailmax, prefix))
+		add_limit(&e->mailmax, word + prefix, n - prefix);
+}
+
+static void
+add_parameters(struct smtp_ehlo *e, enum smtp_extension extension,
+    const char *at, const char *end)
+{
+	size_t n;
+	const char *word;
+
+	if (extension == SMTP_EXT_SIZE) {
+		word = next_word(&at, end, &n);
+		add_limit(&e->size, word, n);
+	} else if (extension == SMTP_EXT_LIMITS) {
+		while (word = next_word(&at, end, &n), n > 0)
+			add_named_limit(e, word, n);
+	}
+}
+
+/*
+ * The keyword is the whole word that the line begins with: STARTTLSX and
+ * STARTTLS=1 are not STARTTLS.
+ */
 void
 smtp_ehlo_add(struct smtp_ehlo *e, const char *line, size_t n)
 {
-	size_t len = keyword_length(line, n);
+	const char *at = line, *end = line + n;
+	size_t len;
+	const char *keyword = next_word(&at, end, &len);
 
-	for (size_t i = 0; i < NKNOWN; i++)
-		if (strlen(known[i].keyword) == len &&
-		    str_case_equal(known[i].keyword, line, len))
-			e->extensions |= known[i].extension;
+	if (keyword != line)
+		return;
+	for (size_t i = 0; i < NKNOWN; i++) {
+		if (strlen(known[i].keyword) != len ||
+		    !str_case_equal(known[i].keyword, keyword, len))
+			continue;
+		e->extensions |= known[i].extension;
+		add_parameters(e, known[i].extension, at, end);
+	}
 }
 
 bool
 smtp_ehlo_has(const struct smtp_ehlo *e, enum smtp_extension extension)
 {
 	return e->extensions & extension;
+}
+
+static void
+format_parameters(const struct smtp_ehlo *e, enum smtp_extension extension,
+    struct buf *b)
+{
+	if (extension == SMTP_EXT_SIZE && e->size > 0)
+		buf_printf(b, " %" PRIu64, e->size);
+	if (extension == SMTP_EXT_LIMITS && e->rcptmax > 0)
+		buf_printf(b, " RCPTMAX=%" PRIu64, e->rcptmax);
+	if (extension == SMTP_EXT_LIMITS && e->mailmax > 0)
+		buf_printf(b, " MAILMAX=%" PRIu64, e->mailmax);
 }
 
 void
@@ -53,17 +134,18 @@ smtp_ehlo_format(const struct smtp_ehlo *e, struct buf *b)
 			continue;
 		buf_puts(b, separator);
 		buf_puts(b, known[i].keyword);
+		format_parameters(e, known[i].extension, b);
 		separator = ",";
 	}
 }
 
 void
-smtp_ehlo_parse(struct smtp_ehlo *e, const char *word)
+smtp_ehlo_parse(struct smtp_ehlo *e, const char *lines)
 {
-	while (*word) {
-		size_t n = strcspn(word, ",");
+	while (*lines) {
+		size_t n = strcspn(lines, ",");
 
-		smtp_ehlo_add(e, word, n);
-		word += n + (word[n] == ',');
+		smtp_ehlo_add(e, lines, n);
+		lines += n + (lines[n] == ',');
 	}
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 
@@ -14,11 +15,22 @@
 enum smtp_extension {
 	SMTP_EXT_STARTTLS = 1 << 0,   /* RFC 3207 */
 	SMTP_EXT_PIPELINING = 1 << 1, /* RFC 2920 */
+	SMTP_EXT_SIZE = 1 << 2,       /* RFC 1870 */
+	SMTP_EXT_8BITMIME = 1 << 3,   /* RFC 6152 */
+	SMTP_EXT_CHUNKING = 1 << 4,   /* RFC 3030 */
+	SMTP_EXT_LIMITS = 1 << 5      /* RFC 9422 */
 };
 
-/* Valid when zeroed: nothing is offered. */
+/*
+ * Valid when zeroed: nothing is offered.  A limit of 0 is none, whether the
+ * server said so, said nothing, or said something that is no number; of
+ * contradicting lines the strictest counts.
+ */
 struct smtp_ehlo {
 	unsigned extensions;
+	uint64_t size;    /* octets of a message */
+	uint64_t rcptmax; /* recipients of a transaction */
+	uint64_t mailmax; /* transactions of a connection */
 };
 
 /* Adds one line of an EHLO reply, without its code and line end. */
@@ -27,10 +39,10 @@ void smtp_ehlo_add(struct smtp_ehlo *, const char *line, size_t n);
 bool smtp_ehlo_has(const struct smtp_ehlo *, enum smtp_extension);
 
 /*
- * The extensions as one word for an argument vector, keywords joined by
- * commas; and back from there.
+ * The extensions as one argument: the lines of an EHLO reply joined by commas
+ * ("PIPELINING,SIZE 1000"); and back from there.
  */
 void smtp_ehlo_format(const struct smtp_ehlo *, struct buf *);
-void smtp_ehlo_parse(struct smtp_ehlo *, const char *word);
+void smtp_ehlo_parse(struct smtp_ehlo *, const char *);
 
 #endif

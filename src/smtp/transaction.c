@@ -182,7 +182,7 @@ run_group(struct group *g)
 	while (g->answered <= data_command(g)) {
 		enum smtp_reply_state state;
 
-		if (g->answered == g->sent && has_unread_input(s))
+		if (g->answered == g->sent && stream_has_input(&s->stream))
 			return end(g, where(g), smtp_session_unasked(s));
 		while (may_send(g) && put_command(g))
 			;
@@ -221,8 +221,6 @@ early_reply(struct smtp_session *s, struct smtp_result r)
 		r.outcome = classify(&s->reply);
 	if (r.outcome == SMTP_DONE)
 		r.outcome = SMTP_MALFORMED;
-	if (r.outcome == SMTP_REFUSED)
-		r.in_doubt = false;
 	return r;
 }
 
@@ -253,13 +251,12 @@ send_piece(struct smtp_session *s, const char *p, size_t n,
 	}
 }
 
-/* The last of the mail data and its end: from here on there is doubt. */
+/* The last of the mail data and its end: only once all of it left is there doubt. */
 static struct smtp_result
 send_end(struct smtp_session *s, const char *p, size_t n, struct smtp_result r)
 {
 	if (stream_has_input(&s->stream))
 		return early_reply(s, r);
-	r.in_doubt = true;
 	return send_piece(s, p, n, &r) ? final_reply(s, r) : r;
 }
 

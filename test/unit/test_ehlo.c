@@ -77,7 +77,7 @@ goes_through_a_word(void **state)
 {
 	(void)state;
 	for (unsigned set = 0; set <= (TLS | PIPE); set++) {
-		struct smtp_ehlo e = { set }, back = { 0 };
+		struct smtp_ehlo e = { .extensions = set }, back = { 0 };
 		struct buf word = { 0 };
 
 		smtp_ehlo_format(&e, &word);
@@ -113,7 +113,7 @@ reads_odd_words(void **state)
 		struct smtp_ehlo e = { 0 };
 
 		smtp_ehlo_parse(&e, cases[i].word);
-		if (e.extensions != cases[i].want)
+		if ((e.extensions & (TLS | PIPE)) != cases[i].want)
 			fail_msg("\"%s\": %u", cases[i].word, e.extensions);
 	}
 }
