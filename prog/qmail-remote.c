@@ -243,9 +243,11 @@ report_unconnected(const struct candidates *c)
 		    "(#4.4.1)\n");
 	for (size_t i = 0; i < c->n && i < TOLD_MAX; i++) {
 		report_puts(ip_format(&c->target[i].ip, text));
-		report_line(": ", c->candidate[i].is_skipped
-				      ? "skipped, it timed out lately"
-				      : strerror(c->target[i].error));
+		report_puts(": ");
+		report_puts(c->candidate[i].is_skipped
+			? "skipped, it timed out lately"
+			: strerror(c->target[i].error));
+		report_puts("\n");
 	}
 }
 

@@ -14,8 +14,8 @@
 #define STALL_MS (300 * 1000)
 
 /*
- * Remote text in one report.  qmail-send keeps 10000 bytes of it; with many
- * recipients the later ones get their sentence without the remote text.
+ * Remote text in all recipient records.  qmail-send keeps 10000 bytes of a
+ * report; with many recipients the later ones get just their sentence.
  */
 #define REPLIES_MAX 65536
 
@@ -128,9 +128,13 @@ report_reply(const char *s, size_t n)
 {
 	if (n > REPORT_REPLY_MAX)
 		n = REPORT_REPLY_MAX;
-	if (n == 0 || n > REPLIES_MAX - report.replies)
+	if (n == 0)
 		return;
-	report.replies += n;
+	if (!report.has_message) {
+		if (n > REPLIES_MAX - report.replies)
+			return;
+		report.replies += n;
+	}
 	report_puts("Remote host said: ");
 	report_text(s, n);
 }

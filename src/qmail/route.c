@@ -400,7 +400,12 @@ route_find(const char *host, const struct route_files *files, struct route *r,
 	else if (f.any)
 		fault = parse_value(buf_text(&f.value), f.value.len, r);
 	if (fault) {
-		dsn_set(why, "4.3.0", "Unable to read control files.");
+		if (f.any)
+			dsn_set(why, "4.4.1",
+			    "Sorry, I wasn't able to "
+			    "establish an SMTP connection.");
+		else
+			dsn_set(why, "4.3.0", "Unable to read control files.");
 		dsn_detail(why, f.any ? "%s: %s: %s:%s" : "%s: %s", files->text,
 		    fault, buf_text(&f.key), buf_text(&f.value));
 	}

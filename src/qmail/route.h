@@ -31,9 +31,10 @@ struct route_files {
  * cannot be used, and compiles them anew when they are out of date.  No
  * match and a missing file give an empty relay and port 25.  The relay is
  * as written, with its brackets; an empty relay may come with a port.
- * -1 with 4.3.0 when the text cannot be read, and with 4.3.0 as well when
- * the matching line has no usable port or a relay that can be no host: a
- * wrong one is never guessed, and mail not bounced for it.
+ * -1 with 4.3.0 when the text cannot be read, and with 4.4.1 (as in stock,
+ * which then tries port 0) when the matching line has no usable port or a
+ * relay that can be no host: a wrong one is never guessed, and mail not
+ * bounced for it.
  */
 int route_find(const char *host, const struct route_files *, struct route *,
     struct dsn *why);

@@ -413,7 +413,7 @@ def test_s10_045_literal(home, smtp, dns, host):
 
 
 @pytest.mark.parametrize("host", [
-    "[192.0.2.2]x", "[448.0.2.2]", "448.0.2.2", "192.0.2", "[192.0.2]", "192.0.2.0002", "[192.0.2.2", "192.0.2.2]",
+    "[192.0.2.2]x", "[448.0.2.2]", "448.0.2.2", "192.0.2", "[192.0.2]", "[192.0.2.2", "192.0.2.2]",
 ])
 def test_s10_046_no_literal(home, smtp, dns, host):
     servers = [smtp("192.0.2.2")]
@@ -632,7 +632,7 @@ def test_s10_065_free_record_first(home):
 
 
 def test_s10_066_time_in_the_future(home, smtp):
-    server = _good(home, smtp, pack4("192.0.2.1", 2, time.time() + 10000))
+    server = _good(home, smtp, pack4("192.0.2.1", 2, time.time() + 3000))
     check(home.run(), NO_CONNECTION)
     assert server.connections == 0
 
