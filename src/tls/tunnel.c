@@ -31,6 +31,7 @@ struct end {
 	int fd;
 	struct tls_session *session; /* NULL: the clear side */
 	bool drained;                /* the last read took all there was */
+	bool hung_up;                /* poll() said so */
 };
 
 /*
@@ -47,6 +48,8 @@ struct flow {
 	size_t start, end;          /* of what was read but not written */
 	char data[PIECE];
 };
+
+#define HANGUP (POLLERR | POLLHUP | POLLNVAL)
 
 struct tunnel {
 	struct end server, clear;
@@ -95,20 +98,39 @@ clear_write(struct end *e, const void *data, size_t n, size_t *put)
 }
 
 /*
- * The other end is to read end of file after what it was sent.  Bytes of its
- * own that nobody has read would turn that into ECONNRESET when fd is closed,
- * so they are taken; no more can follow after the shutdown.
+ * Takes what arrived and will not be looked at.  Unread, it would turn the
+ * close of fd into a reset, which takes with it what the other side has not
+ * yet read of our last bytes.
  */
+static void
+discard(int fd)
+{
+	char waste[16384];
+	int i;
+
+	/* The bound is for a peer that goes on as fast as it is read. */
+	for (i = 0; i < 64; i++)
+		if (recv(fd, waste, sizeof waste, MSG_DONTWAIT) <= 0)
+			return;
+}
+
 static enum tls_step
 clear_finish(struct end *e)
 {
-	char waste[4096];
-
 	if (shutdown(e->fd, SHUT_RDWR) == -1)
 		return TLS_STEP_FAILED;
-	while (recv(e->fd, waste, sizeof waste, MSG_DONTWAIT) > 0)
-		;
+	discard(e->fd);
 	return TLS_STEP_DONE;
+}
+
+static enum tls_step
+server_finish(struct end *e)
+{
+	enum tls_step step = tls_session_close(e->session);
+
+	if (step == TLS_STEP_DONE)
+		discard(e->fd);
+	return step;
 }
 
 static enum tls_step
@@ -131,9 +153,7 @@ end_write(struct end *e, const void *data, size_t n, size_t *put)
 static enum tls_step
 end_finish(struct end *e)
 {
-	if (e->session != NULL)
-		return tls_session_close(e->session);
-	return clear_finish(e);
+	return e->session != NULL ? server_finish(e) : clear_finish(e);
 }
 
 static void
@@ -228,7 +248,7 @@ wants_at(const struct flow *f, const struct end *e)
 static void
 wake(struct flow *f, const struct end *e, short events)
 {
-	bool is_over = (events & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+	bool is_over = (events & HANGUP) != 0;
 
 	if (f->from == e && (is_over || (events & f->from_wants) != 0))
 		f->from_wants = 0;
@@ -237,8 +257,8 @@ wake(struct flow *f, const struct end *e, short events)
 }
 
 /*
- * Waits for whatever the flows want.  An end that nothing is wanted of is
- * left out, or its POLLHUP would make this return at once, for ever.
+ * Waits for whatever the flows want.  An end that has hung up, and that
+ * nothing is wanted of, is left out, or this would return at once, for ever.
  */
 static bool
 tunnel_wait(struct tunnel *t)
@@ -251,7 +271,9 @@ tunnel_wait(struct tunnel *t)
 	for (i = 0; i < 2; i++) {
 		p[i].events = (short)(wants_at(&t->out, ends[i]) |
 				      wants_at(&t->in, ends[i]));
-		p[i].fd = p[i].events != 0 ? ends[i]->fd : -1;
+		p[i].fd = -1;
+		if (p[i].events != 0 || !ends[i]->hung_up)
+			p[i].fd = ends[i]->fd;
 		p[i].revents = 0;
 	}
 	do
@@ -262,6 +284,8 @@ tunnel_wait(struct tunnel *t)
 	for (i = 0; i < 2; i++) {
 		if (p[i].revents == 0)
 			continue;
+		if ((p[i].revents & HANGUP) != 0)
+			ends[i]->hung_up = true;
 		end_is_readable(ends[i]);
 		wake(&t->out, ends[i], p[i].revents);
 		wake(&t->in, ends[i], p[i].revents);
@@ -272,14 +296,18 @@ tunnel_wait(struct tunnel *t)
 /*
  * What the end of one flow means for the other.
  *
- * Clear has ended: the server's words have no reader any more.  The server
- * has ended, or cannot be written to: nobody may go on writing to clear as if
- * the bytes went somewhere, but all that the server said still counts.
+ * Clear has ended: the server's words have no reader any more.  poll() tells
+ * even while what is left of it cannot be sent, and so is not read.
+ *
+ * The server has ended, or cannot be written to: nobody may go on writing to
+ * clear as if the bytes went somewhere, but all that the server said still
+ * counts.
  */
 static void
 judge(struct tunnel *t)
 {
-	if (t->out.state == FLOW_EOF)
+	if ((t->out.state == FLOW_EOF || t->clear.hung_up) &&
+	    t->in.state < FLOW_ENDED)
 		t->in.state = FLOW_BROKEN;
 	if (t->in.state == FLOW_EOF && t->out.state == FLOW_OPEN) {
 		t->out.state = FLOW_BROKEN;

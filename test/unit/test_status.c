@@ -27,8 +27,8 @@ test_round_trip(void **state)
 			size_t n = tls_status_format(record, all[i], texts[j]);
 
 			assert_int_equal(n, strlen(record));
-			assert_int_equal(
-			    tls_status_parse(record, n, text), all[i]);
+			assert_int_equal(tls_status_parse(record, n, text),
+			    all[i]);
 			assert_string_equal(text, texts[j]);
 		}
 	}
@@ -43,8 +43,8 @@ test_format_cleans_and_cuts(void **state)
 	size_t n;
 
 	(void)state;
-	n = tls_status_format(
-	    record, TLS_STATUS_FAILED, "a\nKfake\r\033\x80\xff~ z");
+	n = tls_status_format(record, TLS_STATUS_FAILED,
+	    "a\nKfake\r\033\x80\xff~ z");
 	assert_int_equal(tls_status_parse(record, n, text), TLS_STATUS_FAILED);
 	assert_string_equal(text, "a?Kfake????~ z");
 
@@ -57,7 +57,9 @@ test_format_cleans_and_cuts(void **state)
 }
 
 #define CASE(name, record, want, text) \
-	{ name, record, sizeof(record) - 1, want, text }
+	{ \
+		name, record, sizeof(record) - 1, want, text \
+	}
 
 static void
 test_parse_hostile(void **state)
@@ -80,8 +82,8 @@ test_parse_hostile(void **state)
 		CASE("NUL as letter", "\0x\n", TLS_STATUS_NONE, ""),
 		CASE("small letter", "rx\n", TLS_STATUS_NONE, ""),
 		CASE("no text", "R\n", TLS_STATUS_READY, ""),
-		CASE("control bytes", "Fa\rb\tc\033[m\177\n",
-		    TLS_STATUS_FAILED, "a?b?c?[m?"),
+		CASE("control bytes", "Fa\rb\tc\033[m\177\n", TLS_STATUS_FAILED,
+		    "a?b?c?[m?"),
 		CASE("NUL in text", "Fa\0b\n", TLS_STATUS_FAILED, "a?b"),
 		CASE("8 bit", "L\xc3\xa4\n", TLS_STATUS_LOCAL, "??"),
 	};
@@ -91,8 +93,8 @@ test_parse_hostile(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
-		enum tls_status got = tls_status_parse(
-		    cases[i].record, cases[i].n, text);
+		enum tls_status got =
+		    tls_status_parse(cases[i].record, cases[i].n, text);
 
 		if (got != cases[i].want || strcmp(text, cases[i].text) != 0)
 			fail_msg("%s: %d \"%s\"", cases[i].name, got, text);

@@ -66,6 +66,8 @@ add_extensions(X509 *cert, X509 *issuer, const struct testcert_spec *spec)
 	X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
 	add_extension(cert, &ctx, NID_basic_constraints,
 	    spec->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
+	add_extension(cert, &ctx, NID_subject_key_identifier, "hash");
+	add_extension(cert, &ctx, NID_authority_key_identifier, "keyid");
 	if (spec->is_ca)
 		add_extension(cert, &ctx, NID_key_usage,
 		    "critical,keyCertSign,cRLSign");
@@ -133,15 +135,15 @@ testcert_append_cert(const char *path, const struct testcert *c)
 }
 
 void
-testcert_append_key(
-    const char *path, const struct testcert *c, const char *passphrase)
+testcert_append_key(const char *path, const struct testcert *c,
+    const char *passphrase)
 {
 	FILE *f = append_to(path);
 	const EVP_CIPHER *cipher =
 	    passphrase != NULL ? EVP_aes_128_cbc() : NULL;
 
 	must(PEM_write_PKCS8PrivateKey(f, c->key, cipher, NULL, 0, NULL,
-	         (void *)(size_t)passphrase) == 1,
+		 (void *)(size_t)passphrase) == 1,
 	    path);
 	fclose(f);
 }
@@ -210,14 +212,14 @@ make_context(struct testserver *t)
 	SSL_CTX_set_tlsext_servername_callback(ctx, see_sni);
 	SSL_CTX_set_tlsext_servername_arg(ctx, t);
 	must(SSL_CTX_use_certificate(ctx, t->cert->cert) == 1 &&
-	        SSL_CTX_use_PrivateKey(ctx, t->cert->key) == 1,
+		 SSL_CTX_use_PrivateKey(ctx, t->cert->key) == 1,
 	    "server certificate");
 	if (t->chain != NULL)
 		must(SSL_CTX_add1_chain_cert(ctx, t->chain->cert) == 1,
 		    "server chain");
 	if (t->client_ca != NULL) {
-		X509_STORE_add_cert(
-		    SSL_CTX_get_cert_store(ctx), t->client_ca->cert);
+		X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx),
+		    t->client_ca->cert);
 		SSL_CTX_set_verify(ctx,
 		    SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	}
@@ -268,6 +270,8 @@ testserver_read_all(SSL *ssl, struct testserver *t)
 	char piece[65536];
 	size_t got;
 
+	/* Of a write that failed, say; SSL_get_error() looks at it. */
+	ERR_clear_error();
 	while (SSL_read_ex(ssl, piece, sizeof piece, &got) == 1) {
 		if (t->received < sizeof t->data) {
 			size_t room = sizeof t->data - t->received;
@@ -289,8 +293,8 @@ testserver_tcp_pair(int fd[2])
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	must(bind(listener, (struct sockaddr *)&a, n) == 0 &&
-	        listen(listener, 1) == 0 &&
-	        getsockname(listener, (struct sockaddr *)&a, &n) == 0,
+		 listen(listener, 1) == 0 &&
+		 getsockname(listener, (struct sockaddr *)&a, &n) == 0,
 	    "listen");
 	fd[0] = socket(AF_INET, SOCK_STREAM, 0);
 	must(connect(fd[0], (struct sockaddr *)&a, n) == 0, "connect");

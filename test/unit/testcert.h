@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -19,8 +20,9 @@ struct testcert {
 
 struct testcert_spec {
 	const char *cn;
-	const char *san; /* as in openssl.cnf: "DNS:a.example,IP:::1"; or NULL */
-	const char *nul_san; /* a dNSName up to its "|", which becomes NUL */
+	const char
+	    *san; /* as in openssl.cnf: "DNS:a.example,IP:::1"; or NULL */
+	const char *nul_san;    /* a dNSName up to its "|", which becomes NUL */
 	int from_days, to_days; /* from now; both 0: valid for a day */
 	bool is_ca;
 	const char *usage;             /* extendedKeyUsage, or NULL */
@@ -32,8 +34,8 @@ void testcert_free(struct testcert *);
 
 /* Append to the file, that is made when missing. */
 void testcert_append_cert(const char *path, const struct testcert *);
-void testcert_append_key(
-    const char *path, const struct testcert *, const char *passphrase);
+void testcert_append_key(const char *path, const struct testcert *,
+    const char *passphrase);
 void testcert_append_text(const char *path, const char *text);
 
 /* A directory for the test's files, removed with them by the second. */
