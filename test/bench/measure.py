@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: ISC
+"""The private world that is measured in, and the measurements of one delivery."""
+
+import collections
+import copy
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.dont_write_bytecode = True
+sys.path.insert(0, f"{TOP}/test/integration")
+
+import dnsd         # noqa: E402
+import pki          # noqa: E402
+import qmailhome    # noqa: E402
+import world        # noqa: E402
+
+BUILD = f"{TOP}/build/bench"
+TOOLS = f"{BUILD}/tools"
+HOME = qmailhome.HOME
+SERVER = "192.0.2.1"
+SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+PATIENCE = 60           # seconds for anything that should take none
+QUIET_MS = 20           # silence after which a client is taken to wait
+
+ENVIRONMENT = {"PATH": f"{HOME}/bin:/usr/local/bin:/usr/bin:/bin"}
+
+Round = collections.namedtuple("Round", "wall user system rss processes delivered accepted")
+Memory = collections.namedtuple("Memory", "private pss")
+Wire = collections.namedtuple("Wire", "bytes packets waits questions tls recipients messages")
+
+
+class Failed(Exception):
+    """A delivery did not do what it was to do."""
+
+
+class Sink:
+    """bench/sink.c: all mail ends here."""
+
+    def __init__(self, extensions=(), pem=None, options=()):
+        command = [f"{TOOLS}/sink", *options]
+        for line in extensions:
+            command += ["-e", line]
+        if pem:
+            command += ["-t", pem]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            raise Failed("the sink does not start")
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def counters(self):
+        self.say("counters")
+        words = self.process.stdout.readline().split()
+        return dict(zip(words[::2], map(int, words[1::2])))
+
+    def await_counter(self, name, value):
+        end = time.monotonic() + PATIENCE
+        while self.counters()[name] != value:
+            if time.monotonic() > end:
+                raise Failed(f"the sink never had {name} {value}")
+            time.sleep(0.002)
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Program:
+    """A qmail-remote with its helpers; use() puts it into the home, with a state directory of its own."""
+
+    def __init__(self, name, files):
+        self.name = name
+        self.folder = f"/srv/{name}"
+        os.makedirs(f"{self.folder}/bin")
+        os.makedirs(f"{self.folder}/run/qmail-remote")
+        os.chmod(f"{self.folder}/run/qmail-remote", 0o2750)
+        for file, data in files.items():
+            path = f"{self.folder}/bin/{file}"
+            with open(path, "wb") as f:
+                f.write(data)
+            os.chmod(path, 0o755)
+
+    def use(self):
+        for name in ("bin", "run"):
+            path = f"{HOME}/{name}"
+            if os.path.islink(path):
+                os.unlink(path)
+            else:
+                shutil.rmtree(path)
+            os.symlink(f"{self.folder}/{name}", path)
+
+    def command(self, delivery):
+        return [f"{HOME}/bin/qmail-remote", delivery.host, delivery.sender, *delivery.recipients]
+
+    options = ()
+
+
+class Floor:
+    """A program that does only what cannot be left out; see empty.c, copy.c, handshake.c."""
+
+    options = ("-x",)
+
+    def __init__(self, name, *arguments):
+        self.name = " ".join([name, *arguments])
+        self.line = [f"{TOOLS}/{name}", *arguments]
+
+    def use(self):
+        pass
+
+    def command(self, _):
+        return self.line
+
+
+class Delivery:
+    def __init__(self, message, recipients=1, host="dst.example", sender="a@src.example", at_once=1):
+        self.message, self.host, self.sender, self.at_once = message, host, sender, at_once
+        self.recipients = [f"recipient{n}@dst.example" for n in range(recipients)]
+
+
+def read_programs(path):
+    """A qmail-remote and what it may need from beside it, by name."""
+    files = {}
+    folder = os.path.dirname(path)
+    for name in sorted(os.listdir(folder)):
+        if name.startswith("qmail-remote") and os.path.isfile(f"{folder}/{name}"):
+            with open(f"{folder}/{name}", "rb") as f:
+                files[name] = f.read()
+    with open(path, "rb") as f:
+        files["qmail-remote"] = f.read()
+    return files
+
+
+class World:
+    """Network, home, DNS, certificates and messages. To be made before the first thread."""
+
+    def __init__(self):
+        world.enter()
+        world.resolv_conf()
+        self.home = qmailhome.Home("/nonexistent")
+        self.dns = dnsd.Server()
+        self.certificates = pki.Pki("/srv/pki")
+        self.pem = self._server_pem()
+        self.messages = {}
+        self.sink = None
+        self.sink_kind = None
+        os.chdir(f"{HOME}/queue/mess")
+        os.umask(0o077)
+
+    def _server_pem(self):
+        leaf = self.certificates.leaf("good", "m1.example")
+        return self.certificates.write("server.pem", leaf.key_pem + leaf.chain_pem)
+
+    def add_home(self, path):
+        """The home under another name too, for a program that was compiled for that."""
+        parent = path
+        while not os.path.isdir(parent):
+            parent = os.path.dirname(parent)
+        if parent != path:
+            for name in ("upper", "work"):
+                os.makedirs(f"/srv/overlay/{name}", exist_ok=True)
+            subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
+                            f"lowerdir={parent},upperdir=/srv/overlay/upper,workdir=/srv/overlay/work", parent],
+                           check=True)
+            os.makedirs(path)
+        subprocess.run(["mount", "--bind", HOME, path], check=True)
+
+    def message(self, size):
+        """A message of so many bytes: a header, then lines as of an attachment."""
+        if size not in self.messages:
+            path = f"{HOME}/queue/mess/{size}"
+            header = b"From: a@src.example\nTo: b@dst.example\nSubject: a message to measure with\n\n"
+            line = b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0\n"
+            body = line * ((size - len(header)) // len(line) + 1)
+            with open(path, "wb") as f:
+                f.write((header + body)[:size - 1] + b"\n")
+            os.chmod(path, 0o644)
+            self.messages[size] = path
+        return self.messages[size]
+
+    def clear(self):
+        """As after an installation: no control file but me and the time-outs, an empty zone."""
+        for name in os.listdir(f"{HOME}/control"):
+            os.unlink(f"{HOME}/control/{name}")
+        self.home.control("me", "me.example\n")
+        self.home.control("timeoutconnect", "5\n")
+        self.home.control("timeoutremote", "60\n")
+        self.forget_timeouts()
+        self.dns.reset()
+
+    def forget_timeouts(self, known=b""):
+        self.home.tcpto(known)
+        for entry in os.scandir("/srv"):
+            path = f"{entry.path}/run/qmail-remote/tcpto6"
+            if os.path.exists(path):
+                os.unlink(path)
+
+    def serve(self, extensions, tls=False, options=()):
+        """Have a sink of this kind listen on port 25 of all addresses."""
+        kind = (tuple(extensions), tls, tuple(options))
+        if kind == self.sink_kind:
+            return
+        self.stop()
+        self.sink = Sink(extensions, self.pem if tls else None, options)
+        self.sink_kind = kind
+
+    def stop(self):
+        if self.sink:
+            self.sink.stop()
+        self.sink = self.sink_kind = None
+
+
+# Measurements. Each expects that program.use() was called.
+
+def _runner(program, delivery, rounds):
+    return [f"{TOOLS}/runner", "-c", str(delivery.at_once), "-r", str(rounds), *program.options,
+            delivery.message, *program.command(delivery)]
+
+
+def _parse(output, program, delivery):
+    result = [Round(*map(int, line.split())) for line in output.splitlines()]
+    for one in result:
+        if not program.options and one.delivered != delivery.at_once:
+            raise Failed(f"{program.name}: {delivery.at_once - one.delivered} not delivered")
+    return result
+
+
+def run(program, delivery, rounds=1):
+    """So many rounds of deliveries, each measured."""
+    done = subprocess.run(_runner(program, delivery, rounds), env=ENVIRONMENT, check=False, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode != 0 or (done.stderr and not program.options):
+        raise Failed(f"{program.name}: {done.stderr[:2000]}")
+    return _parse(done.stdout, program, delivery)
+
+
+def _descendants(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
+            children = [int(word) for word in f.read().split()]
+        for child in children:
+            found += [child, *_descendants(child)]
+    return found
+
+
+def _rollup(pid):
+    sizes = {}
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        for line in f:
+            words = line.split()
+            if words[-1] == "kB":
+                sizes[words[0]] = int(words[1])
+    return Memory(sizes["Private_Clean:"] + sizes["Private_Dirty:"], sizes["Pss:"])
+
+
+def memory(program, delivery, sink):
+    """Kilobytes of all processes, per delivery, while the last reply is being waited for.
+
+    Two deliveries at least: what any number of them has in memory once, such as the text of the programs, is not
+    private to one.
+    """
+    delivery = copy.copy(delivery)
+    delivery.at_once = max(2, delivery.at_once)
+    sink.say("hold")
+    with subprocess.Popen(_runner(program, delivery, 1), env=ENVIRONMENT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            sink.await_counter("held", delivery.at_once)
+            parts = [_rollup(pid) for pid in _descendants(process.pid)]
+        finally:
+            sink.say("release")
+        output, trouble = process.communicate()
+    if trouble:
+        raise Failed(f"{program.name}: {trouble}")
+    _parse(output, program, delivery)
+    return Memory(sum(p.private for p in parts) / delivery.at_once, sum(p.pss for p in parts) / delivery.at_once)
+
+
+def system_calls(program, delivery, repeat=3):
+    """How often each was made, in the run with the fewest: how replies arrive makes a few more or less."""
+    best = None
+    for _ in range(repeat):
+        with open(delivery.message, "rb") as message:
+            done = subprocess.run(["strace", "-f", "-c", "-o", "/srv/strace", *program.command(delivery)],
+                                  env=ENVIRONMENT, check=False, stdin=message,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if b"K" not in done.stdout and not program.options:
+            raise Failed(f"{program.name}: {done.stdout[:2000]}")
+        calls = {}
+        with open("/srv/strace", encoding="ascii") as f:
+            for line in f:
+                words = line.split()
+                if len(words) >= 5 and words[3].isdigit() and words[-1] != "total":
+                    calls[words[-1]] = int(words[3])
+        if best is None or sum(calls.values()) < sum(best.values()):
+            best = calls
+    return best
+
+
+def _lo():
+    with open("/proc/net/dev", encoding="ascii") as f:
+        for line in f:
+            name, _, rest = line.partition(":")
+            if name.strip() == "lo":
+                words = rest.split()
+                return int(words[8]), int(words[9])
+    raise Failed("no device lo")
+
+
+def wire(program, delivery, w, quiet=QUIET_MS):
+    """What went over the network, in packets of a usual size, and how often the client waited."""
+    sink = w.sink
+    world.ip("link set lo mtu 1500", "link set lo gso_max_segs 1")
+    try:
+        sink.await_counter("open", 0)
+        sink.say(f"quiet {quiet}")
+        questions = len(w.dns.log)
+        before, (size, packets) = sink.counters(), _lo()
+        run(program, delivery)
+        sink.await_counter("open", 0)
+        time.sleep(0.02)
+        after, (size_after, packets_after) = sink.counters(), _lo()
+    finally:
+        sink.say("quiet 0")
+        world.ip("link set lo mtu 65536", "link set lo gso_max_segs 65535")
+    n = {key: after[key] - before[key] for key in after}
+    return Wire(size_after - size, packets_after - packets, n["waits"], len(w.dns.log) - questions,
+                n["tls"], n["recipients"], n["messages"])
+
+
+class Times:
+    """Rounds of one program, in batches that were made in turn with those of others."""
+
+    def __init__(self):
+        self.batches = []
+
+    def median(self, value):
+        return statistics.median(value(r) for batch in self.batches for r in batch)
+
+    def ratio(self, other, value):
+        """The median of the ratios of batches that were made next to each other."""
+        ratios = []
+        for mine, theirs in zip(self.batches, other.batches):
+            below = statistics.median(map(value, theirs))
+            if below > 0:
+                ratios.append(statistics.median(map(value, mine)) / below)
+        return statistics.median(ratios) if ratios else float("nan")
+
+
+def in_turns(programs, delivery, batches, rounds):
+    """Times of each program, ABAB..., after one delivery of each that does not count."""
+    times = [Times() for _ in programs]
+    for batch in range(batches + 1):
+        for program, its in zip(programs, times):
+            program.use()
+            result = run(program, delivery, rounds if batch else 1)
+            if batch:
+                its.batches.append(result)
+    return times
