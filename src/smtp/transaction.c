@@ -251,7 +251,7 @@ send_piece(struct smtp_session *s, const char *p, size_t n,
 	}
 }
 
-/* The last of the mail data and its end: only once all of it left is there doubt. */
+/* The last of the mail data and its end: doubt begins when all of it left. */
 static struct smtp_result
 send_end(struct smtp_session *s, const char *p, size_t n, struct smtp_result r)
 {

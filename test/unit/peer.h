@@ -34,7 +34,7 @@ struct peer {
 
 #define PEER_LIFE_S 60 /* a test that hangs is a test that fails */
 
-static inline void
+static inline _Noreturn void
 peer_die(const char *what)
 {
 	perror(what);

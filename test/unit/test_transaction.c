@@ -1,0 +1,1006 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/stat.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "smtp/transaction.h"
+
+#include "peer.h"
+
+static const char *const outcome_name[] = { "DONE", "REFUSED", "MALFORMED",
+	"DIED" };
+static const char *const end_name[] = { "MAIL", "RCPT", "NONE_ACCEPTED", "DATA",
+	"MESSAGE", "MAIL_DATA" };
+
+/* How a server takes the commands and gives the replies. */
+enum manner {
+	SINGLE,  /* no PIPELINING */
+	GROUP,   /* reads the whole group, then one reply a write */
+	AT_ONCE, /* the same, all replies in one write */
+	BYTES,   /* the same, one byte a write */
+	NMANNER
+};
+
+static const char *const manner_name[] = { "single", "group", "at once",
+	"bytes" };
+
+static const char message[] = "Subject: x\n\n.dot\n.\nend";
+static const char mail_data[] = "Subject: x\r\n\r\n..dot\r\n..\r\nend\r\n.\r\n";
+
+static struct smtp_session session;
+
+/* Verdicts as they come: 2 accepted, 4, 5, and ? for malformed. */
+struct verdicts {
+	size_t n;
+	bool is_in_order;
+	char seen[16]; /* of the first few */
+};
+
+static void
+see_verdict(void *context, size_t i, enum smtp_outcome outcome,
+    const struct smtp_reply *reply)
+{
+	struct verdicts *v = context;
+	int class = smtp_reply_class(reply);
+
+	v->is_in_order = v->is_in_order && i == v->n;
+	if (v->n < sizeof v->seen - 1)
+		v->seen[v->n] =
+		    outcome == SMTP_MALFORMED ? '?' : (char)('0' + class);
+	if ((outcome == SMTP_DONE && class != 2) ||
+	    (outcome == SMTP_REFUSED && class != 4 && class != 5))
+		v->is_in_order = false;
+	v->n++;
+}
+
+static int
+make_file(const void *p, size_t n)
+{
+	FILE *f = tmpfile();
+	int fd;
+
+	if (!f || fwrite(p, 1, n, f) != n || fflush(f) != 0 ||
+	    (fd = dup(fileno(f))) == -1)
+		peer_die("tmpfile");
+	fclose(f);
+	lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+static struct smtp_result
+transact(struct peer *p, bool pipelined, size_t nrecipient, int fd,
+    unsigned long timeout_s, struct verdicts *v)
+{
+	char(*text)[32] = mem_alloc(nrecipient, sizeof *text);
+	const char **path = mem_alloc(nrecipient, sizeof *path);
+	struct smtp_envelope e = { .reverse_path = "s@x",
+		.forward_path = path,
+		.nrecipient = nrecipient,
+		.verdict = see_verdict,
+		.context = v };
+	struct smtp_result r;
+
+	for (size_t i = 0; i < nrecipient; i++) {
+		snprintf(text[i], sizeof text[i], "%zu@x", i);
+		path[i] = text[i];
+	}
+	*v = (struct verdicts){ .is_in_order = true };
+	smtp_session_init(&session, p->fd, timeout_s);
+	session.ehlo.extensions = pipelined ? SMTP_EXT_PIPELINING : 0;
+	r = smtp_transaction(&session, &e, fd);
+	free(path);
+	free(text);
+	return r;
+}
+
+static bool
+is_delivered(const struct smtp_result *r)
+{
+	return r->end == SMTP_END_MAIL_DATA && r->outcome == SMTP_DONE;
+}
+
+/* What a server says to MAIL, two RCPTs, DATA and the end of mail data. */
+#define NCOMMAND 4
+
+struct dialogue {
+	const char *name;
+	const char *reply[NCOMMAND + 1]; /* "!" hangs up, NULL is silence */
+	enum smtp_end end;
+	enum smtp_outcome outcome;
+	bool in_doubt;
+	const char *verdicts;
+	size_t commands;       /* that are sent without PIPELINING */
+	const char *mail_data; /* NULL: none */
+	enum manner manner;
+};
+
+static bool
+hear_line(int fd, int record)
+{
+	char c = 0;
+
+	while (c != '\n')
+		if (peer_hear(fd, record, &c, 1) != 1)
+			return false;
+	return true;
+}
+
+static void
+peer_talk(int fd, int record, const void *context)
+{
+	const struct dialogue *d = context;
+	struct buf held = { 0 };
+
+	for (size_t i = 0; d->manner != SINGLE && i < NCOMMAND; i++)
+		hear_line(fd, record);
+	for (size_t i = 0; i <= NCOMMAND && d->reply[i]; i++) {
+		bool is_last = i == NCOMMAND || !d->reply[i + 1] ||
+			       d->reply[i + 1][0] == '!' || i == NCOMMAND - 1;
+
+		if (i == NCOMMAND)
+			peer_hear_mail_data(fd, record);
+		else if (d->manner == SINGLE && !hear_line(fd, record))
+			_exit(0);
+		if (d->reply[i][0] == '!')
+			_exit(0);
+		buf_puts(&held, d->reply[i]);
+		if (d->manner == AT_ONCE && !is_last)
+			continue;
+		for (size_t j = 0; d->manner == BYTES && j < held.len; j++)
+			peer_say(fd, held.data + j, 1);
+		if (d->manner != BYTES)
+			peer_say(fd, held.data, held.len);
+		buf_cut(&held, 0);
+	}
+	peer_listen(fd, record);
+}
+
+/* All that must have been heard. */
+static void
+expect_heard(struct buf *b, const struct dialogue *d)
+{
+	static const char *const command[NCOMMAND] = { "MAIL FROM:<s@x>\r\n",
+		"RCPT TO:<0@x>\r\n", "RCPT TO:<1@x>\r\n", "DATA\r\n" };
+	size_t n = d->manner == SINGLE ? d->commands : NCOMMAND;
+
+	for (size_t i = 0; i < n; i++)
+		buf_puts(b, command[i]);
+	if (d->mail_data && n == NCOMMAND)
+		buf_puts(b, d->mail_data);
+}
+
+static void
+check_dialogue(const struct dialogue *wanted, enum manner manner)
+{
+	struct dialogue d = *wanted;
+	struct buf heard = { 0 }, want = { 0 };
+	struct verdicts v;
+	struct smtp_result r;
+	struct peer p;
+	int fd = make_file(message, strlen(message));
+	int end;
+
+	d.manner = manner;
+	p = peer_start(peer_talk, &d, 0);
+	r = transact(&p, manner != SINGLE, 2, fd, 30, &v);
+	end = peer_end(&p, &heard);
+	close(fd);
+	if (r.end != d.end || r.outcome != d.outcome)
+		fail_msg("%s, %s: %s %s", d.name, manner_name[manner],
+		    end_name[r.end], outcome_name[r.outcome]);
+	if (r.in_doubt != d.in_doubt)
+		fail_msg("%s, %s: in doubt is %d", d.name, manner_name[manner],
+		    r.in_doubt);
+	if (strcmp(v.seen, d.verdicts) != 0 || !v.is_in_order)
+		fail_msg("%s, %s: verdicts %s", d.name, manner_name[manner],
+		    v.seen);
+	expect_heard(&want, &d);
+	/* 2: we hung up before it had said all that it has to say. */
+	if ((end != 0 && end != 2) ||
+	    strcmp(buf_text(&heard), buf_text(&want)) != 0)
+		fail_msg("%s, %s: the peer (%d) heard %s", d.name,
+		    manner_name[manner], end, buf_text(&heard));
+	buf_finish(&heard);
+	buf_finish(&want);
+}
+
+#define OK "250 ok\r\n"
+#define NO "550 no\r\n"
+#define LATER "450 later\r\n"
+#define GO "354 go\r\n"
+#define DONE SMTP_DONE
+#define REFUSED SMTP_REFUSED
+#define BAD SMTP_MALFORMED
+#define DIED SMTP_DIED
+
+/* The same results, whatever the server's manner. */
+static void
+goes_by_the_book(void **state)
+{
+	static const struct dialogue cases[] = {
+		{ "accepted", { OK, OK, OK, GO, OK }, SMTP_END_MAIL_DATA, DONE,
+		    false, "22", 4, mail_data, 0 },
+		{ "several lines",
+		    { "250-a\r\n250 b\r\n", "250-a\r\n250-b\r\n250 c\r\n", OK,
+			"354-a\r\n354\r\n", "250-a\r\n250\r\n" },
+		    SMTP_END_MAIL_DATA, DONE, false, "22", 4, mail_data, 0 },
+		{ "LF only, no text",
+		    { "250\n", "250\n", "250-\n250\n", "354\n", "250\n" },
+		    SMTP_END_MAIL_DATA, DONE, false, "22", 4, mail_data, 0 },
+		{ "H2 other 2yz",
+		    { "299 a\r\n", "251 a\r\n", "252 a\r\n", GO, "255 a\r\n" },
+		    SMTP_END_MAIL_DATA, DONE, false, "22", 4, mail_data, 0 },
+
+		{ "H1 MAIL 4yz", { LATER }, SMTP_END_MAIL, REFUSED, false, "",
+		    1, NULL, 0 },
+		{ "H1 MAIL 5yz", { NO }, SMTP_END_MAIL, REFUSED, false, "", 1,
+		    NULL, 0 },
+		{ "H2 MAIL 1yz", { "199 a\r\n" }, SMTP_END_MAIL, BAD, false, "",
+		    1, NULL, 0 },
+		{ "H2 MAIL 3yz", { "354 a\r\n" }, SMTP_END_MAIL, BAD, false, "",
+		    1, NULL, 0 },
+		{ "H2 MAIL 850", { "850 a\r\n" }, SMTP_END_MAIL, BAD, false, "",
+		    1, NULL, 0 },
+		{ "MAIL garbage", { "what?\r\n" }, SMTP_END_MAIL, BAD, false,
+		    "", 1, NULL, 0 },
+		{ "H22 MAIL changes its code", { "250-a\r\n550 b\r\n" },
+		    SMTP_END_MAIL, BAD, false, "", 1, NULL, 0 },
+		{ "H22 MAIL changes its code", { "550-a\r\n250 b\r\n" },
+		    SMTP_END_MAIL, BAD, false, "", 1, NULL, 0 },
+
+		{ "H3 4yz first", { OK, LATER, OK, GO, OK }, SMTP_END_MAIL_DATA,
+		    DONE, false, "42", 4, mail_data, 0 },
+		{ "H3 5yz last", { OK, OK, NO, GO, OK }, SMTP_END_MAIL_DATA,
+		    DONE, false, "25", 4, mail_data, 0 },
+		{ "H5 452", { OK, OK, "452 many\r\n", GO, OK },
+		    SMTP_END_MAIL_DATA, DONE, false, "24", 4, mail_data, 0 },
+		{ "H2 RCPT 1yz", { OK, "199 a\r\n" }, SMTP_END_RCPT, BAD, false,
+		    "?", 2, NULL, 0 },
+		{ "H2 RCPT 3yz", { OK, OK, "399 a\r\n" }, SMTP_END_RCPT, BAD,
+		    false, "2?", 3, NULL, 0 },
+		{ "H2 RCPT 850", { OK, "850 a\r\n" }, SMTP_END_RCPT, BAD, false,
+		    "?", 2, NULL, 0 },
+		{ "H17 354 for RCPT", { OK, GO }, SMTP_END_RCPT, BAD, false,
+		    "?", 2, NULL, 0 },
+		{ "RCPT garbage", { OK, OK, "2x0 ok\r\n" }, SMTP_END_RCPT, BAD,
+		    false, "2?", 3, NULL, 0 },
+		{ "H22 RCPT changes its code", { OK, "250-a\r\n550 b\r\n" },
+		    SMTP_END_RCPT, BAD, false, "?", 2, NULL, 0 },
+
+		{ "H4 all 5yz", { OK, NO, NO, "554 none\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "55", 3, NULL, 0 },
+		{ "H4 all 4yz", { OK, LATER, LATER, "503 none\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "44", 3, NULL, 0 },
+		{ "H4 a 4yz and a 5yz", { OK, LATER, NO, "421 bye\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "45", 3, NULL, 0 },
+		{ "H8 all refused, yet 354", { OK, NO, NO, GO, OK },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "55", 3, ".\r\n",
+		    0 },
+		{ "H8 all refused, yet 354, then 5yz", { OK, NO, NO, GO, NO },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "55", 3, ".\r\n",
+		    0 },
+		{ "H8 all refused, yet 354, then garbage",
+		    { OK, LATER, LATER, GO, "?\r\n" }, SMTP_END_NONE_ACCEPTED,
+		    REFUSED, false, "44", 3, ".\r\n", 0 },
+		{ "H20 cannot pipeline",
+		    { OK, "503 a\r\n", "503 a\r\n", "503 a\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "55", 3, NULL, 0 },
+
+		{ "DATA 4yz", { OK, OK, OK, "451 a\r\n" }, SMTP_END_DATA,
+		    REFUSED, false, "22", 4, NULL, 0 },
+		{ "DATA 5yz", { OK, OK, NO, "554 a\r\n" }, SMTP_END_DATA,
+		    REFUSED, false, "25", 4, NULL, 0 },
+		{ "H7 DATA 250", { OK, OK, OK, OK }, SMTP_END_DATA, BAD, false,
+		    "22", 4, NULL, 0 },
+		{ "H7 DATA 355", { OK, OK, OK, "355 a\r\n" }, SMTP_END_DATA,
+		    BAD, false, "22", 4, NULL, 0 },
+		{ "DATA 1yz", { OK, OK, OK, "154 a\r\n" }, SMTP_END_DATA, BAD,
+		    false, "22", 4, NULL, 0 },
+		{ "DATA garbage", { OK, OK, OK, "go ahead\r\n" }, SMTP_END_DATA,
+		    BAD, false, "22", 4, NULL, 0 },
+		{ "H22 DATA changes its code",
+		    { OK, OK, OK, "354-a\r\n554 b\r\n" }, SMTP_END_DATA, BAD,
+		    false, "22", 4, NULL, 0 },
+
+		{ "H9 end 4yz", { OK, OK, OK, GO, "451 a\r\n" },
+		    SMTP_END_MAIL_DATA, REFUSED, false, "22", 4, mail_data, 0 },
+		{ "H9 end 5yz", { OK, OK, OK, GO, "554 a\r\n" },
+		    SMTP_END_MAIL_DATA, REFUSED, false, "22", 4, mail_data, 0 },
+		{ "H9 end 354", { OK, OK, OK, GO, GO }, SMTP_END_MAIL_DATA, BAD,
+		    true, "22", 4, mail_data, 0 },
+		{ "H9 end 1yz", { OK, OK, OK, GO, "150 a\r\n" },
+		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
+		{ "H9 end garbage", { OK, OK, OK, GO, "ok\r\n" },
+		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
+		{ "H9 end 2 and garbage", { OK, OK, OK, GO, "25x\r\n" },
+		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
+		{ "H22 end 2 in 5", { OK, OK, OK, GO, "550-a\r\n250 b\r\n" },
+		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
+		{ "H22 end 5 in 2", { OK, OK, OK, GO, "250-a\r\n550 b\r\n" },
+		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
+
+		{ "H24 MAIL 421", { "421 bye\r\n" }, SMTP_END_MAIL, REFUSED,
+		    false, "", 1, NULL, 0 },
+		{ "H24 DATA 421", { OK, OK, OK, "421 bye\r\n" }, SMTP_END_DATA,
+		    REFUSED, false, "22", 4, NULL, 0 },
+		{ "H24 end 421", { OK, OK, OK, GO, "421 bye\r\n" },
+		    SMTP_END_MAIL_DATA, REFUSED, false, "22", 4, mail_data, 0 },
+
+		{ "H33 hangs up at MAIL", { "!" }, SMTP_END_MAIL, DIED, false,
+		    "", 1, NULL, 0 },
+		{ "H33 hangs up at RCPT", { OK, "!" }, SMTP_END_RCPT, DIED,
+		    false, "", 2, NULL, 0 },
+		{ "H33 hangs up at the second RCPT", { OK, NO, "!" },
+		    SMTP_END_RCPT, DIED, false, "5", 3, NULL, 0 },
+		{ "H33 hangs up at DATA", { OK, OK, OK, "!" }, SMTP_END_DATA,
+		    DIED, false, "22", 4, NULL, 0 },
+		{ "H11 hangs up at the end", { OK, OK, OK, GO, "!" },
+		    SMTP_END_MAIL_DATA, DIED, true, "22", 4, mail_data, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (int manner = 0; manner < NMANNER; manner++)
+			check_dialogue(&cases[i], (enum manner)manner);
+}
+
+/* Every mix of replies to three recipients. */
+static void
+every_mix_of_verdicts(void **state)
+{
+	static const char *const reply[] = { ">250 a\r\n", ">251 b\r\n",
+		">450 c\r\n", ">552 d\r\n" };
+	static const char digit[] = "2245";
+
+	(void)state;
+	for (size_t mix = 0; mix < 2 * 64; mix++) {
+		bool pipelined = mix >= 64;
+		const char *r[3] = { reply[mix & 3], reply[mix >> 2 & 3],
+			reply[mix >> 4 & 3] };
+		char want[4] = { digit[mix & 3], digit[mix >> 2 & 3],
+			digit[mix >> 4 & 3], 0 };
+		size_t accepted = 0;
+		const char *one_by_one[] = { "<MAIL FROM:<s@x>\r\n", ">250\r\n",
+			"<RCPT TO:<0@x>\r\n", r[0], "<RCPT TO:<1@x>\r\n", r[1],
+			"<RCPT TO:<2@x>\r\n", r[2], "<DATA\r\n", ">354\r\n",
+			".", ">250\r\n", NULL };
+		const char *group[] = {
+			"<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\n"
+			"RCPT TO:<1@x>\r\nRCPT TO:<2@x>\r\nDATA\r\n",
+			">250\r\n", r[0], r[1], r[2], ">354\r\n", ".",
+			">250\r\n", NULL
+		};
+		struct buf heard = { 0 };
+		struct smtp_result got;
+		struct verdicts v;
+		struct peer p;
+		int fd = make_file(message, strlen(message)), end;
+
+		for (size_t i = 0; i < 3; i++)
+			accepted += want[i] == '2';
+		if (accepted == 0)
+			one_by_one[8] = NULL;
+		p = peer_start(peer_play, pipelined ? group : one_by_one, 0);
+		got = transact(&p, pipelined, 3, fd, 30, &v);
+		end = peer_end(&p, &heard);
+		close(fd);
+		if (end == 2 && accepted == 0)
+			end =
+			    0; /* the reply to no mail data is not waited for */
+		if (end != 0 || got.accepted != accepted || !v.is_in_order ||
+		    strcmp(v.seen, want) != 0)
+			fail_msg("%s: %s, %zu accepted, peer %d", want, v.seen,
+			    got.accepted, end);
+		if (is_delivered(&got) != (accepted > 0) || got.in_doubt ||
+		    (accepted == 0 && got.end != SMTP_END_NONE_ACCEPTED))
+			fail_msg("%s: %s %s", want, end_name[got.end],
+			    outcome_name[got.outcome]);
+		if (!strstr(buf_text(&heard), mail_data) != (accepted == 0))
+			fail_msg("%s: heard %s", want, buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
+/* Replies that nobody asked for: whatever they say, nothing is delivered. */
+static void
+unasked_replies(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *script[12];
+		bool pipelined;
+		const char *heard;
+	} cases[] = {
+		{ "before MAIL is answered twice",
+		    { "<MAIL FROM:<s@x>\r\n", ">250 a\r\n250 b\r\n" }, false,
+		    "MAIL FROM:<s@x>\r\n" },
+		{ "all replies at once",
+		    { "<MAIL FROM:<s@x>\r\n", ">250\r\n250\r\n354\r\n250\r\n" },
+		    false, "MAIL FROM:<s@x>\r\n" },
+		{ "a half one", { "<MAIL FROM:<s@x>\r\n", ">250 a\r\n2" },
+		    false, "MAIL FROM:<s@x>\r\n" },
+		{ "RCPT answered twice",
+		    { "<MAIL FROM:<s@x>\r\n", ">250\r\n", "<RCPT TO:<0@x>\r\n",
+			">250 a\r\n354 b\r\n" },
+		    false, "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\n" },
+		{ "H14 250 along with 354",
+		    { "<MAIL FROM:<s@x>\r\n", ">250\r\n", "<RCPT TO:<0@x>\r\n",
+			">250\r\n", "<DATA\r\n", ">354\r\n250 ok\r\n" },
+		    false, "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n" },
+		{ "H16 one too many in the group",
+		    { "<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n",
+			">250\r\n250\r\n250\r\n354\r\n" },
+		    true, "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n" },
+		{ "H14 250 along with 354 in a group",
+		    { "<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n",
+			">250\r\n250\r\n354\r\n250 ok\r\n" },
+		    true, "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n" },
+		{ "H17 out of order",
+		    { "<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n",
+			">250\r\n354\r\n250\r\n" },
+		    true, "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct peer p = peer_start(peer_play, cases[i].script, 0);
+		int fd = make_file(message, strlen(message)), end;
+		struct buf heard = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+
+		r = transact(&p, cases[i].pipelined, 1, fd, 30, &v);
+		end = peer_end(&p, &heard);
+		close(fd);
+		if (r.outcome != BAD || r.in_doubt)
+			fail_msg("%s: %s %s", cases[i].name, end_name[r.end],
+			    outcome_name[r.outcome]);
+		if (end != 0 || strcmp(buf_text(&heard), cases[i].heard) != 0)
+			fail_msg("%s: the peer (%d) heard %s", cases[i].name,
+			    end, buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
+/* What was said between the sessions's steps and MAIL is no reply to MAIL. */
+static void
+unasked_before_mail(void **state)
+{
+	for (int pipelined = 0; pipelined < 2; pipelined++) {
+		static const char *const script[] = { ">250 a\r\n", "/", NULL };
+		struct peer p = peer_start(peer_play, script, 0);
+		struct pollfd ready = { .fd = p.fd, .events = POLLIN };
+		struct buf heard = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+
+		(void)state;
+		poll(&ready, 1, -1);
+		r = transact(&p, pipelined, 1, -1, 30, &v);
+		peer_end(&p, &heard);
+		if (r.end != SMTP_END_MAIL || r.outcome != BAD || heard.len > 0)
+			fail_msg("%s: %s %s, heard %s", manner_name[pipelined],
+			    end_name[r.end], outcome_name[r.outcome],
+			    buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
+/* A server that takes the group, and then what the case says. */
+struct amid {
+	const char *name;
+	size_t message_size;
+	size_t hear;     /* of the mail data */
+	const char *say; /* then say this, */
+	bool read_on;    /* and read all, without another word */
+	bool hang_up;    /* or hang up; or just stay */
+	int truncate_fd; /* the message loses or gets bytes meanwhile */
+	off_t truncate_to;
+	unsigned long timeout_s;
+	enum smtp_end end;
+	enum smtp_outcome outcome;
+};
+
+static void
+peer_amid(int fd, int record, const void *context)
+{
+	const struct amid *a = context;
+	char c;
+
+	for (int i = 0; i < 3; i++)
+		hear_line(fd, record);
+	peer_say(fd, "250\r\n250\r\n354\r\n", 15);
+	for (size_t i = 0; i < a->hear; i++)
+		if (peer_hear(fd, record, &c, 1) != 1)
+			_exit(7);
+	if (a->truncate_to && ftruncate(a->truncate_fd, a->truncate_to) != 0)
+		_exit(8);
+	if (a->say)
+		peer_say(fd, a->say, strlen(a->say));
+	if (a->hang_up)
+		_exit(0);
+	if (a->read_on)
+		peer_listen(fd, record);
+	else
+		pause();
+}
+
+static char *
+make_message(size_t n)
+{
+	char *text = mem_alloc(n + 1, 1);
+
+	for (size_t i = 0; i < n; i++)
+		text[i] = i % 50 == 49 ? '\n' : (char)('a' + i % 26);
+	return text;
+}
+
+/*
+ * All that can happen while mail data is under way.  The message never gets
+ * out in full, so there is no doubt, and no delivery.
+ */
+static void
+amid_mail_data(void **state)
+{
+	static const struct amid cases[] = {
+		{ "H13 5yz and hangs up", 1 << 20, 1000, "552 big\r\n", false,
+		    true, -1, 0, 30, SMTP_END_MAIL_DATA, REFUSED },
+		{ "H13 4yz and hangs up", 1 << 20, 1000, "452 full\r\n", false,
+		    true, -1, 0, 30, SMTP_END_MAIL_DATA, REFUSED },
+		{ "H13 5yz and hangs up, short", 100000, 1000, "552 big\r\n",
+		    false, true, -1, 0, 30, SMTP_END_MAIL_DATA, REFUSED },
+		{ "H13 5yz, reads no more", 1 << 20, 1000,
+		    "552-big\r\n552 x\r\n", false, false, -1, 0, 30,
+		    SMTP_END_MAIL_DATA, REFUSED },
+		{ "H13 5yz, reads no more, short", 100000, 1000, "552 big\r\n",
+		    false, false, -1, 0, 30, SMTP_END_MAIL_DATA, REFUSED },
+		{ "H13 5yz, reads on", 1 << 20, 1000, "552 big\r\n", true,
+		    false, -1, 0, 30, SMTP_END_MAIL_DATA, REFUSED },
+		{ "H13 421 at once", 1 << 20, 0, "421 bye\r\n", false, true, -1,
+		    0, 30, SMTP_END_MAIL_DATA, REFUSED },
+		{ "H14 250, reads no more", 1 << 20, 1000, "250 ok\r\n", false,
+		    false, -1, 0, 30, SMTP_END_MAIL_DATA, BAD },
+		{ "H14 250, reads no more, short", 100000, 1000, "250 ok\r\n",
+		    false, false, -1, 0, 30, SMTP_END_MAIL_DATA, BAD },
+		{ "H14 250, reads on", 1 << 20, 1000, "250 ok\r\n", true, false,
+		    -1, 0, 30, SMTP_END_MAIL_DATA, BAD },
+		{ "H14 250, reads on, short", 100000, 1000, "250 ok\r\n", true,
+		    false, -1, 0, 30, SMTP_END_MAIL_DATA, BAD },
+		{ "H14 250 and hangs up", 1 << 20, 1000, "250 ok\r\n", false,
+		    true, -1, 0, 30, SMTP_END_MAIL_DATA, BAD },
+		{ "354 again", 1 << 20, 1000, "354 ok\r\n", false, false, -1, 0,
+		    30, SMTP_END_MAIL_DATA, BAD },
+		{ "garbage", 1 << 20, 1000, "what?\r\n", false, false, -1, 0,
+		    30, SMTP_END_MAIL_DATA, BAD },
+		{ "part of a reply and hangs up", 1 << 20, 1000, "552-", false,
+		    true, -1, 0, 30, SMTP_END_MAIL_DATA, DIED },
+		{ "part of a reply, no more", 1 << 20, 1000, "250 ", false,
+		    false, -1, 0, 1, SMTP_END_MAIL_DATA, DIED },
+		{ "H33 hangs up", 1 << 20, 1000, NULL, false, true, -1, 0, 30,
+		    SMTP_END_MAIL_DATA, DIED },
+		{ "H33 hangs up, short", 100000, 1000, NULL, false, true, -1, 0,
+		    30, SMTP_END_MAIL_DATA, DIED },
+		{ "A16 reads no more", 1 << 20, 1000, NULL, false, false, -1, 0,
+		    1, SMTP_END_MAIL_DATA, DIED },
+		{ "A16 reads no more, short", 100000, 1000, NULL, false, false,
+		    -1, 0, 1, SMTP_END_MAIL_DATA, DIED },
+		{ "the message gets shorter", 1 << 20, 1000, NULL, true, false,
+		    0, 300000, 30, SMTP_END_MESSAGE, DIED },
+		{ "the message gets empty", 1 << 20, 1000, NULL, true, false, 0,
+		    1, 30, SMTP_END_MESSAGE, DIED },
+		{ "the message gets longer", 1 << 20, 1000, NULL, true, false,
+		    0, (1 << 20) + 1, 30, SMTP_END_MESSAGE, DIED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct amid a = cases[i];
+		char *text = make_message(a.message_size);
+		struct buf heard = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+		struct peer p;
+		int fd = make_file(text, a.message_size);
+
+		a.truncate_fd = fd;
+		p = peer_start(peer_amid, &a, 4096);
+		r = transact(&p, true, 1, fd, a.timeout_s, &v);
+		if (!a.hang_up && !a.read_on)
+			kill(p.pid, SIGTERM);
+		peer_end(&p, &heard);
+		close(fd);
+		free(text);
+		if (r.end != a.end || r.outcome != a.outcome)
+			fail_msg("%s: %s %s", a.name, end_name[r.end],
+			    outcome_name[r.outcome]);
+		if (r.in_doubt)
+			fail_msg("%s: in doubt", a.name);
+		if (strcmp(v.seen, "2") != 0)
+			fail_msg("%s: verdicts %s", a.name, v.seen);
+		if (strstr(buf_text(&heard), "\r\n.\r\n"))
+			fail_msg("%s: heard the end of mail data", a.name);
+		buf_finish(&heard);
+	}
+}
+
+/* A reply that never comes, or never ends: in doubt only at the end. */
+static void
+has_deadlines(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *script[8];
+		enum smtp_end end;
+		bool in_doubt;
+	} cases[] = {
+		{ "silent at MAIL", { NULL }, SMTP_END_MAIL, false },
+		{ "H15 one reply missing", { ">250\r\n" }, SMTP_END_RCPT,
+		    false },
+		{ "half a reply to DATA", { ">250\r\n250\r\n35" },
+		    SMTP_END_DATA, false },
+		{ "H11 silent at the end",
+		    { ">250\r\n250\r\n354\r\n", ".", NULL }, SMTP_END_MAIL_DATA,
+		    true },
+		{ "H11 half a reply at the end",
+		    { ">250\r\n250\r\n354\r\n", ".", ">250-ok\r\n250" },
+		    SMTP_END_MAIL_DATA, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *script[10] = {
+			"<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n"
+		};
+		struct peer p;
+		int fd = make_file(message, strlen(message));
+		struct buf heard = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+
+		for (size_t j = 0; cases[i].script[j]; j++)
+			script[j + 1] = cases[i].script[j];
+		p = peer_start(peer_play, script, 0);
+		r = transact(&p, true, 1, fd, 1, &v);
+		peer_end(&p, &heard);
+		buf_finish(&heard);
+		close(fd);
+		if (r.end != cases[i].end || r.outcome != DIED ||
+		    r.in_doubt != cases[i].in_doubt)
+			fail_msg("%s: %s %s, in doubt is %d", cases[i].name,
+			    end_name[r.end], outcome_name[r.outcome],
+			    r.in_doubt);
+	}
+}
+
+/* The rest of a reply is read, though the server has hung up (H12, H43). */
+static void
+believes_the_last_words(void **state)
+{
+	static const char *const last[] = { ">250 ok\r\n",
+		">250-a\r\n250 b\r\n", ">250 ok\r\n421 bye\r\n" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
+		const char *script[] = {
+			"<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n",
+			">250\r\n250\r\n354\r\n", ".", last[i], "!", NULL
+		};
+		struct peer p = peer_start(peer_play, script, 0);
+		int fd = make_file(message, strlen(message));
+		struct buf heard = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+
+		r = transact(&p, true, 1, fd, 30, &v);
+		smtp_session_quit(&session);
+		peer_end(&p, &heard);
+		buf_finish(&heard);
+		close(fd);
+		if (!is_delivered(&r) || r.in_doubt)
+			fail_msg("%s: %s %s", last[i], end_name[r.end],
+			    outcome_name[r.outcome]);
+	}
+}
+
+static void
+reads_any_message(void **state)
+{
+	static const struct {
+		const char *name;
+		char kind; /* f file, d directory, c closed, p pipe, n null */
+		off_t start;
+		const char *heard; /* NULL: the message is unreadable */
+	} cases[] = {
+		{ "file", 'f', 0, mail_data },
+		{ "file, from its middle", 'f', 17, "..\r\nend\r\n.\r\n" },
+		{ "file, at its end", 'f', sizeof message - 1, ".\r\n" },
+		{ "pipe", 'p', 0, mail_data },
+		{ "N10 nothing", 'n', 0, ".\r\n" },
+		{ "directory", 'd', 0, NULL },
+		{ "not open", 'c', 0, NULL },
+		{ "open for writing only", 'w', 0, NULL },
+	};
+	static const char group[] =
+	    "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		static const char *const takes[] = {
+			"<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n",
+			">250\r\n250\r\n354\r\n", ".", ">250\r\n", NULL
+		};
+		static const char *const waits[] = {
+			"<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n",
+			">250\r\n250\r\n354\r\n", NULL
+		};
+		const char *want = cases[i].heard;
+		struct peer p = peer_start(peer_play, want ? takes : waits, 0);
+		struct buf heard = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+		int fd = -1, pair[2];
+
+		switch (cases[i].kind) {
+		case 'f':
+			fd = make_file(message, strlen(message));
+			lseek(fd, cases[i].start, SEEK_SET);
+			break;
+		case 'p':
+			if (pipe(pair) == -1)
+				peer_die("pipe");
+			fd = pair[0];
+			peer_say(pair[1], message, strlen(message));
+			close(pair[1]);
+			break;
+		case 'd':
+			fd = open("/", O_RDONLY);
+			break;
+		case 'n':
+			fd = open("/dev/null", O_RDONLY);
+			break;
+		case 'w':
+			fd = open("/dev/null", O_WRONLY);
+			break;
+		}
+		r = transact(&p, true, 1, fd, 30, &v);
+		if (peer_end(&p, &heard) != 0)
+			fail_msg("%s: the peer failed", cases[i].name);
+		close(fd);
+		if (want ? !is_delivered(&r)
+			 : r.end != SMTP_END_MESSAGE || r.outcome == DONE ||
+			       r.outcome == REFUSED)
+			fail_msg("%s: %s %s", cases[i].name, end_name[r.end],
+			    outcome_name[r.outcome]);
+		if (r.in_doubt)
+			fail_msg("%s: in doubt", cases[i].name);
+		if (strncmp(buf_text(&heard), group, strlen(group)) != 0 ||
+		    strcmp(heard.data + strlen(group), want ? want : "") != 0)
+			fail_msg("%s: heard %s", cases[i].name,
+			    buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
+/*
+ * Answers each command before it reads the next, and at length: it will not
+ * read while its replies are not read.
+ */
+static void
+peer_insist(int fd, int record, const void *context)
+{
+	const size_t *nrecipient = context;
+	char reply[400];
+
+	memset(reply, 'x', sizeof reply);
+	memcpy(reply, "250 ", 4);
+	memcpy(reply + sizeof reply - 2, "\r\n", 2);
+	for (size_t i = 0; i <= *nrecipient; i++) {
+		if (!hear_line(fd, record))
+			_exit(7);
+		peer_say(fd, reply, sizeof reply);
+	}
+	hear_line(fd, record);
+	peer_say(fd, "354\r\n", 5);
+	peer_hear_mail_data(fd, record);
+	peer_say(fd, "250\r\n", 5);
+	peer_listen(fd, record);
+}
+
+/* C15, H19: windows are small, both sides have much to say. */
+static void
+knows_no_deadlock(void **state)
+{
+	static const struct {
+		const char *name;
+		bool pipelined;
+		size_t nrecipient;
+	} cases[] = {
+		{ "1000, one by one", false, 1000 },
+		{ "1000, pipelined", true, 1000 },
+		{ "10000, pipelined", true, 10000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		size_t n = cases[i].nrecipient;
+		struct peer p = peer_start(peer_insist, &n, 1);
+		int fd = make_file(message, strlen(message)), end;
+		struct buf heard = { 0 }, want = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+
+		r = transact(&p, cases[i].pipelined, n, fd, 30, &v);
+		end = peer_end(&p, &heard);
+		close(fd);
+		if (end != 0 || !is_delivered(&r) || r.accepted != n ||
+		    v.n != n || !v.is_in_order)
+			fail_msg("%s: %s %s, peer %d, %zu verdicts",
+			    cases[i].name, end_name[r.end],
+			    outcome_name[r.outcome], end, v.n);
+		buf_puts(&want, "MAIL FROM:<s@x>\r\n");
+		for (size_t j = 0; j < n; j++)
+			buf_printf(&want, "RCPT TO:<%zu@x>\r\n", j);
+		buf_puts(&want, "DATA\r\n");
+		buf_puts(&want, mail_data);
+		if (strcmp(buf_text(&heard), buf_text(&want)) != 0)
+			fail_msg("%s: the peer heard something else",
+			    cases[i].name);
+		buf_finish(&heard);
+		buf_finish(&want);
+	}
+}
+
+/* J6: reads so much, rests for some time, less than the time-out. */
+struct pace {
+	const char *name;
+	size_t message_size;
+	size_t piece;
+	int rest_ms;
+};
+
+static void
+peer_take_its_time(int fd, int record, const void *context)
+{
+	const struct pace *pace = context;
+	static char piece[1 << 16];
+	char last[5] = { 0 };
+
+	for (int i = 0; i < 3; i++)
+		hear_line(fd, record);
+	peer_say(fd, "250\r\n250\r\n354\r\n", 15);
+	while (memcmp(last, "\r\n.\r\n", 5) != 0) {
+		size_t n = 0;
+
+		while (n < pace->piece && memcmp(last, "\r\n.\r\n", 5) != 0) {
+			ssize_t got =
+			    peer_hear(fd, record, piece, pace->piece - n);
+
+			if (got < 1)
+				_exit(7);
+			n += (size_t)got;
+			for (ssize_t i = got > 5 ? got - 5 : 0; i < got; i++) {
+				memmove(last, last + 1, 4);
+				last[4] = piece[i];
+			}
+		}
+		if (pace->rest_ms)
+			poll(NULL, 0, pace->rest_ms);
+	}
+	peer_say(fd, "250\r\n", 5);
+	peer_listen(fd, record);
+}
+
+static void
+waits_for_a_slow_reader(void **state)
+{
+	static const struct pace cases[] = {
+		{ "100 KB in small pieces", 100000, 100, 0 },
+		{ "5 MB", 5000000, 1 << 16, 0 },
+		{ "around the size of a read", 65536, 1 << 16, 0 },
+		{ "around the size of a read", 65535, 1 << 16, 0 },
+		{ "around the size of a read", 65537, 1 << 16, 0 },
+		{ "around two reads", 131072, 1 << 16, 0 },
+		{ "J6 longer than the time-out in all", 100000, 16384, 300 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char *text = make_message(cases[i].message_size);
+		int fd = make_file(text, cases[i].message_size), end;
+		struct peer p = peer_start(peer_take_its_time, &cases[i], 4096);
+		struct buf heard = { 0 }, want = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+
+		r = transact(&p, true, 1, fd, cases[i].rest_ms ? 1 : 30, &v);
+		end = peer_end(&p, &heard);
+		close(fd);
+		if (end != 0 || !is_delivered(&r))
+			fail_msg("%s: %s %s, peer %d", cases[i].name,
+			    end_name[r.end], outcome_name[r.outcome], end);
+		buf_puts(&want, "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n");
+		for (char *line = text; *line;) {
+			size_t n = strcspn(line, "\n");
+
+			buf_append(&want, line, n);
+			buf_puts(&want, "\r\n");
+			line += n + (line[n] == '\n');
+		}
+		buf_puts(&want, ".\r\n");
+		if (heard.len != want.len ||
+		    memcmp(heard.data, want.data, want.len) != 0)
+			fail_msg("%s: the peer heard something else",
+			    cases[i].name);
+		free(text);
+		buf_finish(&heard);
+		buf_finish(&want);
+	}
+}
+
+/* No line, however long its path may be, is cut or left out. */
+static void
+sends_long_paths(void **state)
+{
+	static char path[SMTP_PATH_MAX + 1];
+	const char *paths[] = { path, path, path, path };
+	struct buf group = { 0 }, heard = { 0 };
+	const char *script[] = { NULL, ">250\r\n250\r\n250\r\n250\r\n250\r\n",
+		">354\r\n", ".", ">250\r\n", NULL };
+	struct smtp_envelope e = { .reverse_path = path,
+		.forward_path = paths,
+		.nrecipient = 4,
+		.verdict = see_verdict };
+	struct verdicts v = { .is_in_order = true };
+	struct smtp_result r;
+	struct peer p;
+	int fd = make_file(message, strlen(message)), end;
+
+	(void)state;
+	memset(path, 'x', SMTP_PATH_MAX);
+	buf_printf(&group, "<MAIL FROM:<%s>\r\n", path);
+	for (int i = 0; i < 4; i++)
+		buf_printf(&group, "RCPT TO:<%s>\r\n", path);
+	buf_puts(&group, "DATA\r\n");
+	script[0] = group.data;
+	p = peer_start(peer_play, script, 0);
+	smtp_session_init(&session, p.fd, 30);
+	session.ehlo.extensions = SMTP_EXT_PIPELINING;
+	e.context = &v;
+	r = smtp_transaction(&session, &e, fd);
+	end = peer_end(&p, &heard);
+	close(fd);
+	if (end != 0 || !is_delivered(&r) || v.n != 4)
+		fail_msg("%s %s, peer %d", end_name[r.end],
+		    outcome_name[r.outcome], end);
+	buf_finish(&group);
+	buf_finish(&heard);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(goes_by_the_book),
+		cmocka_unit_test(every_mix_of_verdicts),
+		cmocka_unit_test(unasked_replies),
+		cmocka_unit_test(unasked_before_mail),
+		cmocka_unit_test(amid_mail_data),
+		cmocka_unit_test(has_deadlines),
+		cmocka_unit_test(believes_the_last_words),
+		cmocka_unit_test(reads_any_message),
+		cmocka_unit_test(knows_no_deadlock),
+		cmocka_unit_test(waits_for_a_slow_reader),
+		cmocka_unit_test(sends_long_paths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
