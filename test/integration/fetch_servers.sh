@@ -28,6 +28,7 @@ system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_ID-}") || syste
 system="$system $(uname -m)"
 
 lists=
+tried=
 
 apt() {
     tool=$1
@@ -38,10 +39,14 @@ apt() {
 
 # Package lists of our own: the system's are missing or too old, and are not ours to change.
 own_lists() {
-    [ -z "$lists" ] || return 1
+    [ -z "$tried" ] || return 1
+    tried=yes
     mkdir -p "$servers/apt/lists/partial" "$servers/apt/cache/archives/partial" || return 1
     lists="-o Dir::State::Lists=$servers/apt/lists -o Dir::Cache=$servers/apt/cache"
-    apt apt-get update >/dev/null 2>&1
+    apt apt-get update >/dev/null 2>&1 || {
+        lists=
+        return 1
+    }
 }
 
 installed() {
@@ -86,9 +91,8 @@ fetch() {
     rm -rf "$new"
     mkdir -p "$new/debs" "$new/root" || return 1
     said=$(download "$new/debs" "$2") || {
-        own_lists
         rm -f "$new"/debs/*
-        said=$(download "$new/debs" "$2")
+        own_lists && said=$(download "$new/debs" "$2")
     } || {
         echo "apt-get download $2: $(echo "$said" | tail -n 1)"
         return 1
@@ -120,18 +124,18 @@ while read -r server package program; do
     if [ "$(cat "$servers/$server/system" 2>/dev/null)" = "$system" ]; then
         continue
     fi
-    if why=$(fetch "$server" "$package" "$program"); then
+    if fetch "$server" "$package" "$program" >"$servers/$server.missing"; then
         rm -f "$servers/$server.missing"
     else
         rm -rf "${servers:?}/$server" "$servers/$server.new"
-        echo "${why:-cannot write to $servers}" >"$servers/$server.missing"
         echo "fetch_servers.sh: $server: $(cat "$servers/$server.missing")" >&2
         missing=1
     fi
 done <<LIST
 $list
 LIST
+rm -rf "$servers/apt"
 
 if [ "${CI-}" = true ]; then
-    exit $missing
+    exit "$missing"
 fi
