@@ -4,8 +4,8 @@ Nothing of the machine is touched, and nothing outlives the test process: the ke
 a server with the first of them, and that one with us. Configuration, queue and log are in /srv/real/NAME.
 
 Each mail server listens in several roles, over IPv4 and IPv6: `clear` without STARTTLS, `tls` with a good
-certificate, `tls12` with TLS 1.2 and no more, `wrong` with a certificate for another name. All but the first
-ask for a client certificate. Mail for ROLE-v4.NAME.example has an MX with only an IPv4 address, ROLE-v6 one with IPv6.
+certificate, `tls12` with TLS 1.2 and no more, `wrong` with a certificate for another name. Postfix and Exim
+ask for a client certificate there. Mail for ROLE-v4.NAME.example has an MX with only an IPv4 address, ROLE-v6 one with IPv6.
 """
 
 import ctypes
@@ -255,9 +255,6 @@ class Mailbox:
         self._notify = _libc.inotify_init1(os.O_CLOEXEC)
         if _libc.inotify_add_watch(self._notify, self.new.encode(), _IN_CREATE_OR_MOVED_TO) < 0:
             raise OSError(ctypes.get_errno(), "inotify_add_watch")
-
-    def address(self, domain):
-        return f"{self.user}@{domain}"
 
     def close(self):
         os.close(self._notify)
