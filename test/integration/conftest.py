@@ -20,6 +20,7 @@ import pki          # noqa: E402
 import qmailhome    # noqa: E402
 import rspawn       # noqa: E402
 import smtpd        # noqa: E402
+import tlssite      # noqa: E402
 import world        # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -132,3 +133,9 @@ def relay(home, smtp):
         home.route(f":{shown}:{port}")
         return smtp(address, port=port, **script)
     return make
+
+
+@pytest.fixture
+def site(home, smtp, dns, certs):
+    """Servers that do TLS, and a domain whose MX hosts they are."""
+    return tlssite.Site(home, smtp, dns, certs)

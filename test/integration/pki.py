@@ -6,6 +6,7 @@ import ipaddress
 import os
 import ssl
 import subprocess
+import warnings
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,8 +38,15 @@ class Certificate:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def make(cn, issuer=None, *, ca=False, names=(), addresses=(), start=-1, end=30, chain=(), san=True):
-    """A certificate; times in days from now. Without an issuer it signs itself."""
+_BOTH = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def make(cn, issuer=None, *, ca=False, names=(), addresses=(), start=-1, end=30, chain=(), san=True,
+         usages=_BOTH, path_length=None, extensions=()):
+    """A certificate; times in days from now. Without an issuer it signs itself.
+
+    `extensions` are pairs: one more extension, and whether it is critical.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
     now = datetime.datetime.utcnow()
@@ -51,7 +59,7 @@ def make(cn, issuer=None, *, ca=False, names=(), addresses=(), start=-1, end=30,
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + start * _DAY)
         .not_valid_after(now + end * _DAY)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .add_extension(x509.KeyUsage(
@@ -60,8 +68,9 @@ def make(cn, issuer=None, *, ca=False, names=(), addresses=(), start=-1, end=30,
             encipher_only=False, decipher_only=False), critical=True)
     )
     if not ca:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(
-            [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
     alternatives = [x509.DNSName(n) for n in names]
     alternatives += [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses]
     if san and alternatives:
@@ -145,7 +154,9 @@ class Pki:
         if not os.path.exists(path):
             self.write(name, leaf.key_pem + leaf.chain_pem)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version, context.maximum_version = minimum, maximum
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version, context.maximum_version = minimum, maximum
         if minimum < ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("ALL:@SECLEVEL=0")
         context.load_cert_chain(path)

@@ -8,12 +8,14 @@ MAIL, RCPT, DATA, BDAT, RSET, NOOP, QUIT) and `END` for the end of the mail data
     None                nothing is sent
     ("250 q", RESET)    one after the other
     [step, step]        the first time, the second time; the last one repeats
-    an action           CLOSE, RESET, DEAF, TLS, Until(event), Delay(seconds), Drip(...), Read(n), Call(f)
+    an action           CLOSE, RESET, DEAF, TLS, CLOSE_NOTIFY, Plain(bytes), Until(event), Delay(seconds),
+                        Drip(...), Read(n), Call(f)
 
 What the script leaves open is answered as a polite server would.
 """
 
 import hashlib
+import os
 import select
 import socket
 import ssl
@@ -66,6 +68,32 @@ class _Tls(Action):
 
     def play(self, session):
         session.start_tls()
+
+
+class _CloseNotify(Action):
+    """End the TLS session in good order; what follows is clear text on the same connection."""
+
+    def play(self, session):
+        try:
+            session.sock = session.sock.unwrap()
+        except OSError as e:
+            session.end = session.end or f"tls: {e}"
+            raise _End from None
+        session.inside = False
+
+
+class Plain(Action):
+    """Send bytes as they are, past a TLS session."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def play(self, session):
+        try:
+            os.write(session.sock.fileno(), self.data)
+        except OSError as e:
+            session.end = session.end or f"failed: {e}"
+            raise _End from None
 
 
 class Until(Action):
@@ -128,6 +156,7 @@ CLOSE = _Close()
 RESET = _Reset()
 DEAF = _Deaf()
 TLS = _Tls()
+CLOSE_NOTIFY = _CloseNotify()
 
 
 class Mail:
@@ -171,6 +200,7 @@ class Session:
         self.ended = None
         self.tls = None                 # what is known of the TLS session, a dict
         self.tls_error = None
+        self.inside = False             # a TLS session, just now
         self.early = b""                # bytes that came after STARTTLS and before the handshake
         self.done = False
         self.linger = False
@@ -210,7 +240,7 @@ class Session:
             raise _End
         if self.keep:
             self.chunks.append(data)
-            (self.secret if self.tls else self.clear).extend(data)
+            (self.secret if self.inside else self.clear).extend(data)
         self.buffer += data
 
     def send(self, data):
@@ -300,6 +330,7 @@ class Session:
             "sni": names[0] if names else None,
             "client": self.sock.getpeercert(binary_form=True),
         }
+        self.inside = True
         self._sender, self._recipients = None, []
 
     def ehlo(self):

@@ -1,0 +1,132 @@
+"""A domain whose MX hosts do TLS, and what is asked of a delivery to it."""
+
+import os
+import re
+import time
+
+import pki
+from expect import check
+
+V13 = "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate "
+V12 = "TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384, certificate "
+
+NOT_VERIFIED = V13 + "not verified"
+
+
+def verified(name, version=V13):
+    return f"{version}verified for {name}"
+
+
+def tls_line(run):
+    """What the last line of the message record says of TLS, or None; no other line may."""
+    lines = run.message.text.decode("latin-1").split("\n")
+    assert lines.pop() == "", run
+    found = [n for n, line in enumerate(lines) if line.startswith("TLS: ")]
+    assert found in ([], [len(lines) - 1]), run
+    assert not any(b"\nTLS: " in r.text for r in run.recipients), run
+    return lines[-1][5:] if found else None
+
+
+# What must never be seen in clear text where TLS is demanded, and never before TLS is up.
+_ENVELOPE = re.compile(rb"MAIL|RCPT|DATA|BDAT|src\.example|dst\.example|Subject", re.IGNORECASE)
+
+
+def told_nothing(*sessions):
+    """These heard nothing of the mail in clear text."""
+    for session in sessions:
+        assert not _ENVELOPE.search(bytes(session.clear)), bytes(session.clear)
+
+
+class Site:
+    """dst.example has MX hosts m1.example, m2.example... at 192.0.2.1, 192.0.2.2..., in this order."""
+
+    def __init__(self, home, smtp, dns, certs):
+        self.home, self.smtp, self.dns, self.certs = home, smtp, dns, certs
+        self.servers = []
+        home.control("timeoutconnect", "3\n")
+
+    def want(self, strictness, anchors=None):
+        self.home.control("trustanchors", f"{anchors or self.certs.bundle}\n")
+        self.home.control("tlsstrictness", f"{strictness}\n")
+
+    def leaf(self, **how):
+        """A certificate from the intermediate that our root has signed."""
+        chain = [self.certs.intermediate]
+        return pki.make("leaf", self.certs.intermediate, chain=chain, **how)
+
+    def mx(self, *addresses):
+        """The addresses of m1.example, m2.example...; several of one host with blanks between them."""
+        for n, of_host in enumerate(addresses or ("192.0.2.1",), 1):
+            self.dns.zone(f"dst.example MX {10 * n} m{n}.example.")
+            for a in of_host.split():
+                self.dns.zone(f"m{n}.example {'AAAA' if ':' in a else 'A'} {a}")
+
+    def server(self, address="192.0.2.1", cert="good", host="m1.example", context=None, **script):
+        """`cert` is a variant, a certificate, or None for a server that does not offer STARTTLS."""
+        if isinstance(cert, str):
+            cert = self.certs.leaf(cert, host)
+        if context is None and cert is not None:
+            context = self.certs.context(cert)
+        server = self.smtp(address, tls=context, **script)
+        self.servers.append(server)
+        return server
+
+    def one(self, strictness, **how):
+        """One MX host."""
+        self.want(strictness)
+        self.mx()
+        return self.server(**how)
+
+    @property
+    def sessions(self):
+        for server in self.servers:
+            server.settle()
+        return [s for server in self.servers for s in server.sessions]
+
+    def run(self, **how):
+        """A delivery. Whatever becomes of it, TLS is asked for before the envelope is told."""
+        run = self.home.run(**how)
+        for session in self.sessions:
+            assert session.early == b"", session.early
+            if session.tls:
+                told_nothing(session)
+        return run
+
+    def deferred(self, run, first, tls=None, said=None):
+        """Z, and nobody was told of the mail in any way."""
+        check(run, ("Z", first, said) if said else ("Z", first))
+        assert tls is None or (tls_line(run) or "").startswith(tls), run
+        told_nothing(*self.sessions)
+        for session in self.sessions:
+            assert not _ENVELOPE.search(bytes(session.secret)), bytes(session.secret)
+
+
+def age(path):
+    """Wait until a file has not changed for so long that it may be compiled."""
+    left = os.stat(path).st_ctime + 2.1 - time.time()
+    if left > 0:
+        time.sleep(left)
+
+
+def programs(name="qmail-remote"):
+    """Processes of ours, in this world, whose name begins so: those that have not ended."""
+    ours = os.readlink("/proc/self/ns/mnt")
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
+                stat = f.read()
+            comm, state = stat[stat.index("(") + 1:stat.rindex(")")], stat[stat.rindex(")") + 2]
+            if comm.startswith(name[:15]) and state not in "ZX" and os.readlink(f"/proc/{pid}/ns/mnt") == ours:
+                found.append(int(pid))
+        except (OSError, ValueError):
+            pass
+    return found
+
+
+def gone(name="qmail-remote", timeout=3):
+    """Wait until none of them is left."""
+    end = time.monotonic() + timeout
+    while programs(name):
+        assert time.monotonic() < end, f"still there: {programs(name)}"
+        time.sleep(0.01)
