@@ -200,22 +200,54 @@ test_bundle_unusable(void **state)
 }
 
 static void
-flip_bytes(const char *path, off_t from)
+flip_byte(const char *path, off_t at)
 {
 	int fd = open(path, O_RDWR);
-	struct stat st;
-	off_t at;
+	char c;
 
 	assert_int_not_equal(fd, -1);
-	assert_int_equal(fstat(fd, &st), 0);
-	for (at = from; at < st.st_size; at += 64) {
-		char c;
-
-		assert_int_equal(pread(fd, &c, 1, at), 1);
-		c ^= 0x20;
-		assert_int_equal(pwrite(fd, &c, 1, at), 1);
-	}
+	assert_int_equal(pread(fd, &c, 1, at), 1);
+	c ^= 0x20;
+	assert_int_equal(pwrite(fd, &c, 1, at), 1);
 	close(fd);
+}
+
+/* Where the certificate is in the compiled form. */
+static off_t
+place_of(const char *path, const struct testcert *c)
+{
+	static char data[1 << 16];
+	unsigned char *der = NULL;
+	int n = i2d_X509(c->cert, &der);
+	int fd = open(path, O_RDONLY);
+	ssize_t size = read(fd, data, sizeof data);
+	ssize_t i;
+
+	close(fd);
+	assert_true(n > 0 && size > n);
+	for (i = 0; i + n <= size; i++)
+		if (memcmp(data + i, der, (size_t)n) == 0)
+			break;
+	assert_true(i + n <= size);
+	OPENSSL_free(der);
+	return (off_t)i;
+}
+
+/* Whatever the compiled form is like, the answers are those of the bundle. */
+static void
+check_four(const char *path)
+{
+	struct dsn why = { 0 };
+	struct tls_anchors *a = tls_anchors_open(path, dir, &why);
+
+	assert_non_null(a);
+	assert_true(verifies(a, &leaves[1]));
+	assert_true(verifies(a, &leaves[3]));
+	assert_true(verifies(a, &leaves[0]));
+	assert_false(verifies(a, &leaves[4]));
+	assert_false(verifies(a, &stranger));
+	assert_false(tls_anchors_failed(a));
+	tls_anchors_close(a);
 }
 
 static void
@@ -235,19 +267,22 @@ test_bundle_compiled(void **state)
 	assert_int_equal(stat(cdb, &after), 0);
 	assert_int_equal(before.st_ino, after.st_ino);
 
-	/* Damaged, wherever it is: the bundle itself answers. */
-	for (i = 0; i < 40; i++) {
-		struct dsn why = { 0 };
-		struct tls_anchors *a;
+	/* Damaged, in a certificate's name, key and signature. */
+	for (i = 20; i < 300; i += 40) {
+		off_t at = place_of(cdb, &roots[1]) + (off_t)i;
 
-		flip_bytes(cdb, (off_t)(i * 61));
-		a = tls_anchors_open(path, dir, &why);
-		assert_non_null(a);
-		assert_true(verifies(a, &leaves[1]));
-		assert_true(verifies(a, &leaves[3]));
-		assert_false(verifies(a, &leaves[4]));
-		assert_false(verifies(a, &stranger));
-		tls_anchors_close(a);
+		flip_byte(cdb, at);
+		check_four(path);
+		flip_byte(cdb, at);
+	}
+	assert_int_equal(stat(cdb, &after), 0);
+	assert_int_equal(before.st_ino, after.st_ino);
+
+	/* Damaged anywhere. */
+	for (i = 0; i < (size_t)after.st_size; i += 61) {
+		flip_byte(cdb, (off_t)i % after.st_size);
+		check_four(path);
+		assert_int_equal(stat(cdb, &after), 0);
 	}
 	/* Changed: what was compiled does not count any more. */
 	make_bundle(path, ROOTS);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -451,6 +453,49 @@ test_no_server(void **state)
 	}
 }
 
+/* A byte now and then is no reason to wait any longer (J3). */
+static void *
+drip(void *fd)
+{
+	static const char start[] = "\x16\x03\x03\x40";
+	size_t i;
+
+	for (i = 0; i < 5000; i++) {
+		char c = i < sizeof start ? start[i] : '\x02';
+
+		if (send(*(int *)fd, &c, 1, MSG_NOSIGNAL) != 1)
+			break;
+		testserver_pause(1);
+	}
+	return NULL;
+}
+
+static void
+test_drip(void **state)
+{
+	struct tls_session_params p = { .name = NAME };
+	struct deadline bound = deadline_in(2000);
+	struct dsn said = { 0 };
+	struct tls_session *s;
+	pthread_t thread;
+	int fd[2];
+
+	(void)state;
+	testserver_tcp_pair(fd);
+	p.fd = fd[0];
+	s = tls_session_create(&p, &said);
+	assert_non_null(s);
+	assert_int_equal(pthread_create(&thread, NULL, drip, &fd[1]), 0);
+	assert_int_equal(tls_session_handshake(s, deadline_in(300), &said),
+	    TLS_STATUS_FAILED);
+	assert_string_equal(said.text, "timed out");
+	assert_false(deadline_passed(bound));
+	tls_session_destroy(s);
+	close(fd[0]);
+	pthread_join(thread, NULL);
+	close(fd[1]);
+}
+
 /*
  * Our certificate.
  */
@@ -583,10 +628,12 @@ main(void)
 		cmocka_unit_test(test_sni),
 		cmocka_unit_test(test_old_versions),
 		cmocka_unit_test(test_no_server),
+		cmocka_unit_test(test_drip),
 		cmocka_unit_test(test_client_certificate),
 		cmocka_unit_test(test_client_certificate_unusable),
 	};
 
 	alarm(120);
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

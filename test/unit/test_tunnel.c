@@ -236,7 +236,7 @@ test_much_in(void **state)
 				       .no_close_notify = i == 1 } };
 
 		scene_start(&s);
-		usleep(100000);
+		testserver_pause(100);
 		assert_int_equal(read_pattern(s.clear[0]), MUCH);
 		scene_end(&s);
 		close(s.clear[0]);
@@ -265,7 +265,7 @@ test_quit(void **state)
 
 		scene_start(&s);
 		if (i % 2 == 1)
-			usleep(20000);
+			testserver_pause(20);
 		write_all(s.clear[0], "QUIT\r\n", 6);
 		close(s.clear[0]);
 		scene_end(&s);
@@ -297,7 +297,7 @@ hang_up(SSL *ssl, struct testserver *t)
 	/* close_notify, and then what must never be taken for a reply. */
 	SSL_shutdown(ssl);
 	assert_int_equal(write(t->fd, "250 injected\r\n", 14), 14);
-	usleep(50000);
+	testserver_pause(50);
 }
 
 /* The last words, then end of file; and nothing can be written any more. */
@@ -350,7 +350,7 @@ fill(int fd)
 			continue;
 		}
 		idle++;
-		usleep(50000);
+		testserver_pause(50);
 	}
 }
 
@@ -358,10 +358,10 @@ static void
 say_goodbye_unasked(SSL *ssl, struct testserver *t)
 {
 	while (t->arg == NULL)
-		usleep(10000);
+		testserver_pause(10);
 	say_goodbye(ssl);
 	SSL_shutdown(ssl);
-	usleep(500000);
+	testserver_pause(500);
 }
 
 /* What we wrote and nobody read must not turn the end into a reset. */
@@ -385,7 +385,7 @@ deaf(SSL *ssl, struct testserver *t)
 {
 	(void)ssl;
 	while (t->arg == NULL)
-		usleep(10000);
+		testserver_pause(10);
 }
 
 static void
@@ -421,7 +421,7 @@ test_idle_costs_nothing(void **state)
 	write_all(s.clear[0], "x", 1);
 	assert_int_equal(read(s.clear[0], &c, 1), 1);
 	busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
-	usleep(500000);
+	testserver_pause(500);
 	assert_true(seconds(CLOCK_PROCESS_CPUTIME_ID) - busy < 0.05);
 	close(s.clear[0]);
 	scene_end(&s);
@@ -517,7 +517,7 @@ test_renegotiation_is_refused(void **state)
 	(void)state;
 	scene_start(&s);
 	assert_int_equal(read(s.clear[0], &c, 1), 1);
-	usleep(50000);
+	testserver_pause(50);
 	close(s.clear[0]);
 	scene_end(&s);
 	assert_null(s.server.arg);

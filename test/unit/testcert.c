@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -282,6 +283,12 @@ testserver_read_all(SSL *ssl, struct testserver *t)
 		t->received += got;
 	}
 	t->got_close_notify = SSL_get_error(ssl, 0) == SSL_ERROR_ZERO_RETURN;
+}
+
+void
+testserver_pause(int ms)
+{
+	poll(NULL, 0, ms);
 }
 
 void

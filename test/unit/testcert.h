@@ -75,6 +75,8 @@ void testserver_join(struct testserver *);
 /* For talk: reads until the client's end, counting. */
 void testserver_read_all(SSL *, struct testserver *);
 
+void testserver_pause(int ms);
+
 /* A connected pair of stream sockets over loopback TCP, non-blocking at [0]. */
 void testserver_tcp_pair(int fd[2]);
 
