@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#include <stdlib.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,6 +25,18 @@ enum {
 	ARG_RECIPIENT
 };
 
+/*
+ * What became of a recipient.  Where one transaction holds them all a record
+ * is written as soon as it is known.  With several (RFC 9422) it has to wait
+ * for the end of its transaction: there is one message record for them all,
+ * so a recipient whose transaction failed cannot be called accepted.
+ */
+struct verdict {
+	enum smtp_outcome outcome;
+	bool is_permanent;
+	struct buf reply; /* of the server, unless accepted */
+};
+
 /* One delivery over one connection. */
 struct delivery {
 	const char *address; /* of the server, for the report */
@@ -36,9 +49,15 @@ struct delivery {
 	const char **path;
 	size_t *place;
 	size_t npath;
+
+	size_t first; /* of the paths, in the transaction under way */
+	struct verdict *verdict;   /* NULL: records need not wait */
+	struct smtp_reply success; /* to the first message delivered */
+	bool has_success;
 };
 
 static struct smtp_session session;
+static struct smtp_message message;
 
 /*
  * Paths as they go out.  A recipient that no command can hold is left out of
@@ -74,23 +93,50 @@ report_unsendable(struct delivery *d, size_t place)
 }
 
 static void
-report_verdict(void *context, size_t i, enum smtp_outcome outcome,
+report_refusal(struct delivery *d, bool is_permanent, const char *sentence,
+    const char *reply, size_t n)
+{
+	report_recipient(is_permanent ? REPORT_REFUSED : REPORT_DEFERRED);
+	report_puts(d->address);
+	report_puts(sentence);
+	report_reply(reply, n);
+}
+
+static bool
+is_permanent(enum smtp_outcome outcome, const struct smtp_reply *reply)
+{
+	return outcome == SMTP_REFUSED && smtp_reply_class(reply) == 5;
+}
+
+static void
+keep_verdict(struct delivery *d, size_t i, enum smtp_outcome outcome,
+    const struct smtp_reply *reply)
+{
+	struct verdict *v = &d->verdict[d->first + i];
+
+	v->outcome = outcome;
+	v->is_permanent = is_permanent(outcome, reply);
+	if (outcome != SMTP_DONE)
+		buf_append(&v->reply, reply->text, reply->len);
+}
+
+static void
+take_verdict(void *context, size_t i, enum smtp_outcome outcome,
     const struct smtp_reply *reply)
 {
 	struct delivery *d = context;
 
-	report_unsendable(d, d->place[i]);
-	d->reported++;
-	if (outcome == SMTP_DONE) {
-		report_recipient(REPORT_ACCEPTED);
+	if (d->verdict) {
+		keep_verdict(d, i, outcome, reply);
 		return;
 	}
-	report_recipient(outcome == SMTP_REFUSED && smtp_reply_class(reply) == 5
-			     ? REPORT_REFUSED
-			     : REPORT_DEFERRED);
-	report_puts(d->address);
-	report_puts(" does not like recipient.\n");
-	report_reply(reply->text, reply->len);
+	report_unsendable(d, d->place[i]);
+	d->reported++;
+	if (outcome == SMTP_DONE)
+		report_recipient(REPORT_ACCEPTED);
+	else
+		report_refusal(d, is_permanent(outcome, reply),
+		    " does not like recipient.\n", reply->text, reply->len);
 }
 
 /* The letter for a reply that is no success. */
@@ -148,20 +194,39 @@ report_refused_command(const struct delivery *d, const struct smtp_result *r)
 	report_reply(session.reply.text, session.reply.len);
 }
 
+/* RFC 1870 section 6.1: known before anything was sent. */
+static void
+report_too_large(const struct delivery *d)
+{
+	char text[120];
+
+	snprintf(text, sizeof text,
+	    " takes messages of %" PRIu64 " bytes, this one has %" PRIu64
+	    ". (#5.3.4)\n",
+	    session.ehlo.size, message.measure.size);
+	report_sentence(d, REPORT_PERMANENT, "", text);
+}
+
+static bool
+has_lost_step(const struct smtp_result *r)
+{
+	if (r->outcome == SMTP_DIED || r->in_doubt)
+		return true;
+	return r->outcome == SMTP_MALFORMED && r->end != SMTP_END_MAIL &&
+	       r->end != SMTP_END_DATA;
+}
+
 static void
 report_result(struct delivery *d, const struct smtp_result *r)
 {
-	bool is_desperate =
-	    r->outcome == SMTP_DIED || r->in_doubt ||
-	    (r->outcome == SMTP_MALFORMED && r->end != SMTP_END_MAIL &&
-		r->end != SMTP_END_DATA);
-
 	if (r->end == SMTP_END_MESSAGE) {
 		report_message(REPORT_TEMPORARY);
 		report_puts("Unable to read message. (#4.3.0)\n");
+	} else if (r->end == SMTP_END_TOO_LARGE) {
+		report_too_large(d);
 	} else if (r->end == SMTP_END_NONE_ACCEPTED) {
 		report_sentence(d, REPORT_PERMANENT, "Giving up on ", ".\n");
-	} else if (is_desperate) {
+	} else if (has_lost_step(r)) {
 		report_connection_died(d, r);
 	} else if (r->end == SMTP_END_MAIL_DATA) {
 		report_mail_data(d, r);
@@ -172,36 +237,149 @@ report_result(struct delivery *d, const struct smtp_result *r)
 		report_line("TLS: ", d->tls);
 }
 
+static bool
+is_delivered(const struct smtp_result *r)
+{
+	return r->end == SMTP_END_MAIL_DATA && r->outcome == SMTP_DONE;
+}
+
+static bool
+is_in_step(const struct smtp_result *r)
+{
+	return r->outcome == SMTP_DONE || r->outcome == SMTP_REFUSED;
+}
+
+/* Those that a command can hold; the others behind the last such one. */
+static void
+report_rest_unsendable(struct delivery *d, const struct smtp_result *r)
+{
+	if (r->outcome != SMTP_DIED && d->npath > 0 &&
+	    d->reported == d->place[d->npath - 1] + 1)
+		report_unsendable(d, d->nrecipient);
+}
+
+/* Recipients of a transaction of several, now that its end is known. */
+static void
+report_transaction(struct delivery *d, const struct smtp_result *r,
+    size_t count)
+{
+	for (size_t i = d->first; i < d->first + count; i++) {
+		const struct verdict *v = &d->verdict[i];
+
+		report_unsendable(d, d->place[i]);
+		d->reported++;
+		if (v->outcome != SMTP_DONE && v->reply.len > 0)
+			report_refusal(d, v->is_permanent,
+			    " does not like recipient.\n", v->reply.data,
+			    v->reply.len);
+		else if (is_delivered(r))
+			report_recipient(REPORT_ACCEPTED);
+		else
+			report_refusal(d,
+			    is_permanent(r->outcome, &session.reply),
+			    r->in_doubt
+				? " may have the message. Possible duplicate!\n"
+				: " did not take the message.\n",
+			    session.reply.text,
+			    is_in_step(r) ? session.reply.len : 0);
+	}
+}
+
+static struct smtp_result
+run_transaction(struct delivery *d, const char *reverse_path, size_t first,
+    size_t count)
+{
+	struct smtp_envelope envelope = {
+		.reverse_path = reverse_path,
+		.forward_path = d->path + first,
+		.nrecipient = count,
+		.verdict = take_verdict,
+		.context = d,
+	};
+
+	d->first = first;
+	return smtp_transaction(&session, &envelope, &message);
+}
+
+/*
+ * RFC 9422: so many recipients at a time, in so many transactions.  What
+ * does not fit into this connection is tried again later.
+ */
+static struct smtp_result
+run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
+{
+	struct smtp_result r = { .outcome = SMTP_DONE };
+	uint64_t left =
+	    session.ehlo.mailmax ? session.ehlo.mailmax : UINT64_MAX;
+	size_t count;
+
+	d->verdict = mem_alloc(d->npath, sizeof *d->verdict);
+	for (size_t first = 0; first < d->npath; first += count) {
+		bool may_run = is_in_step(&r) && left > 0 &&
+			       smtp_message_rewind(&message) == 0;
+
+		count = d->npath - first < rcptmax ? d->npath - first : rcptmax;
+		d->first = first;
+		if (may_run) {
+			r = run_transaction(d, reverse_path, first, count);
+			left--;
+		} else if (is_in_step(&r)) {
+			r = (struct smtp_result){ .end = SMTP_END_RCPT,
+				.outcome = SMTP_DIED };
+		}
+		report_transaction(d, &r, count);
+		if (is_delivered(&r) && !d->has_success) {
+			d->has_success = true;
+			d->success = session.reply;
+		}
+	}
+	return r;
+}
+
 static struct smtp_result
 deliver(struct delivery *d, const char *sender)
 {
 	struct buf reverse_path = { 0 };
-	struct smtp_envelope envelope = {
-		.verdict = report_verdict,
-		.context = d,
-	};
-	struct smtp_result result;
+	uint64_t rcptmax = session.ehlo.rcptmax;
+	struct smtp_result r;
 
 	/* qmail-remote has looked at it before; it does not start us else. */
 	if (quote_mailbox(&reverse_path, sender) == -1)
 		buf_cut(&reverse_path, 0);
 	quote_recipients(d);
-	envelope.reverse_path = buf_text(&reverse_path);
-	envelope.forward_path = d->path;
-	envelope.nrecipient = d->npath;
-	result = smtp_transaction(&session, &envelope, 0);
-	/* Those behind the last one sent, unless the session broke off. */
-	if (result.outcome != SMTP_DIED && d->npath > 0 &&
-	    d->reported == d->place[d->npath - 1] + 1)
-		report_unsendable(d, d->nrecipient);
+	smtp_message_open(&message, 0,
+	    smtp_transaction_measures(&session.ehlo));
+	if (rcptmax > 0 && rcptmax < d->npath)
+		r = run_transactions(d, buf_text(&reverse_path),
+		    (size_t)rcptmax);
+	else
+		r = run_transaction(d, buf_text(&reverse_path), 0, d->npath);
+	report_rest_unsendable(d, &r);
 	buf_finish(&reverse_path);
-	return result;
+	return r;
+}
+
+/* Delivered to some is delivered: the others have records of their own. */
+static void
+report_outcome(struct delivery *d, const struct smtp_result *r)
+{
+	static const struct smtp_result delivered = {
+		.end = SMTP_END_MAIL_DATA,
+		.outcome = SMTP_DONE,
+	};
+
+	if (d->has_success && !is_delivered(r)) {
+		session.reply = d->success;
+		report_result(d, &delivered);
+	} else {
+		report_result(d, r);
+	}
 }
 
 int
 main(int argc, char **argv)
 {
-	struct delivery d = { 0 };
+	static struct delivery d;
 	struct smtp_result result;
 	unsigned long fd = 0, timeout = 0;
 
@@ -226,9 +404,9 @@ main(int argc, char **argv)
 	smtp_ehlo_parse(&session.ehlo, argv[ARG_EXTENSIONS]);
 
 	result = deliver(&d, argv[ARG_SENDER]);
-	report_result(&d, &result);
+	report_outcome(&d, &result);
 	report_end();
-	if (result.outcome == SMTP_DONE || result.outcome == SMTP_REFUSED)
+	if (is_in_step(&result))
 		smtp_session_quit(&session);
 	return 0;
 }

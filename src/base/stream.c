@@ -199,18 +199,16 @@ stream_move(struct stream *s, struct deadline until)
 }
 
 enum stream_status
-stream_send(struct stream *s, const void *data, size_t n, int64_t stall_ms)
+stream_send(struct stream *s, const char **at, const char *end,
+    int64_t stall_ms)
 {
-	const char *at = data;
-
 	assert(!stream_is_pending(s));
-	while (n > 0) {
-		ssize_t put = fdio_write(s->fd, at, n);
+	while (*at < end) {
+		ssize_t put = fdio_write(s->fd, *at, (size_t)(end - *at));
 		enum stream_status status;
 
 		if (put >= 0) {
-			at += put;
-			n -= (size_t)put;
+			*at += put;
 			continue;
 		}
 		if (!would_block()) {

@@ -16,7 +16,7 @@
  */
 
 #define STREAM_IN_SIZE 8192
-#define STREAM_OUT_SIZE 4096
+#define STREAM_OUT_SIZE 16384
 
 enum stream_status {
 	STREAM_OK,
@@ -59,12 +59,13 @@ bool stream_is_pending(const struct stream *);
 enum stream_status stream_move(struct stream *, struct deadline);
 
 /*
- * Writes n bytes past the output buffer, which must be empty; each piece must
- * get on within stall_ms.  STREAM_SPOKE as soon as there is input: it is
- * looked for wherever the peer makes us wait.
+ * Writes the bytes from *at up to end past the output buffer, which must be
+ * empty, and moves *at; each piece must get on within stall_ms.  STREAM_SPOKE
+ * as soon as there is input: it is looked for wherever the peer makes us
+ * wait, and may be asked for more than once.
  */
 enum stream_status stream_send(
-    struct stream *, const void *, size_t n, int64_t stall_ms);
+    struct stream *, const char **at, const char *end, int64_t stall_ms);
 
 /* Waits for input beyond what is there.  Output must not be pending. */
 enum stream_status stream_fill(struct stream *, struct deadline);

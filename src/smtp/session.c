@@ -123,13 +123,13 @@ say_hello(struct smtp_session *s, const char *verb, const char *helohost,
 }
 
 enum smtp_outcome
-smtp_session_hello(
-    struct smtp_session *s, const char *helohost, bool helo_will_do)
+smtp_session_hello(struct smtp_session *s, const char *helohost,
+    bool helo_will_do)
 {
 	struct smtp_ehlo offered = { 0 };
 	enum smtp_outcome outcome = say_hello(s, "EHLO ", helohost, &offered);
 
-	s->ehlo = (struct smtp_ehlo) { 0 };
+	s->ehlo = (struct smtp_ehlo){ 0 };
 	if (outcome == SMTP_DONE)
 		s->ehlo = offered;
 	if (outcome != SMTP_REFUSED || !helo_will_do ||
@@ -150,6 +150,17 @@ smtp_session_starttls(struct smtp_session *s)
 	if (outcome == SMTP_DONE && stream_has_input(&s->stream))
 		return smtp_session_unasked(s);
 	return outcome;
+}
+
+enum smtp_outcome
+smtp_session_reset(struct smtp_session *s)
+{
+	struct deadline until = hello_deadline(s);
+	enum smtp_outcome outcome = say(s, "RSET", "", until);
+
+	if (outcome == SMTP_DONE)
+		outcome = smtp_session_reply(s, until, NULL);
+	return wants(s, outcome, 250);
 }
 
 void

@@ -77,6 +77,9 @@ enum smtp_outcome smtp_session_hello(
  */
 enum smtp_outcome smtp_session_starttls(struct smtp_session *);
 
+/* RSET; must be 250. */
+enum smtp_outcome smtp_session_reset(struct smtp_session *);
+
 /* Sends QUIT if that can be done without waiting; nothing can fail. */
 void smtp_session_quit(struct smtp_session *);
 

@@ -1,30 +1,46 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtp/transaction.h"
 
-#include <sys/stat.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fdio.h"
-#include "smtp/body.h"
+/* How the mail data follows the recipients. */
+enum tail {
+	TAIL_DATA,  /* DATA is the last command of the group */
+	TAIL_CHUNK, /* one BDAT with the whole message is */
+	TAIL_NONE   /* nothing is: chunks follow an accepted recipient */
+};
 
-#define READ_SIZE 65536 /* of the message, at a time */
-
-static const char end_of_mail_data[] = ".\r\n";
-
-/* Commands are numbered: 0 is MAIL, then the recipients, then DATA. */
+/*
+ * Commands are numbered: 0 is MAIL, then the recipients, then the tail, if
+ * there is one.
+ */
 struct group {
 	struct smtp_session *session;
 	const struct smtp_envelope *envelope;
+	const struct smtp_message *message;
+	bool is_retry; /* recipients have their verdicts already */
+	enum tail tail;
+	const char *tail_at; /* what is left to be put into the output */
+	const char *tail_end;
 	size_t sent;
 	size_t answered;
 	struct smtp_result result;
 };
 
+static char chunk[SMTP_MAILDATA_CHUNK];
+
 static size_t
-data_command(const struct group *g)
+tail_command(const struct group *g)
 {
 	return g->envelope->nrecipient + 1;
+}
+
+static size_t
+count_commands(const struct group *g)
+{
+	return tail_command(g) + (g->tail != TAIL_NONE);
 }
 
 static struct deadline
@@ -40,30 +56,66 @@ path_command(char *out, const char *verb, const char *path)
 
 	memcpy(out, verb, verb_len);
 	memcpy(out + verb_len, path, path_len);
-	memcpy(out + verb_len + path_len, ">\r\n", 3);
-	return verb_len + path_len + 3;
+	out[verb_len + path_len] = '>';
+	return verb_len + path_len + 1;
+}
+
+/* What MAIL declares, with a blank in front of each. */
+static size_t
+mail_parameters(const struct group *g, char *out, size_t size)
+{
+	const struct smtp_ehlo *ehlo = &g->session->ehlo;
+	const struct smtp_measure *m = &g->message->measure;
+	int n = 0;
+
+	if (!g->message->is_measured)
+		return 0;
+	if (smtp_ehlo_has(ehlo, SMTP_EXT_SIZE))
+		n = snprintf(out, size, " SIZE=%" PRIu64, m->size);
+	if (m->has_8bit && smtp_ehlo_has(ehlo, SMTP_EXT_8BITMIME))
+		n += snprintf(out + n, size - (size_t)n, " BODY=8BITMIME");
+	return (size_t)n;
+}
+
+/* As much of the tail as there is room for; true when that was all. */
+static bool
+put_tail(struct group *g)
+{
+	struct stream *stream = &g->session->stream;
+	size_t n = (size_t)(g->tail_end - g->tail_at);
+
+	if (n > stream_room(stream))
+		n = stream_room(stream);
+	stream_put(stream, g->tail_at, n);
+	g->tail_at += n;
+	return g->tail_at == g->tail_end;
 }
 
 /* Puts the next command into the output, if there is room for it. */
 static bool
 put_command(struct group *g)
 {
-	char line[SMTP_PATH_MAX + 32];
+	char line[SMTP_PATH_MAX + 100];
 	const struct smtp_envelope *e = g->envelope;
 	size_t n;
 
+	if (g->sent == tail_command(g)) {
+		if (!put_tail(g))
+			return false;
+		g->sent++;
+		return true;
+	}
 	if (g->sent == 0) {
 		n = path_command(line, "MAIL FROM:<", e->reverse_path);
-	} else if (g->sent < data_command(g)) {
+		n += mail_parameters(g, line + n, sizeof line - n - 2);
+	} else {
 		n = path_command(line, "RCPT TO:<",
 		    e->forward_path[g->sent - 1]);
-	} else {
-		n = strlen("DATA\r\n");
-		memcpy(line, "DATA\r\n", n);
 	}
-	if (n > stream_room(&g->session->stream))
+	memcpy(line + n, "\r\n", 2);
+	if (n + 2 > stream_room(&g->session->stream))
 		return false;
-	stream_put(&g->session->stream, line, n);
+	stream_put(&g->session->stream, line, n + 2);
 	g->sent++;
 	return true;
 }
@@ -71,7 +123,7 @@ put_command(struct group *g)
 static bool
 may_send(const struct group *g)
 {
-	if (g->sent > data_command(g))
+	if (g->sent == count_commands(g))
 		return false;
 	return g->sent == g->answered ||
 	       smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
@@ -83,21 +135,11 @@ end(struct group *g, enum smtp_end where, enum smtp_outcome outcome)
 {
 	g->result.end = where;
 	g->result.outcome = outcome;
+	/* A whole message in the group may be there already, unanswered. */
+	g->result.in_doubt =
+	    g->tail == TAIL_CHUNK && g->sent > tail_command(g) &&
+	    (outcome == SMTP_DIED || outcome == SMTP_MALFORMED);
 	return false;
-}
-
-static enum smtp_outcome
-classify(const struct smtp_reply *r)
-{
-	switch (smtp_reply_class(r)) {
-	case 2:
-		return SMTP_DONE;
-	case 4:
-	case 5:
-		return SMTP_REFUSED;
-	default:
-		return SMTP_MALFORMED;
-	}
 }
 
 static bool
@@ -107,49 +149,59 @@ judge_recipient(struct group *g, enum smtp_outcome outcome)
 
 	if (outcome == SMTP_DONE)
 		g->result.accepted++;
-	e->verdict(e->context, g->answered - 1, outcome, &g->session->reply);
+	if (!g->is_retry)
+		e->verdict(e->context, g->answered - 1, outcome,
+		    &g->session->reply);
 	if (outcome == SMTP_MALFORMED)
 		return end(g, SMTP_END_RCPT, outcome);
 	g->answered++;
 
-	/* Not pipelined, and nobody to send to: DATA need not be asked. */
-	if (g->answered == data_command(g) && g->result.accepted == 0 &&
+	/* Nobody to send to, and nothing under way: it ends here. */
+	if (g->answered == tail_command(g) && g->result.accepted == 0 &&
 	    g->sent == g->answered)
 		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 	return true;
 }
 
 static bool
-judge_data(struct group *g, bool well_formed)
+judge_data(struct group *g, enum smtp_outcome outcome)
 {
-	const struct smtp_reply *r = &g->session->reply;
+	bool is_well_formed = outcome != SMTP_DIED;
 
-	g->answered++;
-	if (well_formed && r->code == 354)
+	if (is_well_formed && g->session->reply.code == 354)
 		return true;
-	if (g->result.accepted == 0 && well_formed)
+	if (is_well_formed && g->result.accepted == 0)
 		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
-	if (!well_formed || classify(r) != SMTP_REFUSED)
-		return end(g, SMTP_END_DATA, SMTP_MALFORMED);
-	return end(g, SMTP_END_DATA, SMTP_REFUSED);
+	return end(g, SMTP_END_DATA,
+	    outcome == SMTP_REFUSED ? SMTP_REFUSED : SMTP_MALFORMED);
 }
 
-/* The reply to the command that waits longest for one; false ends it all. */
 static bool
-judge(struct group *g, bool well_formed)
+judge_chunk(struct group *g, enum smtp_outcome outcome)
 {
-	enum smtp_outcome outcome =
-	    well_formed ? classify(&g->session->reply) : SMTP_MALFORMED;
+	if (outcome == SMTP_DIED)
+		outcome = SMTP_MALFORMED;
+	if (outcome != SMTP_MALFORMED && g->result.accepted == 0)
+		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
+	return end(g, SMTP_END_MAIL_DATA, outcome);
+}
 
-	if (g->answered == 0) {
-		if (outcome != SMTP_DONE)
-			return end(g, SMTP_END_MAIL, outcome);
-		g->answered++;
-		return true;
-	}
-	if (g->answered < data_command(g))
-		return judge_recipient(g, outcome);
-	return judge_data(g, well_formed);
+/*
+ * The reply to the command that waits longest for one; false ends it all.
+ * What is no reply at all comes as DIED, to tell it from an odd code.
+ */
+static bool
+judge(struct group *g, enum smtp_outcome outcome)
+{
+	enum smtp_outcome plain =
+	    outcome == SMTP_DIED ? SMTP_MALFORMED : outcome;
+
+	if (g->answered > 0 && g->answered < tail_command(g))
+		return judge_recipient(g, plain);
+	if (g->answered++ > 0)
+		return g->tail == TAIL_CHUNK ? judge_chunk(g, outcome)
+					     : judge_data(g, outcome);
+	return outcome == SMTP_DONE ? true : end(g, SMTP_END_MAIL, plain);
 }
 
 static enum smtp_end
@@ -157,7 +209,9 @@ where(const struct group *g)
 {
 	if (g->answered == 0)
 		return SMTP_END_MAIL;
-	return g->answered < data_command(g) ? SMTP_END_RCPT : SMTP_END_DATA;
+	if (g->answered < tail_command(g))
+		return SMTP_END_RCPT;
+	return g->tail == TAIL_DATA ? SMTP_END_DATA : SMTP_END_MAIL_DATA;
 }
 
 static bool
@@ -170,8 +224,8 @@ has_unread_input(const struct smtp_session *s)
 }
 
 /*
- * Sends the commands and judges the replies, up to the 354 for DATA.
- * False when it ended before, with the result set.
+ * Sends the commands and judges the replies.  False when that ended the
+ * transaction, with the result set; else the mail data is to follow.
  */
 static bool
 run_group(struct group *g)
@@ -179,7 +233,7 @@ run_group(struct group *g)
 	struct smtp_session *s = g->session;
 	struct deadline until = reply_deadline(s);
 
-	while (g->answered <= data_command(g)) {
+	while (g->answered < count_commands(g)) {
 		enum smtp_reply_state state;
 
 		if (g->answered == g->sent && stream_has_input(&s->stream))
@@ -188,7 +242,9 @@ run_group(struct group *g)
 			;
 		state = smtp_session_parse(s, NULL);
 		if (state != SMTP_REPLY_MORE) {
-			if (!judge(g, state == SMTP_REPLY_DONE))
+			if (!judge(g, state == SMTP_REPLY_DONE
+					  ? smtp_judge(&s->reply)
+					  : SMTP_DIED))
 				return false;
 			until = reply_deadline(s);
 			continue;
@@ -197,7 +253,7 @@ run_group(struct group *g)
 			return end(g, where(g), SMTP_DIED);
 	}
 	if (has_unread_input(s))
-		return end(g, SMTP_END_DATA, smtp_session_unasked(s));
+		return end(g, where(g), smtp_session_unasked(s));
 	return true;
 }
 
@@ -208,111 +264,58 @@ run_group(struct group *g)
 static void
 send_nothing(struct smtp_session *s)
 {
-	(void)stream_send(&s->stream, end_of_mail_data,
-	    strlen(end_of_mail_data), 1000 * (int64_t)s->timeout_s);
+	static const char nothing[] = ".\r\n";
+	const char *at = nothing;
+
+	(void)stream_send(&s->stream, &at, nothing + strlen(nothing),
+	    1000 * (int64_t)s->timeout_s);
 }
 
-/* What a server said before the mail data had ended: never "delivered". */
-static struct smtp_result
-early_reply(struct smtp_session *s, struct smtp_result r)
+static void
+choose_tail(struct group *g, bool may_chunk)
 {
-	r.outcome = smtp_session_reply(s, reply_deadline(s), NULL);
-	if (r.outcome == SMTP_DONE)
-		r.outcome = classify(&s->reply);
-	if (r.outcome == SMTP_DONE)
-		r.outcome = SMTP_MALFORMED;
-	return r;
-}
+	static const char data[] = "DATA\r\n";
 
-static struct smtp_result
-final_reply(struct smtp_session *s, struct smtp_result r)
-{
-	r.outcome = smtp_session_reply(s, reply_deadline(s), NULL);
-	if (r.outcome == SMTP_DONE)
-		r.outcome = classify(&s->reply);
-	r.in_doubt = r.outcome == SMTP_MALFORMED || r.outcome == SMTP_DIED;
-	return r;
-}
-
-/* Sends encoded mail data; true when all of it went out unanswered. */
-static bool
-send_piece(struct smtp_session *s, const char *p, size_t n,
-    struct smtp_result *r)
-{
-	switch (stream_send(&s->stream, p, n, 1000 * (int64_t)s->timeout_s)) {
-	case STREAM_OK:
-		return true;
-	case STREAM_SPOKE:
-		*r = early_reply(s, *r);
-		return false;
-	default:
-		r->outcome = SMTP_DIED;
-		return false;
+	g->tail = TAIL_DATA;
+	g->tail_at = data;
+	g->tail_end = data + strlen(data);
+	if (!may_chunk)
+		return;
+	g->tail = TAIL_NONE;
+	if (g->message->is_held) {
+		g->tail = TAIL_CHUNK;
+		g->tail_at = chunk;
+		g->tail_end = chunk + smtp_maildata_chunk(g->message, chunk);
 	}
 }
 
-/* The last of the mail data and its end: doubt begins when all of it left. */
 static struct smtp_result
-send_end(struct smtp_session *s, const char *p, size_t n, struct smtp_result r)
+send_mail_data(struct group *g, struct smtp_message *message)
 {
-	if (stream_has_input(&s->stream))
-		return early_reply(s, r);
-	return send_piece(s, p, n, &r) ? final_reply(s, r) : r;
+	struct smtp_maildata sent =
+	    g->tail == TAIL_NONE
+		? smtp_maildata_send_chunks(g->session, message)
+		: smtp_maildata_send(g->session, message);
+
+	g->result.end = sent.end == SMTP_MAILDATA_REPLY ? SMTP_END_MAIL_DATA
+							: SMTP_END_MESSAGE;
+	g->result.outcome = sent.outcome;
+	g->result.in_doubt = sent.in_doubt;
+	return g->result;
 }
 
-/* Bytes that a regular file still has, -1 for what has no size. */
-static off_t
-bytes_left(int fd)
-{
-	struct stat st;
-	off_t at;
-
-	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode))
-		return -1;
-	at = lseek(fd, 0, SEEK_CUR);
-	return at == -1 || at > st.st_size ? -1 : st.st_size - at;
-}
-
-/*
- * A piece is kept back until the next read has shown that it is not the
- * last, so that the end of mail data leaves together with what precedes it.
- */
 static struct smtp_result
-send_message(struct smtp_session *s, int fd, struct smtp_result r)
+run(struct smtp_session *s, const struct smtp_envelope *envelope,
+    struct smtp_message *message, bool may_chunk, bool is_retry)
 {
-	static char in[READ_SIZE];
-	static char out[SMTP_BODY_OUT(READ_SIZE) + READ_SIZE / 2];
-	struct smtp_body body = { 0 };
-	off_t expected = bytes_left(fd), total = 0;
-	size_t n = 0;
-	ssize_t got;
+	struct group g = {
+		.session = s,
+		.envelope = envelope,
+		.message = message,
+		.is_retry = is_retry,
+	};
 
-	r.end = SMTP_END_MAIL_DATA;
-	while ((got = fdio_read(fd, in, sizeof in)) > 0) {
-		total += got;
-		if (SMTP_BODY_OUT((size_t)got) + 8 > sizeof out - n) {
-			if (!send_piece(s, out, n, &r))
-				return r;
-			n = 0;
-		}
-		n += smtp_body_encode(&body, in, (size_t)got, out + n);
-	}
-	if (got == -1 || (expected != -1 && total != expected)) {
-		r.end = SMTP_END_MESSAGE;
-		r.outcome = SMTP_DIED; /* amid mail data there is no QUIT */
-		return r;
-	}
-	n += smtp_body_end(&body, out + n);
-	memcpy(out + n, end_of_mail_data, strlen(end_of_mail_data));
-	return send_end(s, out, n + strlen(end_of_mail_data), r);
-}
-
-struct smtp_result
-smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
-    int fd)
-{
-	struct group g = { .session = s, .envelope = envelope };
-
+	choose_tail(&g, may_chunk);
 	if (!run_group(&g))
 		return g.result;
 	if (g.result.accepted == 0) {
@@ -320,5 +323,57 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 		end(&g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 		return g.result;
 	}
-	return send_message(s, fd, g.result);
+	return send_mail_data(&g, message);
+}
+
+/*
+ * A server, or something in front of it, that offers CHUNKING but does not
+ * know BDAT: those codes speak of the command, not of the message.
+ */
+static bool
+knows_no_chunks(const struct smtp_session *s, const struct smtp_result *r)
+{
+	int code = s->reply.code;
+
+	return r->end == SMTP_END_MAIL_DATA && r->outcome == SMTP_REFUSED &&
+	       (code == 500 || code == 502 || code == 504);
+}
+
+/* RSET, so that the same transaction can be run with DATA. */
+static bool
+start_over(struct smtp_session *s, struct smtp_message *message)
+{
+	return smtp_message_rewind(message) == 0 &&
+	       smtp_session_reset(s) == SMTP_DONE;
+}
+
+static bool
+is_too_large(const struct smtp_session *s, const struct smtp_message *m)
+{
+	return m->is_measured && s->ehlo.size > 0 &&
+	       m->measure.size > s->ehlo.size;
+}
+
+bool
+smtp_transaction_measures(const struct smtp_ehlo *e)
+{
+	return smtp_ehlo_has(e, SMTP_EXT_SIZE) ||
+	       smtp_ehlo_has(e, SMTP_EXT_8BITMIME) ||
+	       smtp_ehlo_has(e, SMTP_EXT_CHUNKING);
+}
+
+struct smtp_result
+smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
+    struct smtp_message *message)
+{
+	bool may_chunk = smtp_ehlo_has(&s->ehlo, SMTP_EXT_CHUNKING);
+	struct smtp_result r = { .end = SMTP_END_TOO_LARGE,
+		.outcome = SMTP_REFUSED };
+
+	if (is_too_large(s, message))
+		return r;
+	r = run(s, envelope, message, may_chunk, false);
+	if (may_chunk && knows_no_chunks(s, &r) && start_over(s, message))
+		r = run(s, envelope, message, false, true);
+	return r;
 }

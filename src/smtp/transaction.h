@@ -5,14 +5,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "smtp/session.h"
+#include "smtp/maildata.h"
 
 /*
- * One mail transaction (RFC 5321 section 3.3): MAIL, RCPT, DATA, mail data.
+ * One mail transaction (RFC 5321 section 3.3): MAIL, RCPT, mail data.
  *
- * With PIPELINING (RFC 2920) all commands go out as one group and replies are
+ * With PIPELINING (RFC 2920) the commands go out as one group and replies are
  * matched in order; without it at most one command is under way.  It is the
- * same code, only that number differs.
+ * same code, only that number differs.  With CHUNKING (RFC 3030) a message of
+ * up to SMTP_MESSAGE_SMALL bytes is part of that group, a larger one follows
+ * in chunks when at least one recipient was accepted.  MAIL declares SIZE
+ * (RFC 1870) and BODY=8BITMIME (RFC 6152) where that is offered.
  */
 
 /* A path that a command line can hold; RFC 5321 asks for 256. */
@@ -33,35 +36,38 @@ struct smtp_envelope {
 	void *context;
 };
 
-/* Where a transaction ended, or that it did not. */
+/* Where a transaction ended. */
 enum smtp_end {
-	SMTP_END_MAIL, /* the reply to MAIL is not 2yz */
+	SMTP_END_TOO_LARGE, /* for the server's SIZE; nothing was sent */
+	SMTP_END_MAIL,      /* the reply to MAIL is not 2yz */
 	SMTP_END_RCPT, /* MALFORMED or DIED while recipients were told */
 	SMTP_END_NONE_ACCEPTED,
-	SMTP_END_DATA,      /* the reply to DATA is not 354 */
-	SMTP_END_MESSAGE,   /* the message could not be read to its end */
-	SMTP_END_MAIL_DATA, /* while mail data was sent, or the reply to it */
+	SMTP_END_DATA,     /* the reply to DATA is not 354 */
+	SMTP_END_MESSAGE,  /* the message could not be read to its end */
+	SMTP_END_MAIL_DATA /* while mail data was sent, or the reply to it */
 };
 
 struct smtp_result {
 	enum smtp_end end;
 	enum smtp_outcome outcome; /* REFUSED etc. with the session's reply */
 	/*
-	 * The end of mail data may have left and no well-formed reply to it
-	 * was read: the server may or may not have the message.
+	 * All of the mail data was handed to the network and no well-formed
+	 * reply to its end was read: the server may or may not have it.
 	 */
 	bool in_doubt;
 	size_t accepted; /* recipients */
 };
 
+/* Whether the message ought to be measured for what this server offers. */
+bool smtp_transaction_measures(const struct smtp_ehlo *);
+
 /*
- * Runs one transaction with the message at fd, which is read to its end; a
- * regular file must have as many bytes as it has at the start.  Delivered is
- * just this result: SMTP_END_MAIL_DATA with SMTP_DONE, which is returned only
- * for a 2yz reply read after all of the mail data and its end were written.
- * The session is fit for QUIT unless the outcome is MALFORMED or DIED.
+ * Runs one transaction.  Delivered is just this result: SMTP_END_MAIL_DATA
+ * with SMTP_DONE, which is returned only for a 2yz reply read after all of the
+ * mail data and its end were written.  The session is fit for QUIT, or for
+ * another transaction, unless the outcome is MALFORMED or DIED.
  */
 struct smtp_result smtp_transaction(
-    struct smtp_session *, const struct smtp_envelope *, int fd);
+    struct smtp_session *, const struct smtp_envelope *, struct smtp_message *);
 
 #endif

@@ -37,6 +37,7 @@ static const char message[] = "Subject: x\n\n.dot\n.\nend";
 static const char mail_data[] = "Subject: x\r\n\r\n..dot\r\n..\r\nend\r\n.\r\n";
 
 static struct smtp_session session;
+static struct smtp_message mail;
 
 /* Verdicts as they come: 2 accepted, 4, 5, and ? for malformed. */
 struct verdicts {
@@ -96,7 +97,8 @@ transact(struct peer *p, bool pipelined, size_t nrecipient, int fd,
 	*v = (struct verdicts){ .is_in_order = true };
 	smtp_session_init(&session, p->fd, timeout_s);
 	session.ehlo.extensions = pipelined ? SMTP_EXT_PIPELINING : 0;
-	r = smtp_transaction(&session, &e, fd);
+	smtp_message_open(&mail, fd, false);
+	r = smtp_transaction(&session, &e, &mail);
 	free(path);
 	free(text);
 	return r;
@@ -975,7 +977,8 @@ sends_long_paths(void **state)
 	smtp_session_init(&session, p.fd, 30);
 	session.ehlo.extensions = SMTP_EXT_PIPELINING;
 	e.context = &v;
-	r = smtp_transaction(&session, &e, fd);
+	smtp_message_open(&mail, fd, false);
+	r = smtp_transaction(&session, &e, &mail);
 	end = peer_end(&p, &heard);
 	close(fd);
 	if (end != 0 || !is_delivered(&r) || v.n != 4)
