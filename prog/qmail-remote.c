@@ -84,7 +84,7 @@ check_envelope(const struct delivery *d, struct dsn *why)
 	char **recipient = d->envelope + 1;
 
 	if (!is_deliverable(d->envelope[0]))
-		return dsn_set(why, "5.1.7",
+		return dsn_set(why, "5.1.3",
 		    "Sorry, the sender's address cannot be sent by SMTP.");
 	while (*recipient && !is_deliverable(*recipient))
 		recipient++;
@@ -122,10 +122,11 @@ find_candidates(struct delivery *d, struct dsn *why)
 	    d->route.port, why);
 }
 
+/* A file may hold both the chain and its key. */
 static const char *
-path_or_none(const struct buf *path)
+key_path(const struct control *c)
 {
-	return path->len > 0 ? path->data : NULL;
+	return c->clientkey.len > 0 ? c->clientkey.data : c->clientcert.data;
 }
 
 static void
@@ -148,8 +149,9 @@ plan_attempt(const struct delivery *d, const struct tls_situation *situation,
 			       ? buf_text(&c->trustanchors)
 			       : NULL,
 		.state = QMAIL_STATE,
-		.clientcert = path_or_none(&c->clientcert),
-		.clientkey = path_or_none(&c->clientkey),
+		.clientcert =
+		    c->clientcert.len > 0 ? c->clientcert.data : NULL,
+		.clientkey = key_path(c),
 		.timeout_s = c->timeoutconnect,
 	};
 }

@@ -34,6 +34,7 @@ set_signals(void)
 	/* None of these can fail with such arguments. */
 	sigemptyset(&none);
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
 	sigaction(SIGCHLD, &usual, NULL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
