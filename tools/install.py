@@ -48,19 +48,25 @@ def install_program(source, target, ids):
     print(f"installed {target}")
 
 
+def is_ours(path):
+    """Ours names its second half; no other qmail-remote does."""
+    with open(path, "rb") as f:
+        return b"/bin/qmail-remote-io" in f.read()
+
+
 def keep_original(bindir):
-    """The first time, a qmail-remote that is there is stock's."""
     stock, kept = f"{bindir}/qmail-remote", f"{bindir}/qmail-remote.orig"
-    is_ours = os.path.lexists(f"{bindir}/qmail-remote-io")
-    if os.path.lexists(stock) and not os.path.lexists(kept) and not is_ours:
-        os.link(stock, kept)
-        print(f"kept {stock} as {kept}")
+    if os.path.lexists(kept) or not os.path.lexists(stock) or is_ours(stock):
+        return
+    os.link(stock, kept)
+    print(f"kept {stock} as {kept}")
 
 
-def make_directory(path, ids):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if not os.path.isdir(path):
-        os.mkdir(path, 0o750)
+def make_directory(path, ids, is_own):
+    """Another program's directory is left as it is; ours is put right."""
+    if os.path.isdir(path) and not is_own:
+        return
+    os.makedirs(path, mode=0o750, exist_ok=True)
     os.chown(path, *ids)
     os.chmod(path, 0o2750)
 
@@ -76,8 +82,8 @@ def main():
     keep_original(bindir)
     for name in PROGRAMS:
         install_program(f"{build}/{name}", f"{bindir}/{name}", programs)
-    make_directory(run, programs)
-    make_directory(run + "/qmail-remote", owner(user, group, "state directory"))
+    make_directory(run, programs, False)
+    make_directory(run + "/qmail-remote", owner(user, group, "state directory"), True)
 
 
 if __name__ == "__main__":
