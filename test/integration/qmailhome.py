@@ -57,9 +57,11 @@ class Home:
         os.chmod(self.tcpto_path, 0o644)
 
     def message(self, data):
+        """A new file each time: another delivery may be reading the one before."""
         path = f"{HOME}/queue/mess/1"
-        with open(path, "wb") as f:
+        with open(path + ".new", "wb") as f:
             f.write(data)
+        os.rename(path + ".new", path)
         return path
 
     def start(self, host="dst.example", sender="a@src.example", recipients=("b@dst.example",),
