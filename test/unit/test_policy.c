@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <limits.h>
+
+#include "tls/policy.h"
+
+/* The whole table: what is decided, and what follows from it. */
+static void
+decides(void **state)
+{
+	static const struct {
+		bool has_anchors;
+		unsigned long strictness;
+		bool starting_over;
+		enum tls_level want;
+		bool tries, demands, verifies, falls_back;
+	} cases[] = {
+		{ false, 0, false, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ false, 1, false, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ false, 2, false, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ false, 1, true, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ true, 0, false, TLS_LEVEL_MAY, 1, 0, 0, 1 },
+		{ true, 0, true, TLS_LEVEL_MAY, 1, 0, 0, 1 },
+		{ true, 1, false, TLS_LEVEL_ENCRYPT, 1, 1, 0, 0 },
+		{ true, 1, true, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ true, 2, false, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+		{ true, 2, true, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+		{ true, 3, false, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+		{ true, 3, true, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+		{ true, ULONG_MAX, true, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct tls_situation s = { .has_anchors = cases[i].has_anchors,
+			.strictness = cases[i].strictness,
+			.starting_over = cases[i].starting_over };
+		struct tls_policy p = tls_policy_choose(&s);
+
+		if (p.level != cases[i].want ||
+		    tls_policy_tries(&p) != cases[i].tries ||
+		    tls_policy_demands(&p) != cases[i].demands ||
+		    tls_policy_verifies(&p) != cases[i].verifies ||
+		    tls_policy_falls_back(&p) != cases[i].falls_back)
+			fail_msg("anchors %d, strictness %lu, over %d: %d",
+			    cases[i].has_anchors, cases[i].strictness,
+			    cases[i].starting_over, (int)p.level);
+	}
+}
+
+/* P!: whoever demands TLS never goes on in clear text. */
+static void
+never_both_demands_and_falls_back(void **state)
+{
+	static const enum tls_level levels[] = { TLS_LEVEL_NONE, TLS_LEVEL_MAY,
+		TLS_LEVEL_ENCRYPT, TLS_LEVEL_VERIFY };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+		struct tls_policy p = { .level = levels[i] };
+
+		if (tls_policy_demands(&p) && tls_policy_falls_back(&p))
+			fail_msg("level %d", (int)levels[i]);
+		if (tls_policy_verifies(&p) && !tls_policy_demands(&p))
+			fail_msg("level %d", (int)levels[i]);
+		if (tls_policy_demands(&p) && !tls_policy_tries(&p))
+			fail_msg("level %d", (int)levels[i]);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(decides),
+		cmocka_unit_test(never_both_demands_and_falls_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
