@@ -1,0 +1,98 @@
+"""What "meson install" puts where, and what it leaves alone."""
+
+import grp
+import os
+import pwd
+import stat
+import subprocess
+import sys
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls")
+USER, GROUP = "nobody", "daemon"    # stand in for qmailr and qmail
+
+
+@pytest.fixture
+def install(tmp_path, request):
+    build = os.path.abspath(request.config.getoption("build"))
+    (tmp_path / "q" / "bin").mkdir(parents=True)
+
+    def run():
+        subprocess.run([sys.executable, f"{TOP}/tools/install.py", build, str(tmp_path / "q"),
+                        str(tmp_path / "q" / "run"), USER, GROUP],
+                       check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]})
+    run.home = tmp_path / "q"
+    run.build = build
+    return run
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def can_chown(path):
+    try:
+        os.chown(path, pwd.getpwnam(USER).pw_uid, grp.getgrnam(GROUP).gr_gid)
+    except OSError:
+        return False
+    return True
+
+
+def test_programs_and_directories(install, tmp_path):
+    probe = tmp_path / "probe"
+    probe.touch()
+    if not can_chown(probe):
+        pytest.skip("only one user in this namespace")
+    install()
+    for name in PROGRAMS:
+        path = install.home / "bin" / name
+        with open(f"{install.build}/{name}", "rb") as f:
+            assert path.read_bytes() == f.read()
+        assert mode(path) == 0o711
+        assert (path.stat().st_uid, path.stat().st_gid) == (0, grp.getgrnam(GROUP).gr_gid)
+    state = install.home / "run" / "qmail-remote"
+    assert mode(install.home / "run") == mode(state) == 0o2750
+    assert (install.home / "run").stat().st_uid == 0
+    assert state.stat().st_uid == pwd.getpwnam(USER).pw_uid
+    assert sorted(p.name for p in (install.home / "bin").iterdir()) == sorted(PROGRAMS)
+    assert sorted(p.name for p in install.home.iterdir()) == ["bin", "run"]
+
+
+def test_keeps_stock_once(install):
+    stock = install.home / "bin" / "qmail-remote"
+    kept = install.home / "bin" / "qmail-remote.orig"
+    stock.write_bytes(b"stock")
+    install()
+    assert kept.read_bytes() == b"stock" and stock.read_bytes() != b"stock"
+    install()
+    assert kept.read_bytes() == b"stock"
+    kept.rename(stock)      # the way back
+    install()               # and forth
+    assert kept.read_bytes() == b"stock" and stock.read_bytes() != b"stock"
+
+
+def test_ours_is_not_stock(install):
+    install()
+    install()
+    assert not (install.home / "bin" / "qmail-remote.orig").exists()
+
+
+def test_replaces_by_rename(install):
+    """A program that runs, or is about to be run, keeps its file."""
+    stock = install.home / "bin" / "qmail-remote"
+    stock.write_bytes(b"stock")
+    with open(stock, "rb") as old:
+        install()
+        assert old.read() == b"stock"
+
+
+def test_leaves_another_run_directory_alone(install):
+    run = install.home / "run"
+    run.mkdir(mode=0o755)
+    run.chmod(0o755)
+    (run / "other").touch()
+    install()
+    assert mode(run) == 0o755 and (run / "other").exists()
+    assert mode(run / "qmail-remote") == 0o2750
