@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/dial.h"
+
+#define TARGETS_MAX 8
+#define QUEUE_MAX 16
+#define NO_WINNER SIZE_MAX
+
+/*
+ * Loopback ports of ours.  A port that is bound but not listened to refuses;
+ * one whose queue is full drops what comes, as a black hole does.
+ */
+enum port { GOOD, BAD, HOLE, NPORT };
+
+static struct {
+	int fd[NPORT];
+	uint16_t number[NPORT];
+	int queue[QUEUE_MAX];
+	bool has_hole;
+} ports;
+
+static struct sockaddr_in
+address(uint16_t port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+		.sin_port = htons(port) };
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return sin;
+}
+
+static void
+open_port(enum port port)
+{
+	struct sockaddr_in sin = address(0);
+	socklen_t len = sizeof sin;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	ports.fd[port] = fd;
+	ports.number[port] = ntohs(sin.sin_port);
+}
+
+/* Fills the queue of the hole until a connection does not come about. */
+static bool
+fill_queue(void)
+{
+	struct sockaddr_in sin = address(ports.number[HOLE]);
+
+	for (size_t i = 0; i < QUEUE_MAX; i++) {
+		struct pollfd p = { .events = POLLOUT };
+
+		ports.queue[i] = p.fd = socket(AF_INET, SOCK_STREAM, 0);
+		fcntl(p.fd, F_SETFL, O_NONBLOCK);
+		connect(p.fd, (struct sockaddr *)&sin, sizeof sin);
+		if (poll(&p, 1, 200) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	for (int i = 0; i < NPORT; i++)
+		open_port((enum port)i);
+	listen(ports.fd[GOOD], 64);
+	listen(ports.fd[HOLE], 0);
+	ports.has_hole = fill_queue();
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	for (int i = 0; i < NPORT; i++)
+		close(ports.fd[i]);
+	for (size_t i = 0; i < QUEUE_MAX; i++)
+		if (ports.queue[i] > 0)
+			close(ports.queue[i]);
+	return 0;
+}
+
+static int
+count_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) != -1;
+	return n;
+}
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* g good, b refuses, h is a hole; capitals are barred, f failed before. */
+static size_t
+make_targets(const char *kinds, struct dial_target *t)
+{
+	size_t n = strlen(kinds);
+
+	memset(t, 0, TARGETS_MAX * sizeof *t);
+	for (size_t i = 0; i < n; i++) {
+		char kind = kinds[i];
+
+		ip_parse("127.0.0.1", 9, &t[i].ip);
+		t[i].port = ports.number[strchr("hH", kind)   ? HOLE
+					 : strchr("bB", kind) ? BAD
+							      : GOOD];
+		if (strchr("GBH", kind))
+			t[i].state = DIAL_BARRED;
+		if (kind == 'f') {
+			t[i].state = DIAL_FAILED;
+			t[i].error = EHOSTUNREACH;
+		}
+		if (kind == 'c')
+			t[i].state = DIAL_CONNECTED;
+	}
+	return n;
+}
+
+/* The state of each target as a letter, with what made it fail. */
+static void
+show_states(const struct dial_target *t, size_t n, char *text)
+{
+	for (size_t i = 0; i < n; i++) {
+		switch (t[i].state) {
+		case DIAL_UNTRIED:
+			text[i] = '.';
+			break;
+		case DIAL_CONNECTED:
+			text[i] = 'C';
+			break;
+		case DIAL_BARRED:
+			text[i] = 'B';
+			break;
+		case DIAL_FAILED:
+			text[i] = t[i].error == ECONNREFUSED   ? 'r'
+				  : t[i].error == ETIMEDOUT    ? 't'
+				  : t[i].error == EHOSTUNREACH ? 'f'
+							       : '?';
+			break;
+		}
+	}
+	text[n] = '\0';
+}
+
+static void
+check_winner(const char *name, int fd, uint16_t port)
+{
+	struct sockaddr_in sin;
+	socklen_t len = sizeof sin;
+
+	if (!(fcntl(fd, F_GETFL) & O_NONBLOCK))
+		fail_msg("%s: blocks", name);
+	if (!(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+		fail_msg("%s: not close-on-exec", name);
+	if (getpeername(fd, (struct sockaddr *)&sin, &len) != 0 ||
+	    ntohs(sin.sin_port) != port)
+		fail_msg("%s: connected to something else", name);
+	close(fd);
+}
+
+static void
+first_that_answers_wins(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *targets;
+		int timeout_ms;
+		size_t winner;
+		const char *states;
+		double least, most; /* seconds that it may take */
+	} cases[] = {
+		{ "none", "", 5000, NO_WINNER, "", 0, 0.5 },
+		{ "good", "g", 5000, 0, "C", 0, 0.9 },
+		{ "first of two", "gg", 5000, 0, "C.", 0, 0.9 },
+		{ "A1 refused", "b", 5000, NO_WINNER, "r", 0, 0.9 },
+		{ "A1 all refused", "bbbbb", 5000, NO_WINNER, "rrrrr", 0, 0.9 },
+		{ "refused, then good", "bg", 5000, 1, "rC", 0, 0.9 },
+		{ "refused thrice, then good", "bbbgg", 5000, 3, "rrrC.", 0,
+		    0.9 },
+		{ "barred", "G", 5000, NO_WINNER, "B", 0, 0.5 },
+		{ "barred, then good", "GGg", 5000, 2, "BBC", 0, 0.9 },
+		{ "good, barred among them", "bGBg", 5000, 3, "rBBC", 0, 0.9 },
+		{ "failed before", "f", 5000, NO_WINNER, "f", 0, 0.5 },
+		{ "winner of before", "cg", 5000, 1, "CC", 0, 0.9 },
+		{ "failed and connected before", "fcbg", 5000, 3, "fCrC", 0,
+		    0.9 },
+		{ "A2 hole", "h", 400, NO_WINNER, "t", 0.3, 3 },
+		{ "A3 hole, then good: the stagger", "hg", 5000, 1, ".C", 0.9,
+		    3 },
+		{ "hole that times out, then good", "hg", 300, 1, "tC", 0.2,
+		    0.9 },
+		{ "hole, refused, good", "hbg", 5000, 2, ".rC", 0.9, 1.9 },
+		{ "two holes, then good", "hhg", 5000, 2, "..C", 1.9, 4 },
+		{ "two holes", "hh", 1500, NO_WINNER, "tt", 2.3, 4 },
+		{ "barred hole costs nothing", "Hg", 5000, 1, "BC", 0, 0.9 },
+		{ "A8 hole behind the winner", "gh", 5000, 0, "C.", 0, 0.9 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dial_target t[TARGETS_MAX];
+		size_t n = make_targets(cases[i].targets, t);
+		size_t winner = NO_WINNER;
+		char states[TARGETS_MAX + 1];
+		int before = count_descriptors(), fd;
+		double start = now(), took;
+
+		if (strchr(cases[i].targets, 'h') && !ports.has_hole)
+			continue;
+		fd = dial_first(t, n, cases[i].timeout_ms, &winner);
+		took = now() - start;
+		show_states(t, n, states);
+		if ((cases[i].winner == NO_WINNER) != (fd == -1) || fd < -1 ||
+		    winner != cases[i].winner)
+			fail_msg("%s: returned %d", cases[i].name, fd);
+		if (strcmp(states, cases[i].states) != 0)
+			fail_msg("%s: states %s", cases[i].name, states);
+		if (count_descriptors() != before + (fd != -1))
+			fail_msg("%s: a descriptor is left", cases[i].name);
+		if (took < cases[i].least || took > cases[i].most)
+			fail_msg("%s: took %.2f s", cases[i].name, took);
+		if (fd != -1)
+			check_winner(cases[i].name, fd, t[winner].port);
+	}
+}
+
+/* One call after the other goes through all of them. */
+static void
+goes_on_where_it_was(void **state)
+{
+	struct dial_target t[TARGETS_MAX];
+	size_t n = make_targets("gbgGg", t), winner;
+	static const size_t want[] = { 0, 2, 4 };
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		int fd = dial_first(t, n, 5000, &winner);
+
+		if (fd < 0 || winner != want[i])
+			fail_msg("call %zu: %d, winner %zu", i, fd, winner);
+		close(fd);
+	}
+	assert_int_equal(dial_first(t, n, 5000, &winner), -1);
+}
+
+/* A13: what is our own fault is not the peer's. */
+static void
+blames_nobody_for_our_limits(void **state)
+{
+	struct dial_target t[TARGETS_MAX];
+	size_t n = make_targets("gg", t), winner;
+	struct rlimit old, none;
+	char states[TARGETS_MAX + 1];
+	int got, error;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	got = dial_first(t, n, 5000, &winner);
+	error = errno;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(got, -2);
+	assert_int_equal(error, EMFILE);
+	show_states(t, n, states);
+	assert_string_equal(states, "..");
+}
+
+static void
+connects_by_ipv6(void **state)
+{
+	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
+	socklen_t len = sizeof sin6;
+	struct dial_target t = { 0 };
+	int listener = socket(AF_INET6, SOCK_STREAM, 0), fd;
+	size_t winner;
+
+	(void)state;
+	sin6.sin6_addr = in6addr_loopback;
+	if (listener == -1 ||
+	    bind(listener, (struct sockaddr *)&sin6, len) != 0 ||
+	    listen(listener, 8) != 0 ||
+	    getsockname(listener, (struct sockaddr *)&sin6, &len) != 0)
+		skip();
+	ip_parse("::1", 3, &t.ip);
+	t.port = ntohs(sin6.sin6_port);
+	fd = dial_first(&t, 1, 5000, &winner);
+	assert_true(fd >= 0);
+	assert_int_equal(t.state, DIAL_CONNECTED);
+	close(fd);
+	close(listener);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(first_that_answers_wins),
+		cmocka_unit_test(goes_on_where_it_was),
+		cmocka_unit_test(blames_nobody_for_our_limits),
+		cmocka_unit_test(connects_by_ipv6),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
