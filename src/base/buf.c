@@ -54,19 +54,22 @@ buf_putc(struct buf *b, char c)
 void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
+	size_t room = 64;
 	va_list args;
 	int n;
 
 	va_start(args, fmt);
-	n = vsnprintf(NULL, 0, fmt, args);
+	n = vsnprintf(buf_reserve(b, room), room, fmt, args);
 	va_end(args);
-	if (n < 0)
-		return;
-	buf_reserve(b, (size_t)n);
-	va_start(args, fmt);
-	vsnprintf(b->data + b->len, (size_t)n + 1, fmt, args);
-	va_end(args);
-	b->len += (size_t)n;
+	if (n >= (int)room) {
+		room = (size_t)n + 1;
+		va_start(args, fmt);
+		n = vsnprintf(buf_reserve(b, room), room, fmt, args);
+		va_end(args);
+	}
+	if (n > 0)
+		b->len += (size_t)n;
+	b->data[b->len] = '\0';
 }
 
 void
