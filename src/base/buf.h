@@ -24,7 +24,7 @@ void buf_putc(struct buf *, char);
 
 /* Formats as printf. */
 void buf_printf(struct buf *, const char *, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3), nonnull(2)));
 
 /* Makes room for n more bytes at data + len and returns that place. */
 char *buf_reserve(struct buf *, size_t n);
