@@ -28,8 +28,8 @@ struct tls_session {
 
 /*
  * Hands the connection to a helper: socket is closed here in any case.  What
- * could not be done on our side is TLS_STATUS_LOCAL; a helper that ends, or
- * that does not end in time, without a word is TLS_STATUS_FAILED.
+ * could not be done on our side is TLS_STATUS_LOCAL, and so is a helper that
+ * ends without a word; one that says nothing in time is TLS_STATUS_FAILED.
  */
 struct tls_session tls_helper_start(const struct tls_helper *, int socket);
 

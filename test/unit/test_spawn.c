@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/spawn.h"
+
+extern char **environ;
+
+/* This program itself is what is started, with the name of an act. */
+static char *self;
+
+#define FD_MAX 64
+
+/* In the helper: what it was given, as text, to fd. */
+static void
+tell_all(int fd)
+{
+	struct buf b = { 0 };
+	struct stat null, st;
+	sigset_t blocked;
+
+	stat("/dev/null", &null);
+	for (int i = 0; i < FD_MAX; i++) {
+		if (fstat(i, &st) == -1)
+			continue;
+		buf_printf(&b, "%d%s ", i,
+		    st.st_rdev == null.st_rdev ? "null" : "");
+	}
+	for (char **e = environ; *e; e++)
+		buf_printf(&b, "%s ", *e);
+	sigprocmask(SIG_SETMASK, NULL, &blocked);
+	for (int i = 1; i < 32; i++)
+		if (sigismember(&blocked, i) == 1)
+			buf_printf(&b, "blocks %d ", i);
+	if (write(fd, b.data, b.len) != (ssize_t)b.len)
+		_exit(9);
+	_exit(0);
+}
+
+static int
+act(char **argv)
+{
+	int n = atoi(argv[2]);
+
+	alarm(30);
+	if (strcmp(argv[1], "--tell") == 0)
+		tell_all(n);
+	if (strcmp(argv[1], "--exit") == 0)
+		_exit(n);
+	if (strcmp(argv[1], "--die") == 0) {
+		signal(n, SIG_DFL);
+		kill(getpid(), n);
+	}
+	if (strcmp(argv[1], "--stay") == 0) {
+		char c;
+
+		/* Until it is killed: then the other end sees the end. */
+		if (write(n, "x", 1) != 1 || read(n, &c, 1) != 0)
+			pause();
+	}
+	return 99;
+}
+
+static pid_t
+start(const char *what, int number, const int *keep, size_t nkeep)
+{
+	char text[24], verb[24];
+	char *argv[] = { self, verb, text, NULL };
+
+	snprintf(verb, sizeof verb, "%s", what);
+	snprintf(text, sizeof text, "%d", number);
+	return spawn_start(argv, keep, nkeep);
+}
+
+/*
+ * /dev/null on 0 to 2, of the others just those that are kept, no variable,
+ * no blocked signal; whatever we have ourselves.
+ */
+static void
+gives_just_what_it_must(void **state)
+{
+	sigset_t all, old;
+	int ends[2], kept, code = -1;
+	char told[1000] = "", want[100];
+	int keep[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	kept = fcntl(ends[1], F_DUPFD_CLOEXEC, 40);
+	for (int fd = 20; fd < 40; fd++)
+		fcntl(ends[0], F_DUPFD_CLOEXEC, fd);
+	fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+	fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+	setenv("SECRET", "x", 1);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+
+	keep[0] = kept;
+	keep[1] = ends[1];
+	pid = start("--tell", kept, keep, 2);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	assert_true(pid > 0);
+	assert_true(fcntl(kept, F_GETFD) & FD_CLOEXEC);
+	close(ends[1]);
+	close(kept);
+	assert_true(read(ends[0], told, sizeof told - 1) > 0);
+	snprintf(want, sizeof want, "0null 1null 2null %d %d ", ends[1], kept);
+	assert_string_equal(told, want);
+	assert_int_equal(spawn_wait(pid, &code), SPAWN_EXITED);
+	assert_int_equal(code, 0);
+	for (int fd = 20; fd < 40; fd++)
+		close(fd);
+	close(ends[0]);
+}
+
+static void
+says_how_it_ended(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *what;
+		int number;
+		enum spawn_end want;
+		int code;
+	} cases[] = {
+		{ "exit 0", "--exit", 0, SPAWN_EXITED, 0 },
+		{ "exit 1", "--exit", 1, SPAWN_EXITED, 1 },
+		{ "exit 127", "--exit", 127, SPAWN_EXITED, 127 },
+		{ "exit 255", "--exit", 255, SPAWN_EXITED, 255 },
+		{ "killed", "--die", SIGKILL, SPAWN_KILLED, SIGKILL },
+		{ "terminated", "--die", SIGTERM, SPAWN_KILLED, SIGTERM },
+		{ "broken pipe", "--die", SIGPIPE, SPAWN_KILLED, SIGPIPE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		pid_t pid = start(cases[i].what, cases[i].number, NULL, 0);
+		int code = -1;
+		enum spawn_end got = spawn_wait(pid, &code);
+
+		if (got != cases[i].want || code != cases[i].code)
+			fail_msg("%s: %d, %d", cases[i].name, (int)got, code);
+	}
+}
+
+static void
+runs_what_is_there(void **state)
+{
+	static const struct {
+		const char *program;
+		bool is_there;
+	} cases[] = {
+		{ "/bin/true", true },
+		{ "/nonexistent/helper", false },
+		{ "/dev/null", false },
+		{ "/", false },
+		{ "true", false }, /* nothing is searched */
+		{ "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char program[64];
+		char *argv[] = { program, NULL };
+		int code = -1;
+		pid_t pid;
+
+		strcpy(program, cases[i].program);
+		errno = 0;
+		pid = spawn_start(argv, NULL, 0);
+		if (pid == -1) {
+			if (cases[i].is_there || errno == 0)
+				fail_msg("%s: errno %d", program, errno);
+			continue;
+		}
+		if (spawn_wait(pid, &code) != SPAWN_EXITED ||
+		    code != (cases[i].is_there ? 0 : 127))
+			fail_msg("%s: exit code %d", program, code);
+	}
+}
+
+static void
+refuses_to_keep_what_is_closed(void **state)
+{
+	int keep[] = { 63 };
+	int code = 0;
+	pid_t pid;
+
+	(void)state;
+	close(63);
+	pid = start("--exit", 0, keep, 1);
+	if (pid != -1) {
+		assert_int_equal(spawn_wait(pid, &code), SPAWN_EXITED);
+		assert_int_equal(code, 127);
+	}
+}
+
+static void
+kills_and_reaps(void **state)
+{
+	int ends[2], code;
+	char c;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+	pid = start("--stay", ends[1], &ends[1], 1);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &c, 1), 1);
+	spawn_kill(pid);
+	assert_int_equal(read(ends[0], &c, 1), 0);
+	assert_int_equal(kill(pid, 0), -1);
+	close(ends[0]);
+
+	/* Somebody else was faster; that too comes to an end. */
+	pid = start("--exit", 0, NULL, 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(spawn_wait(pid, &code), SPAWN_LOST);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(gives_just_what_it_must),
+		cmocka_unit_test(says_how_it_ended),
+		cmocka_unit_test(runs_what_is_there),
+		cmocka_unit_test(refuses_to_keep_what_is_closed),
+		cmocka_unit_test(kills_and_reaps),
+	};
+
+	if (argc == 3 && strncmp(argv[1], "--", 2) == 0)
+		return act(argv);
+	self = argv[0];
+	/* What our parent left open is not of our making. */
+	for (int fd = 3; fd < 256; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	alarm(120);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
