@@ -43,6 +43,7 @@ class Site:
     def __init__(self, home, smtp, dns, certs):
         self.home, self.smtp, self.dns, self.certs = home, smtp, dns, certs
         self.servers = []
+        self.seen = {}
         home.control("timeoutconnect", "3\n")
 
     def want(self, strictness, anchors=None):
@@ -79,12 +80,14 @@ class Site:
 
     @property
     def sessions(self):
+        """Those of the last delivery."""
         for server in self.servers:
             server.settle()
-        return [s for server in self.servers for s in server.sessions]
+        return [s for server in self.servers for s in server.sessions[self.seen.get(server, 0):]]
 
     def run(self, **how):
         """A delivery. Whatever becomes of it, TLS is asked for before the envelope is told."""
+        self.seen = {server: server.connections for server in self.servers}
         run = self.home.run(**how)
         for session in self.sessions:
             assert session.early == b"", session.early
