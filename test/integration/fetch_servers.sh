@@ -101,9 +101,9 @@ fetch() {
         dpkg -x "$deb" "$new/root" || return 1
     done
     rm -rf "$new/debs"
-    missing=$(LD_LIBRARY_PATH=$(library_path "$new/root") ldd "$new/root/$3" 2>&1 | grep 'not found')
-    if [ ! -x "$new/root/$3" ] || [ -n "$missing" ]; then
-        echo "$3 of $2 cannot run here: $(echo "$missing" | head -n 1)"
+    unresolved=$(LD_LIBRARY_PATH=$(library_path "$new/root") ldd "$new/root/$3" 2>&1 | grep 'not found')
+    if [ ! -x "$new/root/$3" ] || [ -n "$unresolved" ]; then
+        echo "$3 of $2 cannot run here: $(echo "$unresolved" | head -n 1)"
         return 1
     fi
     echo "$system" >"$new/system"
