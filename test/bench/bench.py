@@ -24,12 +24,13 @@ Figures are medians and per delivery; wall is of all deliveries at once, until t
   bytes, pkts both ways, headers, acknowledgements and DNS included, with an MTU of 1500
   waits       groups of replies that the client had to wait for; DNS: questions asked
   sink        CPU of the server, which shares the machine
+  x floor     our CPU as a multiple of the floor's, in runs next to each other
   floor       CPU of: empty (an empty static program), copy A P (read, copied and sent, nothing else),
               handshake A P (OpenSSL started, one handshake, nothing mailed)
 """
 
 HEAD = (f"{'':40}{'CPU ms':>8}{'wall ms':>9}{'private':>9}{'PSS':>8}{'calls':>7}"
-        f"{'bytes':>10}{'pkts':>7}{'waits':>6}{'DNS':>5}{'sink ms':>8}  floor ms")
+        f"{'bytes':>10}{'pkts':>7}{'waits':>6}{'DNS':>5}{'sink ms':>8}{'x floor':>8}  floor ms")
 
 
 def cpu(r):
@@ -67,7 +68,7 @@ class Row:
     def __init__(self, times, w, workload, program, delivery):
         self.times = times
         self.at_once = workload.at_once
-        self.memory = self.calls = self.wire = None
+        self.memory = self.calls = self.wire = self.locks = None
         if not workload.details:
             return
         program.use()
@@ -76,6 +77,8 @@ class Row:
             self.calls = sum(measure.system_calls(program, delivery).values())
             self.wire = measure.wire(program, delivery, w, workload.quiet)
             self.fell_back = workload.tls and self.wire.tls == 0
+        else:
+            self.locks = measure.locks(program, delivery)
 
     def ms(self, value):
         return self.times.median(value) / 1000
@@ -90,9 +93,11 @@ class Row:
             out += f"{self.calls:7}{self.wire.bytes:10}{self.wire.packets:7}{self.wire.waits:6}{self.wire.questions:5}"
         out += f"{sink_ms:8.2f}" if sink_ms is not None else f"{'':8}"
         if floor:
-            out += f"{floor[1]:7.2f} {floor[0]}"
+            out += f"{self.times.ratio(floor[1], cpu):8.1f}{floor[1].median(cpu) / 1000 / n:7.2f} {floor[0]}"
         if self.calls is not None and self.fell_back:
             out += "  (no TLS!)"
+        if self.locks:
+            out += f"  ({self.locks[1]} of {self.locks[0]} locks were taken)"
         return out.rstrip()
 
 
@@ -120,8 +125,7 @@ def measure_workload(w, workload, programs):
     after = w.sink.counters()
     sessions = max(1, after["messages"] - before["messages"])
     sink_ms = (after["cpu_us"] - before["cpu_us"]) / 1000 / sessions
-    floor = (workload.floor.name.replace(measure.SERVER + " 25", "A P"),
-             times[-1].median(cpu) / 1000 / workload.at_once)
+    floor = workload.floor.name.replace(measure.SERVER + " 25", "A P"), times[-1]
     rows = [Row(t, w, workload, p, delivery) for t, p in zip(times, programs)]
     print(f"{workload.name:40}{rows[0].text(sink_ms, floor)}")
     if len(rows) > 1:

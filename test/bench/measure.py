@@ -15,10 +15,11 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path.insert(0, f"{TOP}/test/integration")
 
-import dnsd         # noqa: E402
 import pki          # noqa: E402
 import qmailhome    # noqa: E402
 import world        # noqa: E402
+
+import fastdns      # noqa: E402
 
 BUILD = f"{TOP}/build/bench"
 TOOLS = f"{BUILD}/tools"
@@ -40,7 +41,7 @@ class Failed(Exception):
 
 
 class Sink:
-    """bench/sink.c: all mail ends here."""
+    """sink.c: all mail ends here."""
 
     def __init__(self, extensions=(), pem=None, options=()):
         command = [f"{TOOLS}/sink", *options]
@@ -146,7 +147,7 @@ class World:
         world.enter()
         world.resolv_conf()
         self.home = qmailhome.Home("/nonexistent")
-        self.dns = dnsd.Server()
+        self.dns = fastdns.Server()
         self.certificates = pki.Pki("/srv/pki")
         self.pem = self._server_pem()
         self.messages = {}
@@ -285,25 +286,37 @@ def memory(program, delivery, sink):
     return Memory(sum(p.private for p in parts) / delivery.at_once, sum(p.pss for p in parts) / delivery.at_once)
 
 
+def _traced(command, *options, **how):
+    """Run a command below strace; what it printed, and (calls, errors) by name."""
+    done = subprocess.run(["strace", "-f", "-c", "-o", "/srv/strace", *options, *command], env=ENVIRONMENT,
+                          check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how)
+    calls = {}
+    with open("/srv/strace", encoding="ascii") as f:
+        for line in f:
+            words = line.split()
+            if len(words) >= 5 and words[3].isdigit() and words[-1] != "total":
+                calls[words[-1]] = int(words[3]), int(words[4]) if len(words) == 6 else 0
+    return done.stdout, calls
+
+
 def system_calls(program, delivery, repeat=3):
     """How often each was made, in the run with the fewest: how replies arrive makes a few more or less."""
     best = None
     for _ in range(repeat):
         with open(delivery.message, "rb") as message:
-            done = subprocess.run(["strace", "-f", "-c", "-o", "/srv/strace", *program.command(delivery)],
-                                  env=ENVIRONMENT, check=False, stdin=message,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if b"K" not in done.stdout and not program.options:
-            raise Failed(f"{program.name}: {done.stdout[:2000]}")
-        calls = {}
-        with open("/srv/strace", encoding="ascii") as f:
-            for line in f:
-                words = line.split()
-                if len(words) >= 5 and words[3].isdigit() and words[-1] != "total":
-                    calls[words[-1]] = int(words[3])
+            output, calls = _traced(program.command(delivery), stdin=message)
+        if b"K" not in output and not program.options:
+            raise Failed(f"{program.name}: {output[:2000]}")
+        calls = {name: n for name, (n, _) in calls.items()}
         if best is None or sum(calls.values()) < sum(best.values()):
             best = calls
     return best
+
+
+def locks(program, delivery):
+    """Attempts to lock a file, and how many found it locked, of deliveries at once."""
+    _, calls = _traced(_runner(program, delivery, 1), "--seccomp-bpf", "-e", "trace=flock")
+    return calls.get("flock", (0, 0))
 
 
 def _lo():
@@ -323,7 +336,7 @@ def wire(program, delivery, w, quiet=QUIET_MS):
     try:
         sink.await_counter("open", 0)
         sink.say(f"quiet {quiet}")
-        questions = len(w.dns.log)
+        questions = w.dns.asked_for
         before, (size, packets) = sink.counters(), _lo()
         run(program, delivery)
         sink.await_counter("open", 0)
@@ -333,7 +346,7 @@ def wire(program, delivery, w, quiet=QUIET_MS):
         sink.say("quiet 0")
         world.ip("link set lo mtu 65536", "link set lo gso_max_segs 65535")
     n = {key: after[key] - before[key] for key in after}
-    return Wire(size_after - size, packets_after - packets, n["waits"], len(w.dns.log) - questions,
+    return Wire(size_after - size, packets_after - packets, n["waits"], w.dns.asked_for - questions,
                 n["tls"], n["recipients"], n["messages"])
 
 
