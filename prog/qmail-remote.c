@@ -149,8 +149,7 @@ plan_attempt(const struct delivery *d, const struct tls_situation *situation,
 			       ? buf_text(&c->trustanchors)
 			       : NULL,
 		.state = QMAIL_STATE,
-		.clientcert =
-		    c->clientcert.len > 0 ? c->clientcert.data : NULL,
+		.clientcert = c->clientcert.len > 0 ? c->clientcert.data : NULL,
 		.clientkey = key_path(c),
 		.timeout_s = c->timeoutconnect,
 	};
@@ -247,8 +246,8 @@ report_unconnected(const struct candidates *c)
 		report_puts(ip_format(&c->target[i].ip, text));
 		report_puts(": ");
 		report_puts(c->candidate[i].is_skipped
-			? "skipped, it timed out lately"
-			: strerror(c->target[i].error));
+				? "skipped, it timed out lately"
+				: strerror(c->target[i].error));
 		report_puts("\n");
 	}
 }

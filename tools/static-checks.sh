@@ -20,8 +20,10 @@ result() {
 
 sources=$(git ls-files '*.c' '*.h')
 
+# Pages that are not installed yet cannot be found, which is no fault of them.
 for page in man/*; do
-	result "mandoc ${page##*/}" "$(mandoc -Tlint -Wstyle "$page" 2>&1 || true)"
+	result "mandoc ${page##*/}" "$(mandoc -Tlint "$page" 2>&1 |
+	    grep -v 'outdated mandoc.db\|referenced manual not found' || true)"
 done
 result "one file includes ares.h" \
     "$(grep -ls '<ares.h>' $sources | grep -v '^src/dns/resolver.c$' || true)"

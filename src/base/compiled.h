@@ -46,8 +46,8 @@ enum compiled_result compiled_find(struct compiled *, const void *key,
  */
 struct compiling;
 
-struct compiling *compiling_begin(
-    const char *path, const char *lockpath, const struct stat *source);
+struct compiling *compiling_begin(const char *path, const char *lockpath,
+    const struct stat *source);
 
 /* Values under one key keep their order.  Failures show at the end. */
 void compiling_add(struct compiling *, const void *key, size_t keylen,

@@ -44,7 +44,7 @@ bool ip_parse_literal(const char *, size_t n, struct ip *);
 char *ip_format(const struct ip *, char *text);
 
 /* Fills a socket address; returns its length. */
-socklen_t ip_sockaddr(
-    const struct ip *, uint16_t port, struct sockaddr_storage *);
+socklen_t ip_sockaddr(const struct ip *, uint16_t port,
+    struct sockaddr_storage *);
 
 #endif

@@ -21,8 +21,8 @@ bool str_case_equal(const char *, const char *, size_t n);
  * larger number gives limit).  Returns how many bytes were digits: 0 means
  * that there was no number and *value is untouched.
  */
-size_t str_number(
-    const char *, size_t n, unsigned long limit, unsigned long *value);
+size_t str_number(const char *, size_t n, unsigned long limit,
+    unsigned long *value);
 
 /*
  * Copies src with its NUL into dst of the given size.  Returns 0, or -1 when

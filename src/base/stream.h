@@ -64,8 +64,8 @@ enum stream_status stream_move(struct stream *, struct deadline);
  * as soon as there is input: it is looked for wherever the peer makes us
  * wait, and may be asked for more than once.
  */
-enum stream_status stream_send(
-    struct stream *, const char **at, const char *end, int64_t stall_ms);
+enum stream_status stream_send(struct stream *, const char **at,
+    const char *end, int64_t stall_ms);
 
 /* Waits for input beyond what is there.  Output must not be pending. */
 enum stream_status stream_fill(struct stream *, struct deadline);

@@ -19,7 +19,7 @@ struct lookup {
 	struct mx_list *list;
 	struct dsn *why;
 	bool is_implicit; /* host stands for itself */
-	bool is_cut; /* there are MX hosts that were not asked about */
+	bool is_cut;      /* there are MX hosts that were not asked about */
 	bool is_alias;    /* it leads to a name that has no address */
 };
 

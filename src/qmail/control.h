@@ -31,27 +31,27 @@ enum control_result control_line(const char *path, struct buf *line);
 struct control_range {
 	unsigned long minimum, maximum, fallback;
 };
-enum control_result control_number(
-    const char *path, struct control_range, unsigned long *value);
+enum control_result control_number(const char *path, struct control_range,
+    unsigned long *value);
 
 /*
  * Steps through the lines of a list file held in memory: trailing blanks and
  * tabs are cut, empty lines and those that begin with '#' are left out.
  * *at moves from the start of the text to end; false when none is left.
  */
-bool control_next(
-    const char **at, const char *end, const char **line, size_t *len);
+bool control_next(const char **at, const char *end, const char **line,
+    size_t *len);
 
 /* What qmail-remote is told by its control files, other than the lists. */
 struct control {
-	struct buf helohost;      /* name for EHLO; may be empty */
+	struct buf helohost;          /* name for EHLO; may be empty */
 	unsigned long timeoutconnect; /* seconds */
 	unsigned long timeoutremote;  /* seconds */
 	unsigned long timeoutdns;     /* seconds; 0: no limit of ours */
-	struct buf trustanchors;  /* a path, or empty: never STARTTLS */
-	struct buf clientcert;    /* a path, or empty */
-	struct buf clientkey;     /* a path, or empty */
-	unsigned long tlsstrictness; /* 0, 1, 2 */
+	struct buf trustanchors;      /* a path, or empty: never STARTTLS */
+	struct buf clientcert;        /* a path, or empty */
+	struct buf clientkey;         /* a path, or empty */
+	unsigned long tlsstrictness;  /* 0, 1, 2 */
 };
 
 /*

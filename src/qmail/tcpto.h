@@ -27,8 +27,8 @@ struct tcpto {
  * waiting now.  *known tells whether there is a record of it at all, which
  * tcpto_update wants to know.  now is Unix time.
  */
-bool tcpto_skips(
-    const struct tcpto *, const struct ip *, int64_t now, bool *known);
+bool tcpto_skips(const struct tcpto *, const struct ip *, int64_t now,
+    bool *known);
 
 /* Records that a connection timed out, counting it at most every 120 s. */
 void tcpto_timed_out(const struct tcpto *, const struct ip *, int64_t now);

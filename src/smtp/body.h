@@ -30,8 +30,8 @@ struct smtp_body {
  * Encodes n bytes into out, which must have room for SMTP_BODY_OUT(n).
  * Returns how many it wrote.  Start with a zeroed struct smtp_body.
  */
-size_t smtp_body_encode(
-    struct smtp_body *, const char *in, size_t n, char *out);
+size_t smtp_body_encode(struct smtp_body *, const char *in, size_t n,
+    char *out);
 
 /* Ends the last line if it has no line end; needs room for 3 bytes. */
 size_t smtp_body_end(struct smtp_body *, char *out);

@@ -29,16 +29,16 @@ struct smtp_maildata {
 };
 
 /* After 354.  DONE only for a reply read after all of it was written. */
-struct smtp_maildata smtp_maildata_send(
-    struct smtp_session *, struct smtp_message *);
+struct smtp_maildata smtp_maildata_send(struct smtp_session *,
+    struct smtp_message *);
 
 /*
  * Instead of DATA, when the server offers CHUNKING: chunks follow each other
  * without waiting where it offers PIPELINING as well.  DONE only when every
  * chunk was accepted, the last one after all of it was written.
  */
-struct smtp_maildata smtp_maildata_send_chunks(
-    struct smtp_session *, struct smtp_message *);
+struct smtp_maildata smtp_maildata_send_chunks(struct smtp_session *,
+    struct smtp_message *);
 
 /*
  * A message that is held in memory as one last chunk, with its command, into

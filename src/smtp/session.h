@@ -38,16 +38,15 @@ struct smtp_session {
 };
 
 /* fd is non-blocking; it stays the caller's. */
-void smtp_session_init(
-    struct smtp_session *, int fd, unsigned long timeout_s);
+void smtp_session_init(struct smtp_session *, int fd, unsigned long timeout_s);
 
 /*
  * Takes what input there is, without waiting, until a reply is whole.
  * MORE (never LINE), DONE or MALFORMED.  ehlo, if not NULL, is given every
  * line after the first.
  */
-enum smtp_reply_state smtp_session_parse(
-    struct smtp_session *, struct smtp_ehlo *ehlo);
+enum smtp_reply_state smtp_session_parse(struct smtp_session *,
+    struct smtp_ehlo *ehlo);
 
 /*
  * Shows what came unasked, as far as it is there, as if it were a reply.
@@ -58,8 +57,8 @@ enum smtp_outcome smtp_session_unasked(struct smtp_session *);
 /*
  * Reads one whole reply into s->reply.  DONE for any well-formed one.
  */
-enum smtp_outcome smtp_session_reply(
-    struct smtp_session *, struct deadline, struct smtp_ehlo *ehlo);
+enum smtp_outcome smtp_session_reply(struct smtp_session *, struct deadline,
+    struct smtp_ehlo *ehlo);
 
 /* The greeting must be 220. */
 enum smtp_outcome smtp_session_greeting(struct smtp_session *);
@@ -68,8 +67,8 @@ enum smtp_outcome smtp_session_greeting(struct smtp_session *);
  * EHLO; when that is refused with 5yz and helo_will_do, HELO.  Must be 250.
  * What was learnt from an earlier EHLO is forgotten (RFC 3207 section 4.2).
  */
-enum smtp_outcome smtp_session_hello(
-    struct smtp_session *, const char *helohost, bool helo_will_do);
+enum smtp_outcome smtp_session_hello(struct smtp_session *,
+    const char *helohost, bool helo_will_do);
 
 /*
  * STARTTLS must be answered by 220, and by not one byte more, be it read

@@ -40,7 +40,7 @@ struct smtp_envelope {
 enum smtp_end {
 	SMTP_END_TOO_LARGE, /* for the server's SIZE; nothing was sent */
 	SMTP_END_MAIL,      /* the reply to MAIL is not 2yz */
-	SMTP_END_RCPT, /* MALFORMED or DIED while recipients were told */
+	SMTP_END_RCPT,      /* MALFORMED or DIED while recipients were told */
 	SMTP_END_NONE_ACCEPTED,
 	SMTP_END_DATA,     /* the reply to DATA is not 354 */
 	SMTP_END_MESSAGE,  /* the message could not be read to its end */
@@ -67,7 +67,7 @@ bool smtp_transaction_measures(const struct smtp_ehlo *);
  * mail data and its end were written.  The session is fit for QUIT, or for
  * another transaction, unless the outcome is MALFORMED or DIED.
  */
-struct smtp_result smtp_transaction(
-    struct smtp_session *, const struct smtp_envelope *, struct smtp_message *);
+struct smtp_result smtp_transaction(struct smtp_session *,
+    const struct smtp_envelope *, struct smtp_message *);
 
 #endif

@@ -21,14 +21,14 @@ enum tls_status {
 };
 
 /* Writes the record into text; what is not printable becomes '?'. */
-size_t tls_status_format(
-    char record[TLS_STATUS_SIZE], enum tls_status, const char *text);
+size_t tls_status_format(char record[TLS_STATUS_SIZE], enum tls_status,
+    const char *text);
 
 /*
  * Reads a record of n bytes; text gets its text ("" for TLS_STATUS_NONE),
  * cleaned again: the helper has talked to the network.
  */
-enum tls_status tls_status_parse(
-    const char *record, size_t n, char text[TLS_STATUS_SIZE]);
+enum tls_status tls_status_parse(const char *record, size_t n,
+    char text[TLS_STATUS_SIZE]);
 
 #endif

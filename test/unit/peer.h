@@ -24,6 +24,7 @@
  *   .      hear up to the end of mail data
  *   /      no more will be said, but go on
  *   !      hang up now, whatever was said to us
+ *   -      stay, and hear no more, until killed
  * Behind the last step the peer listens until the other side hangs up.
  */
 struct peer {
@@ -120,6 +121,9 @@ peer_play(int fd, int record, const void *script)
 			break;
 		case '!':
 			_exit(0);
+		case '-':
+			pause();
+			break;
 		default:
 			_exit(6);
 		}

@@ -134,7 +134,7 @@ goes_by_the_book(void **state)
 		{ "C16 limits",
 		    { HI, EHLO,
 			">250-x\r\n250-LIMITS RCPTMAX=1\r\n250 STARTTLS\r\n" },
-		    "ge", SMTP_DONE, NULL, TLS },
+		    "ge", SMTP_DONE, NULL, TLS | SMTP_EXT_LIMITS },
 		{ "CR in a keyword",
 		    { HI, EHLO, ">250-x\r\n250 START\rTLSX\r\n" }, "ge",
 		    SMTP_DONE, NULL, 0 },
