@@ -62,10 +62,11 @@ class Sink:
         words = self.process.stdout.readline().split()
         return dict(zip(words[::2], map(int, words[1::2])))
 
-    def await_counter(self, name, value):
+    def await_counter(self, name, value, process=None):
+        """Until it has this value; in vain once the process that is to bring it about has ended."""
         end = time.monotonic() + PATIENCE
         while self.counters()[name] != value:
-            if time.monotonic() > end:
+            if time.monotonic() > end or (process and process.poll() is not None):
                 raise Failed(f"the sink never had {name} {value}")
             time.sleep(0.002)
 
@@ -275,7 +276,7 @@ def memory(program, delivery, sink):
     with subprocess.Popen(_runner(program, delivery, 1), env=ENVIRONMENT, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
-            sink.await_counter("held", delivery.at_once)
+            sink.await_counter("held", delivery.at_once, process)
             parts = [_rollup(pid) for pid in _descendants(process.pid)]
         finally:
             sink.say("release")

@@ -322,7 +322,9 @@ take_chunk(struct peer *p, const char *argument)
 {
 	char *rest;
 	size_t left = strtoul(argument, &rest, 10);
+	bool is_last = strcasecmp(rest, " LAST") == 0;
 
+	/* What is read from here on goes over the command. */
 	bytes += (long)left;
 	while (left > 0) {
 		size_t n;
@@ -335,7 +337,7 @@ take_chunk(struct peer *p, const char *argument)
 		p->start += n;
 		left -= n;
 	}
-	if (strcasecmp(rest, " LAST") == 0)
+	if (is_last)
 		return accept_message(p);
 	return say(p, "250 2.0.0 go on\r\n");
 }
