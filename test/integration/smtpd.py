@@ -40,7 +40,10 @@ class _Close(Action):
 
     def play(self, session):
         session.end = session.end or "server fin"
-        session.sock.shutdown(socket.SHUT_WR)
+        try:
+            session.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            raise _End from None    # the client was faster, with a reset
         while True:
             session.fill()
 
@@ -324,6 +327,10 @@ class Session:
             self.tls_error = str(e)
             self.end = f"handshake: {e}"
             raise _End from None
+        if not self.sock.version():
+            self.tls_error = "the client has gone"
+            self.end = self.end or "rst"
+            raise _End
         self.tls = {
             "version": self.sock.version(),
             "cipher": self.sock.cipher()[0],

@@ -1,0 +1,281 @@
+"""qmail-remote-tls as a process: when it ends, what it holds, and what is done without it."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+import rspawn
+from expect import accepted, check, died, duplicate
+from smtpd import CLOSE, DEAF, TLS, Call, Read, Until
+from tlssite import gone, programs, tls_line, told_nothing, verified
+
+IP = "192.0.2.1"
+NOT_SET_UP = f"Connected to {IP} but TLS is not set up. (#4.3.5)"
+HELPER = "qmail-remote-tls"
+
+each_strictness = pytest.mark.parametrize("strictness", [0, 1, 2])
+
+
+def put(site, script, mode=0o755):
+    """Another program in the place of qmail-remote-tls; None removes it."""
+    path = f"{site.home.path}/bin/{HELPER}"
+    os.unlink(path)
+    if script is not None:
+        with open(path, "wb") as f:
+            f.write(script)
+        os.chmod(path, mode)
+    return path
+
+
+def not_set_up(site, server, why):
+    """No other server is tried either: it is our own trouble."""
+    second = site.server("192.0.2.2", host="m2.example")
+    site.dns.zone("dst.example MX 99 m2.example.\nm2.example A 192.0.2.2")
+    run = site.run()
+    site.deferred(run, NOT_SET_UP, why)
+    assert server.connections == 1 and second.connections == 0
+    assert b"\nMAIL" not in server.log and server.session.secret == b""
+    gone()
+    return run
+
+
+BROKEN = {
+    "missing": (None, 0),
+    "not-executable": (b"#!/bin/sh\nexit 0\n", 0o644),
+    "not-a-program": (b"\0\1\2\3", 0o755),
+    "no-interpreter": (b"#!/nonexistent/sh\n", 0o755),
+    "exits": (b"#!/bin/sh\nexit 0\n", 0o755),
+    "exits-1": (b"#!/bin/sh\nexit 1\n", 0o755),
+    "exits-127": (b"#!/bin/sh\nexit 127\n", 0o755),
+    "kills-itself": (b"#!/bin/sh\nkill -9 $$\n", 0o755),
+    "crashes": (b"#!/bin/sh\nkill -SEGV $$\n", 0o755),
+}
+
+
+@each_strictness
+@pytest.mark.parametrize("case", BROKEN)
+def test_helper_that_cannot_run(site, case, strictness):
+    """A broken installation is no reason for clear text."""
+    server = site.one(strictness)
+    put(site, *BROKEN[case])
+    not_set_up(site, server, None)
+
+
+# What it may say on its status descriptor, the last argument, and then it ends.
+WORDS = {
+    "nothing-but-a-line-end": rb"\n",
+    "no-line-end": rb"Rfine",
+    "unknown-letter": rb"Xfine\n",
+    "two-lines": rb"Rfine\nRfine\n",
+    "local": rb"Lno luck\n",
+    "nul": rb"\0\n",
+}
+
+
+@each_strictness
+@pytest.mark.parametrize("case", WORDS)
+def test_helper_that_says_nonsense(site, case, strictness):
+    script = b"#!/bin/sh\nfor fd; do :; done\neval \"printf '" + WORDS[case] + b"' >&$fd\"\n"
+    server = site.one(strictness)
+    put(site, script)
+    not_set_up(site, server, "no luck" if case == "local" else None)
+
+
+@each_strictness
+def test_helper_that_says_too_much(site, strictness):
+    script = b"#!/bin/sh\nfor fd; do :; done\neval \"head -c 100000 /dev/zero >&$fd\"\n"
+    server = site.one(strictness)
+    put(site, script)
+    not_set_up(site, server, None)
+
+
+def test_helper_that_hangs(site):
+    """It has a second more than the handshake may take."""
+    site.home.control("timeoutconnect", "1\n")
+    server = site.one(2)
+    put(site, b"#!/bin/sh\nexec sleep 60\n")
+    run = site.run()
+    site.deferred(run, f"Connected to {IP} but TLS failed. (#4.7.5)", "timed out")
+    assert 1 < run.wall < 4 and server.connections == 1
+    assert not programs("sleep")
+
+
+def kill_helper(signal_number=signal.SIGKILL):
+    def kill(session):
+        end = time.monotonic() + 5
+        while not programs(HELPER):
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        for pid in programs(HELPER):
+            os.kill(pid, signal_number)
+    return Call(kill)
+
+
+@each_strictness
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_killed_in_the_handshake(site, strictness, number):
+    server = site.one(strictness, STARTTLS=("220 go", Read(5), kill_helper(number), DEAF))
+    not_set_up(site, server, "qmail-remote-tls cannot run")
+
+
+@each_strictness
+def test_stopped_in_the_handshake(site, strictness):
+    """One that does not get to its end is ended."""
+    site.home.control("timeoutconnect", "1\n")
+    server = site.one(strictness, STARTTLS=("220 go", Read(5), kill_helper(signal.SIGSTOP), DEAF))
+    run = site.run()
+    assert run.wall < 5 and run.held < 0.5
+    told_nothing(server.sessions[0])
+    assert strictness < 2 or run.letters == "Z"
+    gone()
+
+
+@pytest.mark.parametrize("strictness", [0, 2])
+@pytest.mark.parametrize("moment", ["MAIL", "RCPT", "DATA", "END"])
+def test_killed_in_the_session(site, moment, strictness):
+    """As if the connection had died; the mail does not go on in another way."""
+    server = site.one(strictness, **{moment: (kill_helper(), DEAF)})
+    run = site.run()
+    check(run, *["r"] * (moment in ("DATA", "END")), duplicate() if moment == "END" else died())
+    assert server.connections == 1 and tls_line(run)
+    told_nothing(server.session)
+    gone()
+
+
+@pytest.mark.parametrize("strictness", [1, 2])
+def test_killed_between_handshake_and_ehlo(site, strictness):
+    def kill(session):
+        return "250 hi" if not session.inside else None
+
+    server = site.one(strictness, EHLO=Call(lambda s: (kill_helper(), DEAF) if s.inside else "250-hi\n250 STARTTLS"))
+    run = site.run()
+    told_nothing(server.sessions[0])
+    assert strictness < 2 or run.letters == "Z"
+    gone()
+
+
+# While it runs, and after.
+
+def _open_files(pid):
+    return {int(n): os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}
+
+
+@pytest.mark.parametrize("moment", ["handshake", "EHLO", "MAIL", "END"])
+def test_what_it_holds(site, moment):
+    """Neither the report pipe nor the message; /dev/null on 0, 1 and 2; one socket to the server."""
+    seen = {}
+
+    def look(session):
+        if moment == "EHLO" and not session.inside:
+            return "250-hi\n250 STARTTLS"
+        end = time.monotonic() + 5
+        while len(programs(HELPER)) != 1:
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        pid, = programs(HELPER)
+        seen["files"] = _open_files(pid)
+        with open(f"/proc/{pid}/environ", "rb") as f:
+            seen["environ"] = f.read()
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            seen["cmdline"] = f.read()
+        return TLS if moment == "handshake" else "250 ok"
+
+    step = {"handshake": dict(STARTTLS=("220 go", Call(look)))}.get(moment, {moment: Call(look)})
+    site.one(0, **step)
+    run = site.run(message=b"the text\n")
+    assert run.letters == "rK", run
+    files = seen["files"]
+    assert [files.pop(n) for n in (0, 1, 2)] == ["/dev/null"] * 3
+    assert not any("mess" in f or "control" in f for f in files.values()), files
+    sockets = [f for f in files.values() if f.startswith("socket:")]
+    pipes = [f for f in files.values() if f.startswith("pipe:")]
+    assert len(sockets) == 2 and len(pipes) == (1 if moment == "handshake" else 0), files
+    assert len(files) == 2 + len(pipes) and seen["environ"].strip(b"\0") == b""
+    assert b"dst.example" not in seen["cmdline"] and b"src.example" not in seen["cmdline"]
+
+
+@each_strictness
+@pytest.mark.parametrize("how", ["accepted", "refused", "deaf-quit", "mail-closed", "greeting-later"])
+def test_nothing_stays_behind(site, how, strictness):
+    script = {
+        "accepted": {}, "refused": dict(MAIL="550 no"), "deaf-quit": dict(QUIT=DEAF), "mail-closed": dict(MAIL=CLOSE),
+        "greeting-later": dict(greeting=(Call(lambda s: time.sleep(0.05)), "220 hi")),
+    }[how]
+    site.one(strictness, **script)
+    run = site.run()
+    assert run.held < 0.3
+    gone(timeout=2)
+
+
+@pytest.mark.parametrize("case", ["reads-late", "never-reads"])
+def test_server_that_does_not_read_at_the_end(site, case):
+    """The report does not wait for the last bytes; QUIT and close_notify still get their chance."""
+    gate = threading.Event()
+    server = site.one(2, END=("250 got it", Until(gate) if case == "reads-late" else DEAF))
+    run = site.run()
+    check(run, "r", accepted())
+    assert run.wall < 2 and run.held < 0.3
+    gate.set()
+    gone(timeout=12)
+    if case == "reads-late":
+        assert server.session.verbs[-1] == "QUIT" and server.session.end == "fin"
+
+
+def test_helpers_of_several_hosts(site):
+    """One after the other; no more than one runs at any time, and none is a zombie at the end."""
+    counts = []
+
+    def count(session):
+        counts.append(len(programs(HELPER)))
+
+    site.want(2)
+    site.mx(*(f"192.0.2.{n}" for n in range(1, 8)))
+    for n in range(1, 7):
+        site.server(f"192.0.2.{n}", STARTTLS=("220 go", Read(5), Call(count), CLOSE))
+    site.server("192.0.2.7", host="m7.example")
+    run = site.run()
+    check(run, "r", accepted("192.0.2.7"))
+    assert counts == [1] * 6 and tls_line(run) == verified("m7.example")
+    gone()
+
+
+def test_delivery_killed(site):
+    """qmail-rspawn's child is killed: the helper ends by itself, and the server is left with half a mail."""
+    gate = threading.Event()
+    server = site.one(2, MAIL=(Call(lambda s: gate.set()), DEAF))
+    process = site.home.start()
+    assert gate.wait(10)
+    os.kill(process.pid, signal.SIGKILL)
+    run = process.finish()
+    assert os.WIFSIGNALED(run.status) and run.held < 0.5
+    gone(timeout=12)
+    assert rspawn.rspawn_result(run.report, run.status) == b"Zqmail-remote crashed.\n"
+    assert server.mails == []
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_descriptors_closed_at_the_start(site, closed):
+    """Nothing of TLS lands where the report or the message should be."""
+    server = site.one(2)
+    run = site.run(closed=closed, timeout=10, valid=False)
+    assert run.exit_code == 0
+    told_nothing(server.sessions[0]) if server.connections else None
+    if closed == (2,):
+        check(run, "r", accepted())
+    gone()
+
+
+@each_strictness
+def test_twenty_at_once(site, strictness):
+    server = site.one(strictness)
+    started = [site.home.start(sender=f"a{n}@src.example") for n in range(20)]
+    runs = [p.finish(timeout=60) for p in started]
+    for run in runs:
+        check(run, "r", accepted())
+        assert tls_line(run).endswith("verified for m1.example" if strictness == 2 else "not verified")
+    assert sorted(m.sender for m in server.mails) == sorted(f"<a{n}@src.example>".encode() for n in range(20))
+    told_nothing(*server.sessions)
+    gone()
