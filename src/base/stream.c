@@ -13,6 +13,7 @@ stream_init(struct stream *s, int fd)
 {
 	s->fd = fd;
 	s->error = 0;
+	s->has_lost = false;
 	s->in_start = s->in_end = 0;
 	s->out_start = s->out_end = 0;
 }
@@ -135,9 +136,11 @@ last_words(struct stream *s, enum stream_status trouble)
 		if (status == STREAM_OK && unread(s) == had)
 			break;
 	}
-	if (unread(s) > before)
-		s->out_start = s->out_end = 0;
-	return unread(s) > before ? STREAM_OK : trouble;
+	if (unread(s) == before)
+		return trouble;
+	s->has_lost = s->has_lost || stream_is_pending(s);
+	s->out_start = s->out_end = 0;
+	return STREAM_OK;
 }
 
 /* For a bulk write that is not in the output buffer. */

@@ -29,6 +29,7 @@ enum stream_status {
 struct stream {
 	int fd;
 	int error;
+	bool has_lost; /* output was dropped, since the connection broke */
 	size_t in_start, in_end;
 	size_t out_start, out_end;
 	char in[STREAM_IN_SIZE];

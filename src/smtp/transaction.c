@@ -129,6 +129,19 @@ may_send(const struct group *g)
 	       smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
 }
 
+/*
+ * All of a message in the group was handed to the network: nothing is left in
+ * the output, nor was dropped from it with a connection that broke.
+ */
+static bool
+has_left(const struct group *g)
+{
+	const struct stream *stream = &g->session->stream;
+
+	return g->tail == TAIL_CHUNK && g->sent > tail_command(g) &&
+	       !stream_is_pending(stream) && !stream->has_lost;
+}
+
 /* Sets the result and says that the group is over. */
 static bool
 end(struct group *g, enum smtp_end where, enum smtp_outcome outcome)
@@ -137,8 +150,7 @@ end(struct group *g, enum smtp_end where, enum smtp_outcome outcome)
 	g->result.outcome = outcome;
 	/* A whole message in the group may be there already, unanswered. */
 	g->result.in_doubt =
-	    g->tail == TAIL_CHUNK && g->sent > tail_command(g) &&
-	    (outcome == SMTP_DIED || outcome == SMTP_MALFORMED);
+	    has_left(g) && (outcome == SMTP_DIED || outcome == SMTP_MALFORMED);
 	return false;
 }
 
@@ -179,7 +191,8 @@ judge_data(struct group *g, enum smtp_outcome outcome)
 static bool
 judge_chunk(struct group *g, enum smtp_outcome outcome)
 {
-	if (outcome == SMTP_DIED)
+	/* A 250 for what has not left is not for the message. */
+	if (outcome == SMTP_DIED || (outcome == SMTP_DONE && !has_left(g)))
 		outcome = SMTP_MALFORMED;
 	if (outcome != SMTP_MALFORMED && g->result.accepted == 0)
 		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
@@ -339,12 +352,19 @@ knows_no_chunks(const struct smtp_session *s, const struct smtp_result *r)
 	       (code == 500 || code == 502 || code == 504);
 }
 
-/* RSET, so that the same transaction can be run with DATA. */
-static bool
-start_over(struct smtp_session *s, struct smtp_message *message)
+/*
+ * RSET, and the same transaction with DATA.  A server that has no RSET either
+ * takes the chunk for commands: what it says of those is nothing to bounce
+ * the message for.
+ */
+static struct smtp_result
+start_over(struct smtp_session *s, const struct smtp_envelope *envelope,
+    struct smtp_message *message, struct smtp_result r)
 {
-	return smtp_message_rewind(message) == 0 &&
-	       smtp_session_reset(s) == SMTP_DONE;
+	if (smtp_session_reset(s) == SMTP_DONE)
+		return run(s, envelope, message, false, true);
+	r.outcome = SMTP_DIED;
+	return r;
 }
 
 static bool
@@ -373,7 +393,8 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 	if (is_too_large(s, message))
 		return r;
 	r = run(s, envelope, message, may_chunk, false);
-	if (may_chunk && knows_no_chunks(s, &r) && start_over(s, message))
-		r = run(s, envelope, message, false, true);
+	if (may_chunk && knows_no_chunks(s, &r) &&
+	    smtp_message_rewind(message) == 0)
+		r = start_over(s, envelope, message, r);
 	return r;
 }

@@ -575,7 +575,7 @@ amid_mail_data(void **state)
 		    false, false, -1, 0, 30, SMTP_END_MAIL_DATA, REFUSED },
 		{ "H13 5yz, reads on", 1 << 20, 1000, "552 big\r\n", true,
 		    false, -1, 0, 30, SMTP_END_MAIL_DATA, REFUSED },
-		{ "H13 421 at once", 1 << 20, 0, "421 bye\r\n", false, true, -1,
+		{ "H13 421 at once", 1 << 20, 1, "421 bye\r\n", false, true, -1,
 		    0, 30, SMTP_END_MAIL_DATA, REFUSED },
 		{ "H14 250, reads no more", 1 << 20, 1000, "250 ok\r\n", false,
 		    false, -1, 0, 30, SMTP_END_MAIL_DATA, BAD },
@@ -1048,6 +1048,8 @@ sends_a_chunk(void **state)
 		    SMTP_END_RCPT, BAD, true, "?", ALL },
 		{ "hangs up, no word", PIPE, { "<" ALL, "!" }, SMTP_END_MAIL,
 		    DIED, true, "", ALL },
+		{ "resets, no word", PIPE, { "<MAIL FROM:<s@x>\r\n", "!" },
+		    SMTP_END_MAIL, DIED, true, "", "MAIL FROM:<s@x>\r\n" },
 		{ "hangs up at RCPT", PIPE, { "<" ALL, ">250\r\n", "!" },
 		    SMTP_END_RCPT, DIED, true, "", ALL },
 		{ "hangs up at the end", PIPE,
@@ -1135,6 +1137,16 @@ believes_no_early_reply(void **state)
 		{ "no word, hangs up", 30000, ">", true, 30, DIED },
 		{ "5yz to all, hangs up", 30000, ">554\r\n554\r\n554\r\n", true,
 		    30, REFUSED },
+		{ "short, reads no more", 10000, ">250\r\n250\r\n250\r\n",
+		    false, 1, BAD },
+		{ "short, hangs up", 10000, ">250\r\n250\r\n250\r\n", true, 30,
+		    BAD },
+		{ "short, no word", 10000, ">", false, 1, DIED },
+		{ "short, no word about the message", 10000, ">250\r\n250\r\n",
+		    false, 1, DIED },
+		{ "short, no word, hangs up", 10000, ">", true, 30, DIED },
+		{ "short, 5yz to all, hangs up", 10000,
+		    ">554\r\n554\r\n554\r\n", true, 30, REFUSED },
 	};
 
 	(void)state;
@@ -1169,9 +1181,10 @@ peer_take_chunks(int fd, int record, const void *context)
 	const char *const *reply = context;
 	bool is_last = false;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		hear_line(fd, record);
-	peer_say(fd, "250\r\n250\r\n", 10);
+		peer_say(fd, "250\r\n", 5);
+	}
 	while (!is_last) {
 		static char piece[1 << 17];
 		char line[64];
@@ -1248,11 +1261,11 @@ sends_many_chunks(void **state)
 		    false },
 		{ "second refused", 1000000, { "250\r\n", "552 big\r\n" },
 		    REFUSED, false, false },
-		{ "last refused", 100000, { "250\r\n", "552 big\r\n" }, REFUSED,
+		{ "last refused", 131072, { "250\r\n", "552 big\r\n" }, REFUSED,
 		    false, true },
-		{ "last garbage", 100000, { "250\r\n", "ok\r\n" }, BAD, true,
+		{ "last garbage", 131072, { "250\r\n", "ok\r\n" }, BAD, true,
 		    true },
-		{ "last 354", 100000, { "250\r\n", "354\r\n" }, BAD, true,
+		{ "last 354", 131072, { "250\r\n", "354\r\n" }, BAD, true,
 		    true },
 		{ "first 354", 1000000, { "354\r\n" }, BAD, false, false },
 		{ "first garbage", 1000000, { "ok\r\n" }, BAD, false, false },
