@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import xml.sax.saxutils
 
@@ -46,9 +47,12 @@ def parse_arguments():
                "with ours, in the same home; programs qmail-remote-* beside it come with it.\n\n" + NOTES)
     parser.add_argument("--against", metavar="PROGRAM", help="measure this qmail-remote too and print the ratios")
     parser.add_argument("--against-home", metavar="DIR", help="the home that PROGRAM was compiled for")
-    parser.add_argument("--only", metavar="TEXT", help="only workloads with this in their name")
+    parser.add_argument("--only", metavar="TEXT", help="only the workload of this name, or all with this in their name")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     parser.add_argument("--plot", action="store_true", help=f"draw growth curves into {os.path.relpath(PLOTS, measure.TOP)}")
+    parser.add_argument("--under", metavar="COMMAND",
+                        help="deliver with the runner below this command, such as 'strace -f -c', and show its output")
+    parser.add_argument("--deliveries", metavar="N", type=int, default=1, help="with --under: so many (1)")
     parser.add_argument("--short", action="store_true",
                         help="check what is not timing: waits, system calls, memory; under 20 s")
     parser.add_argument("--junitxml", metavar="FILE", help="with --short: leave the results there")
@@ -275,14 +279,27 @@ def make_world(arguments):
     return w, programs
 
 
+def selected(only):
+    exact = [workload for workload in workloads.TABLE if workload.name == only]
+    return exact or [workload for workload in workloads.TABLE if not only or only in workload.name]
+
+
 def show_table(w, programs, only):
     print(NOTES)
     print(HEAD)
-    for workload in workloads.TABLE:
-        if not only or only in workload.name:
-            try_workload(w, workload, programs)
+    for workload in selected(only):
+        try_workload(w, workload, programs)
     if not only:
         show_waits(w, programs)
+
+
+def run_under(w, program, arguments):
+    """One delivery first, so that what is compiled and cached is there."""
+    for workload in selected(arguments.only):
+        delivery = workload.set_up(w)
+        program.use()
+        measure.run(program, delivery)
+        measure.run_under(shlex.split(arguments.under), program, delivery, arguments.deliveries)
 
 
 def main():
@@ -299,7 +316,9 @@ def main():
     try:
         if arguments.short:
             return short(w, programs[0], arguments.junitxml)
-        if arguments.plot:
+        if arguments.under:
+            run_under(w, programs[0], arguments)
+        elif arguments.plot:
             plot(w, programs)
         else:
             show_table(w, programs, arguments.only)

@@ -244,6 +244,11 @@ def run(program, delivery, rounds=1):
     return _parse(done.stdout, program, delivery)
 
 
+def run_under(command, program, delivery, rounds):
+    """The same with the runner below another command, whose output is shown."""
+    subprocess.run([*command, *_runner(program, delivery, rounds)], env=ENVIRONMENT, check=True)
+
+
 def _descendants(pid):
     found = []
     for task in os.listdir(f"/proc/{pid}/task"):
