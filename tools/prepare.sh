@@ -8,7 +8,7 @@ demo_packages="$build_packages python3 python3-dnspython python3-cryptography
 	iproute2"
 check_packages="$demo_packages libcmocka-dev python3-pytest
 	python3-pytest-xdist python3-aiosmtpd openssl mandoc ca-certificates
-	strace tcpdump"
+	musl-tools strace tcpdump"
 
 say() {
 	printf '%s\n' "$*"
