@@ -143,36 +143,43 @@ last_words(struct stream *s, enum stream_status trouble)
 	return STREAM_OK;
 }
 
-/* For a bulk write that is not in the output buffer. */
 static enum stream_status
-wait_to_send(struct stream *s, struct deadline until)
+wait_for(struct stream *s, struct pollfd *p, struct deadline until)
 {
-	struct pollfd p = { .fd = s->fd, .events = POLLIN | POLLOUT };
 	int n;
 
 	do
-		n = poll(&p, 1, deadline_left(until));
+		n = poll(p, 1, deadline_left(until));
 	while (n == -1 && errno == EINTR);
 	if (n == -1) {
 		s->error = errno;
 		return STREAM_ERROR;
 	}
-	if (n == 0)
-		return STREAM_TIMEOUT;
-	return p.revents & POLLIN ? take_input(s) : STREAM_OK;
+	return n == 0 ? STREAM_TIMEOUT : STREAM_OK;
+}
+
+/* For a bulk write that is not in the output buffer. */
+static enum stream_status
+wait_to_send(struct stream *s, struct deadline until)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN | POLLOUT };
+	enum stream_status status = wait_for(s, &p, until);
+
+	return status == STREAM_OK && p.revents & POLLIN ? take_input(s)
+							 : status;
 }
 
 enum stream_status
 stream_move(struct stream *s, struct deadline until)
 {
 	struct pollfd p = { .fd = s->fd };
-	int n;
+	enum stream_status status;
 
 	/* Most often there is room for all of it: no need to ask poll. */
 	if (stream_is_pending(s)) {
 		size_t had = s->out_end - s->out_start;
-		enum stream_status status = give_output(s);
 
+		status = give_output(s);
 		if (status != STREAM_OK)
 			return last_words(s, status);
 		if (s->out_end - s->out_start < had)
@@ -182,23 +189,11 @@ stream_move(struct stream *s, struct deadline until)
 		p.events |= POLLIN;
 	if (stream_is_pending(s))
 		p.events |= POLLOUT;
-	do
-		n = poll(&p, 1, deadline_left(until));
-	while (n == -1 && errno == EINTR);
-	if (n == -1) {
-		s->error = errno;
-		return STREAM_ERROR;
-	}
-	if (n == 0)
-		return STREAM_TIMEOUT;
-	if (p.events & POLLIN && p.revents & (POLLIN | POLLHUP | POLLERR)) {
-		size_t had = unread(s);
-		enum stream_status status = take_input(s);
-
-		if (status != STREAM_OK || unread(s) > had)
-			return status;
-	}
-	return STREAM_OK;
+	status = wait_for(s, &p, until);
+	if (status == STREAM_OK && p.events & POLLIN &&
+	    p.revents & (POLLIN | POLLHUP | POLLERR))
+		status = take_input(s);
+	return status;
 }
 
 enum stream_status
@@ -208,7 +203,7 @@ stream_send(struct stream *s, const char **at, const char *end,
 	assert(!stream_is_pending(s));
 	while (*at < end) {
 		ssize_t put = fdio_write(s->fd, *at, (size_t)(end - *at));
-		enum stream_status status;
+		enum stream_status status = STREAM_OK;
 
 		if (put >= 0) {
 			*at += put;
@@ -217,7 +212,7 @@ stream_send(struct stream *s, const char **at, const char *end,
 		if (!would_block()) {
 			s->error = errno;
 			status = last_words(s, STREAM_ERROR);
-		} else {
+		} else if (unread(s) == 0) {
 			status = wait_to_send(s, deadline_in(stall_ms));
 		}
 		if (unread(s) > 0)

@@ -250,6 +250,7 @@ sends_past_the_buffer(void **state)
 {
 	static char much[1 << 20];
 	const char *at = much, *end = much + sizeof much;
+	struct deadline soon;
 	char got[4] = "";
 
 	(void)state;
@@ -268,8 +269,10 @@ sends_past_the_buffer(void **state)
 	    STREAM_SPOKE);
 	assert_true(at < end);
 	must_hold("421 x\r\n");
+	soon = deadline_in(5000);
 	must_be("unread words", stream_send(&stream, &at, end, 10000),
 	    STREAM_SPOKE);
+	assert_false(deadline_passed(soon));
 	stream_consume(&stream, 7);
 
 	shutdown(other, SHUT_WR);
