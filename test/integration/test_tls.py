@@ -6,7 +6,7 @@ import pytest
 
 import pki
 from expect import NO_CONNECTION, accepted, check
-from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, TLS, Call, Drip, Plain, Read
+from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, TLS, Drip, Plain, Read
 from tlssite import NOT_VERIFIED, V12, V13, gone, tls_line, told_nothing, verified
 
 ONE, TWO, THREE = "192.0.2.1", "192.0.2.2", "192.0.2.3"

@@ -182,7 +182,6 @@ def test_each_host_by_its_own_name(site):
     site.want(2)
     server = site.server(host="m1.example")
     distrusted(site, server, "certificate verify failed: name mismatch")
-    assert server.session.tls_error or not server.session.secret
 
 
 # Chains.
@@ -619,7 +618,7 @@ def test_flipped_bytes_of_the_compiled_form(site, server, anchors):
         good = f.read()
     chance = random.Random(25)
     at = good.index(site.certs.root.der)
-    places = [0, 2048, 2100, at, at + 100, at - 4, at - 1, len(good) - 5] + chance.sample(range(len(good)), 30)
+    places = [0, 2048, 2100, at, at + 100, at - 4, at - 1, len(good) - 5] + chance.sample(range(len(good)), 12)
     for place in places:
         write(state(site), good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1:])
         trusted(site, server)
@@ -702,7 +701,7 @@ def test_twenty_at_once_while_the_anchors_change(site, server, anchors):
     started = [site.home.start() for _ in range(20)]
     assert [p.finish(timeout=60).letters for p in started] == ["Z"] * 20
     told_nothing(*site.sessions)
-    assert server.mails and len(server.mails) == 1
+    assert len(server.mails) == 1
 
 
 # A certificate of our own.
