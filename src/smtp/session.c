@@ -138,15 +138,22 @@ smtp_session_hello(struct smtp_session *s, const char *helohost,
 	return say_hello(s, "HELO ", helohost, NULL);
 }
 
-enum smtp_outcome
-smtp_session_starttls(struct smtp_session *s)
+static enum smtp_outcome
+command(struct smtp_session *s, const char *verb, int code)
 {
 	struct deadline until = hello_deadline(s);
-	enum smtp_outcome outcome = say(s, "STARTTLS", "", until);
+	enum smtp_outcome outcome = say(s, verb, "", until);
 
 	if (outcome == SMTP_DONE)
 		outcome = smtp_session_reply(s, until, NULL);
-	outcome = wants(s, outcome, 220);
+	return wants(s, outcome, code);
+}
+
+enum smtp_outcome
+smtp_session_starttls(struct smtp_session *s)
+{
+	enum smtp_outcome outcome = command(s, "STARTTLS", 220);
+
 	if (outcome == SMTP_DONE && stream_has_input(&s->stream))
 		return smtp_session_unasked(s);
 	return outcome;
@@ -155,12 +162,7 @@ smtp_session_starttls(struct smtp_session *s)
 enum smtp_outcome
 smtp_session_reset(struct smtp_session *s)
 {
-	struct deadline until = hello_deadline(s);
-	enum smtp_outcome outcome = say(s, "RSET", "", until);
-
-	if (outcome == SMTP_DONE)
-		outcome = smtp_session_reply(s, until, NULL);
-	return wants(s, outcome, 250);
+	return command(s, "RSET", 250);
 }
 
 void
