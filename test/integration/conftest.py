@@ -22,6 +22,7 @@ import rspawn       # noqa: E402
 import smtpd        # noqa: E402
 import tlssite      # noqa: E402
 import world        # noqa: E402
+from catalogue import pytest_terminal_summary     # noqa: E402,F401
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAMS = "/srv/programs"
