@@ -277,12 +277,14 @@ become_io(struct delivery *d, struct dsn *why)
 	argv = mem_alloc(n + 7, sizeof *argv);
 	snprintf(fd, sizeof fd, "%d", d->server.fd);
 	snprintf(timeout, sizeof timeout, "%lu", d->control.timeoutremote);
+	/* An empty list is an argument too. */
+	buf_puts(&extensions, "");
 	smtp_ehlo_format(&d->server.ehlo, &extensions);
 	argv[0] = name;
 	argv[1] = fd;
 	argv[2] = ip_format(&d->server.ip, address);
 	argv[3] = timeout;
-	argv[4] = buf_reserve(&extensions, 0);
+	argv[4] = extensions.data;
 	argv[5] = d->server.tls;
 	memcpy(argv + 6, d->envelope, n * sizeof *argv);
 	if (fdio_set_cloexec(d->server.fd, false) == 0)

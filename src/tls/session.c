@@ -10,22 +10,18 @@
 #include <time.h>
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include "base/buf.h"
 #include "base/fdio.h"
 #include "base/ip.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "tls/anchors.h"
+#include "tls/credentials.h"
+#include "tls/trouble.h"
 
-#define LOCAL_CODE "4.3.5" /* our own configuration */
-#define PEER_CODE "4.7.5"  /* RFC 3463: cryptographic failure */
-
-#define PEM_LIMIT (1 << 20) /* bytes of a certificate or key file */
-#define NAME_SIZE 254       /* of the longest host name with its NUL */
+#define NAME_SIZE 254 /* of the longest host name with its NUL */
 #define LABEL_MAX 63
 #define CHAIN_DEPTH 10 /* intermediates; what is longer is an attack */
 
@@ -166,90 +162,6 @@ socket_bio(struct tls_session *s)
 	return bio;
 }
 
-/*
- * What went wrong.
- *
- * The library's own texts are 2000 strings that take half a millisecond to
- * load, so they are not; what servers are seen to provoke is told here in
- * words that help, the rest by a number for "openssl errstr".
- */
-
-static const struct {
-	int reason;
-	const char *text;
-} reasons[] = {
-	{ SSL_R_WRONG_VERSION_NUMBER, "the server does not speak TLS" },
-	{ SSL_R_UNSUPPORTED_PROTOCOL, "no TLS 1.2 or 1.3 at the server" },
-	{ SSL_R_TLSV1_ALERT_PROTOCOL_VERSION,
-	    "no TLS 1.2 or 1.3 at the server" },
-	{ SSL_R_NO_PROTOCOLS_AVAILABLE, "no TLS version in common" },
-	{ SSL_R_UNEXPECTED_EOF_WHILE_READING, "connection closed" },
-	{ SSL_R_DH_KEY_TOO_SMALL, "the server's DH key is too small" },
-	{ SSL_R_EE_KEY_TOO_SMALL, "the certificate's key is too small" },
-	{ SSL_R_CA_KEY_TOO_SMALL, "the issuer's key is too small" },
-	{ SSL_R_CA_MD_TOO_WEAK, "a certificate's signature is too weak" },
-	{ SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED,
-	    "the server lacks secure renegotiation (RFC 5746)" },
-	{ SSL_R_WRONG_SIGNATURE_TYPE, "signature type not offered by us" },
-	{ SSL_R_WRONG_CIPHER_RETURNED, "cipher not offered by us" },
-	{ SSL_R_UNEXPECTED_MESSAGE, "unexpected message" },
-	{ SSL_R_RECORD_LENGTH_MISMATCH, "malformed record" },
-	{ SSL_R_PACKET_LENGTH_TOO_LONG, "record too long" },
-	{ SSL_R_ENCRYPTED_LENGTH_TOO_LONG, "record too long" },
-	{ SSL_R_EXCESSIVE_MESSAGE_SIZE, "message too long" },
-	{ SSL_R_LENGTH_MISMATCH, "malformed message" },
-	{ SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "bad record" },
-	{ SSL_R_BAD_SIGNATURE, "bad signature" },
-	{ SSL_R_PRIVATE_KEY_MISMATCH, "key and certificate do not match" },
-};
-
-/* NULL for what has no text here. */
-static const char *
-reason_text(unsigned long code)
-{
-	int reason = ERR_GET_REASON(code);
-	size_t i;
-
-	if (ERR_GET_LIB(code) != ERR_LIB_SSL)
-		return NULL;
-	for (i = 0; i < sizeof reasons / sizeof *reasons; i++)
-		if (reasons[i].reason == reason)
-			return reasons[i].text;
-	if (reason >= SSL_AD_REASON_OFFSET &&
-	    reason < SSL_AD_REASON_OFFSET + 256)
-		return SSL_alert_desc_string_long(reason -
-						  SSL_AD_REASON_OFFSET);
-	return NULL;
-}
-
-/*
- * Trouble of the library's own, that no server causes.  It is the first in
- * the queue; what it led to comes after it.
- */
-static bool
-is_library_trouble(void)
-{
-	unsigned long code = ERR_peek_error();
-
-	return ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE ||
-	       ERR_GET_LIB(code) == ERR_LIB_RAND;
-}
-
-/* Always -1, like dsn_set(). */
-static int
-library_failed(struct dsn *why, const char *doing)
-{
-	unsigned long code = ERR_peek_error();
-
-	if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
-		return dsn_set(why, LOCAL_CODE, "%s: out of memory", doing);
-	code = ERR_peek_last_error();
-	if (reason_text(code) != NULL)
-		return dsn_set(why, LOCAL_CODE, "%s: %s", doing,
-		    reason_text(code));
-	return dsn_set(why, LOCAL_CODE, "%s: OpenSSL error %08lX", doing, code);
-}
-
 static const char *
 verify_text(const struct tls_session *s)
 {
@@ -267,16 +179,12 @@ static void
 tell_protocol_error(const struct tls_session *s, unsigned long code,
     struct dsn *said)
 {
-	const char *text = reason_text(code);
-
 	if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
 	    ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
-		dsn_set(said, PEER_CODE, "certificate verify failed: %s",
+		dsn_set(said, TLS_TROUBLE_PEER, "certificate verify failed: %s",
 		    verify_text(s));
-	else if (text != NULL)
-		dsn_set(said, PEER_CODE, "%s", text);
 	else
-		dsn_set(said, PEER_CODE, "OpenSSL error %08lX", code);
+		tls_trouble_tell(said, TLS_TROUBLE_PEER, "", code);
 }
 
 /* Why the handshake failed, and whose fault it was. */
@@ -285,146 +193,26 @@ tell_failure(const struct tls_session *s, struct dsn *said)
 {
 	unsigned long code = ERR_peek_last_error();
 
-	if (is_library_trouble()) {
-		library_failed(said, "TLS");
+	if (tls_trouble_is_local()) {
+		tls_trouble_local(said, "TLS");
 		return TLS_STATUS_LOCAL;
 	}
 	if (s->anchors != NULL && tls_anchors_failed(s->anchors)) {
-		dsn_set(said, LOCAL_CODE, "cannot read the trust anchors");
+		dsn_set(said, TLS_TROUBLE_LOCAL,
+		    "cannot read the trust anchors");
 		return TLS_STATUS_LOCAL;
 	}
 	if (s->expired)
-		dsn_set(said, PEER_CODE, "timed out");
+		dsn_set(said, TLS_TROUBLE_PEER, "timed out");
 	else if (is_flooded(s))
-		dsn_set(said, PEER_CODE, "too many handshake messages");
+		dsn_set(said, TLS_TROUBLE_PEER, "too many handshake messages");
 	else if (code != 0)
 		tell_protocol_error(s, code, said);
 	else if (s->error != 0)
-		dsn_set(said, PEER_CODE, "%s", strerror(s->error));
+		dsn_set(said, TLS_TROUBLE_PEER, "%s", strerror(s->error));
 	else
-		dsn_set(said, PEER_CODE, "connection closed");
+		dsn_set(said, TLS_TROUBLE_PEER, "connection closed");
 	return TLS_STATUS_FAILED;
-}
-
-/*
- * Our own certificate and key.
- */
-
-/* There is nobody to ask. */
-static int
-refuse_passphrase(char *text, int size, int writing, void *asked)
-{
-	(void)text;
-	(void)size;
-	(void)writing;
-	*(bool *)asked = true;
-	return -1;
-}
-
-/* A file's text as a BIO over *text; NULL with why. */
-static BIO *
-open_pem(const char *path, struct buf *text, struct dsn *why)
-{
-	BIO *bio;
-
-	if (fdio_read_file(path, PEM_LIMIT, text) == -1) {
-		dsn_set(why, LOCAL_CODE, "cannot read %s: %s", path,
-		    strerror(errno));
-		return NULL;
-	}
-	bio = BIO_new_mem_buf(buf_text(text), (int)text->len);
-	if (bio == NULL)
-		library_failed(why, path);
-	return bio;
-}
-
-static EVP_PKEY *
-read_key(const char *path, struct dsn *why)
-{
-	struct buf text = { 0 };
-	BIO *bio = open_pem(path, &text, why);
-	EVP_PKEY *key = NULL;
-	bool asked = false;
-
-	if (bio == NULL)
-		goto out;
-	key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &asked);
-	if (key == NULL && asked)
-		dsn_set(why, LOCAL_CODE, "cannot use %s: the key is encrypted",
-		    path);
-	else if (key == NULL)
-		dsn_set(why, LOCAL_CODE, "cannot use %s: no private key", path);
-
-out:
-	BIO_free(bio);
-	if (text.data != NULL)
-		OPENSSL_cleanse(text.data, text.cap);
-	buf_finish(&text);
-	return key;
-}
-
-/* Our certificate; the rest of its chain is appended to chain. */
-static X509 *
-read_chain(const char *path, STACK_OF(X509) * chain, struct dsn *why)
-{
-	struct buf text = { 0 };
-	BIO *bio = open_pem(path, &text, why);
-	X509 *cert = NULL;
-	X509 *issuer;
-
-	if (bio == NULL)
-		goto out;
-	cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
-	if (cert == NULL) {
-		dsn_set(why, LOCAL_CODE, "cannot use %s: no certificate", path);
-		goto out;
-	}
-	while ((issuer = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
-		if (sk_X509_push(chain, issuer) == 0)
-			X509_free(issuer);
-	/* What follows the last certificate does not matter. */
-	ERR_clear_error();
-
-out:
-	BIO_free(bio);
-	buf_finish(&text);
-	return cert;
-}
-
-static int
-use_own_certificate(struct tls_session *s, const char *certpath,
-    const char *keypath, struct dsn *why)
-{
-	STACK_OF(X509) *chain = sk_X509_new_null();
-	X509 *cert = NULL;
-	EVP_PKEY *key = NULL;
-	int result = -1;
-
-	if (chain == NULL)
-		return library_failed(why, "TLS");
-	cert = read_chain(certpath, chain, why);
-	if (cert == NULL)
-		goto out;
-	key = read_key(keypath, why);
-	if (key == NULL)
-		goto out;
-	if (X509_check_private_key(cert, key) != 1) {
-		dsn_set(why, LOCAL_CODE,
-		    "cannot use %s: not the key of the certificate in %s",
-		    keypath, certpath);
-		goto out;
-	}
-	if (SSL_CTX_use_cert_and_key(s->context, cert, key, chain, 1) != 1) {
-		library_failed(why, certpath);
-		goto out;
-	}
-	result = 0;
-
-out:
-	EVP_PKEY_free(key);
-	X509_free(cert);
-	sk_X509_pop_free(chain, X509_free);
-	return result;
 }
 
 /*
@@ -494,7 +282,7 @@ use_anchors(struct tls_session *s, const char *path, const char *statedir,
     struct dsn *why)
 {
 	if (s->name[0] == '\0')
-		return dsn_set(why, LOCAL_CODE,
+		return dsn_set(why, TLS_TROUBLE_LOCAL,
 		    "no valid server name to verify a certificate for");
 	s->anchors = tls_anchors_open(path, statedir, why);
 	if (s->anchors == NULL)
@@ -502,7 +290,7 @@ use_anchors(struct tls_session *s, const char *path, const char *statedir,
 	SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
 	if (SSL_CTX_set1_verify_cert_store(s->context,
 		tls_anchors_store(s->anchors)) != 1)
-		return library_failed(why, path);
+		return tls_trouble_local(why, path);
 	/* Validity is looked at with gmtime(), which reads a file: now. */
 	tzset();
 	return 0;
@@ -532,7 +320,7 @@ demand_name(struct tls_session *s, struct dsn *why)
 		    strlen(s->name));
 	if (ok != 1 ||
 	    X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER) != 1)
-		return library_failed(why, s->name);
+		return tls_trouble_local(why, s->name);
 	return 0;
 }
 
@@ -578,12 +366,12 @@ create_context(struct tls_session *s, struct dsn *why)
 				 OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS |
 				 OPENSSL_INIT_NO_ATEXIT,
 		NULL) != 1)
-		return library_failed(why, "cannot start OpenSSL");
+		return tls_trouble_local(why, "cannot start OpenSSL");
 	s->context = SSL_CTX_new(TLS_client_method());
 	if (s->context == NULL ||
 	    !SSL_CTX_set_min_proto_version(s->context, TLS1_2_VERSION) ||
 	    !SSL_CTX_set_max_proto_version(s->context, TLS1_3_VERSION))
-		return library_failed(why, "cannot start OpenSSL");
+		return tls_trouble_local(why, "cannot start OpenSSL");
 	SSL_CTX_set_options(s->context,
 	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
 	/* The chain that we present is the one in the file. */
@@ -603,10 +391,10 @@ create_connection(struct tls_session *s, struct dsn *why)
 
 	s->ssl = SSL_new(s->context);
 	if (s->ssl == NULL)
-		return library_failed(why, "TLS");
+		return tls_trouble_local(why, "TLS");
 	bio = socket_bio(s);
 	if (bio == NULL)
-		return library_failed(why, "TLS");
+		return tls_trouble_local(why, "TLS");
 	SSL_set_bio(s->ssl, bio, bio);
 	SSL_set_connect_state(s->ssl);
 	SSL_set_msg_callback(s->ssl, count_message);
@@ -614,7 +402,7 @@ create_connection(struct tls_session *s, struct dsn *why)
 	/* RFC 6066 section 3: host names only, never literal addresses. */
 	if (s->name[0] != '\0' && !s->is_ip &&
 	    SSL_set_tlsext_host_name(s->ssl, s->name) != 1)
-		return library_failed(why, s->name);
+		return tls_trouble_local(why, s->name);
 	return 0;
 }
 
@@ -630,7 +418,7 @@ tls_session_create(const struct tls_session_params *p, struct dsn *why)
 	if (create_context(s, why) == -1)
 		goto fail;
 	if (p->cert != NULL && p->key != NULL &&
-	    use_own_certificate(s, p->cert, p->key, why) == -1)
+	    tls_credentials_use(s->context, p->cert, p->key, why) == -1)
 		goto fail;
 	if (p->anchors == NULL)
 		SSL_CTX_set_cert_verify_callback(s->context, skip_verification,
@@ -726,7 +514,7 @@ tell_success(const struct tls_session *s, struct dsn *said)
 		return TLS_STATUS_READY;
 	}
 	if (!is_verified(s)) {
-		dsn_set(said, PEER_CODE, "certificate verify failed: %s",
+		dsn_set(said, TLS_TROUBLE_PEER, "certificate verify failed: %s",
 		    verify_text(s));
 		return TLS_STATUS_FAILED;
 	}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TLS_CREDENTIALS_H
+#define TLS_CREDENTIALS_H
+
+#include <openssl/ssl.h>
+
+#include "base/dsn.h"
+
+/*
+ * Our own certificate and key, for servers that ask for one.
+ *
+ * cert is a PEM file with the certificate and the rest of its chain, key one
+ * with its private key, which may be the same file.  An encrypted key cannot
+ * be used: there is nobody to ask for its passphrase.  0, or -1 with 4.3.5
+ * and the path.
+ */
+int tls_credentials_use(SSL_CTX *, const char *cert, const char *key,
+    struct dsn *why);
+
+#endif
