@@ -74,10 +74,9 @@ take_early_reply(struct sending *d)
 	bool was_asked = d->unanswered > 0;
 
 	d->result.outcome = read_reply(d->session);
-	if (d->result.outcome == SMTP_DONE && was_asked) {
-		d->unanswered--;
+	d->unanswered -= was_asked;
+	if (d->result.outcome == SMTP_DONE && was_asked)
 		return true;
-	}
 	if (d->result.outcome == SMTP_DONE)
 		d->result.outcome = SMTP_MALFORMED;
 	return false;
@@ -95,8 +94,10 @@ send_bytes(struct sending *d, const char *at, size_t n)
 		case STREAM_OK:
 			return true;
 		case STREAM_SPOKE:
-			if (!take_early_reply(d))
+			if (!take_early_reply(d)) {
+				d->session->is_cut = true;
 				return false;
+			}
 			break;
 		default:
 			d->result.outcome = SMTP_DIED;
@@ -123,9 +124,9 @@ await_replies(struct sending *d, size_t left)
 {
 	while (d->unanswered > left) {
 		d->result.outcome = read_reply(d->session);
+		d->unanswered--;
 		if (d->result.outcome != SMTP_DONE)
 			return false;
-		d->unanswered--;
 	}
 	return true;
 }
@@ -203,6 +204,7 @@ static struct smtp_maildata
 final_reply(struct sending *d)
 {
 	d->result.outcome = read_reply(d->session);
+	d->unanswered = 0;
 	d->result.in_doubt = d->result.outcome == SMTP_MALFORMED ||
 			     d->result.outcome == SMTP_DIED;
 	return d->result;
@@ -220,9 +222,23 @@ smtp_maildata_send(struct smtp_session *s, struct smtp_message *message)
 	/* Said before the end has left, it cannot be an answer to it. */
 	if (stream_has_input(&s->stream)) {
 		take_early_reply(&d);
+		s->is_cut = true;
 		return d.result;
 	}
 	return send_bytes(&d, OUT_START, d.len) ? final_reply(&d) : d.result;
+}
+
+static struct smtp_maildata
+send_chunks(struct sending *d)
+{
+	if (!send_pieces(d) || !send_chunk(d, true))
+		return d->result;
+	if (!await_replies(d, 1)) {
+		/* The last chunk has left, and no word about it was read. */
+		d->result.in_doubt = d->result.outcome != SMTP_REFUSED;
+		return d->result;
+	}
+	return final_reply(d);
 }
 
 struct smtp_maildata
@@ -233,15 +249,10 @@ smtp_maildata_send_chunks(struct smtp_session *s, struct smtp_message *message)
 		.message = message,
 		.body.is_counted = true,
 	};
+	struct smtp_maildata result = send_chunks(&d);
 
-	if (!send_pieces(&d) || !send_chunk(&d, true))
-		return d.result;
-	if (!await_replies(&d, 1)) {
-		/* The last chunk has left, and no word about it was read. */
-		d.result.in_doubt = d.result.outcome != SMTP_REFUSED;
-		return d.result;
-	}
-	return final_reply(&d);
+	s->owed = d.unanswered;
+	return result;
 }
 
 size_t

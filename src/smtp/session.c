@@ -11,6 +11,9 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 	s->in_reply = false;
 	s->ehlo = (struct smtp_ehlo){ 0 };
 	s->timeout_s = timeout_s;
+	s->owed = 0;
+	s->is_open = false;
+	s->is_cut = false;
 }
 
 static struct deadline
@@ -163,6 +166,22 @@ enum smtp_outcome
 smtp_session_reset(struct smtp_session *s)
 {
 	return command(s, "RSET", 250);
+}
+
+enum smtp_outcome
+smtp_session_settle(struct smtp_session *s)
+{
+	for (; s->owed > 0 && !s->is_cut; s->owed--) {
+		struct deadline until =
+		    deadline_in(1000 * (int64_t)s->timeout_s);
+
+		s->is_cut = stream_flush(&s->stream, until) != STREAM_OK ||
+			    smtp_session_reply(s, until, NULL) != SMTP_DONE;
+	}
+	if (s->is_open && !s->is_cut)
+		s->is_cut = smtp_session_reset(s) != SMTP_DONE;
+	s->is_open = false;
+	return s->is_cut ? SMTP_DIED : SMTP_DONE;
 }
 
 void

@@ -35,6 +35,11 @@ struct smtp_session {
 	bool in_reply;           /* part of it has come, not yet all */
 	struct smtp_ehlo ehlo;   /* of the last EHLO, empty after HELO */
 	unsigned long timeout_s; /* for one whole reply: timeoutremote */
+
+	/* What an ended transaction left behind: see smtp_session_settle(). */
+	size_t owed;  /* replies that will come, and that nobody waits for */
+	bool is_open; /* the server may take it for still going on */
+	bool is_cut;  /* mail data was begun and not ended */
 };
 
 /* fd is non-blocking; it stays the caller's. */
@@ -75,6 +80,14 @@ enum smtp_outcome smtp_session_hello(struct smtp_session *,
  * already or still in the socket (CVE-2011-0411): MALFORMED otherwise.
  */
 enum smtp_outcome smtp_session_starttls(struct smtp_session *);
+
+/*
+ * Makes room for another transaction: reads the replies that are owed, so
+ * that none of them is ever taken for the answer to a later command, and
+ * sends RSET where a second MAIL could be one too many (RFC 5321 section
+ * 4.1.4).  DIED when the session cannot go on.
+ */
+enum smtp_outcome smtp_session_settle(struct smtp_session *);
 
 /* RSET; must be 250. */
 enum smtp_outcome smtp_session_reset(struct smtp_session *);

@@ -22,6 +22,7 @@ struct group {
 	const struct smtp_message *message;
 	bool is_retry; /* recipients have their verdicts already */
 	enum tail tail;
+	const char *tail_start;
 	const char *tail_at; /* what is left to be put into the output */
 	const char *tail_end;
 	size_t sent;
@@ -130,16 +131,16 @@ may_send(const struct group *g)
 }
 
 /*
- * All of a message in the group was handed to the network: nothing is left in
- * the output, nor was dropped from it with a connection that broke.
+ * All of the tail was handed to the network: nothing is left in the output,
+ * nor was dropped from it with a connection that broke.
  */
 static bool
 has_left(const struct group *g)
 {
 	const struct stream *stream = &g->session->stream;
 
-	return g->tail == TAIL_CHUNK && g->sent > tail_command(g) &&
-	       !stream_is_pending(stream) && !stream->has_lost;
+	return g->sent > tail_command(g) && !stream_is_pending(stream) &&
+	       !stream->has_lost;
 }
 
 /* Sets the result and says that the group is over. */
@@ -148,9 +149,13 @@ end(struct group *g, enum smtp_end where, enum smtp_outcome outcome)
 {
 	g->result.end = where;
 	g->result.outcome = outcome;
+	/* With PIPELINING the rest of the group is answered all the same. */
+	g->session->owed = g->sent - g->answered;
+	g->session->is_cut = g->tail_at != g->tail_start && !has_left(g);
 	/* A whole message in the group may be there already, unanswered. */
 	g->result.in_doubt =
-	    has_left(g) && (outcome == SMTP_DIED || outcome == SMTP_MALFORMED);
+	    g->tail == TAIL_CHUNK && has_left(g) &&
+	    (outcome == SMTP_DIED || outcome == SMTP_MALFORMED);
 	return false;
 }
 
@@ -180,7 +185,8 @@ judge_data(struct group *g, enum smtp_outcome outcome)
 {
 	bool is_well_formed = outcome != SMTP_DIED;
 
-	if (is_well_formed && g->session->reply.code == 354)
+	/* A 354 for what has not left is not for DATA. */
+	if (is_well_formed && g->session->reply.code == 354 && has_left(g))
 		return true;
 	if (is_well_formed && g->result.accepted == 0)
 		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
@@ -280,8 +286,9 @@ send_nothing(struct smtp_session *s)
 	static const char nothing[] = ".\r\n";
 	const char *at = nothing;
 
-	(void)stream_send(&s->stream, &at, nothing + strlen(nothing),
-	    1000 * (int64_t)s->timeout_s);
+	s->owed++;
+	s->is_cut = stream_send(&s->stream, &at, nothing + strlen(nothing),
+			1000 * (int64_t)s->timeout_s) != STREAM_OK;
 }
 
 static void
@@ -290,14 +297,14 @@ choose_tail(struct group *g, bool may_chunk)
 	static const char data[] = "DATA\r\n";
 
 	g->tail = TAIL_DATA;
-	g->tail_at = data;
+	g->tail_start = g->tail_at = data;
 	g->tail_end = data + strlen(data);
 	if (!may_chunk)
 		return;
 	g->tail = TAIL_NONE;
 	if (g->message->is_held) {
 		g->tail = TAIL_CHUNK;
-		g->tail_at = chunk;
+		g->tail_start = g->tail_at = chunk;
 		g->tail_end = chunk + smtp_maildata_chunk(g->message, chunk);
 	}
 }
@@ -332,8 +339,8 @@ run(struct smtp_session *s, const struct smtp_envelope *envelope,
 	if (!run_group(&g))
 		return g.result;
 	if (g.result.accepted == 0) {
-		send_nothing(s);
 		end(&g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
+		send_nothing(s);
 		return g.result;
 	}
 	return send_mail_data(&g, message);
@@ -361,7 +368,8 @@ static struct smtp_result
 start_over(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message, struct smtp_result r)
 {
-	if (smtp_session_reset(s) == SMTP_DONE)
+	s->is_open = true;
+	if (smtp_session_settle(s) == SMTP_DONE)
 		return run(s, envelope, message, false, true);
 	r.outcome = SMTP_DIED;
 	return r;
@@ -392,9 +400,16 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 
 	if (is_too_large(s, message))
 		return r;
+	if (smtp_session_settle(s) != SMTP_DONE) {
+		r.end = SMTP_END_MAIL;
+		r.outcome = SMTP_DIED;
+		return r;
+	}
 	r = run(s, envelope, message, may_chunk, false);
 	if (may_chunk && knows_no_chunks(s, &r) &&
 	    smtp_message_rewind(message) == 0)
 		r = start_over(s, envelope, message, r);
+	s->is_open = r.end != SMTP_END_MAIL &&
+		     (r.end != SMTP_END_MAIL_DATA || r.outcome != SMTP_DONE);
 	return r;
 }

@@ -1415,6 +1415,77 @@ declares_what_is_asked_for(void **state)
 	}
 }
 
+/*
+ * Two transactions in one session, the first of which fails: what the server
+ * still says to it is no reply to the second, and no MAIL is one too many.
+ */
+#define GROUP_OF_3 "<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n"
+#define DELIVERED GROUP_OF_3, ">250\r\n250\r\n354\r\n", ".", ">250 ok\r\n"
+
+static void
+another_after_a_failure(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *script[12];
+		unsigned extensions;
+		enum smtp_end first;
+	} cases[] = {
+		{ "MAIL refused, the rest of the group later",
+		    { GROUP_OF_3, ">550 no\r\n", ">503 a\r\n503 b\r\n",
+			DELIVERED },
+		    SMTP_EXT_PIPELINING, SMTP_END_MAIL },
+		{ "MAIL refused, and the rest accepted",
+		    { GROUP_OF_3, ">550 no\r\n250 a\r\n503 b\r\n", DELIVERED },
+		    SMTP_EXT_PIPELINING, SMTP_END_MAIL },
+		{ "no recipient accepted",
+		    { "<MAIL FROM:<s@x>\r\n", ">250\r\n", "<RCPT TO:<0@x>\r\n",
+			">550\r\n", "<RSET\r\n", ">250\r\n",
+			"<MAIL FROM:<s@x>\r\n", ">550\r\n" },
+		    0, SMTP_END_NONE_ACCEPTED },
+		{ "no recipient accepted, but DATA",
+		    { GROUP_OF_3, ">250\r\n550\r\n354\r\n", "<.\r\n",
+			">554 to nobody\r\n", "<RSET\r\n", ">250\r\n",
+			DELIVERED },
+		    SMTP_EXT_PIPELINING, SMTP_END_NONE_ACCEPTED },
+		{ "DATA refused",
+		    { GROUP_OF_3, ">250\r\n250\r\n451\r\n", "<RSET\r\n",
+			">250\r\n", DELIVERED },
+		    SMTP_EXT_PIPELINING, SMTP_END_DATA },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		static const char *const paths[] = { "0@x" };
+		struct peer p = peer_start(peer_play, cases[i].script, 0);
+		int fd = make_file(message, strlen(message)), end;
+		struct verdicts v;
+		struct smtp_envelope e = { .reverse_path = "s@x",
+			.forward_path = paths,
+			.nrecipient = 1,
+			.verdict = see_verdict,
+			.context = &v };
+		struct buf heard = { 0 };
+		struct smtp_result r =
+		    transact_with(&p, cases[i].extensions, 1, fd, 30, &v);
+
+		if (r.end != cases[i].first || r.outcome != SMTP_REFUSED)
+			fail_msg("%s: first %s %s", cases[i].name,
+			    end_name[r.end], outcome_name[r.outcome]);
+		v = (struct verdicts){ .is_in_order = true };
+		assert_int_equal(smtp_message_rewind(&mail), 0);
+		r = smtp_transaction(&session, &e, &mail);
+		end = peer_end(&p, &heard);
+		close(fd);
+		if (end != 0 || (cases[i].extensions && !is_delivered(&r)) ||
+		    r.outcome == SMTP_DIED)
+			fail_msg("%s: second %s %s, the peer (%d) heard %s",
+			    cases[i].name, end_name[r.end],
+			    outcome_name[r.outcome], end, buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
 int
 main(void)
 {
@@ -1430,6 +1501,7 @@ main(void)
 		cmocka_unit_test(knows_no_deadlock),
 		cmocka_unit_test(waits_for_a_slow_reader),
 		cmocka_unit_test(sends_long_paths),
+		cmocka_unit_test(another_after_a_failure),
 		cmocka_unit_test(sends_a_chunk),
 		cmocka_unit_test(believes_no_early_reply),
 		cmocka_unit_test(sends_many_chunks),
