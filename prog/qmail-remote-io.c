@@ -7,12 +7,15 @@
 #include "base/buf.h"
 #include "base/fdio.h"
 #include "base/mem.h"
+#include "base/sandbox.h"
 #include "base/str.h"
 #include "qmail/quote.h"
 #include "qmail/report.h"
 #include "smtp/transaction.h"
 
 #include "start.h"
+
+#define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
 
 /* Arguments: see qmail-remote-io(8). */
 enum {
@@ -400,6 +403,7 @@ main(int argc, char **argv)
 	d.tls = argv[ARG_TLS];
 	d.recipient = argv + ARG_RECIPIENT;
 	d.nrecipient = (size_t)(argc - ARG_RECIPIENT);
+	sandbox_enter(SANDBOX_BYTES, MEMORY_MAX, NULL);
 	smtp_session_init(&session, (int)fd, timeout);
 	smtp_ehlo_parse(&session.ehlo, argv[ARG_EXTENSIONS]);
 

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/fdio.h"
 #include "base/mem.h"
+#include "base/sandbox.h"
 #include "base/str.h"
 #include "dns/mx.h"
 #include "qmail/control.h"
@@ -41,6 +42,10 @@ static const struct tcpto tcpto = {
 	.path4 = "queue/lock/tcpto",
 	.path6 = QMAIL_STATE "/tcpto6",
 };
+
+/* What is written to; the helper gets /dev/null for its standard input. */
+static const char *const written[] = { QMAIL_STATE, "queue/lock/tcpto",
+	"/dev/null" };
 
 /* One delivery: what was asked for, and what is known by now. */
 struct delivery {
@@ -100,6 +105,7 @@ prepare(struct delivery *d, struct dsn *why)
 	if (chdir(QMAIL_HOME) == -1)
 		return dsn_set(why, "4.3.0",
 		    "Unable to switch to home directory.");
+	sandbox_keep_writes(written, sizeof written / sizeof *written);
 	if (control_read(&d->control, why) == -1 ||
 	    route_find(d->host, &route_files, &d->route, why) == -1 ||
 	    check_envelope(d, why) == -1)

@@ -9,6 +9,7 @@
 #include "base/dsn.h"
 #include "base/fdio.h"
 #include "base/mem.h"
+#include "base/sandbox.h"
 #include "qmail/report.h"
 
 extern char **environ;
@@ -46,6 +47,7 @@ start_program(void)
 
 	if (fcntl(1, F_GETFD) == -1 || fdio_guard_standard() == -1)
 		_exit(0);
+	sandbox_harden();
 	environ = none;
 	set_signals();
 	mem_on_exhaustion(out_of_memory);
