@@ -234,12 +234,12 @@ def step_cases():
         opportunistic = "Z" if number == 24 else "K"
         yield Case(f"H{number + 2}-{name}-starttls", {"opp": opportunistic, "ver": "Z"}, dict(STARTTLS=step),
                    over=("opp", "ver"))
-        yield Case(f"H{number + 2}-{name}-starttls-other", "Z", dict(STARTTLS=step), over="ver", next=True)
+        yield Case(f"H{number + 2}-{name}-starttls-other", "Z", dict(STARTTLS=step), over="ver", next="only")
         yield Case(f"H{number + 3}-{name}-ehlo-tls", {"opp": opportunistic, "ver": "Z"},
                    dict(sessions=[dict(EHLO=[HELLO, step]), dict(EHLO="250 hi")]),
                    over=("opp12", "opp13", "ver12", "ver13"))
         yield Case(f"H{number + 3}-{name}-ehlo-tls-other", "Z", dict(EHLO=[HELLO, step]), over=("ver12", "ver13"),
-                   next=True)
+                   next="only")
         for offset, moment in ((4, "MAIL"), (5, "RCPT"), (6, "DATA")):
             yield Case(f"H{number + offset}-{name}-{moment.lower()}", "Z", {moment: step}, over=SAMPLED, unused=True,
                        check=nothing_of_the_body, says=from_mail)
