@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * A compiled file of any bytes, its checksums made right so that they are
+ * followed wherever they lead; and a good one with one byte changed, which
+ * never gives a wrong answer.
+ */
+
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cdb.h>
+
+static int
+later(clockid_t clock, struct timespec *t)
+{
+	int result = clock_gettime(clock, t);
+
+	/* A file just written is compiled as if it had come to rest. */
+	t->tv_sec += 10;
+	return result;
+}
+
+static int
+no_sync(int fd)
+{
+	return fd == -1;
+}
+
+#define clock_gettime later
+#define fsync no_sync
+#include "base/compiled.c"
+#undef clock_gettime
+
+#include "fuzz.h"
+
+/* Where the random bytes of a table begin that has no place of its own. */
+static void
+set_stamp(int fd, const struct stat *source, size_t size)
+{
+	unsigned char front[FRONT_SIZE];
+	struct buf table = { 0 };
+
+	if (size < FRONT_SIZE)
+		return;
+	CHECK(read_at(fd, 0, front, FRONT_SIZE));
+	write_identity(front + IDENTITY_AT, source, size);
+	for (size_t i = 0; i < TABLES; i++) {
+		if (!read_table(fd, size, front, i, &table))
+			continue;
+		pack64(front + TABLE_SUMS_AT + i * SUM_SIZE,
+		    checksum(0, table.data, table.len));
+	}
+	pack64(front + FRONT_SUM_AT, checksum(0, front, FRONT_SUM_AT));
+	CHECK(pwrite(fd, front, FRONT_SIZE, 0) == (ssize_t)FRONT_SIZE);
+	buf_finish(&table);
+}
+
+static void
+look_up(struct compiled *c, const char *key, size_t keylen)
+{
+	const void *value;
+	size_t len;
+
+	for (unsigned n = 0; n < 3; n++) {
+		volatile unsigned char sum = 0;
+
+		if (compiled_find(c, key, keylen, n, &value, &len) !=
+		    COMPILED_FOUND)
+			return;
+		/* All of it can be read. */
+		for (size_t i = 0; i < len; i++)
+			sum = (unsigned char)(sum + ((const char *)value)[i]);
+	}
+}
+
+/* Each table gets what 4 bytes of the input say of its place and size. */
+static void
+follow_anything(struct fuzz_input *in, const struct stat *source)
+{
+	static unsigned char file[FRONT_SIZE + 4096];
+	size_t keylen = fuzz_byte(in) & 15;
+	const char *key = fuzz_bytes(in, &keylen);
+	size_t ntable = fuzz_byte(in) & 7, n, where;
+	struct compiled *c;
+	struct buf whole = { 0 };
+	int fd;
+
+	memset(file, 0, sizeof file);
+	write_key(&whole, key, keylen);
+	where = cdb_hash(whole.data, (unsigned)whole.len) % TABLES;
+	/* The table of the key first, then those next to it. */
+	for (size_t i = 0; i < ntable; i++) {
+		unsigned char *p = file + (where + i) % TABLES * 8;
+		unsigned high = fuzz_byte(in);
+
+		cdb_pack((high << 24) + (unsigned)FRONT_SIZE + fuzz_byte(in),
+		    p);
+		cdb_pack(fuzz_byte(in), p + 4);
+	}
+	n = in->left < 4096 ? in->left : 4096;
+	memcpy(file + FRONT_SIZE, in->at, n);
+	/* A slot that is found: the hash of the key wants to be guessed. */
+	for (size_t i = FRONT_SIZE; i + 4 <= FRONT_SIZE + n; i += 4)
+		if (memcmp(file + i, "HASH", 4) == 0)
+			cdb_pack(cdb_hash(whole.data, (unsigned)whole.len),
+			    file + i);
+	fd = fuzz_write_file("cdb", file, FRONT_SIZE + n);
+	set_stamp(fd, source, FRONT_SIZE + n);
+	close(fd);
+	c = compiled_open("cdb", source);
+	CHECK(c);
+	look_up(c, key, keylen);
+	look_up(c, "", 0);
+	compiled_close(c);
+	buf_finish(&whole);
+}
+
+static void
+follow_raw(struct fuzz_input *in, const struct stat *source, bool is_stamped)
+{
+	int fd = fuzz_write_file("cdb", in->at, in->left);
+	struct compiled *c;
+
+	if (is_stamped)
+		set_stamp(fd, source, in->left);
+	close(fd);
+	c = compiled_open("cdb", source);
+	if (!c)
+		return;
+	look_up(c, "example.org", 11);
+	look_up(c, ".org", 4);
+	look_up(c, "", 0);
+	compiled_close(c);
+}
+
+/* The values of lines "key:value", the n-th of each key. */
+static void
+check_values(struct compiled *c, const char *text, size_t size, bool is_whole)
+{
+	const char *line = text, *end = text + size;
+
+	while (c && line < end) {
+		const char *lf = memchr(line, '\n', (size_t)(end - line));
+		const char *stop = lf ? lf : end;
+		const char *colon = memchr(line, ':', (size_t)(stop - line));
+		const char *other = text;
+		size_t keylen = (size_t)((colon ? colon : stop) - line);
+		enum compiled_result result;
+		unsigned before = 0;
+		const void *value;
+		size_t len;
+
+		/* How many lines before this one have its key. */
+		while (other < line) {
+			size_t n = strcspn(other, "\n:");
+
+			before += n == keylen && !memcmp(other, line, n);
+			other += strcspn(other, "\n") + 1;
+		}
+		result = compiled_find(c, line, keylen, before, &value, &len);
+		CHECK(result == COMPILED_FOUND ||
+		      (!is_whole && result == COMPILED_DAMAGED));
+		if (result == COMPILED_FOUND) {
+			const char *v = colon ? colon : stop;
+
+			CHECK(len == (size_t)(stop - v));
+			CHECK(memcmp(value, v, len) == 0);
+		}
+		result = compiled_find(c, line, keylen, 10000, &value, &len);
+		CHECK(result != COMPILED_FOUND);
+		line = lf ? lf + 1 : end;
+	}
+}
+
+static void
+damage_a_byte(struct fuzz_input *in, const struct stat *source, int sourcefd)
+{
+	size_t at = fuzz_byte(in);
+	unsigned char change = fuzz_byte(in);
+	struct compiling *making;
+	struct compiled *c;
+	struct stat st;
+	char *text;
+	size_t size;
+	unsigned char byte;
+	int fd;
+
+	at = (at << 8 | fuzz_byte(in)) << 2 | (change & 3);
+	text = fuzz_string((const char *)in->at, in->left);
+	size = strlen(text);
+	making = compiling_begin("cdb", "lock", source);
+	CHECK(making);
+	for (const char *line = text; line < text + size;) {
+		size_t n = strcspn(line, "\n"), k = strcspn(line, "\n:");
+
+		compiling_add(making, line, k, line + k, n - k);
+		line += n + (line[n] == '\n');
+	}
+	CHECK(compiling_end(making, sourcefd) == 0);
+	c = compiled_open("cdb", source);
+	CHECK(c);
+	check_values(c, text, size, true);
+	compiled_close(c);
+
+	fd = open("cdb", O_RDWR);
+	CHECK(fd != -1 && fstat(fd, &st) == 0);
+	at %= (size_t)st.st_size;
+	CHECK(pread(fd, &byte, 1, (off_t)at) == 1);
+	byte ^= change ? change : 0x80;
+	CHECK(pwrite(fd, &byte, 1, (off_t)at) == 1);
+	close(fd);
+	c = compiled_open("cdb", source);
+	check_values(c, text, size, false);
+	compiled_close(c);
+	free(text);
+}
+
+int
+LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	struct fuzz_input in = { data, size };
+	struct stat source;
+	int fd;
+
+	fuzz_enter_directory();
+	fd = fuzz_write_file("source", "", 0);
+	CHECK(fstat(fd, &source) == 0);
+	switch (fuzz_byte(&in) & 3) {
+	case 0:
+		follow_raw(&in, &source, true);
+		break;
+	case 1:
+		damage_a_byte(&in, &source, fd);
+		break;
+	case 2:
+		follow_anything(&in, &source);
+		break;
+	default:
+		follow_raw(&in, &source, false);
+	}
+	close(fd);
+	return 0;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * DNS answers.  What is found in one must be found there by the C library's
+ * parser too, and nothing is ever permanent in a message that it refuses.
+ */
+
+#define _DEFAULT_SOURCE
+
+#include <sys/types.h>
+#include <arpa/nameser.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "dns/rr.h"
+
+#include "fuzz.h"
+
+static const char long_name[] =
+    "a23456789012345678901234567890123456789012345678901234567890123."
+    "b23456789012345678901234567890123456789012345678901234567890123."
+    "c23456789012345678901234567890123456789012345678901234567890123."
+    "d234567890123456789012345678901234567890123456789012345678901";
+
+static const struct {
+	const char *name;
+	int type;
+} questions[] = {
+	{ "example.org", DNS_MX },
+	{ "example.org", DNS_A },
+	{ "example.org", DNS_AAAA },
+	{ "", DNS_MX },
+	{ "a", DNS_A },
+	{ long_name, DNS_MX },
+	{ "mx.example.org.", DNS_AAAA },
+	{ "Example.ORG", DNS_MX },
+};
+
+/* Is there such a record in the answer section? */
+static bool
+has_record(ns_msg *message, int type, const struct dns_rr *rr)
+{
+	for (int i = 0; i < ns_msg_count(*message, ns_s_an); i++) {
+		const unsigned char *data;
+		struct ip ip;
+		ns_rr record;
+
+		if (ns_parserr(message, ns_s_an, i, &record) == -1)
+			continue;
+		if ((int)ns_rr_type(record) != type)
+			continue;
+		data = ns_rr_rdata(record);
+		if (type == DNS_MX) {
+			if (ns_rr_rdlen(record) >= 3 &&
+			    (data[0] << 8 | data[1]) == rr->preference)
+				return true;
+			continue;
+		}
+		if (ns_rr_rdlen(record) != (type == DNS_A ? 4 : 16))
+			continue;
+		ip = type == DNS_A ? ip_from_v4(data) : ip_from_v6(data);
+		if (ip_equal(&ip, &rr->ip))
+			return true;
+	}
+	return false;
+}
+
+static void
+check_name(const char *name)
+{
+	CHECK(memchr(name, '\0', DNS_NAME_SIZE));
+	for (; *name; name++)
+		CHECK(*name > ' ' && *name <= '~');
+}
+
+static void
+check_answer(const struct dns_answer *answer, int type,
+    const unsigned char *packet, size_t n)
+{
+	bool is_settled = answer->outcome != DNS_TEMPFAIL;
+	ns_msg message;
+
+	CHECK((answer->nrr > 0) == (answer->outcome == DNS_FOUND));
+	CHECK(answer->nrr <= DNS_RR_MAX && (answer->rr || !answer->nrr));
+	CHECK(!is_settled || !answer->refuses_edns);
+	if (answer->security == DNS_SECURE)
+		CHECK(n >= 12 && packet[3] & 0x20);
+	if (!is_settled)
+		return;
+	CHECK(ns_initparse(packet, (int)n, &message) == 0);
+	CHECK(ns_msg_getflag(message, ns_f_qr));
+	CHECK(!ns_msg_getflag(message, ns_f_tc));
+	CHECK((ns_msg_getflag(message, ns_f_rcode) == ns_r_nxdomain) ==
+	      (answer->outcome == DNS_NXDOMAIN));
+	for (size_t i = 0; i < answer->nrr; i++) {
+		check_name(answer->rr[i].name);
+		CHECK(has_record(&message, type, &answer->rr[i]));
+	}
+}
+
+/* The header and the question of an answer, so that the rest is looked at. */
+static void
+begin_answer(struct buf *packet, const char *name, int type,
+    struct fuzz_input *in)
+{
+	unsigned char question[DNS_QUESTION_SIZE];
+	size_t n = dns_question_write(question, name, type, 0, false);
+
+	CHECK(n > 12);
+	question[2] = 0x81;
+	question[3] = fuzz_byte(in);
+	question[7] = fuzz_byte(in);
+	question[9] = fuzz_byte(in);
+	question[11] = fuzz_byte(in);
+	buf_append(packet, question, n);
+}
+
+static void
+check_question(const char *s, size_t n)
+{
+	unsigned char *packet = malloc(DNS_QUESTION_SIZE);
+	char *name = fuzz_string(s, n);
+	struct dns_answer answer;
+	ns_msg message;
+	size_t len;
+
+	CHECK(packet);
+	len = dns_question_write(packet, name, DNS_MX, 1, true);
+	CHECK(len <= DNS_QUESTION_SIZE);
+	if (len > 0) {
+		CHECK(ns_initparse(packet, (int)len, &message) == 0);
+		CHECK(ns_msg_count(message, ns_s_qd) == 1);
+		/* As an answer it says that there are no such records. */
+		packet[2] |= 0x80;
+		dns_answer_parse(&answer, name, DNS_MX, packet, len);
+		CHECK(answer.outcome == DNS_NODATA && answer.nrr == 0);
+		dns_answer_finish(&answer);
+	}
+	free(packet);
+	free(name);
+}
+
+int
+LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	struct fuzz_input in = { data, size };
+	unsigned char what = fuzz_byte(&in);
+	const char *name = questions[what & 7].name;
+	int type = questions[what & 7].type;
+	struct buf packet = { 0 };
+	struct dns_answer answer;
+	unsigned char *exact;
+
+	check_question((const char *)in.at, in.left);
+	if (what & 8)
+		begin_answer(&packet, name, type, &in);
+	buf_append(&packet, in.at, in.left);
+	exact = malloc(packet.len + 1);
+	CHECK(exact);
+	exact[0] = 0;
+	memcpy(exact + 1, buf_text(&packet), packet.len);
+	dns_answer_parse(&answer, name, type, exact + 1, packet.len);
+	check_answer(&answer, type, exact + 1, packet.len);
+	dns_answer_finish(&answer);
+	free(exact);
+	buf_finish(&packet);
+	return 0;
+}

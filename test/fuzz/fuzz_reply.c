@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Replies, however they are cut into pieces, against a reader that has all
+ * of the bytes at once.
+ */
+
+#include <string.h>
+
+#include "smtp/session.h"
+
+#include "fuzz.h"
+
+#define INPUT_MAX 8000 /* all of it fits into the stream's buffer */
+
+struct expected {
+	enum smtp_reply_state state;
+	int code;
+	size_t lines;
+	size_t size; /* bytes of it, when it is DONE */
+};
+
+/* Length of "NNN" and what may stand behind it; 0 when it cannot be. */
+static bool
+is_line_start(const char *s, size_t n, bool is_whole, int code)
+{
+	for (size_t i = 0; i < 3 && i < n; i++)
+		if (s[i] < '0' || s[i] > '9')
+			return false;
+	if (n < 3)
+		return !is_whole;
+	if (n > 3 || is_whole) {
+		int here =
+		    (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
+
+		if (here == 0 || (code && here != code))
+			return false;
+		if (n > 3 && s[3] == '\r')
+			return n == 4;
+		return n == 3 || s[3] == ' ' || s[3] == '-';
+	}
+	return true;
+}
+
+static struct expected
+read_reply(const char *s, size_t n)
+{
+	struct expected e = { .state = SMTP_REPLY_MORE };
+	const char *at = s, *end = s + n;
+
+	for (;;) {
+		const char *lf =
+		    at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+		size_t len = (size_t)((lf ? lf : end) - at);
+
+		if (!is_line_start(at, len, lf, e.code)) {
+			e.state = SMTP_REPLY_MALFORMED;
+			return e;
+		}
+		if (!lf)
+			return e;
+		e.code =
+		    (at[0] - '0') * 100 + (at[1] - '0') * 10 + (at[2] - '0');
+		e.lines++;
+		e.size = (size_t)(lf + 1 - s);
+		if (len == 3 || at[3] != '-') {
+			e.state = SMTP_REPLY_DONE;
+			return e;
+		}
+		at = lf + 1;
+	}
+}
+
+/* The text of a reply is its bytes without CRs, as far as they are kept. */
+static void
+check_text(const struct smtp_reply *r, const char *s, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n && kept < sizeof r->text; i++) {
+		if (s[i] == '\r')
+			continue;
+		CHECK(kept < r->len && r->text[kept] == s[i]);
+		kept++;
+	}
+	CHECK(r->len == kept);
+}
+
+static void
+give(struct stream *stream, const char *s, size_t n)
+{
+	CHECK(n <= sizeof stream->in - stream->in_end);
+	memcpy(stream->in + stream->in_end, s, n);
+	stream->in_end += n;
+}
+
+/* The same bytes in one go must give the same lines to EHLO. */
+static struct smtp_ehlo
+ehlo_of(const char *s, size_t n)
+{
+	static struct smtp_session session;
+	struct smtp_ehlo ehlo = { 0 };
+
+	smtp_session_init(&session, -1, 1);
+	give(&session.stream, s, n);
+	(void)smtp_session_parse(&session, &ehlo);
+	return ehlo;
+}
+
+static void
+check_ehlo(const struct smtp_ehlo *a, const struct smtp_ehlo *b)
+{
+	CHECK(a->extensions == b->extensions && a->size == b->size);
+	CHECK(a->rcptmax == b->rcptmax && a->mailmax == b->mailmax);
+}
+
+int
+LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	static struct smtp_session session;
+	struct fuzz_input in = { data, size };
+	struct fuzz_cuts cuts = fuzz_cuts_read(&in);
+	const char *start = (const char *)in.at, *at = start;
+	struct smtp_ehlo ehlo = { 0 }, whole;
+	struct expected e;
+
+	if (in.left == 0 || in.left > INPUT_MAX)
+		return 0;
+	smtp_session_init(&session, -1, 1);
+	e = read_reply(start, in.left);
+	while (in.left > 0) {
+		size_t n = fuzz_cuts_next(&cuts, in.left);
+		enum smtp_reply_state state = SMTP_REPLY_MORE;
+		size_t left = n;
+
+		give(&session.stream, fuzz_bytes(&in, &n), n);
+		while (left > 0) {
+			state = smtp_session_parse(&session, &ehlo);
+			(void)stream_input(&session.stream, &left);
+			if (state != SMTP_REPLY_DONE)
+				break;
+			CHECK(e.state == SMTP_REPLY_DONE);
+			CHECK(session.reply.code == e.code);
+			CHECK(session.reply.lines == e.lines);
+			CHECK(session.reply.size == e.size);
+			CHECK(smtp_reply_class(&session.reply) == e.code / 100);
+			check_text(&session.reply, at, e.size);
+			whole = ehlo_of(at, e.size);
+			check_ehlo(&ehlo, &whole);
+			ehlo = (struct smtp_ehlo){ 0 };
+			at += e.size;
+			e = read_reply(at, left + in.left);
+		}
+		CHECK(state != SMTP_REPLY_LINE);
+		if (state == SMTP_REPLY_MALFORMED) {
+			CHECK(e.state == SMTP_REPLY_MALFORMED);
+			return 0;
+		}
+	}
+	CHECK(e.state == SMTP_REPLY_MORE);
+	return 0;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Routes of any bytes for any host: the text, what is compiled from it, and
+ * a plain reading of the rule give the same entry.
+ */
+
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cdb.h>
+
+static int
+later(clockid_t clock, struct timespec *t)
+{
+	int result = clock_gettime(clock, t);
+
+	/* A file just written is compiled as if it had come to rest. */
+	t->tv_sec += 10;
+	return result;
+}
+
+/* They are not what is tested, and on a disk they would take all the time. */
+static int
+no_sync(int fd)
+{
+	return fd == -1;
+}
+
+#define clock_gettime later
+#define fsync no_sync
+#include "base/compiled.c"
+#include "qmail/route.c"
+#undef clock_gettime
+
+#include "fuzz.h"
+
+static const struct route_files paths = { "routes", "cdb", "lock" };
+
+/* The last entry with just this key. */
+static bool
+find_last(const char *text, size_t size, const char *key, size_t keylen,
+    struct entry *last)
+{
+	const char *at = text, *line;
+	bool any = false;
+	size_t n;
+
+	while (control_next(&at, text + size, &line, &n)) {
+		for (const char *end = line + n; line <= end;) {
+			const char *nul =
+			    memchr(line, '\0', (size_t)(end - line));
+			const char *stop = nul ? nul : end;
+			struct entry e;
+
+			if (parse_entry(&e, line, (size_t)(stop - line)) &&
+			    e.keylen == keylen &&
+			    str_case_equal(e.key, key, keylen)) {
+				*last = e;
+				any = true;
+			}
+			line = stop + 1;
+		}
+	}
+	return any;
+}
+
+static bool
+find_plainly(const char *text, size_t size, const char *host, struct entry *e)
+{
+	size_t n = strlen(host);
+
+	for (size_t i = 0; i <= n; i++)
+		if ((i == 0 || i == n || host[i] == '.') &&
+		    find_last(text, size, host + i, n - i, e))
+			return true;
+	return false;
+}
+
+static void
+check_same(const struct found *f, bool any, const void *value, size_t len)
+{
+	CHECK(f->any == any);
+	if (any) {
+		CHECK(f->value.len == len);
+		CHECK(memcmp(buf_text(&f->value), value, len) == 0);
+	}
+}
+
+static void
+found_finish(struct found *f)
+{
+	buf_finish(&f->key);
+	buf_finish(&f->value);
+}
+
+static void
+check_route(const char *host, struct buf *relay, uint16_t *port)
+{
+	struct route r = { 0 };
+	struct dsn why = { 0 };
+
+	buf_cut(relay, 0);
+	*port = 0;
+	if (route_find(host, &paths, &r, &why) == -1) {
+		CHECK(strcmp(why.status, "4.4.1") == 0);
+	} else {
+		CHECK(r.port > 0);
+		for (size_t i = 0; i < r.relay.len; i++)
+			CHECK((unsigned char)r.relay.data[i] > ' ' &&
+			      r.relay.data[i] != 0x7f);
+		buf_append(relay, buf_text(&r.relay), r.relay.len);
+		*port = r.port;
+	}
+	route_finish(&r);
+}
+
+int
+LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	struct fuzz_input in = { data, size };
+	size_t n;
+	const char *part = fuzz_part(&in, '\n', &n);
+	char *host = fuzz_string(part, n);
+	struct found text = { 0 }, compiled = { 0 };
+	struct buf relay = { 0 }, again = { 0 };
+	uint16_t port, port_again;
+	struct entry e = { 0 };
+	struct stat st;
+	bool any;
+
+	fuzz_enter_directory();
+	unlink("cdb");
+	close(fuzz_write_file("routes", in.at, in.left));
+	any = find_plainly((const char *)in.at, in.left, host, &e);
+	CHECK(find_in_text(host, &paths, &text) == 0);
+	check_same(&text, any, e.value, e.len);
+	CHECK(stat("routes", &st) == 0);
+	if (is_compilable(host, &st)) {
+		CHECK(find_compiled(host, "cdb", &st, &compiled));
+		check_same(&compiled, any, e.value, e.len);
+	}
+	check_route(host, &relay, &port);
+	unlink("cdb");
+	check_route(host, &again, &port_again);
+	CHECK(port == port_again);
+	CHECK(strcmp(buf_text(&relay), buf_text(&again)) == 0);
+	found_finish(&text);
+	found_finish(&compiled);
+	buf_finish(&relay);
+	buf_finish(&again);
+	free(host);
+	return 0;
+}

@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * A whole session, greeting to report, with a server that is the input: its
+ * words, and how they come, are arbitrary bytes.  No real I/O happens.
+ *
+ * The server keeps its own book of what it was sent and what it had said by
+ * then, and from that book alone, by the order of commands and replies, it
+ * is decided what the report may say.
+ */
+
+#define _XOPEN_SOURCE 700
+
+#include <sys/stat.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/fdio.h"
+
+static ssize_t virtual_read(int fd, void *, size_t);
+static ssize_t virtual_pread(int fd, void *, size_t, off_t);
+static off_t virtual_lseek(int fd, off_t, int whence);
+static int virtual_fstat(int fd, struct stat *);
+static ssize_t virtual_write(int fd, const void *, size_t);
+static int virtual_poll(struct pollfd *, nfds_t, int ms);
+static int virtual_report(int fd, const void *, size_t, int64_t stall_ms);
+int program_main(int, char **);
+
+/* All that touches a descriptor, and all that remembers. */
+#define fdio_read virtual_read
+#define fdio_write virtual_write
+#define fdio_write_all virtual_report
+#define poll(p, n, ms) virtual_poll(p, n, ms)
+#define pread virtual_pread
+#define lseek virtual_lseek
+#define fstat(fd, st) virtual_fstat(fd, st)
+#include "base/stream.c"
+#include "smtp/message.c"
+#include "qmail/report.c"
+#define main program_main
+#include "../../prog/qmail-remote-io.c"
+#undef main
+
+#include "fuzz.h"
+
+#define SERVER_FD 5
+#define MESSAGE_MAX 150000
+#define RECIPIENTS 5
+#define COMMANDS 64
+
+enum server_state { AT_COMMAND, AT_DATA, IN_MAIL_DATA, IN_CHUNK };
+enum server_end { IS_OPEN, IS_CLOSED, IS_RESET };
+
+enum verb { HELLO, MAIL, RCPT, DATA, END_OF_DATA, BDAT, LAST, OTHER };
+
+/* What one command was, and what the server had said when it was whole. */
+struct command {
+	enum verb verb;
+	size_t said;
+	size_t recipient;
+};
+
+/* One reply in the server's words. */
+struct answer {
+	size_t start, end;
+	int code; /* 0: there is none, or it is no reply */
+};
+
+static struct {
+	/* How it behaves. */
+	struct fuzz_input events;
+	const char *words;
+	size_t len;
+	size_t ready; /* of its words: can be read */
+	size_t said;  /* were read */
+	enum server_end end;
+
+	/* What it was sent. */
+	enum server_state state;
+	struct command command[COMMANDS];
+	size_t ncommand;
+	struct buf line;
+	struct buf mail_data; /* of the transaction under way */
+	size_t chunk_left;
+	bool is_last;
+	bool had_all;  /* the mail data of some transaction, whole */
+	bool is_wrong; /* and that was not the message */
+} server;
+
+static struct {
+	struct buf bytes;
+	struct buf whole; /* as it should arrive */
+	size_t at;
+	bool is_regular, fails;
+} source;
+
+static struct buf written; /* the report */
+
+/* Reply number i in the server's words, by reading them from the start. */
+static struct answer
+answer(size_t wanted)
+{
+	struct answer a = { 0 };
+	size_t i = 0;
+
+	for (size_t at = 0; at < server.len;) {
+		const char *line = server.words + at;
+		const char *lf = memchr(line, '\n', server.len - at);
+		size_t n = lf ? (size_t)(lf - line) : 0;
+		int code;
+
+		while (n > 3 && n <= 5 && line[n - 1] == '\r')
+			n--;
+		if (n < 3 || strspn(line, "0123456789") < 3 ||
+		    (n > 3 && line[3] != ' ' && line[3] != '-') ||
+		    (n == 3 && lf - line > 4))
+			break;
+		code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + line[2] -
+		       '0';
+		if (code == 0 || (a.code && a.code != code))
+			break;
+		a.code = code;
+		at = (size_t)(lf + 1 - server.words);
+		a.end = at;
+		if (n > 3 && line[3] == '-')
+			continue;
+		if (i++ == wanted)
+			return a;
+		a = (struct answer){ .start = at };
+	}
+	return (struct answer){ 0 };
+}
+
+static bool
+is_positive(struct answer a)
+{
+	return a.code / 100 == 2;
+}
+
+/* The next thing that happens: none when the input has no more. */
+static unsigned char
+next_event(void)
+{
+	return fuzz_byte(&server.events);
+}
+
+/* Says one more line that ends a reply, or all that is left. */
+static void
+say_reply(void)
+{
+	while (server.ready < server.len) {
+		const char *line = server.words + server.ready;
+		size_t left = server.len - server.ready;
+		const char *lf = memchr(line, '\n', left);
+		size_t n = lf ? (size_t)(lf + 1 - line) : left;
+
+		server.ready += n;
+		if (n < 4 || line[3] != '-')
+			return;
+	}
+}
+
+static void
+say(size_t n)
+{
+	size_t left = server.len - server.ready;
+
+	server.ready += n < left ? n : left;
+}
+
+/* What may happen at any call; the amount is for the caller. */
+static unsigned char
+let_it_happen(void)
+{
+	unsigned char event = next_event(), amount = event >> 3;
+
+	switch (event & 7) {
+	case 1:
+		for (unsigned i = 0; i <= amount; i++)
+			say_reply();
+		break;
+	case 2:
+		say((size_t)amount + 1);
+		break;
+	case 3:
+		say(server.len);
+		break;
+	case 4:
+		if (amount == 31)
+			server.end = IS_CLOSED;
+		if (amount == 30)
+			server.end = IS_RESET;
+		break;
+	}
+	return event;
+}
+
+static bool
+is_short(unsigned char event)
+{
+	return (event & 7) == 5;
+}
+
+static void
+note(enum verb verb, size_t recipient)
+{
+	struct command *c = &server.command[server.ncommand];
+
+	CHECK(server.ncommand < COMMANDS);
+	c->verb = verb;
+	c->said = server.said;
+	c->recipient = recipient;
+	server.ncommand++;
+}
+
+static void
+check_mail_data(void)
+{
+	const struct buf *got = &server.mail_data, *whole = &source.whole;
+
+	server.had_all = true;
+	server.is_wrong =
+	    whole->len != got->len ||
+	    memcmp(buf_text(whole), buf_text(got), whole->len) != 0;
+}
+
+static void
+take_command(const char *line)
+{
+	char *digits;
+
+	if (strncmp(line, "EHLO ", 5) == 0 || strncmp(line, "HELO ", 5) == 0) {
+		note(HELLO, 0);
+	} else if (strncmp(line, "MAIL FROM:<", 11) == 0) {
+		buf_cut(&server.mail_data, 0);
+		note(MAIL, 0);
+	} else if (strncmp(line, "RCPT TO:<r", 10) == 0) {
+		note(RCPT, (size_t)(line[10] - '0'));
+	} else if (strcmp(line, "DATA") == 0) {
+		note(DATA, 0);
+		server.state = AT_DATA;
+	} else if (strncmp(line, "BDAT ", 5) == 0) {
+		server.chunk_left = strtoul(line + 5, &digits, 10);
+		server.is_last = strcmp(digits, " LAST") == 0;
+		CHECK(server.is_last || *digits == '\0');
+		server.state = IN_CHUNK;
+	} else {
+		CHECK(strcmp(line, "STARTTLS") == 0 ||
+		      strcmp(line, "RSET") == 0 || strcmp(line, "QUIT") == 0);
+		note(OTHER, 0);
+	}
+}
+
+static bool
+ends_with(const struct buf *b, const char *s)
+{
+	size_t n = strlen(s);
+
+	return b->len >= n && memcmp(b->data + b->len - n, s, n) == 0;
+}
+
+/* A line of mail data after DATA: the dot in front is undone. */
+static void
+take_mail_data(const struct buf *line)
+{
+	size_t dot = line->data[0] == '.';
+
+	if (strcmp(line->data, ".\r\n") == 0) {
+		check_mail_data();
+		note(END_OF_DATA, 0);
+		server.state = AT_COMMAND;
+	} else {
+		buf_append(&server.mail_data, line->data + dot,
+		    line->len - dot);
+	}
+}
+
+static void
+take_line(struct buf *line)
+{
+	CHECK(ends_with(line, "\r\n"));
+	if (server.state == IN_MAIL_DATA) {
+		take_mail_data(line);
+	} else {
+		buf_cut(line, line->len - 2);
+		CHECK(strlen(line->data) == line->len);
+		CHECK(!strpbrk(line->data, "\r\n"));
+		take_command(line->data);
+	}
+	buf_cut(line, 0);
+}
+
+static void
+take_chunk_end(void)
+{
+	if (server.chunk_left > 0 || server.state != IN_CHUNK)
+		return;
+	server.state = AT_COMMAND;
+	if (server.is_last)
+		check_mail_data();
+	note(server.is_last ? LAST : BDAT, 0);
+}
+
+/* How many of the n bytes it took. */
+static size_t
+take_bytes(const char *p, size_t n)
+{
+	const char *lf = memchr(p, '\n', n);
+
+	if (server.state == AT_DATA)
+		server.state = answer(server.ncommand).code == 354
+				   ? IN_MAIL_DATA
+				   : AT_COMMAND;
+	if (server.state == IN_CHUNK) {
+		n = n < server.chunk_left ? n : server.chunk_left;
+		buf_append(&server.mail_data, p, n);
+		server.chunk_left -= n;
+	} else {
+		n = lf ? (size_t)(lf + 1 - p) : n;
+		buf_append(&server.line, p, n);
+		if (lf)
+			take_line(&server.line);
+	}
+	take_chunk_end();
+	return n;
+}
+
+static ssize_t
+virtual_write(int fd, const void *data, size_t n)
+{
+	unsigned char event = let_it_happen();
+	const char *p = data;
+
+	CHECK(fd == SERVER_FD);
+	if (server.end != IS_OPEN) {
+		errno = EPIPE;
+		return -1;
+	}
+	if (is_short(event)) {
+		size_t some = (size_t)(event >> 3) * 100;
+
+		if (some == 0) {
+			errno = EAGAIN;
+			return -1;
+		}
+		n = n < some ? n : some;
+	}
+	for (size_t i = 0; i < n;)
+		i += take_bytes(p + i, n - i);
+	return (ssize_t)n;
+}
+
+static ssize_t
+read_source(void *data, size_t n, size_t at)
+{
+	size_t left = at < source.bytes.len ? source.bytes.len - at : 0;
+
+	if (source.fails && left < 10) {
+		errno = EIO;
+		return -1;
+	}
+	if (source.fails)
+		left -= 9;
+	n = n < left ? n : left;
+	memcpy(data, buf_text(&source.bytes) + at, n);
+	return (ssize_t)n;
+}
+
+static ssize_t
+virtual_read(int fd, void *data, size_t n)
+{
+	unsigned char event;
+	ssize_t got;
+
+	if (fd == 0) {
+		got = read_source(data, n, source.at);
+		source.at += got > 0 ? (size_t)got : 0;
+		return got;
+	}
+	CHECK(fd == SERVER_FD);
+	event = let_it_happen();
+	if (server.end == IS_RESET) {
+		errno = ECONNRESET;
+		return -1;
+	}
+	if (is_short(event) && n > (size_t)(event >> 3) + 1)
+		n = (size_t)(event >> 3) + 1;
+	if (n > server.ready - server.said)
+		n = server.ready - server.said;
+	if (n == 0 && server.end == IS_OPEN) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (n > 0)
+		memcpy(data, server.words + server.said, n);
+	server.said += n;
+	return (ssize_t)n;
+}
+
+static ssize_t
+virtual_pread(int fd, void *data, size_t n, off_t at)
+{
+	CHECK(fd == 0 && source.is_regular);
+	return read_source(data, n, (size_t)at);
+}
+
+static off_t
+virtual_lseek(int fd, off_t at, int whence)
+{
+	CHECK(fd == 0 && source.is_regular);
+	if (whence == SEEK_SET)
+		source.at = (size_t)at;
+	return (off_t)source.at;
+}
+
+static int
+virtual_fstat(int fd, struct stat *st)
+{
+	CHECK(fd == 0);
+	memset(st, 0, sizeof *st);
+	st->st_mode = source.is_regular ? S_IFREG : S_IFIFO;
+	st->st_size = (off_t)source.bytes.len;
+	return 0;
+}
+
+static int
+virtual_poll(struct pollfd *p, nfds_t n, int ms)
+{
+	unsigned char event = let_it_happen();
+
+	CHECK(n == 1 && p->fd == SERVER_FD);
+	p->revents = 0;
+	if (ms == 0 || (event & 7) == 7)
+		return 0;
+	if (p->events == POLLIN && server.ready == server.said &&
+	    server.end == IS_OPEN) {
+		say_reply();
+		if (server.ready == server.said)
+			server.end = IS_CLOSED;
+	}
+	if (server.ready > server.said || server.end != IS_OPEN)
+		p->revents = POLLIN;
+	p->revents |= POLLOUT;
+	p->revents &= p->events;
+	return p->revents != 0;
+}
+
+static int
+virtual_report(int fd, const void *data, size_t n, int64_t stall)
+{
+	CHECK(fd == 1 && stall > 0);
+	buf_append(&written, data, n);
+	return 0;
+}
+
+void
+start_program(void)
+{
+	/* The program's main is not called. */
+}
+
+static void
+forget_everything(void)
+{
+	buf_finish(&server.line);
+	buf_finish(&server.mail_data);
+	memset(&server, 0, sizeof server);
+	buf_cut(&source.bytes, 0);
+	buf_cut(&source.whole, 0);
+	source.at = 0;
+	buf_cut(&written, 0);
+	memset(&report, 0, sizeof report);
+}
+
+/* The first bytes are the input's, a large message repeats them. */
+static void
+make_message(const char *s, size_t n, unsigned char kind)
+{
+	/* Seldom a large one: they take their time. */
+	static const size_t sizes[] = { 0, 0, 0, 0, 0, 0, 33000, 66000 };
+	size_t size = kind == 0xff ? 140000 : sizes[kind & 7];
+	const char *at, *end;
+
+	do
+		buf_append(&source.bytes, s, n);
+	while (n > 0 && source.bytes.len < size);
+	CHECK(source.bytes.len < MESSAGE_MAX);
+	source.is_regular = !(kind & 8);
+	source.fails = kind & 16;
+	at = buf_text(&source.bytes);
+	for (end = at + source.bytes.len; at < end; at++) {
+		const char *lf = memchr(at, '\n', (size_t)(end - at));
+		const char *stop = lf ? lf : end;
+		size_t start = source.whole.len;
+
+		if (lf && lf > at && lf[-1] == '\r')
+			stop--;
+		buf_append(&source.whole, at, (size_t)(stop - at));
+		for (; start < source.whole.len; start++)
+			if (source.whole.data[start] == '\r')
+				source.whole.data[start] = ' ';
+		buf_puts(&source.whole, "\r\n");
+		at = lf ? lf : end;
+	}
+}
+
+/* Up to the point where another server cannot be tried any more. */
+static bool
+say_hello(bool with_tls)
+{
+	static struct smtp_session s;
+	struct buf offered = { 0 };
+	bool is_ready;
+	size_t unread_bytes;
+
+	smtp_session_init(&s, SERVER_FD, 100);
+	is_ready = smtp_session_greeting(&s) == SMTP_DONE &&
+		   smtp_session_hello(&s, "me", true) == SMTP_DONE;
+	if (is_ready && with_tls) {
+		struct answer last = answer(server.ncommand);
+
+		is_ready = smtp_session_starttls(&s) == SMTP_DONE;
+		if (is_ready) {
+			struct answer tls = answer(server.ncommand - 1 + 1);
+
+			CHECK(last.code == 0 || tls.code != 0);
+			CHECK(tls.code == 220 && tls.end == server.said);
+			smtp_session_init(&s, SERVER_FD, 100);
+			is_ready =
+			    smtp_session_hello(&s, "me", true) == SMTP_DONE;
+		}
+	}
+	if (is_ready) {
+		/* It would be lost in the exec. */
+		(void)stream_input(&s.stream, &unread_bytes);
+		CHECK(unread_bytes == 0 && !stream_is_pending(&s.stream));
+	}
+	smtp_ehlo_format(&s.ehlo, &offered);
+	smtp_session_init(&session, SERVER_FD, 100);
+	smtp_ehlo_parse(&session.ehlo, buf_text(&offered));
+	buf_finish(&offered);
+	return is_ready;
+}
+
+/* What the book says became of a transaction, and so of its recipients. */
+struct outcome {
+	bool is_delivered;  /* some transaction */
+	bool is_unanswered; /* one was sent whole, and no reply was read */
+	bool has[RECIPIENTS];
+	size_t transactions;
+};
+
+/* Reply i, if all of it was read. */
+static struct answer
+read_answer(size_t i)
+{
+	struct answer a = answer(i);
+
+	return a.end <= server.said ? a : (struct answer){ 0 };
+}
+
+/* The transaction that begins with command i; the one after it. */
+static size_t
+judge_transaction(size_t i, struct outcome *o)
+{
+	bool is_good = is_positive(read_answer(i + 1)), any = false;
+	bool took[RECIPIENTS] = { false };
+
+	o->transactions++;
+	for (i++; i < server.ncommand; i++) {
+		const struct command *c = &server.command[i];
+		struct answer a = read_answer(i + 1);
+		bool is_end = c->verb == END_OF_DATA || c->verb == LAST;
+
+		if (c->verb == MAIL)
+			break;
+		if (c->verb == RCPT && is_positive(a))
+			any = took[c->recipient] = true;
+		if (c->verb == DATA && a.code != 354)
+			is_good = false;
+		if (c->verb == BDAT && !is_positive(a))
+			is_good = false;
+		if (!is_end || !is_good || !any)
+			continue;
+		if (a.code == 0)
+			o->is_unanswered = true;
+		if (!is_positive(a) || a.start < c->said)
+			continue;
+		o->is_delivered = true;
+		for (size_t r = 0; r < RECIPIENTS; r++)
+			o->has[r] = o->has[r] || took[r];
+	}
+	return i;
+}
+
+static struct outcome
+judge_session(void)
+{
+	struct outcome o = { 0 };
+
+	for (size_t i = 0; i < server.ncommand;)
+		if (server.command[i].verb == MAIL)
+			i = judge_transaction(i, &o);
+		else
+			i++;
+	return o;
+}
+
+static bool
+was_refused_for_good(void)
+{
+	for (size_t i = 0; i <= server.ncommand; i++)
+		if (read_answer(i).code / 100 == 5)
+			return true;
+	return false;
+}
+
+static void
+check_record(const char *record)
+{
+	for (; *record; record++) {
+		unsigned char c = (unsigned char)*record;
+
+		CHECK((c >= ' ' && c != 0x7f) || c == '\n');
+	}
+}
+
+/*
+ * One valid report; recipients that it says were accepted have the message
+ * if the message record says that it was delivered.
+ */
+static void
+check_report(size_t nrecipient, const struct outcome *o)
+{
+	const char *at = buf_text(&written), *end = at + written.len;
+	char letter[RECIPIENTS];
+	bool any = false, doubts = false;
+	size_t n = 0;
+
+	CHECK(written.len > 0 && end[-1] == '\0');
+	for (; at < end && strchr("rhs", *at); at += strlen(at) + 1) {
+		CHECK(n < nrecipient && *at);
+		check_record(at);
+		doubts = doubts || strstr(at, "Possible duplicate!");
+		any = any || *at == 'r';
+		letter[n++] = *at;
+	}
+	CHECK(at < end && *at && strchr("KZD", *at));
+	check_record(at);
+	doubts = doubts || strstr(at, "Possible duplicate!");
+	CHECK(at + strlen(at) + 1 == end);
+	if (*at == 'K') {
+		CHECK(o->is_delivered && any && n == nrecipient);
+		CHECK(server.had_all && !server.is_wrong);
+		for (size_t i = 0; i < n; i++)
+			CHECK(letter[i] != 'r' || o->has[i]);
+	}
+	if (*at == 'D')
+		CHECK(was_refused_for_good() || !any || o->transactions == 0);
+	/* What a server took for good is not sent again. */
+	if (o->is_delivered)
+		CHECK(*at == 'K');
+	if (o->is_unanswered && server.state == AT_COMMAND)
+		CHECK(*at != 'D' && (doubts || o->transactions > 1));
+}
+
+static void
+run_delivery(size_t nrecipient)
+{
+	char names[RECIPIENTS][sizeof "r0@example.org"];
+	char *recipient[RECIPIENTS];
+	struct delivery d = { .address = "192.0.2.1", .tls = "" };
+	struct smtp_result result;
+
+	for (size_t i = 0; i < nrecipient; i++) {
+		recipient[i] = names[i];
+		snprintf(names[i], sizeof names[i], "r%zu@example.org", i);
+	}
+	d.recipient = recipient;
+	d.nrecipient = nrecipient;
+	result = deliver(&d, "sender@example.org");
+	report_outcome(&d, &result);
+	report_end();
+	if (is_in_step(&result))
+		smtp_session_quit(&session);
+	for (size_t i = 0; d.verdict && i < d.npath; i++)
+		buf_finish(&d.verdict[i].reply);
+	for (size_t i = 0; i < d.npath; i++)
+		free((void *)(uintptr_t)d.path[i]);
+	free(d.verdict);
+	free(d.path);
+	free(d.place);
+}
+
+int
+LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	struct fuzz_input in = { data, size };
+	unsigned char what = fuzz_byte(&in), kind = fuzz_byte(&in);
+	size_t nrecipient = (size_t)(what & 7) % RECIPIENTS + 1, n;
+	struct outcome outcome;
+	const char *part;
+
+	forget_everything();
+	n = fuzz_byte(&in);
+	server.events.left = n;
+	server.events.at = (const unsigned char *)fuzz_bytes(&in, &n);
+	server.events.left = n;
+	n = fuzz_byte(&in);
+	part = fuzz_bytes(&in, &n);
+	make_message(part, n, kind);
+	server.words = fuzz_string((const char *)in.at, in.left);
+	server.len = in.left;
+	if (say_hello(what & 8)) {
+		run_delivery(nrecipient);
+		outcome = judge_session();
+		check_report(nrecipient, &outcome);
+	}
+	free((void *)(uintptr_t)server.words);
+	return 0;
+}
