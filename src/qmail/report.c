@@ -137,6 +137,9 @@ report_reply(const char *s, size_t n)
 	}
 	report_puts("Remote host said: ");
 	report_text(s, n);
+	/* Part of a reply has none; one that was cut shows it by that. */
+	if (n < REPORT_REPLY_MAX && report.in_line)
+		report_puts("\n");
 }
 
 void
