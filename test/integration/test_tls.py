@@ -137,7 +137,7 @@ CELLS = {
     "hello-reply": broken(HELLO, b"500 what is this\r\n", CLOSE),
     "hello-zeros": broken(HELLO, b"\0" * 100, CLOSE),
     "hello-ssl2": broken(HELLO, b"\x80\x2e\x04\x00\x01\x00\x02" + b"x" * 100, CLOSE),
-    "hello-alert": broken(HELLO, b"\x15\x03\x03\x00\x02\x02\x28", CLOSE, tls="handshake failure"),
+    "hello-alert": broken(HELLO, b"\x15\x03\x03\x00\x02\x02\x28", CLOSE, tls="the server says: handshake failure"),
     "hello-alert-name": broken(HELLO, b"\x15\x03\x03\x00\x02\x02\x70", CLOSE),
     "hello-early-data": broken(HELLO, b"\x17\x03\x03\x00\x08250 ok\r\n", CLOSE),
     "hello-huge-record": broken(HELLO, b"\x16\x03\x03\xff\xff" + b"x" * 70000, CLOSE),
