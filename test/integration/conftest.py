@@ -4,6 +4,7 @@
     pytest -n 4 test/integration                 in four
     pytest --long test/integration               the long tests too
     pytest --build DIR test/integration          programs of another build directory
+    pytest --recorded test/integration           programs that tell what their sandbox would kill them for
 """
 
 import os
@@ -32,6 +33,13 @@ def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the long tests too")
     parser.addoption("--build", default=os.path.join(TOP, "build", "check"),
                      help="build directory with the programs, configured with qmail_home=/srv/qmail")
+    parser.addoption("--recorded", action="store_true",
+                     help="run the programs that tell what their sandbox would kill them for")
+
+
+def program_path(config, name):
+    return f"{config.option.build}/test/sandbox/{name}-recorded" if config.getoption("recorded") \
+        else f"{config.option.build}/{name}"
 
 
 def pytest_configure(config):
@@ -59,7 +67,7 @@ def pytest_configure(config):
         os.mkdir(PROGRAMS)
         os.chmod(PROGRAMS, 0o755)
         for name in qmailhome.PROGRAMS:
-            shutil.copy(f"{config.option.build}/{name}", f"{PROGRAMS}/{name}")
+            shutil.copy(program_path(config, name), f"{PROGRAMS}/{name}")
             os.chmod(f"{PROGRAMS}/{name}", 0o755)
 
 
@@ -98,12 +106,16 @@ def home():
 
 
 def _reap():
-    """Whatever a delivery left running is ours now; it must end by itself."""
+    """Whatever a delivery left running is ours now; it must end by itself, and not by its sandbox."""
     try:
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            assert not rspawn.is_violation(status), "killed by its sandbox"
+            if pid == 0:
+                break
     except ChildProcessError:
         pass
+    rspawn.violations()
 
 
 @pytest.fixture

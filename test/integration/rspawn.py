@@ -10,6 +10,7 @@ import signal
 import time
 
 SANITIZER_LOGS = "/srv/san"
+VIOLATIONS = "/srv/qmail/run/qmail-remote/violations"
 PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -242,6 +243,20 @@ class Process:
             os.close(self.pipe)
         sanitizer_logs()
         return Run(report, status, self.started, exited, eof, usage)
+
+
+def is_violation(status):
+    """A process that asked for what its sandbox forbids."""
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSYS
+
+
+def violations():
+    """Fail if there was one; only the programs of pytest --recorded tell of those that leave no other trace."""
+    if os.path.exists(VIOLATIONS):
+        with open(VIOLATIONS, encoding="ascii") as f:
+            said = f.read()
+        os.truncate(VIOLATIONS, 0)
+        assert not said, said
 
 
 def sanitizer_logs():

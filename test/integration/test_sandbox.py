@@ -1,0 +1,312 @@
+"""What a program that has been taken over cannot do.
+
+The programs with -planted in their name are the real ones and an exploit: "planted-NAME" in what they read
+makes them try the deed of that name (test/sandbox/planted.c).
+"""
+
+import ctypes
+import errno
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+
+import rspawn
+from conftest import PROGRAMS
+from expect import accepted, check
+from smtpd import Call, Until
+from tlssite import tls_line
+
+IP = "192.0.2.1"
+PLANTED = "/srv/qmail/run/qmail-remote/planted"
+KILLED = signal.SIGSYS
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# Deeds that no program of ours may do once it listens to a server; errno: the attempt fails, nobody is killed.
+DEEDS = {
+    "read-queue": KILLED, "read-etc": KILLED, "write": KILLED, "create": KILLED, "state": KILLED,
+    "truncate": KILLED, "unlink": KILLED, "mkdir": KILLED,
+    "connect": KILLED, "unix": KILLED, "exec": KILLED, "fork": KILLED, "ptrace": KILLED, "kill": KILLED,
+    "map-code": KILLED, "map-file": KILLED, "make-code": KILLED, "uring": KILLED, "x32": KILLED, "int80": KILLED,
+    "dup": KILLED, "limit": KILLED, "dumpable": KILLED, "memory": errno.ENOMEM,
+}
+# OpenSSL may look for a file.
+TLS = dict.fromkeys(("read-queue", "read-etc", "write", "create", "state"), errno.EACCES)
+# Trust anchors in a directory are read until the handshake is done.
+READING = {**TLS, "read-etc": None}
+# It writes state, connects and starts programs; its parent, qmail-rspawn, has the same user.
+REMOTE = {
+    "write": errno.EACCES, "create": errno.EACCES, "truncate": errno.EACCES, "unlink": errno.EACCES,
+    "mkdir": errno.EACCES, "ptrace": errno.EPERM, "kill": errno.EPERM, "state": None,
+}
+
+
+def landlock():
+    """Its version in this kernel, or 0."""
+    return max(0, _libc.syscall(444, None, ctypes.c_size_t(0), 1))
+
+
+@pytest.fixture(autouse=True)
+def sandbox(request):
+    with open(f"{request.config.option.build}/config.h", encoding="ascii") as f:
+        if "#define USE_SECCOMP" not in f.read():
+            pytest.skip("programs without a sandbox")
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        pytest.skip("no filter for this machine")
+
+
+@pytest.fixture
+def plant(request, home):
+    """plant(name): from now on the planted program of that name; nothing was told."""
+    def do(name):
+        path = f"{home.path}/bin/{name}"
+        os.unlink(path)
+        os.symlink(f"{request.config.option.build}/test/sandbox/{name}-planted", path)
+        if os.path.exists(PLANTED):
+            os.unlink(PLANTED)
+    return do
+
+
+def told():
+    with open(PLANTED, encoding="ascii") as f:
+        return f.read()
+
+
+def was_stopped(deed, expected):
+    """As far as it can be seen from what was told; a missing word after the attempt is a death."""
+    after = {KILLED: "", None: f"{deed} done\n"}.get(expected, f"{deed} errno {expected}\n")
+    assert told() == f"try {deed}\n{after}"
+
+
+def orphans(timeout=5):
+    """How the processes ended that a delivery left behind."""
+    statuses, end = [], time.monotonic() + timeout
+    while time.monotonic() < end:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid:
+            statuses.append(status)
+        else:
+            time.sleep(0.01)
+    return statuses
+
+
+def needs(deed):
+    if deed == "int80" and os.uname().machine != "x86_64":
+        pytest.skip("no other interface")
+
+
+# qmail-remote-io: in three stages.
+
+IO_STAGES = ["start", "mail", "data", "end"]
+
+
+def io_run(home, relay, stage, word):
+    script = {
+        "start": {"ehlo": ["SIZE 1000000"]},    # the message is measured before the first command
+        "mail": {"MAIL": f"250 {word}"},
+        "data": {},
+        "end": {"END": f"250 {word}"},
+    }[stage]
+    relay(**script)
+    message = f"Subject: x\n\n{word}\n".encode() if stage in ("start", "data") else b"Subject: x\n\n"
+    return home.run(message=message, valid=False)
+
+
+@pytest.mark.parametrize("stage", IO_STAGES)
+@pytest.mark.parametrize("deed", DEEDS)
+def test_io(home, relay, plant, deed, stage):
+    needs(deed)
+    plant("qmail-remote-io")
+    run = io_run(home, relay, stage, f"planted-{deed}")
+    was_stopped(deed, DEEDS[deed])
+    if DEEDS[deed] == KILLED:
+        assert run.status == KILLED and run.rspawn == b"Zqmail-remote crashed.\n"
+    else:
+        assert run.status == 0 and run.letters == "rK"
+
+
+@pytest.mark.parametrize("stage", IO_STAGES)
+def test_io_unplanted(home, relay, stage):
+    """What the tests above find is not the doing of the words."""
+    run = io_run(home, relay, stage, "planted-fork")
+    check(run, "r", accepted(said="250 planted-fork" if stage == "end" else "250 got it"))
+
+
+# qmail-remote-tls.
+
+@pytest.mark.parametrize("anchors", ["none", "bundle", "directory"])
+@pytest.mark.parametrize("deed", DEEDS)
+def test_tls_handshake(site, plant, deed, anchors):
+    """The word is in a certificate, which TLS 1.2 shows in clear text."""
+    needs(deed)
+    plant("qmail-remote-tls")
+    site.want(0 if anchors == "none" else 2, anchors=site.certs.directory if anchors == "directory" else None)
+    site.mx()
+    leaf = site.leaf(names=["m1.example", f"planted-{deed}.example"])
+    server = site.server(cert=leaf, context=site.certs.context(leaf, maximum=ssl.TLSVersion.TLSv1_2))
+    if anchors == "directory" and landlock() == 0:
+        pytest.skip("no Landlock")
+    expected = {**DEEDS, **(READING if anchors == "directory" else TLS)}[deed]
+    run = site.run()
+    was_stopped(deed, expected)
+    if expected == KILLED:
+        # Neither in clear text: that is not for an exploit to choose.
+        assert run.status == 0 and run.letters == "Z" and run.message.first.endswith(b"TLS is not set up. (#4.3.5)")
+        assert server.mails == []
+    else:
+        assert run.letters == "rK", run
+
+
+@pytest.mark.parametrize("anchors", ["none", "directory"])
+@pytest.mark.parametrize("stage", ["reply", "message"])
+@pytest.mark.parametrize("deed", DEEDS)
+def test_tls_after_handshake(site, plant, deed, stage, anchors):
+    needs(deed)
+    plant("qmail-remote-tls")
+    site.want(0 if anchors == "none" else 2, anchors=site.certs.directory if anchors == "directory" else None)
+    site.mx()
+    word = f"planted-{deed}"
+    site.server(**({"MAIL": f"250 {word}"} if stage == "reply" else {}))
+    expected = {**DEEDS, **TLS}[deed]
+    run = site.run(message=b"Subject: x\n\n" + (word.encode() if stage == "message" else b"") + b"\n")
+    was_stopped(deed, expected)
+    assert run.status == 0
+    if expected == KILLED:
+        assert run.letters[-1] == "Z", run
+        assert KILLED in orphans()
+    else:
+        assert run.letters == "rK", run
+        assert set(orphans()) <= {0}
+
+
+# qmail-remote.
+
+@pytest.mark.parametrize("deed", REMOTE)
+def test_remote(home, relay, plant, deed):
+    """What a greeting cannot make it do."""
+    needed = {"truncate": 3, "kill": 6}.get(deed, 1)
+    if landlock() < needed:
+        pytest.skip(f"no Landlock of version {needed}")
+    plant("qmail-remote")
+    home.control("me", "me.example\n")
+    relay(greeting=f"220 planted-{deed}")
+    run = home.run(message=b"Subject: x\n\n")
+    was_stopped(deed, REMOTE[deed])
+    check(run, "r", accepted())
+    with open(f"{home.path}/control/me", encoding="ascii") as f:
+        assert f.read() == "me.example\n"
+    assert not os.path.exists(f"{home.path}/new")
+
+
+# What is in force, as /proc tells.
+
+def proc(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+    with open(f"/proc/{pid}/limits", encoding="ascii") as f:
+        limits = {line[:26].strip(): line[26:].split()[0] for line in f}
+    return status, limits
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(n) for n in f.read().split()]
+
+
+def test_what_is_in_force(site):
+    seen = {}
+
+    def note(session):
+        seen["remote" if session.verbs[-1] == "EHLO" else "io"] = proc(process.pid)
+        for child in children(process.pid):
+            seen["tls"] = proc(child)
+        return session.ehlo() if session.verbs[-1] == "EHLO" else "250 ok"
+
+    site.one(2, EHLO=Call(note), MAIL=Call(note))
+    process = site.home.start()
+    assert process.finish().letters == "rK"
+    assert set(seen) == {"remote", "io", "tls"}
+    for name, (status, limits) in seen.items():
+        assert status["NoNewPrivs"] == "1", name
+        assert limits["Max core file size"] == "0", name
+        assert status["Seccomp"] == ("0" if name == "remote" else "2"), name
+        assert status.get("Seccomp_filters") in (None, "0" if name == "remote" else "1"), name
+        if name != "remote":
+            assert limits["Max open files"] == "3" and int(limits["Max address space"]) <= 256 << 20, name
+
+
+def test_lower_limits_stay(home, relay):
+    import resource
+    limit = 48 << 20
+    seen = []
+
+    def note(session):
+        seen.append(proc(process.pid)[1]["Max address space"])
+        return "250 ok"
+
+    relay(MAIL=Call(note))
+    process = home.start(limits={resource.RLIMIT_AS: limit})
+    check(process.finish(), "r", accepted())
+    assert seen == [str(limit)]
+
+
+# What must still work.
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_stopped_and_continued(home, site, relay, tls):
+    """A wait that is interrupted so is started again by a system call of its own."""
+    gate = threading.Event()
+    if tls:
+        server = site.one(0, MAIL=("250-", Until(gate), "250 ok"))
+    else:
+        server = relay(MAIL=(b"250-\r\n", Until(gate), "250 ok"))
+    process = home.start()
+    session = server.wait_session()
+    while "MAIL" not in session.verbs:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    for pid in [process.pid, *children(process.pid)]:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.05)
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(0.1)
+    gate.set()
+    check(process.finish(), "r", accepted())
+
+
+def test_anchors_linked_from_elsewhere(site):
+    """As Debian has them: links in the directory lead to files below /usr."""
+    elsewhere, directory = "/usr/share/man", "/srv/linked"
+    subprocess.run(["mount", "-t", "tmpfs", "none", elsewhere], check=True)
+    try:
+        os.mkdir(directory)
+        for name in os.listdir(site.certs.directory):
+            shutil.copy(f"{site.certs.directory}/{name}", f"{elsewhere}/{name}")
+            os.symlink(f"{elsewhere}/{name}", f"{directory}/{name}")
+        site.want(2, anchors=f"{directory}/")
+        site.mx()
+        site.server()
+        run = site.run()
+        check(run, "r", accepted())
+        assert "verified for m1.example" in tls_line(run)
+    finally:
+        subprocess.run(["umount", elsewhere], check=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_programs_are_the_ones_meant():
+    """The harness notices a death by sandbox."""
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGSYS)
+    assert rspawn.is_violation(os.waitpid(pid, 0)[1])
+    assert os.path.isdir(PROGRAMS)

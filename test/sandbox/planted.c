@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What somebody would do who had taken a program over.
+ *
+ * Linked into programs for the tests only.  Whenever "planted-NAME" goes
+ * through a descriptor (a reply, a certificate, mail data) the deed of that
+ * name is attempted, as if these bytes had been an exploit.  A file in the
+ * state directory, open since before the sandbox, is told "try NAME" before it,
+ * and after it, if there is an after, "NAME done" or "NAME errno N".
+ */
+#define _GNU_SOURCE
+
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <netinet/in.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WORD "planted-"
+
+static int told = -1;
+static pid_t parent;
+
+ssize_t __real_read(int, void *, size_t);
+ssize_t __real_pread(int, void *, size_t, off_t);
+ssize_t __real_recv(int, void *, size_t, int);
+ssize_t __real_send(int, const void *, size_t, int);
+ssize_t __wrap_read(int, void *, size_t);
+ssize_t __wrap_pread(int, void *, size_t, off_t);
+ssize_t __wrap_pread64(int, void *, size_t, off_t);
+ssize_t __wrap_recv(int, void *, size_t, int);
+ssize_t __wrap_send(int, const void *, size_t, int);
+ssize_t __wrap___read_chk(int, void *, size_t, size_t);
+ssize_t __wrap___pread_chk(int, void *, size_t, off_t, size_t);
+ssize_t __wrap___pread64_chk(int, void *, size_t, off_t, size_t);
+ssize_t __wrap___recv_chk(int, void *, size_t, size_t, int);
+
+__attribute__((constructor)) static void
+prepare(void)
+{
+	int fd = open("/srv/qmail/run/qmail-remote/planted",
+	    O_WRONLY | O_APPEND | O_CREAT, 0666);
+
+	/* Out of the way of those that the program has to find. */
+	told = fcntl(fd, F_DUPFD_CLOEXEC, 90);
+	close(fd);
+	parent = getppid();
+}
+
+static void
+tell(const char *text)
+{
+	if (write(told, text, strlen(text)) == -1)
+		abort();
+}
+
+static long
+connect_elsewhere(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+		.sin_port = htons(25) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	to.sin_addr.s_addr = htonl(0xc0000209); /* 192.0.2.9 */
+	return fd == -1 ? -1 : connect(fd, (struct sockaddr *)&to, sizeof to);
+}
+
+static long
+execute(void)
+{
+	char name[] = "true";
+	char *argv[] = { name, NULL };
+
+	return execve("/bin/true", argv, argv + 1);
+}
+
+static long
+map(size_t n, int prot, int flags, int fd)
+{
+	return mmap(NULL, n, prot, flags, fd, 0) == MAP_FAILED ? -1 : 0;
+}
+
+static long
+make_executable(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return mprotect(p, 4096, PROT_READ | PROT_EXEC);
+}
+
+static long
+other_interface(void)
+{
+	long result = -1;
+
+#ifdef __x86_64__
+	/* getpid() of the 32-bit interface. */
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory");
+#else
+	errno = ENOSYS;
+#endif
+	return result;
+}
+
+static long
+raise_limit(void)
+{
+	struct rlimit r = { 100, 100 };
+
+	return setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static long
+allocate(void)
+{
+	return map((size_t)1 << 30, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
+static long
+attempt(const char *name)
+{
+#define DEED(word, call) \
+	if (strcmp(name, word) == 0) \
+		return (call);
+	DEED("read-queue", open("/srv/qmail/queue/mess/1", O_RDONLY))
+	DEED("read-etc", open("/etc/passwd", O_RDONLY))
+	DEED("write", open("/srv/qmail/control/me", O_WRONLY))
+	DEED("create", open("/srv/qmail/new", O_WRONLY | O_CREAT, 0600))
+	DEED("state",
+	    open("/srv/qmail/run/qmail-remote/new", O_WRONLY | O_CREAT, 0600))
+	DEED("truncate", truncate("/srv/qmail/control/me", 0))
+	DEED("unlink", unlink("/srv/qmail/control/me"))
+	DEED("mkdir", mkdir("/srv/qmail/new", 0700))
+	DEED("connect", connect_elsewhere())
+	DEED("unix", socket(AF_UNIX, SOCK_STREAM, 0))
+	DEED("exec", execute())
+	DEED("fork", syscall(SYS_clone, SIGCHLD, 0L, 0L, 0L, 0L))
+	DEED("ptrace", ptrace(PTRACE_ATTACH, parent, NULL, NULL))
+	DEED("kill", kill(parent, 0))
+	DEED("map-code",
+	    map(4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1))
+	DEED("map-file", map(4096, PROT_READ, MAP_PRIVATE, 0))
+	DEED("make-code", make_executable())
+	DEED("uring", syscall(425, 8L, 0L))
+	DEED("x32", syscall(0x40000000L + SYS_write, 1L, "", 0L))
+	DEED("int80", other_interface())
+	DEED("dup", dup(0))
+	DEED("limit", raise_limit())
+	DEED("dumpable", prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+	DEED("memory", allocate())
+	errno = ENOSYS;
+	return -1;
+#undef DEED
+}
+
+static void
+misbehave(const char *p, size_t n)
+{
+	char name[40] = "", line[80];
+	size_t len = 0;
+	long result;
+
+	while (len < n && len < sizeof name - 1 &&
+	       (p[len] == '-' || (p[len] >= 'a' && p[len] <= 'z') ||
+		   (p[len] >= '0' && p[len] <= '9')))
+		len++;
+	memcpy(name, p, len);
+	snprintf(line, sizeof line, "try %s\n", name);
+	tell(line);
+	result = attempt(name);
+	if (strcmp(name, "fork") == 0 && result == 0)
+		_exit(0); /* the child */
+	if (result == -1)
+		snprintf(line, sizeof line, "%s errno %d\n", name, errno);
+	else
+		snprintf(line, sizeof line, "%s done\n", name);
+	tell(line);
+}
+
+static void
+look(const void *p, ssize_t n)
+{
+	static bool was_seen;
+	const char *found;
+
+	if (n <= 0 || was_seen)
+		return;
+	found = memmem(p, (size_t)n, WORD, strlen(WORD));
+	if (found == NULL)
+		return;
+	was_seen = true;
+	found += strlen(WORD);
+	misbehave(found, (size_t)((const char *)p + n - found));
+}
+
+ssize_t
+__wrap_read(int fd, void *p, size_t n)
+{
+	ssize_t got = __real_read(fd, p, n);
+
+	look(p, got);
+	return got;
+}
+
+ssize_t
+__wrap_pread(int fd, void *p, size_t n, off_t at)
+{
+	ssize_t got = __real_pread(fd, p, n, at);
+
+	look(p, got);
+	return got;
+}
+
+ssize_t
+__wrap_pread64(int fd, void *p, size_t n, off_t at)
+{
+	return __wrap_pread(fd, p, n, at);
+}
+
+ssize_t
+__wrap_recv(int fd, void *p, size_t n, int flags)
+{
+	ssize_t got = __real_recv(fd, p, n, flags);
+
+	look(p, got);
+	return got;
+}
+
+ssize_t
+__wrap_send(int fd, const void *p, size_t n, int flags)
+{
+	look(p, (ssize_t)n);
+	return __real_send(fd, p, n, flags);
+}
+
+ssize_t
+__wrap___read_chk(int fd, void *p, size_t n, size_t size)
+{
+	(void)size;
+	return __wrap_read(fd, p, n);
+}
+
+ssize_t
+__wrap___pread_chk(int fd, void *p, size_t n, off_t at, size_t size)
+{
+	(void)size;
+	return __wrap_pread(fd, p, n, at);
+}
+
+ssize_t
+__wrap___pread64_chk(int fd, void *p, size_t n, off_t at, size_t size)
+{
+	(void)size;
+	return __wrap_pread(fd, p, n, at);
+}
+
+ssize_t
+__wrap___recv_chk(int fd, void *p, size_t n, size_t size, int flags)
+{
+	(void)size;
+	return __wrap_recv(fd, p, n, flags);
+}
