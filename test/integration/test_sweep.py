@@ -1,0 +1,44 @@
+"""Killed, failed and without memory at every point: see test/sweep/sweep.py. A sample, or with --long all of it."""
+
+import os
+import sys
+
+import pytest
+
+from conftest import PROGRAMS, TOP
+
+sys.path.insert(0, os.path.join(TOP, "test", "sweep"))
+
+import sweep    # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def programs_for():
+    """Where the programs for a part are."""
+    if sweep.unusable():
+        pytest.skip(sweep.unusable())
+    with open(f"{PROGRAMS}/qmail-remote", "rb") as f:
+        if b"__asan_init" in f.read():
+            pytest.skip("sanitizers have system calls and allocations of their own, and no use for a tracer")
+
+    def where(part):
+        return sweep.build_alloc() if part.startswith("alloc ") else PROGRAMS
+    return where
+
+
+def _hold(part, select, programs_for, dns, smtp, certs):
+    result = sweep.run_part(part, select, programs_for(part), dns, smtp, certs)
+    assert result.points > 0
+    assert result.letters["D"] == 0
+    assert not result.defects, "\n".join(result.defects)
+
+
+@pytest.mark.parametrize("part", sweep.QUICK_PARTS)
+def test_sample(part, programs_for, dns, smtp, certs):
+    _hold(part, sweep.SAMPLE, programs_for, dns, smtp, certs)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", sweep.PARTS)
+def test_all(part, programs_for, dns, smtp, certs):
+    _hold(part, sweep.ALL, programs_for, dns, smtp, certs)

@@ -1,0 +1,611 @@
+"""Deliveries that are killed, or fail, at each of their system calls and allocations.
+
+A part is one session of one program under one kind of trouble: "kill tls helper". Its points are tried one
+after the other; whatever happens, a few things must hold, and `Stage.judge` looks at them:
+
+    a report that reads as K only where a server has said 250 to a whole message; one message at most
+    D never, and no recipient refused: nothing here is a permanent fault
+    exit status 0, no signal but ours; the report whole, unless it was the report that could not be written
+    after the report, nothing changes it
+    no envelope in clear text where TLS is demanded
+    no state file that is neither as before nor as it should be, and none that stops the next delivery
+
+Works in the private world of the integration tests.
+"""
+
+import collections
+import errno
+import fcntl
+import functools
+import mmap
+import os
+import platform
+import re
+import struct
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(TOP, "test", "integration"))
+
+import qmailhome    # noqa: E402
+import rspawn       # noqa: E402
+import tlssite      # noqa: E402
+import world        # noqa: E402
+
+BUILD = os.path.join(TOP, "build", "sweep")
+TOOLS = "/srv/sweep"
+ALLOC = f"{qmailhome.Home.run_path}/sweep-alloc"     # where the programs may write
+LATE_S = 20         # no delivery here may take so long
+
+ONE, TWO, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
+ROUTES = 300
+
+
+def unusable():
+    """Why nothing of this can be done here, or None."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return "the tool knows the registers of x86_64 Linux only"
+    return None
+
+
+# The tools.
+
+def compile_killer():
+    os.makedirs(TOOLS, exist_ok=True)
+    target = f"{TOOLS}/killer"
+    if not os.path.exists(target):
+        subprocess.run(["cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-o", target, f"{HERE}/killer.c"],
+                       check=True)
+    return target
+
+
+def build_alloc():
+    """Programs that are linked with alloc.c, dynamic ones: made once, then kept up to date."""
+    os.makedirs(BUILD, exist_ok=True)
+    with open(f"{BUILD}/.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shim, source = f"{BUILD}/alloc.so", f"{HERE}/alloc.c"
+        if not os.path.exists(shim) or os.stat(shim).st_mtime < os.stat(source).st_mtime:
+            subprocess.run(["cc", "-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-o", shim + ".new",
+                            source], check=True)
+            os.rename(shim + ".new", shim)
+        programs = f"{BUILD}/programs"
+        quiet = dict(check=True, cwd=TOP, stdout=subprocess.DEVNULL)
+        if not os.path.exists(f"{programs}/build.ninja"):
+            subprocess.run(["meson", "setup", programs, "-Dqmail_home=/srv/qmail", "-Dstatic=disabled",
+                            "-Dtests=disabled", f"-Dc_link_args={shim}"], **quiet)
+        subprocess.run(["ninja", "-C", programs, *qmailhome.PROGRAMS], **quiet)
+    return programs
+
+
+@functools.lru_cache(maxsize=None)
+def call_names():
+    """The system calls by number."""
+    names = {}
+    for folder in ("/usr/include/x86_64-linux-gnu/asm", "/usr/include/asm"):
+        path = f"{folder}/unistd_64.h"
+        if os.path.exists(path):
+            with open(path, encoding="ascii") as f:
+                for name, number in re.findall(r"#define __NR_(\w+) (\d+)", f.read()):
+                    names[int(number)] = name
+    return names
+
+
+# What can plausibly go wrong with a call. 0: it is done for one byte only.
+
+_FILE = ("EACCES", "EIO", "EMFILE", "ENFILE", "ENOMEM", "EINTR")
+_DISK = ("EROFS", "ENOSPC", "EIO", "EACCES")
+_SOME = ("ENOMEM", "ENOBUFS")
+_LANDLOCK = ("ENOSYS", "EOPNOTSUPP", "EMFILE", "ENOMEM")
+
+FAULTS = {
+    "read": ("EIO", "EINTR", "ECONNRESET", 0), "pread64": ("EIO", "EINTR", 0),
+    "readv": ("EIO", "EINTR", "ECONNRESET"),
+    "write": ("EPIPE", "ENOSPC", "EIO", "EINTR", 0), "pwrite64": ("ENOSPC", "EIO", "EINTR", 0),
+    "writev": ("EPIPE", "ENOSPC", "EIO"),
+    "recvfrom": ("ECONNREFUSED", "ECONNRESET", "EINTR", "ENOMEM"),
+    "sendto": ("ECONNREFUSED", "ENETUNREACH", "EPERM", "EPIPE", "EINTR", "ENOBUFS"),
+    "recvmsg": ("ECONNRESET", "ENOMEM", "EINTR"), "sendmsg": ("EPIPE", "ENOBUFS", "EINTR"),
+    "sendmmsg": ("ECONNREFUSED", "ENETUNREACH", "EPERM"),
+    "openat": _FILE, "open": _FILE,
+    "close": ("EIO", "EINTR"), "lseek": ("EIO",),
+    "fstat": ("EIO", "ENOMEM"), "newfstatat": ("EIO", "EACCES", "ENOMEM"), "stat": ("EIO", "EACCES", "ENOMEM"),
+    "lstat": ("EIO", "EACCES", "ENOMEM"), "statx": ("EIO", "EACCES", "ENOMEM"),
+    "access": ("ENOENT", "EACCES"), "faccessat": ("ENOENT", "EACCES"),
+    "readlink": ("ENOENT", "EACCES"), "readlinkat": ("ENOENT", "EACCES"), "getdents64": ("EIO", "ENOMEM"),
+    "socket": ("EMFILE", "ENFILE", "ENOBUFS", "EACCES", "EAFNOSUPPORT"),
+    "socketpair": ("EMFILE", "ENFILE", "ENOMEM"), "pipe": ("EMFILE", "ENFILE"), "pipe2": ("EMFILE", "ENFILE"),
+    "connect": ("ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EADDRNOTAVAIL", "EINTR", "EACCES"),
+    "bind": ("EADDRINUSE",) + _SOME, "setsockopt": ("ENOPROTOOPT",) + _SOME, "getsockopt": _SOME,
+    "getsockname": _SOME, "getpeername": ("ENOTCONN",) + _SOME, "shutdown": ("ENOTCONN",), "ioctl": ("ENODEV",),
+    "poll": ("EINTR", "ENOMEM"), "ppoll": ("EINTR", "ENOMEM"), "select": ("EINTR", "ENOMEM"),
+    "epoll_create1": ("EMFILE", "ENOMEM"), "epoll_ctl": ("ENOMEM",), "epoll_wait": ("EINTR",),
+    "mmap": ("ENOMEM",), "brk": ("ENOMEM",), "mremap": ("ENOMEM",), "munmap": ("ENOMEM",),
+    "mprotect": ("ENOMEM",), "madvise": ("ENOMEM",),
+    "execve": ("E2BIG", "ENOMEM", "ENOENT", "EACCES"),
+    "clone": ("EAGAIN", "ENOMEM"), "clone3": ("EAGAIN", "ENOMEM"), "vfork": ("EAGAIN", "ENOMEM"),
+    "wait4": ("ECHILD", "EINTR"), "waitid": ("ECHILD", "EINTR"), "kill": ("ESRCH", "EPERM"),
+    "fcntl": ("EBADF",), "dup": ("EMFILE",), "dup2": ("EBUSY", "EMFILE"), "dup3": ("EBUSY", "EMFILE"),
+    "flock": ("EWOULDBLOCK", "ENOLCK", "EINTR"),
+    "rename": _DISK, "unlink": _DISK + ("EBUSY",), "ftruncate": _DISK, "fsync": ("EIO", "ENOSPC", "EROFS"),
+    "fchmod": ("EPERM", "EROFS"), "chdir": ("EACCES", "EIO", "ENOMEM"),
+    "getrandom": ("EINTR", "ENOSYS"), "prctl": ("EINVAL",), "prlimit64": ("EPERM",), "getrlimit": ("EPERM",),
+    "setrlimit": ("EPERM",), "seccomp": ("ENOSYS", "EINVAL", "ENOMEM"), "sysinfo": ("EPERM",),
+    "landlock_create_ruleset": _LANDLOCK, "landlock_add_rule": _LANDLOCK, "landlock_restrict_self": _LANDLOCK,
+    "rt_sigaction": ("EINVAL",), "rt_sigprocmask": ("EINVAL",), "rseq": ("ENOSYS", "EINVAL"),
+}
+
+# Cannot fail, or only where the C library starts, by a kernel that is not Linux.
+INFALLIBLE = {
+    "exit_group", "exit", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "arch_prctl",
+    "set_tid_address", "set_robust_list", "clock_gettime", "gettimeofday", "time", "uname", "futex", "setsid",
+    "sched_yield", "restart_syscall", "rt_sigreturn", "umask", "getppid",
+}
+
+# Files without which there is no delivery different from that of an installation without them.
+_STATE = ("run/qmail-remote/", "queue/lock/tcpto")
+
+
+class Call:
+    """One system call of the reference run."""
+
+    def __init__(self, line):
+        words = line.split(" ", 7)
+        self.n, self.program, number = int(words[1]), words[2], int(words[3])
+        self.number, self.occurrence = number, int(words[4])
+        self.name = call_names().get(number, f"call {number}")
+        self.argument, self.result, self.path = int(words[5]), int(words[6]), words[7]
+
+    def errors(self):
+        errors = FAULTS.get(self.name, ())
+        if self.name in ("openat", "open", "stat", "newfstatat") and any(s in self.path for s in _STATE):
+            errors += ("ENOENT",)
+        return errors
+
+    def __str__(self):
+        said = f" {self.path}" if self.path else f"({self.argument})"
+        return f"#{self.n} {self.program}: {self.name}{said} = {self.result}"
+
+
+class Outcome:
+    """How one delivery went, as far as it can be seen from outside."""
+
+    def __init__(self, report, said):
+        self.report = report
+        self.calls, self.hits, self.children = [], [], []
+        self.late = False
+        self.status = self.count = None
+        for line in said.splitlines():
+            kind, _, rest = line.partition(" ")
+            if kind == "call":
+                self.calls.append(Call(line))
+            elif kind == "hit":
+                self.hits.append(rest)
+            elif kind == "child":
+                self.children.append(int(rest))
+            elif kind == "late":
+                self.late = True
+            elif kind == "main":
+                self.status, self.count = (int(word) for word in rest.split())
+        self.rspawn = rspawn.rspawn_result(report, self.status)
+        self.letter = self.rspawn[:1].decode()
+
+
+class Plan:
+    """What alloc.c is to do, and what it has done."""
+
+    _LAYOUT = "16sQQQQ208s"
+    SIZE = struct.calcsize(_LAYOUT)
+
+    def __init__(self):
+        with open(ALLOC, "w+b") as f:
+            f.truncate(self.SIZE)
+            self.map = mmap.mmap(f.fileno(), self.SIZE)
+
+    def set(self, program, fail=0, persist=False):
+        self.map[:] = struct.pack(self._LAYOUT, program[:15].encode(), fail, persist, 0, 0, b"")
+
+    @property
+    def count(self):
+        return struct.unpack(self._LAYOUT, self.map)[3]
+
+    @property
+    def failed(self):
+        return struct.unpack(self._LAYOUT, self.map)[4]
+
+    @property
+    def where(self):
+        return struct.unpack(self._LAYOUT, self.map)[5].rstrip(b"\0").decode("latin-1")
+
+
+class Result:
+    """Of one part, or of a slice of it."""
+
+    def __init__(self, part):
+        self.part = part
+        self.points = self.calls = self.slices = 0
+        self.letters = collections.Counter()
+        self.clear = collections.Counter()      # delivered in clear text though the server offers TLS: where
+        self.twice = {}                         # delivered, not reported so: call by number
+        self.defects = []
+        self.unknown = set()                    # calls for which no fault is known
+
+    def add(self, other):
+        self.points += other.points
+        self.calls = max(self.calls, other.calls)
+        self.letters += other.letters
+        self.clear += other.clear
+        self.twice.update(other.twice)
+        self.defects += other.defects
+        self.unknown |= other.unknown
+        return self
+
+
+class Session:
+    def __init__(self, *, host="dst.example", strictness=None, hosts=(ONE,), routes=False, tcpto=False,
+                 bundle=False, timeouts=0):
+        self.host, self.strictness, self.hosts = host, strictness, hosts
+        self.routes, self.tcpto, self.bundle, self.timeouts = routes, tcpto, bundle, timeouts
+
+
+_LITERAL = f"[{ONE}]"
+
+SESSIONS = {
+    "clear": Session(),
+    "tls": Session(host=_LITERAL, strictness=0),
+    "tls-1": Session(host=_LITERAL, strictness=1),
+    "tls-2": Session(host=_LITERAL, strictness=2),
+    # The compiled form of the trust anchors has to be made.
+    "anchors": Session(host=_LITERAL, strictness=2, bundle=True),
+    # The first MX host refuses connections on both of its addresses, and had timed out once.
+    "mx": Session(hosts=(f"{ONE} {SIX}", TWO), tcpto=True),
+    # The same, but it times out now (by injection).
+    "timeout": Session(hosts=(f"{ONE} {SIX}", TWO), timeouts=2),
+    # smtproutes has just been changed.
+    "routes": Session(routes=True),
+}
+
+
+class Stage:
+    """A session that can be repeated: qmail's home, the servers, and what is put back before each run."""
+
+    def __init__(self, name, programs, dns, smtp, certs):
+        self.name, self.session = name, SESSIONS[name]
+        self.killer = compile_killer()
+        self.home = home = qmailhome.Home(programs)
+        self.certs = certs
+        session = self.session
+        home.control("timeoutconnect", "2\n")
+        home.control("timeoutremote", "3\n")
+        home.control("timeoutdns", "1\n")
+        world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        context = None
+        if session.strictness is not None:
+            context = certs.context(certs.leaf("address", addresses=(ONE,)))
+            anchors = certs.bundle
+            if session.bundle:
+                anchors = certs.big_bundle(20)
+            home.control("trustanchors", anchors + "\n")
+            home.control("tlsstrictness", f"{session.strictness}\n")
+            tlssite.age(anchors)
+        for n, addresses in enumerate(session.hosts, 1):
+            dns.zone(f"dst.example MX {10 * n} m{n}.example.")
+            for a in addresses.split():
+                dns.zone(f"m{n}.example {'AAAA' if ':' in a else 'A'} {a}")
+        self.server = smtp(session.hosts[-1], tls=context, ehlo=("PIPELINING", "8BITMIME", "SIZE 1000000"))
+        self.message = home.message(qmailhome.MESSAGE)
+        self.faults = []
+        self.stale = {}
+        self.fresh = {}
+        if session.routes:
+            self._prepare_routes()
+        self._warm_up()
+
+    def _prepare_routes(self):
+        lines = "".join(f"r{n}.example:relay{n}.example\n" for n in range(ROUTES))
+        tlssite.age(self.home.control("smtproutes", lines))
+        self.deliver()
+        with open(self.home.cdb_path, "rb") as f:
+            self.stale[self.home.cdb_path] = f.read()
+        tlssite.age(self.home.control("smtproutes", lines + "dst.example:\n"))
+
+    def _warm_up(self):
+        """Until a delivery leaves everything as the next one finds it."""
+        if self.session.bundle:
+            path = f"{self.home.run_path}/trustanchors.cdb"
+            self.stale[path] = b"\0" * 5000
+        for path, data in self.stale.items():
+            self._put(path, data)
+        if self.session.timeouts:
+            listed = self.deliver("-l").calls
+            connects = [c for c in listed if c.name == "connect" and c.result == -errno.EINPROGRESS]
+            connects += [c for c in listed if c.name == "connect" and c.result == -errno.ECONNREFUSED]
+            for c in sorted(connects, key=lambda c: c.n)[:self.session.timeouts]:
+                self.faults += ["-e", f"{c.number}:{c.occurrence}:{errno.ETIMEDOUT}"]
+        for _ in range(2):
+            run = self.deliver()
+            if run.letter != "K":
+                raise AssertionError(f"{self.name}: a delivery without trouble: {run.report!r}")
+        for path in self.stale:
+            with open(path, "rb") as f:
+                self.fresh[path] = f.read()
+            assert self.fresh[path] != self.stale[path], f"{path} was not compiled"
+
+    @staticmethod
+    def _put(path, data):
+        with open(path + ".put", "wb") as f:
+            f.write(data)
+        os.rename(path + ".put", path)
+
+    def restore(self):
+        for path, data in self.stale.items():
+            self._put(path, data)
+        if self.session.tcpto:
+            self.home.tcpto(qmailhome.pack4(ONE, 1, 1000))
+            self._put(self.home.tcpto6_path, qmailhome.pack6(SIX, 1, 1000).ljust(2048, b"\0"))
+        if self.session.timeouts:
+            self.home.tcpto(b"")
+            if os.path.exists(self.home.tcpto6_path):
+                os.unlink(self.home.tcpto6_path)
+
+    def deliver(self, *options):
+        """One delivery under the tool; everything of it has ended when this returns."""
+        self.server.settle()
+        del self.server.sessions[:]
+        self.server.threads[1:] = []
+        self.restore()
+        log = os.memfd_create("killer", 0)
+        with open(self.message, "rb") as message:
+            process = subprocess.Popen(
+                [self.killer, "-t", str(LATE_S), *self.faults, *options, str(log),
+                 f"{self.home.path}/bin/qmail-remote", self.session.host, "a@src.example", "b@dst.example"],
+                stdin=message, stdout=subprocess.PIPE, cwd=f"{self.home.path}/queue/mess", pass_fds=(log,))
+        report = process.stdout.read()
+        process.stdout.close()
+        code = process.wait()
+        with open(log, "r", encoding="latin-1") as f:
+            f.seek(0)
+            said = f.read()
+        if code != 0:
+            raise AssertionError(f"killer: {code}: {said}")
+        run = Outcome(report, said)
+        self.server.settle()
+        run.sessions = list(self.server.sessions)
+        run.stored = sum(m.complete for s in run.sessions for m in s.mails)
+        run.said = sum(bytes(s.sent).count(b"250 got it") for s in run.sessions)
+        run.in_clear = any(m.complete and not s.inside for s in run.sessions for m in s.mails)
+        return run
+
+    # What must hold.
+
+    def judge(self, run, *, killed=False, report_may_fail=False, after_report=False, helper_killed=False):
+        """What does not hold, in words."""
+        faults = []
+        if run.late:
+            faults.append(f"not over after {LATE_S} s")
+        if os.WIFSIGNALED(run.status) and not killed and not run.late:
+            faults.append(f"killed by signal {os.WTERMSIG(run.status)}")
+        if os.WIFEXITED(run.status) and os.WEXITSTATUS(run.status) != 0:
+            faults.append(f"exit {os.WEXITSTATUS(run.status)}")
+        for status in run.children:
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) != 9:
+                faults.append(f"a helper was killed by signal {os.WTERMSIG(status)}")
+        if run.letter == "D":
+            faults.append(f"reads as D: {run.rspawn!r}")
+        if not killed and not (report_may_fail and not run.report.endswith(b"\0")):
+            try:
+                if any(r.letter in "h" for r in rspawn.decode(run.report)):
+                    faults.append(f"a recipient refused: {run.report!r}")
+            except rspawn.Malformed as e:
+                faults.append(f"report: {e}")
+        if run.letter == "K" and (run.stored == 0 or run.said == 0):
+            faults.append("K, and no server said so")
+        if run.stored > 1:
+            faults.append(f"delivered {run.stored} times")
+        if after_report and run.letter != "K":
+            faults.append(f"not K after the report was written: {run.rspawn!r}")
+        if self.session.strictness == 2:
+            faults += self._told()
+        return faults + self.state_faults()
+
+    def _told(self):
+        for s in self.server.sessions:
+            try:
+                tlssite.told_nothing(s)
+            except AssertionError:
+                return [f"in clear text: {bytes(s.clear)!r}"]
+        return []
+
+    def state_faults(self):
+        faults = []
+        for path in self.stale:
+            if not os.path.exists(path):
+                continue
+            with open(path, "rb") as f:
+                data = f.read()
+            if data not in (self.stale[path], self.fresh[path]):
+                faults.append(f"{path} is neither the old nor the new one")
+        try:
+            if os.stat(self.home.tcpto_path).st_size != 1024:
+                faults.append(f"tcpto has {os.stat(self.home.tcpto_path).st_size} bytes")
+            qmailhome.read4()
+            if os.path.exists(self.home.tcpto6_path):
+                # Empty: made, and its maker killed; the next one to need it goes on with it.
+                if os.stat(self.home.tcpto6_path).st_size not in (0, 2048):
+                    faults.append(f"tcpto6 has {os.stat(self.home.tcpto6_path).st_size} bytes")
+                qmailhome.read6()
+        except AssertionError as e:
+            faults.append(f"tcpto: {e}")
+        return faults
+
+    def follow_up(self):
+        """What was left behind stops no delivery, and does not stay."""
+        found = set(os.listdir(self.home.run_path))
+        run = self.deliver()
+        faults = [f"the next delivery: {f}" for f in self.judge(run)]
+        if run.letter != "K":
+            faults.append(f"the next delivery: {run.rspawn!r}")
+        for path in self.stale:
+            with open(path, "rb") as f:
+                if f.read() != self.fresh[path]:
+                    faults.append(f"the next delivery does not compile {path}, with {found}")
+        left = {n for n in os.listdir(self.home.run_path) if n.endswith(".new")}
+        if left:
+            faults.append(f"the next delivery leaves {left}")
+        if self.session.timeouts and os.stat(self.home.tcpto6_path).st_size != 2048:
+            faults.append("the next delivery does not make tcpto6")
+        return faults
+
+
+# The three sweeps.
+
+def _role(part):
+    return ["-c"] if part.endswith("helper") else []
+
+
+def _listed(stage, part, result):
+    """The calls of a run without trouble."""
+    calls = stage.deliver(*_role(part), "-l").calls
+    result.calls = len(calls)
+    written = [c.n for c in calls if c.name == "write" and c.argument == 1]
+    return calls, written[-1] if written and not _role(part) else None
+
+
+def _choose(points, select):
+    first, step = select
+    if first == "sample":
+        step = max(1, len(points) // step)
+        first = step // 2
+    return points[first::step]
+
+
+EVERY = 25      # points between two deliveries that must succeed
+
+# Which points: from one on, every so many; or about so many of them all.
+ALL = (0, 1)
+SAMPLE = ("sample", 12)
+
+
+def _check_often(stage, result, count, what):
+    if count % EVERY == 0:
+        result.defects += [f"{result.part}: after {what}: {f}" for f in stage.follow_up()]
+
+
+def kill_sweep(stage, part, select):
+    """SIGKILL before and after each call."""
+    result = Result(part)
+    calls, _ = _listed(stage, part, result)
+    points = [(c, option) for c in calls for option in ("-k", "-K") if (option, c.name) != ("-K", "exit_group")]
+    of_helper = bool(_role(part))
+    for count, (call, option) in enumerate(_choose(points, select), 1):
+        what = f"killed {'before' if option == '-k' else 'after'} {call}"
+        run = stage.deliver(*_role(part), option, str(call.n))
+        if not run.hits:
+            continue        # it took fewer calls this time
+        result.points += 1
+        result.letters[run.letter] += 1
+        if run.stored and run.letter != "K":
+            result.twice[(call.n, option == "-K")] = what
+            if not run.said:
+                result.defects.append(f"{part}: {what}: delivered without a 250")
+        if run.in_clear and stage.session.strictness is not None:
+            result.clear[what] += 1
+        for fault in stage.judge(run, killed=not of_helper):
+            result.defects.append(f"{part}: {what}: {fault}")
+        _check_often(stage, result, count, what)
+    result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
+    return result
+
+
+def fault_sweep(stage, part, select):
+    """Each plausible error of each call."""
+    result = Result(part)
+    calls, reported = _listed(stage, part, result)
+    points = [(c, e) for c in calls for e in c.errors()]
+    result.unknown = {c.name for c in calls if c.name not in FAULTS and c.name not in INFALLIBLE}
+    for count, (call, error) in enumerate(_choose(points, select), 1):
+        number = getattr(errno, error) if error else 0
+        what = f"{error or 'one byte'} for {call}"
+        run = stage.deliver(*_role(part), "-e", f"{call.number}:{call.occurrence}:{number}")
+        if not run.hits:
+            continue
+        result.points += 1
+        result.letters[run.letter] += 1
+        # What was met this time may stand elsewhere than it did in the reference run.
+        n, _, _, argument = run.hits[-1].rsplit(" ", 3)
+        of_report = not _role(part) and argument == "1" and call.name in ("write", "fcntl")
+        if run.stored and run.letter != "K":
+            result.twice[(call.n, True)] = what
+        if run.in_clear and stage.session.strictness is not None:
+            result.clear[f"{call.program}: {call.name}: {error}"] += 1
+        faults = stage.judge(run, report_may_fail=of_report,
+                             after_report=reported is not None and int(n) > reported)
+        result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in faults]
+        _check_often(stage, result, count, what)
+    result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
+    return result
+
+
+_PROGRAM = {"remote": "qmail-remote", "io": "qmail-remote-io", "helper": "qmail-remote-tls"}
+
+
+def alloc_sweep(stage, part, select):
+    """Each allocation fails; then that one and all that follow."""
+    result = Result(part)
+    program = _PROGRAM[part.split()[-1]]
+    plan = Plan()
+    plan.set(program)
+    stage.deliver()
+    result.calls = plan.count
+    points = [(n, persist) for persist in (False, True) for n in range(1, plan.count + 1)]
+    for n, persist in _choose(points, select):
+        plan.set(program, n, persist)
+        run = stage.deliver()
+        if not plan.failed:
+            continue
+        what = f"no memory {'from' if persist else 'at'} allocation {n} of {program} ({plan.where})"
+        result.points += 1
+        result.letters[run.letter] += 1
+        if run.stored and run.letter != "K":
+            result.twice[(n, persist)] = what
+        if run.in_clear and stage.session.strictness is not None:
+            result.clear[plan.where.rsplit("/", 1)[-1]] += 1
+        result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in stage.judge(run)]
+    plan.set("")
+    result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
+    return result
+
+
+# Parts: in the first row of each kind the sessions in which qmail-remote and qmail-remote-io are troubled.
+
+PARTS = (
+    [f"kill {s}" for s in ("clear", "tls", "tls-2", "mx", "timeout", "routes")] +
+    [f"kill {s} helper" for s in ("tls", "tls-2", "anchors")] +
+    [f"fault {s}" for s in ("clear", "tls", "tls-1", "tls-2", "mx", "timeout", "routes")] +
+    [f"fault {s} helper" for s in ("tls", "tls-1", "tls-2", "anchors")] +
+    [f"alloc {s} {p}" for s in ("clear", "mx", "routes") for p in ("remote", "io")] +
+    [f"alloc {s} {p}" for s in ("tls", "tls-1", "tls-2", "anchors") for p in ("remote", "io", "helper")]
+)
+
+# Of these a sample is taken whenever the tests are run.
+QUICK_PARTS = (
+    "kill clear", "kill tls", "kill mx", "kill routes", "kill tls helper", "kill anchors helper",
+    "fault clear", "fault tls-2", "fault mx", "fault timeout", "fault routes",
+    "fault tls-2 helper", "fault anchors helper",
+    "alloc routes remote", "alloc clear io", "alloc tls helper", "alloc tls-2 helper",
+)
+
+_KINDS = {"kill": kill_sweep, "fault": fault_sweep, "alloc": alloc_sweep}
+
+
+def run_part(part, select, programs, dns, smtp, certs):
+    """`select` is ALL, SAMPLE or (first, step): which of the points."""
+    kind, session, *_ = part.split()
+    stage = Stage(session, programs, dns, smtp, certs)
+    try:
+        return _KINDS[kind](stage, part, select)
+    finally:
+        stage.server.settle()
+        world.resolv_conf()
