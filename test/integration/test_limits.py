@@ -86,11 +86,12 @@ def test_address_space(session, home, static, kind):
 @pytest.mark.parametrize("what", [resource.RLIMIT_DATA, resource.RLIMIT_STACK])
 @pytest.mark.parametrize("kind", SESSIONS)
 def test_data_and_stack(session, home, static, kind, what):
+    """Where there is not even room for the program's own data the kernel kills it before main()."""
     server = session(kind)
     for kb in (64, 128, 256, 512, 1024, 4096, 16384):
         del server.sessions[:]
         run = home.run(limits={what: kb << 10}, valid=False)
-        letter = holds(run, server, kind, may_crash=False)
+        letter = holds(run, server, kind, may_crash=what == resource.RLIMIT_DATA and kb < 1024)
         assert letter == b"K" or what != resource.RLIMIT_STACK, (kb, run)
 
 

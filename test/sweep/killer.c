@@ -19,7 +19,9 @@
  * all processes have ended, and writes to FD what there was, in lines:
  *
  *	call N PROGRAM NUMBER OCCURRENCE ARGUMENT RESULT [PATH]
- *	hit N PROGRAM NUMBER ARGUMENT
+ *	hit N PROGRAM NUMBER ARGUMENT REPORTED
+ *		what was killed or failed; how often the program had by then
+ *		written to its fd 1
  *	child STATUS	how a process that the program started ended
  *	late		something had to be killed after all that time
  *	main STATUS N	how the program ended; the calls of it all
@@ -85,7 +87,7 @@ static size_t nfault;
 
 static bool of_children, lists, looks;
 static unsigned long kill_before, kill_after;
-static unsigned long ncall, noccurrence[CALLS_MAX];
+static unsigned long ncall, noccurrence[CALLS_MAX], nreported;
 static int main_status;
 static FILE *out;
 static volatile sig_atomic_t is_late;
@@ -180,8 +182,8 @@ set_registers(const struct tracee *t, struct user_regs_struct *r)
 static void
 print_hit(const struct tracee *t)
 {
-	fprintf(out, "hit %lu %s %lu %ld\n", t->n, t->name, t->call,
-	    (long)t->argument);
+	fprintf(out, "hit %lu %s %lu %ld %lu\n", t->n, t->name, t->call,
+	    (long)t->argument, nreported);
 }
 
 /*
@@ -268,6 +270,9 @@ leave_call(struct tracee *t, long result)
 	t->in_call = false;
 	if (t->before.orig_rax != (unsigned long long)-1)
 		finish_fault(t);
+	if (t->is_main && t->call == SYS_write && t->argument == 1 &&
+	    result > 0)
+		nreported++;
 	print_call(t, t->fault ? -t->fault->error : result);
 	if (t->n == kill_after) {
 		print_hit(t);
