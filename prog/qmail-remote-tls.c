@@ -7,8 +7,6 @@
  * either is gone.  The only program that has OpenSSL in it.
  */
 #include <sys/socket.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -121,23 +119,6 @@ parse_options(int argc, char **argv, struct options *o)
 	       parse_descriptor(argv[optind + 2], &o->status);
 }
 
-/*
- * A server sends its session tickets first and its reply next.  Where it has
- * Nagle's algorithm on, the reply waits for us to acknowledge the tickets,
- * which the kernel would put off by 40 ms: once, for each delivery.
- */
-static void
-acknowledge_at_once(int fd)
-{
-#ifdef TCP_QUICKACK
-	int on = 1;
-
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
-#else
-	(void)fd;
-#endif
-}
-
 static void
 ignore_sigpipe(void)
 {
@@ -186,7 +167,6 @@ main(int argc, char **argv)
 	enter_sandbox(o.session.anchors);
 	status = tls_session_handshake(session, until, &said);
 	sandbox_end_reading();
-	acknowledge_at_once(o.session.fd);
 	if (tell(status, said.text) == 0 && status == TLS_STATUS_READY)
 		tls_tunnel_run(session, o.session.fd, o.clear);
 	tls_session_destroy(session);

@@ -110,7 +110,9 @@ prepare(struct delivery *d, struct dsn *why)
 	    route_find(d->host, &route_files, &d->route, why) == -1 ||
 	    check_envelope(d, why) == -1)
 		return -1;
-	return ipme_read(&d->ipme, "control/ipme", why);
+	/* A relay may well be one of our interfaces. */
+	return ipme_read(&d->ipme, "control/ipme", d->route.relay.len == 0,
+	    why);
 }
 
 static int

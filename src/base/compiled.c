@@ -364,7 +364,7 @@ lock(const char *path)
 	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 	    0640);
 
-	if (fd != -1 && fdio_lock(fd, 0) == -1) {
+	if (fd != -1 && fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0) == -1) {
 		close(fd);
 		fd = -1;
 	}

@@ -126,11 +126,13 @@ fdio_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
 	return 0;
 }
 
+/* Of a regular file: a short read is its end. */
 static int
 read_to_end(int fd, size_t limit, struct buf *b)
 {
 	size_t start = b->len;
 	size_t piece = 4096;
+	bool is_short;
 	ssize_t got;
 
 	do {
@@ -143,10 +145,11 @@ read_to_end(int fd, size_t limit, struct buf *b)
 			errno = EFBIG;
 			return -1;
 		}
+		is_short = (size_t)got < piece;
 		/* Twice as much each time: a long list takes few reads. */
-		if ((size_t)got == piece && piece < 1 << 20)
+		if (piece < 1 << 20)
 			piece *= 2;
-	} while (got > 0);
+	} while (!is_short);
 	return 0;
 }
 
@@ -178,11 +181,12 @@ fail:
 }
 
 int
-fdio_lock(int fd, int ms)
+fdio_lock(int fd, enum fdio_lock how, int ms)
 {
+	int operation = how == FDIO_LOCK_SHARED ? LOCK_SH : LOCK_EX;
 	struct deadline until = deadline_in(ms);
 
-	while (flock(fd, LOCK_EX | LOCK_NB) == -1) {
+	while (flock(fd, operation | LOCK_NB) == -1) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return -1;
 		if (deadline_passed(until)) {

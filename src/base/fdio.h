@@ -47,9 +47,11 @@ int fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
 int fdio_read_file(const char *path, size_t limit, struct buf *);
 
 /*
- * An exclusive flock(); tries for at most ms milliseconds, since a stopped
- * process must not stop ours.  0, or -1 with errno.
+ * An flock(), shared or exclusive; tries for at most ms milliseconds, since a
+ * stopped process must not stop ours.  0, or -1 with errno.
  */
-int fdio_lock(int fd, int ms);
+enum fdio_lock { FDIO_LOCK_SHARED, FDIO_LOCK_EXCLUSIVE };
+
+int fdio_lock(int fd, enum fdio_lock, int ms);
 
 #endif

@@ -105,11 +105,12 @@ read_interfaces(struct ipme *me, struct dsn *why)
 }
 
 int
-ipme_read(struct ipme *me, const char *path, struct dsn *why)
+ipme_read(struct ipme *me, const char *path, bool wants_interfaces,
+    struct dsn *why)
 {
 	if (read_list(me, path, why) == -1)
 		return -1;
-	return read_interfaces(me, why);
+	return wants_interfaces ? read_interfaces(me, why) : 0;
 }
 
 static bool

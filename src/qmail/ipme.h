@@ -27,11 +27,12 @@ struct ipme {
 
 /*
  * Reads path (one address a line, any textual form, brackets allowed; a line
- * that is no address is ignored; a missing file lists none) and asks the
- * system for its interfaces.  -1 with 4.3.0 when the file cannot be read or
- * the system does not say.
+ * that is no address is ignored; a missing file lists none) and, where that
+ * matters, asks the system for its interfaces.  -1 with 4.3.0 when the file
+ * cannot be read or the system does not say.
  */
-int ipme_read(struct ipme *, const char *path, struct dsn *why);
+int ipme_read(struct ipme *, const char *path, bool wants_interfaces,
+    struct dsn *why);
 enum ipme_kind ipme_kind(const struct ipme *, const struct ip *);
 void ipme_finish(struct ipme *);
 

@@ -101,19 +101,27 @@ make(int fd)
 	return ftruncate(fd, (off_t)(RECORDS * layout6.size));
 }
 
+enum purpose {
+	TO_LOOK,
+	TO_CHANGE,
+	TO_RECORD /* a table that is missing is worth making */
+};
+
 /* -1 when there is no table to be used, for whatever reason. */
 static int
 open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
-    bool create)
+    enum purpose purpose)
 {
 	bool v4 = ip_is_v4(ip);
+	bool create = purpose == TO_RECORD && !v4;
+	enum fdio_lock lock =
+	    purpose == TO_LOOK ? FDIO_LOCK_SHARED : FDIO_LOCK_EXCLUSIVE;
 	int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	struct stat st;
 	ssize_t got;
 
 	if (is_link_local(ip))
 		return -1;
-	create = create && !v4;
 	t->layout = v4 ? &layout4 : &layout6;
 	t->fd = open(v4 ? files->path4 : files->path6,
 	    create ? flags | O_CREAT : flags, 0640);
@@ -122,7 +130,7 @@ open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
 	/* The type first: a device or FIFO is not even to be locked. */
 	if (fstat(t->fd, &st) == -1 || !S_ISREG(st.st_mode))
 		goto fail;
-	if (fdio_lock(t->fd, LOCK_MS) == -1 || fstat(t->fd, &st) == -1)
+	if (fdio_lock(t->fd, lock, LOCK_MS) == -1 || fstat(t->fd, &st) == -1)
 		goto fail;
 	if (create && st.st_size == 0 && make(t->fd) == -1)
 		goto fail;
@@ -205,7 +213,7 @@ tcpto_skips(const struct tcpto *files, const struct ip *ip, int64_t now,
 	size_t i;
 
 	*known = false;
-	if (open_table(&t, files, ip, false) == -1)
+	if (open_table(&t, files, ip, TO_LOOK) == -1)
 		return false;
 	i = find(&t, ip);
 	if (i < t.n) {
@@ -224,7 +232,7 @@ tcpto_timed_out(const struct tcpto *files, const struct ip *ip, int64_t now)
 	unsigned count = 0;
 	size_t i;
 
-	if (open_table(&t, files, ip, true) == -1)
+	if (open_table(&t, files, ip, TO_RECORD) == -1)
 		return;
 	i = find(&t, ip);
 	if (i < t.n && is_live(&t, i, now)) {
@@ -252,7 +260,7 @@ tcpto_answered(const struct tcpto *files, const struct ip *ip)
 	struct table t;
 	size_t i;
 
-	if (open_table(&t, files, ip, false) == -1)
+	if (open_table(&t, files, ip, TO_CHANGE) == -1)
 		return;
 	i = find(&t, ip);
 	if (i < t.n && counter(&t, i) > 0) {

@@ -207,7 +207,7 @@ check_ipme(void)
 	struct dsn why = { 0 };
 	const size_t i = NFILE - 1;
 
-	if (ipme_read(&me, names[i], &why) == -1) {
+	if (ipme_read(&me, names[i], true, &why) == -1) {
 		CHECK(files[i].error == EIO);
 		CHECK(strcmp(why.status, "4.3.0") == 0);
 	}

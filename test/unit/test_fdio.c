@@ -245,16 +245,16 @@ locks(void **state)
 	struct deadline until;
 
 	(void)state;
-	assert_int_equal(fdio_lock(fd, 0), 0);
-	assert_int_equal(fdio_lock(fd, 0), 0);
+	assert_int_equal(fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0), 0);
+	assert_int_equal(fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0), 0);
 	until = deadline_in(50);
-	assert_int_equal(fdio_lock(again, 50), -1);
+	assert_int_equal(fdio_lock(again, FDIO_LOCK_EXCLUSIVE, 50), -1);
 	assert_int_equal(errno, EWOULDBLOCK);
 	assert_true(deadline_passed(until));
 	close(fd);
-	assert_int_equal(fdio_lock(again, 0), 0);
+	assert_int_equal(fdio_lock(again, FDIO_LOCK_EXCLUSIVE, 0), 0);
 	close(again);
-	assert_int_equal(fdio_lock(again, 0), -1);
+	assert_int_equal(fdio_lock(again, FDIO_LOCK_EXCLUSIVE, 0), -1);
 	assert_int_equal(errno, EBADF);
 }
 

@@ -101,7 +101,7 @@ reads_any_textual_form(void **state)
 
 	(void)state;
 	put(list, sizeof list - 1);
-	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	assert_int_equal(ipme_read(&me, "ipme", true, &why), 0);
 	for (size_t i = 0; i < COUNT(cases); i++)
 		if (kind(&me, cases[i].ip) != cases[i].kind)
 			fail_msg("%s: %d", cases[i].ip, kind(&me, cases[i].ip));
@@ -119,7 +119,7 @@ goes_on_after_garbage(void **state)
 
 	(void)state;
 	put(list, sizeof list - 1);
-	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	assert_int_equal(ipme_read(&me, "ipme", true, &why), 0);
 	assert_int_equal(kind(&me, "198.51.100.1"), IPME_NOT);
 	assert_int_equal(kind(&me, "198.51.100.2"), IPME_LISTED);
 	ipme_finish(&me);
@@ -133,7 +133,7 @@ needs_no_list(void **state)
 	struct dsn why = { 0 };
 
 	(void)state;
-	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	assert_int_equal(ipme_read(&me, "ipme", true, &why), 0);
 	assert_int_equal(me.nlisted, 0);
 	assert_int_equal(kind(&me, "0.0.0.0"), IPME_INTERFACE);
 	assert_int_equal(kind(&me, "198.51.100.1"), IPME_NOT);
@@ -148,14 +148,14 @@ refuses_an_unreadable_list(void **state)
 
 	(void)state;
 	assert_int_equal(mkdir("ipme", 0700), 0);
-	assert_int_equal(ipme_read(&me, "ipme", &why), -1);
+	assert_int_equal(ipme_read(&me, "ipme", true, &why), -1);
 	assert_string_equal(why.status, "4.3.0");
 	assert_string_equal(why.text, "Unable to read control files.");
 	assert_string_equal(why.detail, "ipme: Is a directory");
 	ipme_finish(&me);
 	assert_int_equal(rmdir("ipme"), 0);
 	assert_int_equal(mkfifo("ipme", 0600), 0);
-	assert_int_equal(ipme_read(&me, "ipme", &why), -1);
+	assert_int_equal(ipme_read(&me, "ipme", true, &why), -1);
 	ipme_finish(&me);
 	assert_int_equal(unlink("ipme"), 0);
 }
@@ -173,7 +173,7 @@ knows_its_interfaces(void **state)
 	struct dsn why = { 0 };
 
 	(void)state;
-	assert_int_equal(ipme_read(&me, "ipme", &why), 0);
+	assert_int_equal(ipme_read(&me, "ipme", true, &why), 0);
 	for (size_t i = 0; i < COUNT(there); i++) {
 		struct sockaddr_storage ss;
 		struct sockaddr_in v4;
