@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,11 +119,71 @@ reads_odd_words(void **state)
 	}
 }
 
+/* C6, C9, C16: no overflow, no nonsense, the strictest counts. */
+static void
+reads_limits(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *lines[3];
+		uint64_t size, rcptmax, mailmax;
+	} cases[] = {
+		{ "none", { "SIZE" }, 0, 0, 0 },
+		{ "zero", { "SIZE 0" }, 0, 0, 0 },
+		{ "a number", { "size 1000" }, 1000, 0, 0 },
+		{ "blanks around", { "SIZE \t 1000  " }, 1000, 0, 0 },
+		{ "2^31", { "SIZE 2147483648" }, 2147483648, 0, 0 },
+		{ "2^32", { "SIZE 4294967296" }, 4294967296, 0, 0 },
+		{ "2^63", { "SIZE 9223372036854775808" }, 9223372036854775808u,
+		    0, 0 },
+		{ "2^64", { "SIZE 18446744073709551616" }, UINT64_MAX, 0, 0 },
+		{ "negative", { "SIZE -1" }, 0, 0, 0 },
+		{ "a fraction", { "SIZE 10.5" }, 0, 0, 0 },
+		{ "text", { "SIZE large" }, 0, 0, 0 },
+		{ "digits and text", { "SIZE 10k" }, 0, 0, 0 },
+		{ "equals sign", { "SIZE=1000" }, 0, 0, 0 },
+		{ "C9 twice", { "SIZE 1000", "SIZE 10" }, 10, 0, 0 },
+		{ "C9 twice, the other way", { "SIZE 10", "SIZE 1000" }, 10, 0,
+		    0 },
+		{ "C9 a limit and none", { "SIZE 10", "SIZE 0" }, 10, 0, 0 },
+		{ "C16 both", { "LIMITS RCPTMAX=1 MAILMAX=2" }, 0, 1, 2 },
+		{ "C16 another order", { "limits mailmax=2 x rcptmax=1" }, 0, 1,
+		    2 },
+		{ "C16 zero and nonsense", { "LIMITS RCPTMAX=0 MAILMAX=x" }, 0,
+		    0, 0 },
+		{ "C16 no value", { "LIMITS RCPTMAX= MAILMAX" }, 0, 0, 0 },
+		{ "C16 a longer name", { "LIMITS XRCPTMAX=1" }, 0, 0, 0 },
+		{ "all", { "LIMITS RCPTMAX=5", "SIZE 7", "LIMITS RCPTMAX=3" },
+		    7, 3, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct smtp_ehlo e = { 0 }, back = { 0 };
+		struct buf word = { 0 };
+
+		for (size_t j = 0; j < 3 && cases[i].lines[j]; j++)
+			smtp_ehlo_add(&e, cases[i].lines[j],
+			    strlen(cases[i].lines[j]));
+		if (e.size != cases[i].size || e.rcptmax != cases[i].rcptmax ||
+		    e.mailmax != cases[i].mailmax)
+			fail_msg("%s: %" PRIu64 ", %" PRIu64 ", %" PRIu64,
+			    cases[i].name, e.size, e.rcptmax, e.mailmax);
+		smtp_ehlo_format(&e, &word);
+		smtp_ehlo_parse(&back, buf_text(&word));
+		if (back.extensions != e.extensions || back.size != e.size ||
+		    back.rcptmax != e.rcptmax || back.mailmax != e.mailmax)
+			fail_msg("%s: as %s", cases[i].name, buf_text(&word));
+		buf_finish(&word);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_keywords),
+		cmocka_unit_test(reads_limits),
 		cmocka_unit_test(goes_through_a_word),
 		cmocka_unit_test(reads_odd_words),
 	};
