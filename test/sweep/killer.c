@@ -19,9 +19,9 @@
  * all processes have ended, and writes to FD what there was, in lines:
  *
  *	call N PROGRAM NUMBER OCCURRENCE ARGUMENT RESULT [PATH]
- *	hit N PROGRAM NUMBER ARGUMENT REPORTED
- *		what was killed or failed; how often the program had by then
- *		written to its fd 1
+ *	failed N PROGRAM NUMBER ARGUMENT REPORTED
+ *	killed N PROGRAM NUMBER ARGUMENT REPORTED
+ *		where; how often the program had by then written to its fd 1
  *	child STATUS	how a process that the program started ended
  *	late		something had to be killed after all that time
  *	main STATUS N	how the program ended; the calls of it all
@@ -180,9 +180,9 @@ set_registers(const struct tracee *t, struct user_regs_struct *r)
 }
 
 static void
-print_hit(const struct tracee *t)
+print_hit(const char *what, const struct tracee *t)
 {
-	fprintf(out, "hit %lu %s %lu %ld %lu\n", t->n, t->name, t->call,
+	fprintf(out, "%s %lu %s %lu %ld %lu\n", what, t->n, t->name, t->call,
 	    (long)t->argument, nreported);
 }
 
@@ -198,7 +198,7 @@ prepare_fault(struct tracee *t, const struct fault *f)
 
 	if (ptrace(PTRACE_GETREGS, t->pid, NULL, &r) == -1)
 		return;
-	print_hit(t);
+	print_hit("failed", t);
 	t->before = r;
 	if (f->error == 0) {
 		if (r.rdx > 1)
@@ -257,7 +257,7 @@ enter_call(struct tracee *t, uint64_t call, const uint64_t *args)
 		    fault[i].occurrence == t->occurrence)
 			prepare_fault(t, &fault[i]);
 	if (t->n == kill_before) {
-		print_hit(t);
+		print_hit("killed", t);
 		kill(t->pid, SIGKILL);
 	}
 }
@@ -275,7 +275,7 @@ leave_call(struct tracee *t, long result)
 		nreported++;
 	print_call(t, t->fault ? -t->fault->error : result);
 	if (t->n == kill_after) {
-		print_hit(t);
+		print_hit("killed", t);
 		kill(t->pid, SIGKILL);
 	}
 }

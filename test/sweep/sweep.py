@@ -174,15 +174,20 @@ class Outcome:
 
     def __init__(self, report, said):
         self.report = report
-        self.calls, self.hits, self.children = [], [], []
+        self.calls, self.children = [], []
+        self.killed = False
+        self.failed = {}        # number of the call: argument, and how much of the report was written
         self.late = False
         self.status = self.count = None
         for line in said.splitlines():
             kind, _, rest = line.partition(" ")
             if kind == "call":
                 self.calls.append(Call(line))
-            elif kind == "hit":
-                self.hits.append(rest)
+            elif kind == "killed":
+                self.killed = True
+            elif kind == "failed":
+                *_, number, argument, reported = rest.split(" ")
+                self.failed.setdefault(int(number), (int(argument), int(reported)))
             elif kind == "child":
                 self.children.append(int(rest))
             elif kind == "late":
@@ -501,7 +506,7 @@ def kill_sweep(stage, part, select):
     for count, (call, option) in enumerate(_choose(points, select), 1):
         what = f"killed {'before' if option == '-k' else 'after'} {call}"
         run = stage.deliver(*_role(part), option, str(call.n))
-        if not run.hits:
+        if not run.killed:
             continue        # it took fewer calls this time
         result.points += 1
         result.letters[run.letter] += 1
@@ -528,17 +533,17 @@ def fault_sweep(stage, part, select):
         number = getattr(errno, error) if error else 0
         what = f"{error or 'one byte'} for {call}"
         run = stage.deliver(*_role(part), "-e", f"{call.number}:{call.occurrence}:{number}")
-        if not run.hits:
+        if call.number not in run.failed:
             continue
         result.points += 1
         result.letters[run.letter] += 1
-        *_, argument, reported = run.hits[-1].split(" ")
-        of_report = not _role(part) and argument == "1" and call.name in ("write", "fcntl")
+        argument, reported = run.failed[call.number]
+        of_report = not _role(part) and argument == 1 and call.name in ("write", "fcntl")
         if run.stored and run.letter != "K":
             result.twice[(call.n, True)] = what
         if run.in_clear and stage.session.strictness is not None:
             result.clear[f"{call.program}: {call.name}: {error}"] += 1
-        faults = stage.judge(run, report_may_fail=of_report, after_report=int(reported) > 0)
+        faults = stage.judge(run, report_may_fail=of_report, after_report=reported > 0)
         result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in faults]
         _check_often(stage, result, count, what)
     result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
