@@ -56,13 +56,6 @@ VERBS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QU
 MEMORY, MEMORY_TLS = 6 << 10, 24 << 10
 
 
-NO_EXTENSIONS = ("qmail-remote hands no extensions to qmail-remote-io (become_io() passes the end of the buffer), "
-                 "so there is no pipelining, chunking, SIZE or 8BITMIME")
-
-
-NO_LINE_END = "a remote text that breaks off in its line is reported without a line end, so the record has none"
-
-
 class Way:
     """How mail leaves: strictness (None: no trust anchors), TLS versions, what the server offers."""
 

@@ -2,7 +2,7 @@
 
 import socket
 
-from catalogue import BIG, NO_EXTENSIONS, As, Case, stage, table      # noqa: F401
+from catalogue import BIG, As, Case, stage, table      # noqa: F401
 from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, Call, Delay, Drip, Read
 
 ALL = ("clear", "pipe", "tls13")
@@ -115,7 +115,7 @@ def recipient_cases():
     for name, end in (("250", "250 ok"), ("550", "550 no"), ("nothing", DEAF), ("closed", CLOSE)):
         for code, records, want in (("550", "hD", "D"), ("450", "sD", "Z")):
             yield Case(f"H8-{code}-dot-{name}", want, dict(RCPT=f"{code} no", DATA="354 go", END=end), records=records,
-                       over=("pipe", "tls13", "tls12"), unused=True, check=only_the_dot, defect=NO_EXTENSIONS)
+                       over=("pipe", "tls13", "tls12"), unused=True, check=only_the_dot)
     yield Case("H42-550", "D", dict(RCPT="550 no such user"), over=SAMPLED, unused=True, records="hD",
                says="a 5yz to RCPT counts for all MX hosts of the domain: no other one is asked")
     yield Case("H42-450", "Z", dict(RCPT="450 not now"), over=ALL, unused=True, records="sD",
@@ -204,7 +204,7 @@ def group_cases():
     yield Case("H17-250-at-data", "Z", dict(DATA="250 ok"), over=SAMPLED, unused=True, check=nothing_of_the_body)
 
     yield Case("H18-one-segment", "K", dict(MAIL=As("2"), RCPT=As("2"), DATA=As("3", b"250 ok\r\n250 ok\r\n354 go\r\n")),
-               over=group, defect=NO_EXTENSIONS)
+               over=group)
     for name, cut in (("bytes", 1), ("in-crlf", 7)):
         ok = As("2", Drip(b"250 ok\r\n", 0.001, cut))
         yield Case(f"H18-{name}", "K", dict(MAIL=ok, RCPT=ok, DATA=As("3", Drip(b"354 go\r\n", 0.001, cut)), END=ok),
