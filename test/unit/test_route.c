@@ -647,7 +647,7 @@ holds_very_many(void **state)
 	assert_string_equal(find_with(&many, "domain123456.example"),
 	    "relay56 3457");
 	assert_in_range(monotonic_us() - start, 0, 20000000);
-	print_message("compiled in %ld ms\n",
+	print_message("# compiled in %ld ms\n",
 	    (long)(monotonic_us() - start) / 1000);
 	assert_int_equal(access(many.cdb, F_OK), 0);
 	assert_string_equal(find_with(&many, "domain0.example"), "relay0 1");
