@@ -104,7 +104,7 @@ class Case:
 
     def __init__(self, name, want="Z", server=(), *, over=("clear",), next=False, unused=False, cert="good",
                  control=(), zone="", start=(), records=None, within=5.0, timeout=None, prepare=None, check=None,
-                 play=None, says=None, defect=None, cannot=None, several=False, report=8000, memory=None,
+                 play=None, says=None, defect=None, cannot=None, several=False, report=12000, blank=False, memory=None,
                  valid=True, verbs=True, marks=(), host="m1.example", address=ONE, body=True, second=None):
         self.name, self.want = name, want
         self.id = name.partition("-")[0]
@@ -117,7 +117,7 @@ class Case:
         self.records, self.within, self.report, self.memory = records, within, report, memory
         self.prepare, self.check, self.play = prepare, check, play
         self.says, self.defect, self.cannot = says, defect, cannot
-        self.several, self.valid, self.verbs, self.body = several, valid, verbs, body
+        self.several, self.valid, self.verbs, self.body, self.blank = several, valid, verbs, body, blank
         self.second = dict(second or ())
         self.marks = list(marks)
         assert self.id[0] in GROUPS and 1 <= int(self.id[1:]) <= GROUPS[self.id[0]][1], name
@@ -353,7 +353,7 @@ class Stage:
         for r in records:
             if _CONTROL.search(r.text):
                 yield f"control bytes in {r}"
-            if b"\n\n" in r.text:
+            if b"\n\n" in r.text and not case.blank:
                 yield f"an empty line in {r}"
         if len(run.report) > case.report:
             yield f"{len(run.report)} bytes of report"

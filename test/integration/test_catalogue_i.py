@@ -1,0 +1,144 @@
+"""The catalogue, group I: sizes and bytes of replies, as they get into logs and bounces."""
+
+import os
+
+import pki
+from catalogue import TWO, Case, stage, table      # noqa: F401
+from smtpd import DEAF
+from test_catalogue_b import flood
+
+ALL = ("clear", "tls13")
+HELLO = "250-hi\n250 STARTTLS"
+CAP = 5000
+
+
+def cases():
+    for size in (510, 511, 512, 513, 1000, 2048, 65536):
+        line = b" " + b"x" * (size - 6) + b"\r\n"
+
+        def cut(stage, size=size):
+            said = max(r.text.partition(b"Remote host said: ")[2].split(b"TLS: ")[0] for r in stage.run.records)
+            assert min(size - 2, CAP) <= len(said) <= CAP + 1, len(said)
+
+        yield Case(f"I1-{size}-end", "K", dict(END=b"250" + line), over=ALL, check=cut)
+        yield Case(f"I1-{size}-rcpt", "D", dict(RCPT=b"550" + line), over=ALL, check=cut)
+        yield Case(f"I1-{size}-mail", "Z", dict(MAIL=b"450" + line), check=cut)
+        yield Case(f"I1-{size}-greeting", "K", dict(greeting=b"220" + line))
+
+    def given_up(stage):
+        assert len(stage.sessions[0].sent) < 16 << 20
+
+    steps = (("greeting", lambda s: dict(greeting=s), "Z"), ("ehlo", lambda s: dict(EHLO=s), "Z"),
+             ("mail", lambda s: dict(MAIL=s), "Z"), ("rcpt", lambda s: dict(RCPT=s), "Z"),
+             ("data", lambda s: dict(DATA=s), "Z"), ("end", lambda s: dict(END=s), "Z"))
+    for name, script, want in steps:
+        code = {"greeting": b"220", "data": b"354"}.get(name, b"250")
+        over = "clear" if name in ("greeting", "ehlo") else ALL
+        yield Case(f"I2-endless-{name}", want, script((code + b" ", flood(b"x"))), over=over, check=given_up)
+        yield Case(f"I2-endless-lines-{name}", want, script(flood(code + b"-x\r\n")), over=over, check=given_up)
+        yield Case(f"I2-no-last-line-{name}", want, script((code + b"-x\r\n", DEAF)), over=over, timeout=1, within=4)
+    for name, step in (("endless", (b"220 ", flood(b"x"))), ("no-last-line", (b"220-x\r\n", DEAF))):
+        yield Case(f"I2-{name}-starttls", "Z", dict(STARTTLS=step), over="ver", timeout=1, within=4)
+        yield Case(f"I2-{name}-ehlo-tls", "Z", dict(EHLO=[HELLO, (b"250" + step[0][3:] if isinstance(step[0], bytes)
+                                                                    else step[0], *step[1:])]), over="ver", timeout=1,
+                   within=4)
+
+    bodies = {
+        "I3-nul": b"a\0b", "I3-nul-last": b"ab\0", "I3-nuls": b"\0" * 50,
+        "I4-k": b"no\0Kforged\0", "I4-d": b"\0D", "I4-z": b"x\0Zlater\0", "I4-r": b"\0r\0K",
+        "I5-esc": b"\x1b[2J\x1b[31m", "I5-csi": b"\x9b31m", "I5-bel": b"\x07", "I5-backspace": b"a\x08b", "I5-del": b"\x7f",
+        "I5-c1": bytes(range(0x80, 0xa0)), "I5-c0": bytes(c for c in range(32) if c not in (10,)), "I5-title": b"\x1b]0;x\x07",
+        "I6-8-bit": bytes(range(0xa0, 0x100)), "I6-broken": b"\xc3(\xe2\x82", "I6-overlong": b"\xc0\xaf\xe0\x80\xaf",
+        "I6-override": "\u202etxt.exe\u2066".encode(), "I6-utf-8": "gr\u00fc\u00df dich".encode(), "I6-long": b"\xff" * 6000,
+        "I7-cr": b"a\rb", "I7-cr-code": b"ok\r250 forged", "I7-crcr": b"a\r\r\rb", "I7-cr-550": b"a\r550 forged",
+        "I9-format": b"%s%n%x%99999d", "I9-backslash": b"\\n\\0\\x00", "I9-long-format": b"%n" * 500,
+    }
+    note = {"I5": "control bytes and DEL are shown as '?'; C1 are 8-bit bytes, and those pass: they are parts of UTF-8",
+            "I6": "8-bit bytes pass as they are, up to the cap: qmail-send masks them in its log",
+            "I7": "CR ends nothing and is dropped; LF ends a line, with or without CR"}
+
+    def one_report(stage):
+        assert b"?" in stage.run.report or b"\r" not in stage.run.report
+
+    for name, text in bodies.items():
+        for moment, code, want in (("END", b"250 ", "K"), ("RCPT", b"550 ", "D"), ("END", b"554 ", "D")):
+            yield Case(f"{name}-{moment.lower()}-{code[:3].decode()}", want, {moment: code + text + b"\r\n"}, over=ALL,
+                       check=one_report, says=note.get(name[:2]))
+    yield Case("I4-lf-k", "ZD", dict(RCPT=b"550-no\nKforged\n550 x\r\n"), over=ALL)
+    yield Case("I4-lf-k-end", "ZD", dict(END=b"554-no\n\nK192.0.2.1 accepted message.\n554 x\r\n"), over=ALL,
+               blank=True, says="an empty line that made a reply malformed is shown; qmail-send's addbounce() folds it")
+    yield Case("I4-lf-greeting", "Z", dict(greeting=b"554 no\nKforged\0\n"))
+    yield Case("I7-lf-mail", "Z", dict(MAIL=b"250 ok\n250 more\r\n"), over=ALL)
+    yield Case("I7-lf-rcpt", "Z", dict(RCPT=b"250 ok\n250 more\r\n"), over=ALL)
+    yield Case("I7-lf-end", "K", dict(END=b"250 ok\n554 more\r\n"), over=ALL, says="the first whole reply is the reply")
+    yield Case("I7-lf-lines", "K", dict(END=b"250-a\n250 b\r\n"), over=ALL)
+    separators = (b"--- Below this line is a copy of the message.", b"", b"Hi. This is the qmail-send program", b"<b@dst.example>:",
+                  b"--boundary", b"Content-Type: text/html", b"--- Enclosed are the original headers of the message.")
+    for code, moment, want in ((b"550", "RCPT", "D"), (b"554", "END", "D"), (b"450", "MAIL", "Z")):
+        def coded(stage, code=code):
+            for record in stage.run.records:
+                said = record.text.partition(b"Remote host said: ")[2]
+                for line in said.split(b"\n")[:-1]:
+                    assert line.startswith((code, b"TLS: ")), line
+        reply = b"".join(code + b"-" + s + b"\r\n" for s in separators) + code + b" \r\n"
+        yield Case(f"I8-{moment.lower()}", want, {moment: reply}, over=ALL, check=coded,
+                   says="each line of a reply keeps its code, so none is empty and none begins as a bounce's part does")
+    yield from name_cases()
+
+    def capped(stage):
+        assert len(stage.run.report) < 140000
+
+    yield Case("I12-mb-of-text", "D", dict(RCPT=b"550-" + b"x" * 990 + b"\r\n550 " + b"y" * 40 + b"\r\n"), over=("pipe", "tls13"),
+               start=dict(recipients=[f"u{n}@dst.example" for n in range(1000)]), report=140000, check=capped, within=15)
+    yield Case("I12-one-mb-reply", "DZ", dict(END=b"554-" + b"x" * 990 + b"\r\n" + b"554-y\r\n" * 140000 + b"554 z\r\n"), over=ALL)
+    for name, cn in (("esc", "\x1b[2J"), ("nul", "a\0Kb"), ("lf", "a\nKb\nDc"), ("rtl", "\u202ea")):
+        def prepare(stage, cn=cn):
+            low, high = stage.way.versions
+            stage.first.tls = stage.certs.context(pki.make(cn, names=["m1.example"]), minimum=low, maximum=high)
+        yield Case(f"I13-subject-{name}", "Z", {}, over=("ver12", "ver13"), prepare=prepare, report=1500)
+    for name, mx in (("esc", "m\\027[2J.example."), ("nul", "m\\000Kx.example."), ("lf", "m\\010Kx.example."), ("8-bit", "m\\252.example.")):
+        yield Case(f"I13-mx-{name}", "ZD", None, zone=f"dst.example MX 10 {mx}", report=1500)
+    for name, host in (("esc", "a\x1b[2J.example"), ("lf", "a\nKx.example"), ("8-bit", b"a\xfc.example"), ("percent", "%s.example")):
+        yield Case(f"I13-host-{name}", "D", None, zone="x.example A 192.0.2.9", start=dict(host=host), report=1500)
+
+
+def name_cases():
+    def nothing_ran(stage):
+        assert not os.path.exists("/tmp/catalogue-ran") and not os.path.exists("/srv/catalogue-ran")
+        known = {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "trustanchors.cdb", "trustanchors.lock"}
+        assert set(os.listdir(stage.home.run_path)) <= known, os.listdir(stage.home.run_path)
+
+    for name, mx in (("quote", "m'x.example."), ("shell", "\\036\\040touch\\032\\047tmp\\047catalogue-ran\\041.example."), ("semicolon", "\\059touch\\032x.example."),
+                     ("slash", "\\046\\046\\047\\046\\046\\047srv\\047catalogue-ran."), ("dots", "a\\046\\046b.example."), ("nul", "m\\000x.example."),
+                     ("backtick", "`id`.example."), ("pipe", "a|b.example.")):
+        yield Case(f"I10-{name}", "ZD", None, over=("clear", "ver"), zone=f"dst.example MX 10 {mx}\n", check=nothing_ran)
+        yield Case(f"I10-{name}-beside", "K", None, over=("clear", "ver"), check=nothing_ran,
+                   zone=f"dst.example MX 10 {mx}\ndst.example MX 20 m2.example.\nm2.example A {TWO}",
+                   prepare=lambda stage: stage.server(TWO, host="m2.example"))
+    bad = {"cr": b"b\rRCPT TO:<x@y>@dst.example", "lf": b"b\nRCPT TO:<x@y>@dst.example", "crlf": b"b>\r\nDATA\r\n@dst.example",
+           "host-crlf": b"b@dst.example\r\nRSET", "host-blank": b"b@dst.example x", "host-angle": b"b@dst.example>",
+           "host-lf": b"b@dst.example\n", "host-nul-like": b"b@dst.example\x01", "angle-only": b">", "host-lt": b"b@<dst.example"}
+    for name, address in bad.items():
+        yield Case(f"I11-recipient-{name}", "D", {}, start=dict(recipients=[address]), check=_not_connected)
+        yield Case(f"I11-sender-{name}", "D", {}, start=dict(sender=address), check=_not_connected)
+        yield Case(f"I11-among-{name}", "K", {}, over=("clear", "pipe"),
+                   start=dict(recipients=["c@dst.example", address, "d@dst.example"]), records="rhrK")
+    for name, address in (("blank", b"b x@dst.example"), ("angle", b"b>x@dst.example"), ("quote", b'b"x@dst.example'),
+                          ("esc", b"b\x1bx@dst.example"), ("at", b"b@c@dst.example")):
+        def quoted(stage):
+            mail, = stage.mails
+            assert mail.recipients[0].startswith(b'<"b') and mail.recipients[0].endswith(b'"@dst.example>'), mail.recipients
+        yield Case(f"I11-quoted-{name}", "K", {}, start=dict(recipients=[address]), check=quoted,
+                   says="a local part is quoted by stock's rule; only CR and LF, that no quoting helps, are refused")
+
+
+def _not_connected(stage):
+    assert stage.first.connections == 0
+
+
+CASES = list(cases())
+
+
+@table(CASES)
+def test_catalogue(stage, case):      # noqa: F811
+    stage.hold(case)
