@@ -38,22 +38,30 @@ static const char *const certificate_homes[] = { "/usr", "/etc" };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* A lower limit that was set from outside stays. */
-static void
-lower(int resource, rlim_t limit)
+/* A lower limit that was set from outside stays; false: nothing to change. */
+static bool
+cut(struct rlimit *r, rlim_t limit)
 {
-	struct rlimit r;
-
-	if (getrlimit(resource, &r) == -1 || r.rlim_cur <= limit)
-		return;
-	r.rlim_cur = r.rlim_max = limit;
-	(void)setrlimit(resource, &r);
+	if (r->rlim_max <= limit)
+		return false;
+	r->rlim_max = limit;
+	if (r->rlim_cur > limit)
+		r->rlim_cur = limit;
+	return true;
 }
+
+/* No function: C libraries do not agree on the type of a resource. */
+#define LOWER(resource, limit) \
+	do { \
+		struct rlimit r; \
+		if (getrlimit(resource, &r) == 0 && cut(&r, limit)) \
+			(void)setrlimit(resource, &r); \
+	} while (0)
 
 void
 sandbox_harden(void)
 {
-	lower(RLIMIT_CORE, 0);
+	LOWER(RLIMIT_CORE, 0);
 #ifdef __linux__
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);
 	(void)prctl(PR_SET_DUMPABLE, 0UL, 0UL, 0UL, 0UL);
@@ -356,9 +364,9 @@ sandbox_enter(enum sandbox_kind kind, size_t memory, const char *directory)
 {
 	is_reading = kind == SANDBOX_TLS_READING;
 	give_up(kind, directory);
-	lower(RLIMIT_AS, memory);
+	LOWER(RLIMIT_AS, memory);
 	if (!is_reading)
-		lower(RLIMIT_NOFILE, DESCRIPTORS);
+		LOWER(RLIMIT_NOFILE, DESCRIPTORS);
 	filter_calls(kind);
 }
 
