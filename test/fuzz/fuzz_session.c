@@ -61,7 +61,7 @@ enum verb { HELLO, MAIL, RCPT, DATA, END_OF_DATA, BDAT, LAST, OTHER };
 /* What one command was, and what the server had said when it was whole. */
 struct command {
 	enum verb verb;
-	size_t said;
+	size_t said; /* what was said by then is no reply to it */
 	size_t recipient;
 };
 
@@ -78,6 +78,7 @@ static struct {
 	size_t len;
 	size_t ready; /* of its words: can be read */
 	size_t said;  /* were read */
+	size_t seen;  /* could have been, when it was last tried */
 	enum server_end end;
 
 	/* What it was sent. */
@@ -213,7 +214,8 @@ note(enum verb verb, size_t recipient)
 
 	CHECK(server.ncommand < COMMANDS);
 	c->verb = verb;
-	c->said = server.said;
+	/* After DATA, what is there is looked at before the end leaves. */
+	c->said = verb == END_OF_DATA ? server.seen : server.said;
 	c->recipient = recipient;
 	server.ncommand++;
 }
@@ -384,6 +386,7 @@ virtual_read(int fd, void *data, size_t n)
 	}
 	CHECK(fd == SERVER_FD);
 	event = let_it_happen();
+	server.seen = server.ready;
 	if (server.end == IS_RESET) {
 		errno = ECONNRESET;
 		return -1;
