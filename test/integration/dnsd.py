@@ -39,13 +39,16 @@ class Question:
 
 
 class Rule:
-    """How to answer: rcode, delay in seconds, drop, truncate (over UDP), empty, raw, ad, hold."""
+    """How to answer: rcode, delay in seconds, drop, truncate (over UDP), empty, raw, ad, hold, drip.
+
+    `raw` is bytes, or a function of query and reply; a list of several answers goes out one by one.
+    """
 
     def __init__(self, rcode=None, delay=0, drop=False, truncate=False, empty=False,
-                 raw=None, ad=False, hold=None, close=False):
+                 raw=None, ad=False, hold=None, close=False, drip=0):
         self.rcode = dns.rcode.from_text(rcode) if rcode else None
         self.delay, self.drop, self.truncate, self.empty = delay, drop, truncate, empty
-        self.raw, self.ad, self.hold, self.close = raw, ad, hold, close
+        self.raw, self.ad, self.hold, self.close, self.drip = raw, ad, hold, close, drip
 
 
 def _name(text):
@@ -209,6 +212,7 @@ class Server:
             data, peer = self.udp.recvfrom(65535)
             try:
                 query = dns.message.from_wire(data)
+                query.peer = peer
                 reply, rule = self._answer(query, "udp")
             except dns.exception.DNSException:
                 continue
@@ -216,10 +220,11 @@ class Server:
                 self._later(rule, lambda r=reply, p=peer: self._send_udp(r, p))
 
     def _send_udp(self, data, peer):
-        try:
-            self.udp.sendto(data, peer)
-        except OSError:
-            pass        # the client may be gone
+        for one in data if isinstance(data, list) else [data]:
+            try:
+                self.udp.sendto(one, peer)
+            except OSError:
+                pass        # the client may be gone
 
     def _serve_tcp(self):
         while True:
@@ -230,10 +235,13 @@ class Server:
         sock.settimeout(60)
         lock = threading.Lock()
 
-        def send(data):
+        def send(data, drip):
             with lock:
+                whole = b"".join(struct.pack("!H", len(d)) + d for d in (data if isinstance(data, list) else [data]))
                 try:
-                    sock.sendall(struct.pack("!H", len(data)) + data)
+                    for at in range(0, len(whole), 1 if drip else len(whole)):
+                        sock.sendall(whole[at:at + 1] if drip else whole)
+                        time.sleep(drip)
                 except OSError:
                     pass
 
@@ -253,7 +261,7 @@ class Server:
                 if rule.close:
                     return
                 if reply is not None:
-                    self._later(rule, lambda r=reply: send(r))
+                    self._later(rule, lambda r=reply, d=rule.drip: send(r, d))
         except (OSError, EOFError, dns.exception.DNSException):
             pass
         finally:
