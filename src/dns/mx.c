@@ -39,7 +39,7 @@ show(const char *name)
 	struct shown s;
 	size_t i;
 
-	for (i = 0; name[i] != '\0' && i < sizeof s.text - 1; i++)
+	for (i = 0; i < sizeof s.text - 1 && name[i] != '\0'; i++)
 		s.text[i] = name[i] < 33 || name[i] > 126 ? '?' : name[i];
 	s.text[i] = '\0';
 	return s;
@@ -352,8 +352,11 @@ judge(const struct lookup *l)
 		return 0;
 	if (unsure != NULL)
 		return try_later(l, "addresses", unsure->name);
-	if (l->is_cut)
-		return try_later(l, "addresses", "all MX hosts");
+	if (l->is_cut) {
+		try_later(l, "addresses", l->host);
+		return dsn_detail(l->why,
+		    "the best %d MX hosts have no address", MX_HOST_MAX);
+	}
 	if (!l->is_implicit)
 		return no_address(l, "no MX host has an address");
 	if (find_outcome(l->list, DNS_NXDOMAIN) != NULL)
