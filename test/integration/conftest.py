@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(__file__))
 
 import dnsd         # noqa: E402
+import matrix       # noqa: E402
 import pki          # noqa: E402
 import qmailhome    # noqa: E402
 import rspawn       # noqa: E402
@@ -44,6 +45,7 @@ def program_path(config, name):
 
 def pytest_configure(config):
     worker = hasattr(config, "workerinput")
+    config.pluginmanager.register(matrix.Summary())
     controller = not worker and config.getoption("dist", "no") != "no"
     build = config.getoption("build")
     if not worker:

@@ -1,0 +1,64 @@
+"""The outcome matrix: what matrix_rules.py expects of each session, and what becomes of it."""
+
+import time
+
+import pytest
+
+import matrix
+import rspawn
+from matrix_tables import cells, sample
+from tlssite import gone
+
+QUICK_LANES, TIMED_LANES = 12, 40
+TIMEOUT = 1
+SLICE = 600         # deliveries of one test, at most
+
+
+@pytest.fixture
+def theatre(home, dns, certs):
+    theatre = matrix.Theatre(home, dns, certs)
+    yield theatre
+    theatre.spawner.stop()
+
+
+def _slices(sessions):
+    groups = {}
+    for cell in sessions:
+        groups.setdefault((cell.scene.strictness, cell.timed), []).append(cell)
+    for (strictness, timed), group in groups.items():
+        parts = -(-len(group) // SLICE)
+        for n in range(parts):
+            name = f"strictness-{strictness}{'-timed' if timed else ''}{f'-{n + 1}' if parts > 1 else ''}"
+            yield pytest.param(strictness, timed, group[n::parts], id=name)
+
+
+def _play(theatre, strictness, timed, sessions, record_property):
+    start = time.monotonic()
+    capture = matrix.Capture() if strictness == 2 else None
+    result = matrix.play(theatre, sessions, strictness, TIMEOUT if timed else None,
+                         TIMED_LANES if timed else QUICK_LANES)
+    if capture:
+        capture.stop()
+    record_property("matrix", matrix.to_json(result, time.monotonic() - start))
+    gone()
+    rspawn.sanitizer_logs()
+    if capture:
+        assert capture.packets > len(sessions)
+        assert not capture.found, "in clear text on the wire: " + "\n".join(capture.found[:10])
+    assert not result.disagreements, f"{len(result.disagreements)} of {len(sessions)}\n" + \
+        "\n".join(result.disagreements)
+    assert not result.mended, f"no longer a defect: {result.mended}"
+
+
+ALL = cells()
+
+
+@pytest.mark.parametrize("strictness, timed, sessions", _slices(sample(ALL)))
+def test_matrix(theatre, strictness, timed, sessions, record_property):
+    _play(theatre, strictness, timed, sessions, record_property)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("strictness, timed, sessions", _slices(ALL))
+def test_whole_matrix(theatre, strictness, timed, sessions, record_property):
+    _play(theatre, strictness, timed, sessions, record_property)
