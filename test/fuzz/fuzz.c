@@ -3,12 +3,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static char directory[] = "/dev/shm/fuzz-XXXXXX";
+static char directory[PATH_MAX];
 
 void
 fuzz_fail(const char *file, int line, const char *claim)
@@ -102,10 +103,13 @@ void
 fuzz_enter_directory(void)
 {
 	static bool is_there;
+	const char *parent = getenv("FUZZ_DIRECTORY");
 
 	if (is_there)
 		return;
 	is_there = true;
+	snprintf(directory, sizeof directory, "%s/fuzz-XXXXXX",
+	    parent ? parent : "/dev/shm");
 	CHECK(mkdtemp(directory) && chdir(directory) == 0);
 	CHECK(atexit(remove_directory) == 0);
 }

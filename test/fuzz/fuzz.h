@@ -49,7 +49,10 @@ struct fuzz_cuts fuzz_cuts_read(struct fuzz_input *);
 /* The length of the next piece of so many bytes; not 0 but for 0. */
 size_t fuzz_cuts_next(struct fuzz_cuts *, size_t left);
 
-/* Goes to an empty directory in memory that is removed at the exit. */
+/*
+ * Goes to an empty directory that is removed at the exit; in /dev/shm, or in
+ * $FUZZ_DIRECTORY for whoever cleans up after a target that was killed.
+ */
 void fuzz_enter_directory(void);
 
 /* Replaces the bytes of a file; returns an open descriptor. */
