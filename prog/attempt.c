@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "base/spawn.h"
 #include "base/str.h"
 
 /* One conversation at a time; its buffers are too large for the stack. */
@@ -128,10 +129,18 @@ hello_again(const struct attempt *a, const struct tls_session *tls,
 		return ATTEMPT_READY;
 	}
 	if (outcome == SMTP_DIED) {
-		/* As with TLS 1.3, where a client learns late of a refusal. */
+		/*
+		 * As with TLS 1.3, where a client learns late of a refusal;
+		 * unless it is the helper that crashed.
+		 */
 		struct tls_session late = { .status = TLS_STATUS_FAILED,
 			.text = "the connection died after the handshake" };
 
+		if (spawn_kill(tls->pid)) {
+			late.status = TLS_STATUS_LOCAL;
+			str_copy(late.text, sizeof late.text,
+			    "qmail-remote-tls crashed");
+		}
 		close(tls->fd);
 		return handshake_failed(a, &late, t);
 	}

@@ -51,20 +51,20 @@
 #define UNLESS_ANY(bits, skip) \
 	BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (bits), 0, (skip))
 
-#define ANSWER(call, what) UNLESS_EQUAL(SYS_##call, 1), RETURN(what)
+#define ANSWER(call, what) UNLESS_EQUAL(call, 1), RETURN(what)
 #define ALLOW(call) ANSWER(call, SECCOMP_RET_ALLOW)
 
 /* Only with this value in argument i. */
 #define ALLOW_EQUAL(call, i, value, otherwise) \
-	UNLESS_EQUAL(SYS_##call, 4), LOAD_ARGUMENT(i), UNLESS_EQUAL(value, 1), \
+	UNLESS_EQUAL(call, 4), LOAD_ARGUMENT(i), UNLESS_EQUAL(value, 1), \
 	    RETURN(SECCOMP_RET_ALLOW), RETURN(otherwise)
 
 /* Only with any of these bits in it, or with none. */
 #define ALLOW_WITH(call, i, bits, otherwise) \
-	UNLESS_EQUAL(SYS_##call, 4), LOAD_ARGUMENT(i), UNLESS_ANY(bits, 1), \
+	UNLESS_EQUAL(call, 4), LOAD_ARGUMENT(i), UNLESS_ANY(bits, 1), \
 	    RETURN(SECCOMP_RET_ALLOW), RETURN(otherwise)
 #define ALLOW_WITHOUT(call, i, bits, otherwise) \
-	UNLESS_EQUAL(SYS_##call, 4), LOAD_ARGUMENT(i), UNLESS_ANY(bits, 1), \
+	UNLESS_EQUAL(call, 4), LOAD_ARGUMENT(i), UNLESS_ANY(bits, 1), \
 	    RETURN(otherwise), RETURN(SECCOMP_RET_ALLOW)
 
 #define BEGIN \
@@ -81,50 +81,50 @@
 	    RETURN(SANDBOX_VIOLATION)
 
 #ifdef SYS_poll
-#define ALLOW_POLL ALLOW(poll)
+#define ALLOW_POLL ALLOW(SYS_poll)
 #else
-#define ALLOW_POLL ALLOW(ppoll)
+#define ALLOW_POLL ALLOW(SYS_ppoll)
 #endif
 
 /* A wait that was interrupted by SIGSTOP and SIGCONT is restarted. */
-#define ALLOW_RESTART ALLOW(restart_syscall)
+#define ALLOW_RESTART ALLOW(SYS_restart_syscall)
 
 /*
  * Memory of the allocators.  glibc draws a random number for its first
  * allocation; mmap() of files is not needed any more.
  */
 #define ALLOW_MEMORY \
-	ALLOW(brk), ALLOW(munmap), ALLOW(mremap), ALLOW(madvise), \
-	    ALLOW(getrandom), \
-	    ALLOW_WITHOUT(mprotect, 2, PROT_EXEC, SANDBOX_VIOLATION), \
+	ALLOW(SYS_brk), ALLOW(SYS_munmap), ALLOW(SYS_mremap), \
+	    ALLOW(SYS_madvise), ALLOW(SYS_getrandom), \
+	    ALLOW_WITHOUT(SYS_mprotect, 2, PROT_EXEC, SANDBOX_VIOLATION), \
 	    UNLESS_EQUAL(SYS_mmap, 7), LOAD_ARGUMENT(2), \
 	    UNLESS_ANY(PROT_EXEC, 1), RETURN(SANDBOX_VIOLATION), \
 	    LOAD_ARGUMENT(3), UNLESS_ANY(MAP_ANONYMOUS, 1), \
 	    RETURN(SECCOMP_RET_ALLOW), RETURN(SANDBOX_VIOLATION)
 
 /* Where the kernel does not let the clock be read without a call. */
-#define ALLOW_CLOCK ALLOW(clock_gettime)
+#define ALLOW_CLOCK ALLOW(SYS_clock_gettime)
 #ifdef SYS_time
-#define ALLOW_CLOCKS ALLOW_CLOCK, ALLOW(gettimeofday), ALLOW(time)
+#define ALLOW_CLOCKS ALLOW_CLOCK, ALLOW(SYS_gettimeofday), ALLOW(SYS_time)
 #else
-#define ALLOW_CLOCKS ALLOW_CLOCK, ALLOW(gettimeofday)
+#define ALLOW_CLOCKS ALLOW_CLOCK, ALLOW(SYS_gettimeofday)
 #endif
 
-#define ALLOW_END ALLOW(close), ALLOW(exit_group), ALLOW(exit)
+#define ALLOW_END ALLOW(SYS_close), ALLOW(SYS_exit_group), ALLOW(SYS_exit)
 
 static const struct sock_filter bytes_filter[] = {
 	BEGIN,
-	ALLOW(write),
-	ALLOW(read),
+	ALLOW(SYS_write),
+	ALLOW(SYS_read),
 	ALLOW_POLL,
 	ALLOW_END,
-	ALLOW(lseek),
-	ALLOW(pread64),
+	ALLOW(SYS_lseek),
+	ALLOW(SYS_pread64),
 	ALLOW_CLOCK,
 	ALLOW_RESTART,
 	ALLOW_MEMORY,
-	ALLOW(fstat),
-	ALLOW_WITH(newfstatat, 3, AT_EMPTY_PATH, SANDBOX_VIOLATION),
+	ALLOW(SYS_fstat),
+	ALLOW_WITH(SYS_newfstatat, 3, AT_EMPTY_PATH, SANDBOX_VIOLATION),
 	END,
 };
 
@@ -136,12 +136,13 @@ static const struct sock_filter bytes_filter[] = {
  * sched_yield: of a lock that is not had at once.
  */
 #define ALLOW_TLS \
-	ALLOW(recvfrom), ALLOW(sendto), ALLOW_POLL, ALLOW(getpid), \
-	    ALLOW(futex), ALLOW(read), ALLOW(write), ALLOW(shutdown), \
-	    ALLOW_END, ALLOW(lseek), ALLOW(pread64), ALLOW_CLOCKS, \
-	    ALLOW_RESTART, ALLOW(sysinfo), ALLOW(sched_yield), ALLOW_MEMORY, \
-	    ALLOW(fstat), \
-	    ALLOW_EQUAL(setsockopt, 1, IPPROTO_TCP, SANDBOX_VIOLATION)
+	ALLOW(SYS_recvfrom), ALLOW(SYS_sendto), ALLOW_POLL, ALLOW(SYS_getpid), \
+	    ALLOW(SYS_futex), ALLOW(SYS_read), ALLOW(SYS_write), \
+	    ALLOW(SYS_shutdown), ALLOW_END, ALLOW(SYS_lseek), \
+	    ALLOW(SYS_pread64), ALLOW_CLOCKS, ALLOW_RESTART, \
+	    ALLOW(SYS_sysinfo), ALLOW(SYS_sched_yield), ALLOW_MEMORY, \
+	    ALLOW(SYS_fstat), \
+	    ALLOW_EQUAL(SYS_setsockopt, 1, IPPROTO_TCP, SANDBOX_VIOLATION)
 
 #define NOT_FOR_YOU (SECCOMP_RET_ERRNO | EACCES)
 #define WRITING (O_ACCMODE | O_CREAT | O_TRUNC)
@@ -149,19 +150,20 @@ static const struct sock_filter bytes_filter[] = {
 /* A library may look for a file that it can do without: no attack. */
 #ifdef SYS_open
 #define REFUSE_FILES \
-	ANSWER(openat, NOT_FOR_YOU), ANSWER(open, NOT_FOR_YOU), \
-	    ANSWER(stat, NOT_FOR_YOU), \
-	    ALLOW_WITH(newfstatat, 3, AT_EMPTY_PATH, NOT_FOR_YOU)
+	ANSWER(SYS_openat, NOT_FOR_YOU), ANSWER(SYS_open, NOT_FOR_YOU), \
+	    ANSWER(SYS_stat, NOT_FOR_YOU), \
+	    ALLOW_WITH(SYS_newfstatat, 3, AT_EMPTY_PATH, NOT_FOR_YOU)
 #define ALLOW_FILES \
-	ALLOW_WITHOUT(openat, 2, WRITING, NOT_FOR_YOU), \
-	    ALLOW_WITHOUT(open, 1, WRITING, NOT_FOR_YOU), ALLOW(stat), \
-	    ALLOW(newfstatat)
+	ALLOW_WITHOUT(SYS_openat, 2, WRITING, NOT_FOR_YOU), \
+	    ALLOW_WITHOUT(SYS_open, 1, WRITING, NOT_FOR_YOU), ALLOW(SYS_stat), \
+	    ALLOW(SYS_newfstatat)
 #else
 #define REFUSE_FILES \
-	ANSWER(openat, NOT_FOR_YOU), \
-	    ALLOW_WITH(newfstatat, 3, AT_EMPTY_PATH, NOT_FOR_YOU)
+	ANSWER(SYS_openat, NOT_FOR_YOU), \
+	    ALLOW_WITH(SYS_newfstatat, 3, AT_EMPTY_PATH, NOT_FOR_YOU)
 #define ALLOW_FILES \
-	ALLOW_WITHOUT(openat, 2, WRITING, NOT_FOR_YOU), ALLOW(newfstatat)
+	ALLOW_WITHOUT(SYS_openat, 2, WRITING, NOT_FOR_YOU), \
+	    ALLOW(SYS_newfstatat)
 #endif
 
 static const struct sock_filter tls_filter[] = {
@@ -176,10 +178,10 @@ static const struct sock_filter reading_filter[] = {
 	BEGIN,
 	ALLOW_TLS,
 	ALLOW_FILES,
-	ALLOW(readv),
-	ALLOW(landlock_create_ruleset),
-	ALLOW(landlock_restrict_self),
-	ALLOW(seccomp),
+	ALLOW(SYS_readv),
+	ALLOW(SYS_landlock_create_ruleset),
+	ALLOW(SYS_landlock_restrict_self),
+	ALLOW(SYS_seccomp),
 	END,
 };
 

@@ -97,11 +97,11 @@ spawn_wait(pid_t pid, int *code)
 	return SPAWN_EXITED;
 }
 
-void
+bool
 spawn_kill(pid_t pid)
 {
 	int code;
 
 	kill(pid, SIGKILL);
-	spawn_wait(pid, &code);
+	return spawn_wait(pid, &code) == SPAWN_KILLED && code != SIGKILL;
 }

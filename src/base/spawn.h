@@ -3,6 +3,7 @@
 #define BASE_SPAWN_H
 
 #include <sys/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -24,8 +25,11 @@ enum spawn_end {
  */
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
-/* Kills with SIGKILL and reaps. */
-void spawn_kill(pid_t);
+/*
+ * Kills with SIGKILL and reaps.  True when the child had been killed by
+ * another signal before: it crashed.
+ */
+bool spawn_kill(pid_t);
 
 /* How the child ended, once its end is certain to come soon; reaps it. */
 enum spawn_end spawn_wait(pid_t, int *code);

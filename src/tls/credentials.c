@@ -53,6 +53,9 @@ read_key(const char *path, struct dsn *why)
 	if (bio == NULL)
 		goto out;
 	key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &asked);
+	/* An old form is not even asked about. */
+	if (key == NULL && strstr(buf_text(&text), "ENCRYPTED") != NULL)
+		asked = true;
 	if (key == NULL && asked)
 		dsn_set(why, TLS_TROUBLE_LOCAL,
 		    "cannot use %s: the key is encrypted", path);

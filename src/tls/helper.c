@@ -122,7 +122,7 @@ judge_end(struct tls_session t, pid_t pid, struct deadline until)
 {
 	bool was_late = deadline_passed(until);
 
-	spawn_kill(pid);
+	(void)spawn_kill(pid);
 	if (t.status != TLS_STATUS_NONE)
 		return t;
 	t.status = was_late ? TLS_STATUS_FAILED : TLS_STATUS_LOCAL;
