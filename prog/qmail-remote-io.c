@@ -47,6 +47,7 @@ struct delivery {
 	char **recipient;
 	size_t nrecipient;
 	size_t reported; /* recipients that have their record */
+	bool has_accepted;
 
 	/* Those that can be sent, and their place among all of them. */
 	const char **path;
@@ -111,6 +112,18 @@ is_permanent(enum smtp_outcome outcome, const struct smtp_reply *reply)
 	return outcome == SMTP_REFUSED && smtp_reply_class(reply) == 5;
 }
 
+/*
+ * After others were accepted 552 says that these are enough for one message
+ * (RFC 5321 section 4.5.3.1.10); alone, that a mailbox is full.
+ */
+static bool
+is_refused_for_good(const struct delivery *d, enum smtp_outcome outcome,
+    const struct smtp_reply *reply)
+{
+	return is_permanent(outcome, reply) &&
+	       (reply->code != 552 || !d->has_accepted);
+}
+
 static void
 keep_verdict(struct delivery *d, size_t i, enum smtp_outcome outcome,
     const struct smtp_reply *reply)
@@ -118,7 +131,7 @@ keep_verdict(struct delivery *d, size_t i, enum smtp_outcome outcome,
 	struct verdict *v = &d->verdict[d->first + i];
 
 	v->outcome = outcome;
-	v->is_permanent = is_permanent(outcome, reply);
+	v->is_permanent = is_refused_for_good(d, outcome, reply);
 	if (outcome != SMTP_DONE)
 		buf_append(&v->reply, reply->text, reply->len);
 }
@@ -129,6 +142,7 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 {
 	struct delivery *d = context;
 
+	d->has_accepted = d->has_accepted || outcome == SMTP_DONE;
 	if (d->verdict) {
 		keep_verdict(d, i, outcome, reply);
 		return;
@@ -138,7 +152,7 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	if (outcome == SMTP_DONE)
 		report_recipient(REPORT_ACCEPTED);
 	else
-		report_refusal(d, is_permanent(outcome, reply),
+		report_refusal(d, is_refused_for_good(d, outcome, reply),
 		    " does not like recipient.\n", reply->text, reply->len);
 }
 
