@@ -206,6 +206,19 @@ judge_chunk(struct group *g, enum smtp_outcome outcome)
 }
 
 /*
+ * "Bad sequence of commands", to one that came along with others: a server
+ * that cannot do what it offers.  Had they been sent one by one, it would
+ * have taken them, so that is no refusal of the mail.
+ */
+static bool
+is_out_of_sequence(const struct group *g)
+{
+	return g->answered > 0 && g->session->reply.code == 503 &&
+	    !(g->answered == tail_command(g) && g->tail == TAIL_CHUNK) &&
+	    smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
+}
+
+/*
  * The reply to the command that waits longest for one; false ends it all.
  * What is no reply at all comes as DIED, to tell it from an odd code.
  */
@@ -214,6 +227,9 @@ judge(struct group *g, enum smtp_outcome outcome)
 {
 	enum smtp_outcome plain =
 	    outcome == SMTP_DIED ? SMTP_MALFORMED : outcome;
+
+	if (outcome == SMTP_REFUSED && is_out_of_sequence(g))
+		outcome = plain = SMTP_MALFORMED;
 
 	if (g->answered > 0 && g->answered < tail_command(g))
 		return judge_recipient(g, plain);

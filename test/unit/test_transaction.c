@@ -301,10 +301,6 @@ goes_by_the_book(void **state)
 		{ "H8 all refused, yet 354, then garbage",
 		    { OK, LATER, LATER, GO, "?\r\n" }, SMTP_END_NONE_ACCEPTED,
 		    REFUSED, false, "44", 3, ".\r\n", 0 },
-		{ "H20 cannot pipeline",
-		    { OK, "503 a\r\n", "503 a\r\n", "503 a\r\n" },
-		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "55", 3, NULL, 0 },
-
 		{ "DATA 4yz", { OK, OK, OK, "451 a\r\n" }, SMTP_END_DATA,
 		    REFUSED, false, "22", 4, NULL, 0 },
 		{ "DATA 5yz", { OK, OK, NO, "554 a\r\n" }, SMTP_END_DATA,
