@@ -1111,6 +1111,41 @@ sends_a_chunk(void **state)
 }
 
 /*
+ * A go-ahead for a DATA that is still in our output: the peer has read the
+ * first command only.
+ */
+static void
+believes_no_early_go_ahead(void **state)
+{
+	const size_t nrecipient = 700;
+	struct buf said = { 0 }, heard = { 0 };
+	const char *script[] = { "<MAIL FROM:<s@x>\r\n", NULL, "-", NULL };
+	int fd = make_file(message, strlen(message));
+	struct smtp_result r;
+	struct verdicts v;
+	struct peer p;
+
+	(void)state;
+	buf_puts(&said, ">");
+	for (size_t i = 0; i <= nrecipient; i++)
+		buf_puts(&said, "250\r\n");
+	buf_puts(&said, "354\r\n");
+	script[1] = buf_text(&said);
+	p = peer_start(peer_play, script, 1);
+	r = transact(&p, true, nrecipient, fd, 30, &v);
+	kill(p.pid, SIGTERM);
+	peer_end(&p, &heard);
+	if (r.end != SMTP_END_DATA || r.outcome != BAD || r.in_doubt)
+		fail_msg("%s %s, in doubt is %d", end_name[r.end],
+		    outcome_name[r.outcome], r.in_doubt);
+	assert_int_equal(v.n, nrecipient);
+	assert_null(strstr(buf_text(&heard), "DATA\r\n"));
+	buf_finish(&heard);
+	buf_finish(&said);
+	close(fd);
+}
+
+/*
  * H14 with CHUNKING: all replies, when the server has seen MAIL only.  What
  * is delivered is delivered only if all of it has left.
  */
@@ -1499,6 +1534,7 @@ main(void)
 		cmocka_unit_test(sends_long_paths),
 		cmocka_unit_test(another_after_a_failure),
 		cmocka_unit_test(sends_a_chunk),
+		cmocka_unit_test(believes_no_early_go_ahead),
 		cmocka_unit_test(believes_no_early_reply),
 		cmocka_unit_test(sends_many_chunks),
 		cmocka_unit_test(declares_what_is_asked_for),
