@@ -44,8 +44,7 @@ static const struct tcpto tcpto = {
 };
 
 /* What is written to; the helper gets /dev/null for its standard input. */
-static const char *const written[] = { QMAIL_STATE, "queue/lock/tcpto",
-	"/dev/null" };
+static const char *const written[] = { "queue/lock/tcpto", "/dev/null" };
 
 /* One delivery: what was asked for, and what is known by now. */
 struct delivery {
@@ -105,7 +104,8 @@ prepare(struct delivery *d, struct dsn *why)
 	if (chdir(QMAIL_HOME) == -1)
 		return dsn_set(why, "4.3.0",
 		    "Unable to switch to home directory.");
-	sandbox_keep_writes(written, sizeof written / sizeof *written);
+	sandbox_keep_writes(QMAIL_STATE, written,
+	    sizeof written / sizeof *written);
 	if (control_read(&d->control, why) == -1 ||
 	    route_find(d->host, &route_files, &d->route, why) == -1 ||
 	    check_envelope(d, why) == -1)

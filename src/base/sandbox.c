@@ -76,9 +76,10 @@ sandbox_harden(void)
  */
 
 void
-sandbox_keep_writes(const char *const *path, size_t n)
+sandbox_keep_writes(const char *directory, const char *const *file, size_t n)
 {
-	(void)path;
+	(void)directory;
+	(void)file;
 	(void)n;
 }
 
@@ -132,28 +133,35 @@ struct beneath {
 	int32_t fd;
 } __attribute__((packed));
 
-/* Each version knows more; to ask for what it does not know is an error. */
 static int
-ruleset_create(struct ruleset *r)
+ruleset_try(const struct ruleset *r, size_t size)
 {
-	static const unsigned rights[] = { 0, 13, 14, 15, 15, 16 };
-	long version = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0,
-	    CREATE_RULESET_VERSION);
-	size_t size = sizeof *r;
-
-	if (version < 1)
-		return -1;
-	if (version < (long)COUNT(rights))
-		r->fs &= (UINT64_C(1) << rights[version]) - 1;
-	else
-		r->fs &= (UINT64_C(1) << rights[COUNT(rights) - 1]) - 1;
-	if (version < 6)
-		size =
-		    version < 4 ? sizeof r->fs : sizeof r->fs + sizeof r->net;
 	return (int)syscall(SYS_landlock_create_ruleset, r, size, 0U);
 }
 
-/* Rights that only a directory has are cut off for other files. */
+/* Older kernels know less, and what they do not know is an error. */
+static int
+ruleset_create(struct ruleset *r)
+{
+	static const unsigned rights[] = { 13, 14, 15, 15, 16 };
+	const size_t known = COUNT(rights);
+	size_t size = sizeof *r;
+	long version;
+	int fd;
+
+	r->fs &= (UINT64_C(1) << rights[known - 1]) - 1;
+	fd = ruleset_try(r, size);
+	if (fd != -1)
+		return fd;
+	version = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0,
+	    CREATE_RULESET_VERSION);
+	if (version < 1 || version > (long)known)
+		return -1;
+	r->fs &= (UINT64_C(1) << rights[version - 1]) - 1;
+	size -= sizeof r->scoped;
+	return ruleset_try(r, version < 4 ? size - sizeof r->net : size);
+}
+
 static void
 ruleset_except(int fd, const struct ruleset *r, const char *path,
     uint64_t rights)
@@ -163,12 +171,7 @@ ruleset_except(int fd, const struct ruleset *r, const char *path,
 	b.fd = open(path, O_PATH | O_CLOEXEC);
 	if (b.fd == -1)
 		return;
-	if (syscall(SYS_landlock_add_rule, fd, RULE_PATH_BENEATH, &b, 0U) ==
-	    -1) {
-		b.allowed &= FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE;
-		(void)syscall(SYS_landlock_add_rule, fd, RULE_PATH_BENEATH, &b,
-		    0U);
-	}
+	(void)syscall(SYS_landlock_add_rule, fd, RULE_PATH_BENEATH, &b, 0U);
 	close(b.fd);
 }
 
@@ -209,16 +212,17 @@ allow_reading(const char *directory)
 }
 
 void
-sandbox_keep_writes(const char *const *path, size_t n)
+sandbox_keep_writes(const char *directory, const char *const *file, size_t n)
 {
 	struct ruleset r = { ~FS_NO_WRITING, NET_BIND_TCP, SCOPE_ALL };
 	int fd = ruleset_create(&r);
 
 	if (fd == -1)
 		return;
+	ruleset_except(fd, &r, directory,
+	    FS_WRITE_FILE | FS_TRUNCATE | FS_MAKE_REG | FS_REMOVE_FILE);
 	for (size_t i = 0; i < n; i++)
-		ruleset_except(fd, &r, path[i],
-		    FS_WRITE_FILE | FS_TRUNCATE | FS_MAKE_REG | FS_REMOVE_FILE);
+		ruleset_except(fd, &r, file[i], FS_WRITE_FILE);
 	(void)ruleset_enforce(fd);
 }
 
@@ -295,11 +299,12 @@ sandbox_end_reading(void)
 #elif defined(__OpenBSD__)
 
 void
-sandbox_keep_writes(const char *const *path, size_t n)
+sandbox_keep_writes(const char *directory, const char *const *file, size_t n)
 {
 	(void)unveil("/", "rx");
+	(void)unveil(directory, "rwc");
 	for (size_t i = 0; i < n; i++)
-		(void)unveil(path[i], "rwc");
+		(void)unveil(file[i], "rw");
 	(void)unveil(NULL, NULL);
 }
 
@@ -332,9 +337,10 @@ sandbox_end_reading(void)
 #else
 
 void
-sandbox_keep_writes(const char *const *path, size_t n)
+sandbox_keep_writes(const char *directory, const char *const *file, size_t n)
 {
-	(void)path;
+	(void)directory;
+	(void)file;
 	(void)n;
 }
 

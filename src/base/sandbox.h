@@ -37,10 +37,11 @@
 void sandbox_harden(void);
 
 /*
- * From now on files are written, made and removed only at these paths and
- * beneath them.  What does not exist is left out.
+ * From now on files are written, made and removed beneath this directory, and
+ * these n files written to, and no others.  What does not exist is left out.
  */
-void sandbox_keep_writes(const char *const *path, size_t n);
+void sandbox_keep_writes(const char *directory, const char *const *file,
+    size_t n);
 
 enum sandbox_kind {
 	SANDBOX_BYTES,      /* reads, writes, polls, allocates memory */

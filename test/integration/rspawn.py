@@ -10,7 +10,7 @@ import signal
 import time
 
 SANITIZER_LOGS = "/srv/san"
-VIOLATIONS = "/srv/qmail/run/qmail-remote/violations"
+VIOLATIONS = "/srv/violations"
 PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -128,6 +128,12 @@ write_inside(void)
 }
 
 static int
+write_file(void)
+{
+	return outcome(open("/dev/null", O_WRONLY));
+}
+
+static int
 write_outside(void)
 {
 	return outcome(open(outside, O_WRONLY));
@@ -233,14 +239,14 @@ enum situation { HARDENED, WRITES, BYTES, TLS, READING };
 static void
 enter(enum situation situation)
 {
-	static const char *const writable[] = { directory, "/nowhere" };
+	static const char *const files[] = { "/nowhere", "/dev/null" };
 
 	sandbox_harden();
 	switch (situation) {
 	case HARDENED:
 		break;
 	case WRITES:
-		sandbox_keep_writes(writable, 2);
+		sandbox_keep_writes(directory, files, 2);
 		break;
 	case BYTES:
 		sandbox_enter(SANDBOX_BYTES, MEMORY, NULL);
@@ -310,6 +316,7 @@ test_allowed(void **state)
 		{ "writes, bytes", WRITES, move_bytes },
 		{ "writes, read", WRITES, open_outside },
 		{ "writes, write", WRITES, write_inside },
+		{ "writes, file", WRITES, write_file },
 		{ "writes, replace", WRITES, replace_inside },
 		{ "writes, socket", WRITES, open_socket },
 		{ "writes, process", WRITES, start_process },
