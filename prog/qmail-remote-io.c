@@ -28,13 +28,17 @@ enum {
 	ARG_RECIPIENT
 };
 
+/* Of the replies that recipients got; qmail-send takes 10000 bytes. */
+#define KEPT_MAX 65536
+
 /*
- * What became of a recipient.  Where one transaction holds them all a record
- * is written as soon as it is known.  With several (RFC 9422) it has to wait
- * for the end of its transaction: there is one message record for them all,
- * so a recipient whose transaction failed cannot be called accepted.
+ * What became of a recipient, kept until its transaction has ended: with
+ * several transactions (RFC 9422) there is one message record for them all,
+ * so a recipient whose transaction failed cannot be called accepted; and a
+ * reply too many shows only at the end of a pipelined group.
  */
 struct verdict {
+	bool is_known;
 	enum smtp_outcome outcome;
 	bool is_permanent;
 	struct buf reply; /* of the server, unless accepted */
@@ -54,8 +58,9 @@ struct delivery {
 	size_t *place;
 	size_t npath;
 
-	size_t first; /* of the paths, in the transaction under way */
-	struct verdict *verdict;   /* NULL: records need not wait */
+	struct verdict *verdict;   /* one for each path */
+	size_t first;              /* path in the transaction under way */
+	size_t kept;               /* bytes of all replies in verdict */
 	struct smtp_reply success; /* to the first message delivered */
 	bool has_success;
 };
@@ -125,35 +130,20 @@ is_refused_for_good(const struct delivery *d, enum smtp_outcome outcome,
 }
 
 static void
-keep_verdict(struct delivery *d, size_t i, enum smtp_outcome outcome,
-    const struct smtp_reply *reply)
-{
-	struct verdict *v = &d->verdict[d->first + i];
-
-	v->outcome = outcome;
-	v->is_permanent = is_refused_for_good(d, outcome, reply);
-	if (outcome != SMTP_DONE)
-		buf_append(&v->reply, reply->text, reply->len);
-}
-
-static void
 take_verdict(void *context, size_t i, enum smtp_outcome outcome,
     const struct smtp_reply *reply)
 {
 	struct delivery *d = context;
+	struct verdict *v = &d->verdict[d->first + i];
 
 	d->has_accepted = d->has_accepted || outcome == SMTP_DONE;
-	if (d->verdict) {
-		keep_verdict(d, i, outcome, reply);
+	v->is_known = true;
+	v->outcome = outcome;
+	v->is_permanent = is_refused_for_good(d, outcome, reply);
+	if (outcome == SMTP_DONE || reply->len > KEPT_MAX - d->kept)
 		return;
-	}
-	report_unsendable(d, d->place[i]);
-	d->reported++;
-	if (outcome == SMTP_DONE)
-		report_recipient(REPORT_ACCEPTED);
-	else
-		report_refusal(d, is_refused_for_good(d, outcome, reply),
-		    " does not like recipient.\n", reply->text, reply->len);
+	d->kept += reply->len;
+	buf_append(&v->reply, reply->text, reply->len);
 }
 
 /* The letter for a reply that is no success. */
@@ -275,30 +265,51 @@ report_rest_unsendable(struct delivery *d, const struct smtp_result *r)
 		report_unsendable(d, d->nrecipient);
 }
 
-/* Recipients of a transaction of several, now that its end is known. */
+/*
+ * Where commands were pipelined and the replies turned out to be out of step,
+ * a refusal may have been the reply to something else: it is not final.
+ */
+static bool
+is_final(const struct verdict *v, const struct smtp_result *r)
+{
+	return v->is_permanent &&
+	       (r->outcome != SMTP_MALFORMED ||
+		   !smtp_ehlo_has(&session.ehlo, SMTP_EXT_PIPELINING));
+}
+
+/* Accepted, but its transaction failed, and another one may not have. */
 static void
-report_transaction(struct delivery *d, const struct smtp_result *r,
-    size_t count)
+report_failed_recipient(struct delivery *d, const struct smtp_result *r)
+{
+	report_refusal(d, is_permanent(r->outcome, &session.reply),
+	    r->in_doubt ? " may have the message. Possible duplicate!\n"
+			: " did not take the message.\n",
+	    session.reply.text, is_in_step(r) ? session.reply.len : 0);
+}
+
+/*
+ * The records of a transaction's recipients.  The only one has a message
+ * record of its own: who got no reply has no record, as in stock.
+ */
+static void
+report_recipients(struct delivery *d, const struct smtp_result *r, size_t count,
+    bool is_only)
 {
 	for (size_t i = d->first; i < d->first + count; i++) {
 		const struct verdict *v = &d->verdict[i];
 
+		if (is_only && !v->is_known)
+			return;
 		report_unsendable(d, d->place[i]);
 		d->reported++;
-		if (v->outcome != SMTP_DONE && v->reply.len > 0)
-			report_refusal(d, v->is_permanent,
-			    " does not like recipient.\n", v->reply.data,
+		if (v->is_known && v->outcome != SMTP_DONE)
+			report_refusal(d, is_final(v, r),
+			    " does not like recipient.\n", buf_text(&v->reply),
 			    v->reply.len);
-		else if (is_delivered(r))
+		else if (is_only || is_delivered(r))
 			report_recipient(REPORT_ACCEPTED);
 		else
-			report_refusal(d,
-			    is_permanent(r->outcome, &session.reply),
-			    r->in_doubt
-				? " may have the message. Possible duplicate!\n"
-				: " did not take the message.\n",
-			    session.reply.text,
-			    is_in_step(r) ? session.reply.len : 0);
+			report_failed_recipient(d, r);
 	}
 }
 
@@ -330,7 +341,6 @@ run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
 	    session.ehlo.mailmax ? session.ehlo.mailmax : UINT64_MAX;
 	size_t count;
 
-	d->verdict = mem_alloc(d->npath, sizeof *d->verdict);
 	for (size_t first = 0; first < d->npath; first += count) {
 		bool may_run = is_in_step(&r) && left > 0 &&
 			       smtp_message_rewind(&message) == 0;
@@ -344,7 +354,7 @@ run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
 			r = (struct smtp_result){ .end = SMTP_END_RCPT,
 				.outcome = SMTP_DIED };
 		}
-		report_transaction(d, &r, count);
+		report_recipients(d, &r, count, false);
 		if (is_delivered(&r) && !d->has_success) {
 			d->has_success = true;
 			d->success = session.reply;
@@ -364,13 +374,16 @@ deliver(struct delivery *d, const char *sender)
 	if (quote_mailbox(&reverse_path, sender) == -1)
 		buf_cut(&reverse_path, 0);
 	quote_recipients(d);
+	d->verdict = mem_alloc(d->npath, sizeof *d->verdict);
 	smtp_message_open(&message, 0,
 	    smtp_transaction_measures(&session.ehlo));
-	if (rcptmax > 0 && rcptmax < d->npath)
+	if (rcptmax > 0 && rcptmax < d->npath) {
 		r = run_transactions(d, buf_text(&reverse_path),
 		    (size_t)rcptmax);
-	else
+	} else {
 		r = run_transaction(d, buf_text(&reverse_path), 0, d->npath);
+		report_recipients(d, &r, d->npath, true);
+	}
 	report_rest_unsendable(d, &r);
 	buf_finish(&reverse_path);
 	return r;

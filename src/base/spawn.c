@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <poll.h>
 #include <spawn.h>
+
+#define DYING_MS 10
 
 /*
  * dup2 of a descriptor onto itself is how a spawn file action takes
@@ -97,11 +100,32 @@ spawn_wait(pid_t pid, int *code)
 	return SPAWN_EXITED;
 }
 
+/* Reaps it if it has ended, by a signal: *crashed. */
+static bool
+has_ended(pid_t pid, bool *crashed)
+{
+	int status;
+	pid_t reaped;
+
+	do
+		reaped = waitpid(pid, &status, WNOHANG);
+	while (reaped == -1 && errno == EINTR);
+	*crashed = reaped == pid && WIFSIGNALED(status);
+	return reaped != 0;
+}
+
 bool
 spawn_kill(pid_t pid)
 {
+	bool crashed = false;
 	int code;
 
+	/* Its descriptors are closed a moment before it can be reaped. */
+	for (int i = 0; i < DYING_MS; i++) {
+		if (has_ended(pid, &crashed))
+			return crashed;
+		poll(NULL, 0, 1);
+	}
 	kill(pid, SIGKILL);
 	return spawn_wait(pid, &code) == SPAWN_KILLED && code != SIGKILL;
 }

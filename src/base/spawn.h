@@ -26,8 +26,8 @@ enum spawn_end {
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
 /*
- * Kills with SIGKILL and reaps.  True when the child had been killed by
- * another signal before: it crashed.
+ * Kills and reaps.  True when the child was dead, or dying, of a signal: it
+ * had crashed.
  */
 bool spawn_kill(pid_t);
 

@@ -188,7 +188,7 @@ judge_data(struct group *g, enum smtp_outcome outcome)
 	/* A 354 for what has not left is not for DATA. */
 	if (is_well_formed && g->session->reply.code == 354 && has_left(g))
 		return true;
-	if (is_well_formed && g->result.accepted == 0)
+	if (outcome == SMTP_REFUSED && g->result.accepted == 0)
 		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 	return end(g, SMTP_END_DATA,
 	    outcome == SMTP_REFUSED ? SMTP_REFUSED : SMTP_MALFORMED);
@@ -200,7 +200,10 @@ judge_chunk(struct group *g, enum smtp_outcome outcome)
 	/* A 250 for what has not left is not for the message. */
 	if (outcome == SMTP_DIED || (outcome == SMTP_DONE && !has_left(g)))
 		outcome = SMTP_MALFORMED;
-	if (outcome != SMTP_MALFORMED && g->result.accepted == 0)
+	/* Taken, with nobody to take it for: the replies are out of step. */
+	if (outcome == SMTP_DONE && g->result.accepted == 0)
+		outcome = SMTP_MALFORMED;
+	if (outcome == SMTP_REFUSED && g->result.accepted == 0)
 		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 	return end(g, SMTP_END_MAIL_DATA, outcome);
 }
@@ -213,9 +216,12 @@ judge_chunk(struct group *g, enum smtp_outcome outcome)
 static bool
 is_out_of_sequence(const struct group *g)
 {
+	bool is_tail = g->answered == tail_command(g);
+
+	if (is_tail && (g->tail == TAIL_CHUNK || g->result.accepted == 0))
+		return false;
 	return g->answered > 0 && g->session->reply.code == 503 &&
-	    !(g->answered == tail_command(g) && g->tail == TAIL_CHUNK) &&
-	    smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
+	       smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
 }
 
 /*

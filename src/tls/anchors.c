@@ -19,6 +19,7 @@
 #include "base/compiled.h"
 #include "base/fdio.h"
 #include "base/mem.h"
+#include "tls/trouble.h"
 
 #define CODE "4.3.5"           /* RFC 3463: system incorrectly configured */
 #define BUNDLE_LIMIT (1 << 24) /* bytes */
@@ -163,6 +164,11 @@ read_bundle(struct tls_anchors *a, struct compiling *out)
 
 	if (result == 0 && take_bundle(a, &text, out) == 0) {
 		errno = 0;
+		result = -1;
+	}
+	/* A certificate may have been lost: not to be used, nor compiled. */
+	if (result == 0 && tls_trouble_is_out_of_memory()) {
+		errno = ENOMEM;
 		result = -1;
 	}
 	buf_finish(&text);

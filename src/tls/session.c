@@ -395,6 +395,7 @@ create_context(struct tls_session *s, struct dsn *why)
 	    OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS |
 	    OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ATEXIT;
 
+	tls_trouble_watch_memory();
 	if (OPENSSL_init_crypto(crypto, NULL) != 1 ||
 	    OPENSSL_init_ssl(crypto | OPENSSL_INIT_NO_LOAD_SSL_STRINGS, NULL) !=
 		1)

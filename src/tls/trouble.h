@@ -18,8 +18,16 @@ int tls_trouble_tell(struct dsn *, const char *status, const char *doing,
     unsigned long code);
 
 /*
- * Trouble of the library's own, that no server causes, is in its queue.  It
- * is the first there; what it led to comes after it.
+ * To be called before anything of the library is: has it tell of memory that
+ * it could not get, since it does not always leave an error, and what fails
+ * for that must not pass for a server's fault, or a bad certificate.
+ */
+void tls_trouble_watch_memory(void);
+bool tls_trouble_is_out_of_memory(void);
+
+/*
+ * Trouble of the library's own, that no server causes: memory, or an error
+ * that is the first in its queue; what that led to comes after it.
  */
 bool tls_trouble_is_local(void);
 

@@ -342,11 +342,7 @@ def describe(played):
 
 
 # What is wrong in the program until it is mended: text, and where it shows.
-KNOWN = (
-    ("RCPT's record is written before the group is seen to be out of step: a bounce, though the server "
-     "may have the message",
-     lambda scene, name: name == "and a no" and scene.step == "MAIL" and scene.offer != "none"),
-)
+KNOWN = ()
 
 
 def known(cell, want):

@@ -1029,7 +1029,7 @@ sends_a_chunk(void **state)
 		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "5", ALL },
 		{ "none accepted, yet 250", PIPE,
 		    { "<" ALL, ">250\r\n550\r\n250\r\n" },
-		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "5", ALL },
+		    SMTP_END_MAIL_DATA, BAD, true, "5", ALL },
 		{ "4yz", PIPE, { "<" ALL, ">250\r\n250\r\n452\r\n" },
 		    SMTP_END_MAIL_DATA, REFUSED, false, "2", ALL },
 		{ "5yz", PIPE, { "<" ALL, ">250\r\n250\r\n554\r\n" },
