@@ -49,9 +49,9 @@ class Mailer:
         assert run.letters == letters, run
         lines = run.message.text.decode().split("\n")
         assert lines[0] == f"{self.server.address(role, family)} accepted message.", run
-        assert lines[1].startswith("Remote host said: 250 "), run
+        assert re.match("Remote host said: 250[- ]", lines[1]), run
         assert [line for line in lines if line.startswith("TLS: ")] == ([tls] if tls else []), run
-        assert lines[-1] == "" and lines[-2] == (tls or lines[1]), run
+        assert lines[-1] == "" and (not tls or lines[-2] == tls), run
 
     def close(self):
         for box in self.boxes:
@@ -175,10 +175,11 @@ def test_too_large(mailer):
     box = mailer.box()
     message = HEAD + (b"x" * 63 + b"\n") * (LIMIT // 64 + 1)
     run = mailer.send(CLEAR, 4, box, message=message)
-    assert run.letters == "rD", run
+    # All three say in EHLO what they take, so nothing is sent.
+    assert run.letters == "D", run
     ip = mailer.server.address(CLEAR, 4)
-    assert run.message.text.startswith(f"{ip} failed after I sent the message.\n".encode()), run
-    assert re.search(rb"^Remote host said: 55[24][- ]", run.message.text, re.MULTILINE), run
+    assert re.fullmatch(rb"%s takes messages of \d+ bytes, this one has \d+\. \(#5\.3\.4\)\n" % ip.encode(),
+                        run.message.text), run
     # What follows arrives, and nothing before it.
     mailer.accepted(mailer.send(CLEAR, 4, box), CLEAR, 4)
     added(box.take(), MESSAGE)
