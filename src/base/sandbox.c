@@ -33,9 +33,6 @@
  */
 #define DESCRIPTORS 3
 
-/* Where directories of trust anchors have links to. */
-static const char *const certificate_homes[] = { "/usr", "/etc" };
-
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* A lower limit that was set from outside stays; false: nothing to change. */
@@ -99,6 +96,11 @@ sandbox_end_reading(void)
 #else
 
 static bool is_reading; /* files, still */
+
+#if defined(__linux__) || defined(__OpenBSD__)
+/* Where directories of trust anchors have links to. */
+static const char *const certificate_homes[] = { "/usr", "/etc" };
+#endif
 
 #if defined(__linux__)
 
