@@ -364,8 +364,9 @@ def anchor_cases():
     def set_up(what):
         def prepare(stage):
             path = f"{stage.certs.folder}/odd-{what}"
-            shutil.rmtree(path, ignore_errors=True)
-            if os.path.lexists(path):
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            elif os.path.lexists(path):
                 os.unlink(path)
             if what in ("empty", "garbage", "cut", "key", "unreadable"):
                 with open(stage.certs.bundle, "rb") as f:
