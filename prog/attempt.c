@@ -131,17 +131,19 @@ hello_again(const struct attempt *a, const struct tls_session *tls,
 	if (outcome == SMTP_DIED) {
 		/*
 		 * As with TLS 1.3, where a client learns late of a refusal;
-		 * unless it is the helper that crashed.
+		 * unless it is the helper that crashed, for which this host
+		 * gets nothing in clear text.
 		 */
 		struct tls_session late = { .status = TLS_STATUS_FAILED,
 			.text = "the connection died after the handshake" };
 
-		if (spawn_kill(tls->pid)) {
-			late.status = TLS_STATUS_LOCAL;
-			str_copy(late.text, sizeof late.text,
-			    "qmail-remote-tls crashed");
-		}
 		close(tls->fd);
+		if (spawn_kill(tls->pid)) {
+			smtp_reply_reset(&session.reply);
+			note_spoke(t, a, " but TLS failed. (#4.7.5)\n",
+			    "qmail-remote-tls crashed");
+			return ATTEMPT_NEXT;
+		}
 		return handshake_failed(a, &late, t);
 	}
 	note_spoke(t, a, " but my name was rejected.\n", tls->text);

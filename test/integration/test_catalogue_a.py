@@ -176,8 +176,7 @@ def resource_cases():
     for call, error in (("socket", "EMFILE"), ("socket", "ENFILE"), ("socket", "ENOMEM"), ("socket", "ENOBUFS"), ("connect", "ENOBUFS"),
                         ("connect", "EADDRNOTAVAIL"), ("connect", "EACCES")):
         def injected(stage, call=call, error=error):
-            # The first socket asks for our own addresses.
-            when = "2+" if call == "socket" else "1+"
+            when = "1+"
             stage.deliver(program="/usr/bin/strace", args=[
                 "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={when}",
                 f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])

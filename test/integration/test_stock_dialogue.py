@@ -106,7 +106,8 @@ def test_closed_after_ehlo_then_helo_elsewhere(home, relay):
 def test_s10_074_sender_refused(home, server, reply, letter):
     s = server(MAIL=reply)
     check(home.run(), (letter, SENDER, reply))
-    assert not s.mails and s.session.verbs[-1] == "QUIT"
+    # The rest of a group goes unread, so the connection may end before QUIT is taken.
+    assert not s.mails and s.session.verbs[-1] in (("QUIT", "DATA") if s.ehlo else ("QUIT",))
 
 
 @pytest.mark.parametrize("reply", ["354 x", "000 x", "199 x", "399 x", "600 x", "999 x"])
