@@ -9,13 +9,11 @@ what each server saw, what went over the wire in clear text, time and memory.
 the catalogue leaves a choice, and for what reason a case cannot be run.
 """
 
-import os
 import re
 import socket
 import ssl
 import struct
 import threading
-import time
 
 import pytest
 
@@ -366,7 +364,8 @@ class Stage:
         letter = self.run.rspawn[:1]
         if letter == b"K" and not mails:
             yield "K, and no server has the message"
-        if letter != b"K" and mails and not case.several and not re.search(rb"Possible duplicate|Remote host said: [45]", self.run.report):
+        told = re.search(rb"Possible duplicate|Remote host said: [45]", self.run.report)
+        if letter != b"K" and mails and not case.several and not told:
             yield "a server has the message, and nothing tells of it"
         if len(mails) > 1 and not case.several:
             yield f"{len(mails)} messages"
@@ -419,7 +418,8 @@ class Stage:
     def judge(self, with_wire=True):
         """The wire can be searched once; a case of several deliveries judges the others without."""
         self.case.letters_here = self.wanted if self.second is None or self.case.unused else None
-        finders = [self._report_faults, self._delivery_faults, self._message_faults, self._dialogue_faults, self._cost_faults]
+        finders = [self._report_faults, self._delivery_faults, self._message_faults, self._dialogue_faults,
+                   self._cost_faults]
         if with_wire and self.is_demanded:
             finders.append(self._wire_faults)
         faults = [f for find in finders for f in find()]

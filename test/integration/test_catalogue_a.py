@@ -70,13 +70,17 @@ def connect_cases():
     yield alone("A2-ipv4", "Z", HOLE4, check=one_entry, within=2)
     yield alone("A2-ipv6", "Z", HOLE6, check=one_entry, within=2)
     yield alone("A3-worse", "K", HOLE4, TWO, prepare=with_second, within=3, check=one_entry)
-    yield Case("A3-equal", "K", None, zone=f"dst.example MX 5 h1.example.\ndst.example MX 5 h2.example.\nh1.example A {HOLE4}\nh2.example A {TWO}",
-               prepare=with_second, within=4, control=dict(timeoutconnect="3\n"), says="the next address is tried after 1 s, beside the first")
-    yield Case("A3-same-host", "K", None, zone=f"dst.example MX 5 h2.example.\nh2.example A {HOLE4}\nh2.example A {TWO}", prepare=with_second,
+    yield Case("A3-equal", "K", None, zone=f"dst.example MX 5 h1.example.\ndst.example MX 5 h2.example.\n"
+               f"h1.example A {HOLE4}\nh2.example A {TWO}",
+               prepare=with_second, within=4, control=dict(timeoutconnect="3\n"),
+               says="the next address is tried after 1 s, beside the first")
+    yield Case("A3-same-host", "K", None,
+               zone=f"dst.example MX 5 h2.example.\nh2.example A {HOLE4}\nh2.example A {TWO}", prepare=with_second,
                within=4, control=dict(timeoutconnect="3\n"))
     for name, step in (("reset", RESET), ("closed", CLOSE)):
         yield Case(f"A4-{name}", "Z", dict(greeting=step), next=True, over=("clear", "ver"))
-    for name, address in (("host", UNREACHABLE4), ("host-ipv6", UNREACHABLE6), ("no-route", "100.64.0.1"), ("no-route-ipv6", "2001:db9::1"),
+    for name, address in (("host", UNREACHABLE4), ("host-ipv6", UNREACHABLE6), ("no-route", "100.64.0.1"),
+                          ("no-route-ipv6", "2001:db9::1"),
                           ("port", ONE)):
         yield alone(f"A5-{name}", "Z", address, check=refused, within=2)
         yield alone(f"A5-{name}-next", "K", address, TWO, prepare=with_second, within=2)
@@ -91,8 +95,8 @@ def connect_cases():
     yield alone("A6-unreachable", "Z", *unreachable, within=8)
     holes = [" ".join(f"203.0.113.{(n * 5 + k) % 250 + 1}" for k in range(5)) for n in range(12)]
     yield alone("A6-black-holes", "Z", *holes, within=9, play=_kill_late,
-                defect="no bound on the addresses tried nor on the time for all of them: 12 hosts of 5 silent addresses take a minute with "
-                       "timeoutconnect 1, and 100 hosts of 20 more than two hours with 60")
+                defect="no bound on the addresses tried nor on the time for all of them: 12 hosts of 5 silent addresses take "
+                       "a minute with timeoutconnect 1, and 100 hosts of 20 more than two hours with 60")
     yield alone("A7-no-ipv6", "Z", "2001:db9::1", check=refused, within=2)
     yield alone("A7-no-ipv6-next", "K", "2001:db9::1", TWO, prepare=with_second, within=2)
     yield alone("A7-no-ipv6-at-all", "Z", SIX, play=_without_ipv6, within=3)
@@ -100,8 +104,10 @@ def connect_cases():
     def only_six(stage):
         assert not table4(stage) and set(table6(stage)) <= {HOLE6}
 
-    yield Case("A8-dead-ipv6", "K", None, zone=f"dst.example MX 5 h2.example.\nh2.example AAAA {HOLE6}\nh2.example A {TWO}", prepare=with_second,
-               within=2.5, control=dict(timeoutconnect="5\n"), check=only_six, says="IPv4 starts 1 s after IPv6, beside it")
+    yield Case("A8-dead-ipv6", "K", None,
+               zone=f"dst.example MX 5 h2.example.\nh2.example AAAA {HOLE6}\nh2.example A {TWO}", prepare=with_second,
+               within=2.5, control=dict(timeoutconnect="5\n"), check=only_six,
+               says="IPv4 starts 1 s after IPv6, beside it")
 
 
 def _kill_late(stage):
@@ -128,25 +134,32 @@ def own_cases():
     def me(stage):
         assert ITS_ME in stage.run.report and not stage.sessions
 
-    for name, address in (("ipv4", OWN4), ("ipv6", OWN6), ("loopback", "127.0.0.1"), ("loopback-ipv6", "::1"), ("mapped", f"::ffff:{OWN4}")):
+    for name, address in (("ipv4", OWN4), ("ipv6", OWN6), ("loopback", "127.0.0.1"), ("loopback-ipv6", "::1"),
+                          ("mapped", f"::ffff:{OWN4}")):
         yield alone(f"A9-{name}", "D", address, check=me)
         yield alone(f"A9-{name}-and-worse", "D", address, TWO, prepare=with_second, check=me)
-    yield Case("A9-better-one-down", "Z", None, zone=mx(ONE, OWN4, TWO), prepare=lambda s: s.server(TWO, host="h3.example"),
+    yield Case("A9-better-one-down", "Z", None, zone=mx(ONE, OWN4, TWO),
+               prepare=lambda s: s.server(TWO, host="h3.example"),
                check=lambda s: not s.sessions or 1 / 0, says="hosts that are worse than we are are never tried")
-    own = "interface addresses and the unspecified ones are \"me\": D 5.4.6; other 127/8 addresses are connected to, as in stock"
+    own = "interface addresses and the unspecified ones are \"me\": D 5.4.6; other 127/8 addresses are connected to, " \
+          "as in stock"
     yield alone("A10-unspecified", "D", "0.0.0.0", prepare=_listen_everywhere, check=me, says=own)
     yield alone("A10-unspecified-ipv6", "D", "::", prepare=_listen_everywhere, check=me, says=own)
     yield alone("A10-mapped-unspecified", "D", "::ffff:0.0.0.0", prepare=_listen_everywhere, check=me, says=own)
     yield alone("A10-mapped-loopback", "D", "::ffff:127.0.0.1", prepare=_listen_everywhere, check=me, says=own)
-    for name, address in (("link-local", "169.254.1.1"), ("multicast", "224.0.0.1"), ("broadcast", "255.255.255.255"), ("class-e", "240.0.0.1"),
-                          ("link-local-ipv6", "fe80::1"), ("multicast-ipv6", "ff02::1"), ("mapped-broadcast", "::ffff:255.255.255.255")):
+    for name, address in (("link-local", "169.254.1.1"), ("multicast", "224.0.0.1"), ("broadcast", "255.255.255.255"),
+                          ("class-e", "240.0.0.1"),
+                          ("link-local-ipv6", "fe80::1"), ("multicast-ipv6", "ff02::1"),
+                          ("mapped-broadcast", "::ffff:255.255.255.255")):
         yield alone(f"A10-{name}", "Z", address, check=lambda s: not s.sessions or 1 / 0, within=2,
                     says="what cannot be connected to fails as any other address: Z")
         yield alone(f"A10-{name}-next", "K", address, TWO, prepare=with_second, within=2)
     yield alone("A10-127-0-0-2", "K", "127.0.0.2", prepare=lambda s: s.server("127.0.0.2", host="h1.example"),
-                says="other addresses of 127/8 than those of interfaces are connected to, as in stock: a local relay may be meant")
+                says="other addresses of 127/8 than those of interfaces are connected to, as in stock: "
+                     "a local relay may be meant")
     yield alone("A10-127-0-0-2-listed", "D", "127.0.0.2", prepare=lambda s: (s.server("127.0.0.2", host="h1.example"),
-                                                                            s.home.control("ipme", "127.0.0.2\n")), check=me)
+                                                                            s.home.control("ipme", "127.0.0.2\n")),
+                check=me)
 
 
 def _listen_everywhere(stage):
@@ -173,15 +186,16 @@ def resource_cases():
 
     yield Case("A12-no-port-left", "Z", {}, play=one_port_taken, check=not_blamed, zone=mx(ONE), within=3,
                control=dict(smtproutes=f":{ONE}\n"))
-    for call, error in (("socket", "EMFILE"), ("socket", "ENFILE"), ("socket", "ENOMEM"), ("socket", "ENOBUFS"), ("connect", "ENOBUFS"),
+    for call, error in (("socket", "EMFILE"), ("socket", "ENFILE"), ("socket", "ENOMEM"), ("socket", "ENOBUFS"),
+                        ("connect", "ENOBUFS"),
                         ("connect", "EADDRNOTAVAIL"), ("connect", "EACCES")):
         def injected(stage, call=call, error=error):
-            when = "1+"
             stage.deliver(program="/usr/bin/strace", args=[
-                "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={when}",
+                "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}",
                 f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
         number = "A13" if error in ("EMFILE", "ENFILE", "ENOMEM") else "A12"
-        yield Case(f"{number}-{call}-{error}", "Z", {}, play=injected, check=not_blamed, control=dict(smtproutes=f":{ONE}\n"), within=8)
+        yield Case(f"{number}-{call}-{error}", "Z", {}, play=injected, check=not_blamed,
+                   control=dict(smtproutes=f":{ONE}\n"), within=8)
     for limit in (3, 4, 5, 6):
         yield Case(f"A13-nofile-{limit}", "ZK", {}, start=dict(limits={resource.RLIMIT_NOFILE: limit}))
     # connect() itself is not in the list: an injected error leaves it undone, a real EINTR does not.
@@ -211,13 +225,17 @@ def resource_cases():
         over = "clear" if moment in ("greeting", "EHLO") else ALL
         step = ("354 go", Read(100), DEAF) if moment == "DATA" else DEAF
         yield Case(f"A15-{moment.lower()}", "Z", {moment: step}, over=over, timeout=1, within=4,
-                   start=dict(message=BIG) if moment == "DATA" else (), unused=moment not in ("greeting", "EHLO"), play=_let_go)
+                   start=dict(message=BIG) if moment == "DATA" else (), unused=moment not in ("greeting", "EHLO"),
+                   play=_let_go)
     yield Case("A15-starttls", "Z", dict(STARTTLS=DEAF), over="ver", timeout=1, within=4)
-    yield Case("A15-handshake", "Z", dict(STARTTLS=("220 go", DEAF)), over="ver", within=4, control=dict(timeoutconnect="1\n"))
+    yield Case("A15-handshake", "Z", dict(STARTTLS=("220 go", DEAF)), over="ver", within=4,
+               control=dict(timeoutconnect="1\n"))
     for size in (0, 10, 100000):
-        yield Case(f"A16-from-{size}", "Z", dict(rcvbuf=4096, DATA=("354 go", Read(size), DEAF)), over=ALL, timeout=1, within=5, unused=True,
+        yield Case(f"A16-from-{size}", "Z", dict(rcvbuf=4096, DATA=("354 go", Read(size), DEAF)), over=ALL, timeout=1,
+                   within=5, unused=True,
                    start=dict(message=BIG), play=_let_go, check=lambda s: not s.mails or 1 / 0)
-    yield Case("A17-wall-clock", cannot="the wall clock is one for the whole machine; deadlines use CLOCK_MONOTONIC (src/base/deadline.c)")
+    yield Case("A17-wall-clock", cannot="the wall clock is one for the whole machine; "
+               "deadlines use CLOCK_MONOTONIC (src/base/deadline.c)")
     now = time.time()
 
     def table_of(*records, v6=()):

@@ -54,7 +54,8 @@ def refused_cases():
                        ("354", "354 x"), ("silent", DEAF)):
         def no_helo(stage):
             assert "HELO" not in stage.sessions[0].verbs
-        yield Case(f"C2-{name}", "Z", dict(EHLO=step), over=("clear", "ver"), next=True, check=no_helo, timeout=1, within=4)
+        yield Case(f"C2-{name}", "Z", dict(EHLO=step), over=("clear", "ver"), next=True, check=no_helo, timeout=1,
+                   within=4)
     for name, step in (("500", "500 what"), ("550", "550 no"), ("421", "421 no"), ("closed", CLOSE), ("450", "450 no"),
                        ("250-x", b"250-x\r\n251 y\r\n")):
         yield Case(f"C3-{name}", "Z", dict(EHLO="500 what", HELO=step), over=("clear", "opp"), next=True)
@@ -68,7 +69,8 @@ def keyword_cases():
     yield Case("C4-first-line-only", CLEAR_OR_NOT, dict(EHLO="250 STARTTLS"), over=("opp", "ver"), cert=None,
                says="the first line is the server's name, never a keyword")
     yield Case("C4-pipelining", "K", dict(EHLO="250-hi\n250 pipelining"), check=grouped)
-    for word in ("STARTTLSX", "X-STARTTLS", "XSTARTTLS", "STARTTLS=1", "START TLS", "STARTTLS,X", "STARTTL", "STARTTLS-",
+    for word in ("STARTTLSX", "X-STARTTLS", "XSTARTTLS", "STARTTLS=1", "START TLS", "STARTTLS,X", "STARTTL",
+                 "STARTTLS-",
                  " STARTTLS", "\"STARTTLS\"", "X STARTTLS", "STARTTLS\0"):
         name = word.replace(" ", "_").replace("\0", "nul").replace("\"", "quote")
         yield Case(f"C5-{name}", CLEAR_OR_NOT, dict(EHLO=f"250-hi\n250 {word}"), over=("opp", "ver"), cert=None,
@@ -103,10 +105,12 @@ def keyword_cases():
                says="no keyword is lost: what is cut is the text for the report, not what is looked at")
     yield Case("C8-many", "K", dict(EHLO=b"".join(b"250-X%d y\r\n" % n for n in range(10000)) + b"250 END\r\n"))
     yield Case("C8-many-tls", "K", dict(EHLO=[
-        b"".join(b"250-X%d y\r\n" % n for n in range(10000)) + b"250 STARTTLS\r\n", "250 hi"]), over="ver", check=in_tls)
+        b"".join(b"250-X%d y\r\n" % n for n in range(10000)) + b"250 STARTTLS\r\n", "250 hi"]), over="ver",
+               check=in_tls)
     for name, line in (("x", b"X" * 60000), ("words", b"X " * 30000), ("starttls", b"STARTTLS" + b"X" * 60000),
                        ("size", b"SIZE " + b"9" * 60000)):
-        yield Case(f"C8-long-{name}", "KZ", dict(EHLO=b"250-hi\r\n250-" + line + b"\r\n250 X\r\n"), over=("clear", "opp"),
+        yield Case(f"C8-long-{name}", "KZ", dict(EHLO=b"250-hi\r\n250-" + line + b"\r\n250 X\r\n"),
+                   over=("clear", "opp"),
                    cert=None)
     yield Case("C8-endless", "Z", dict(EHLO=(b"250-hi\r\n", flood(b"250-X\r\n"))), next=True)
     yield Case("C8-endless-line", "Z", dict(EHLO=(b"250-hi\r\n250-", flood(b"X"))), next=True)
@@ -117,7 +121,8 @@ def keyword_cases():
     yield Case("C9-starttls", "K", dict(EHLO=["250-hi\n250-STARTTLS\n250 STARTTLS", "250 hi"]), over=("opp", "ver"),
                check=in_tls)
     yield Case("C9-pipelining", "K", dict(EHLO="250-hi\n250-PIPELINING\n250 PIPELINING"), check=grouped)
-    yield Case("C10-xxxx", CLEAR_OR_NOT, dict(EHLO="250-hi\n250-XXXXXXXA\n250 SIZE 1000000"), over=("opp", "ver"), cert=None)
+    yield Case("C10-xxxx", CLEAR_OR_NOT, dict(EHLO="250-hi\n250-XXXXXXXA\n250 SIZE 1000000"), over=("opp", "ver"),
+               cert=None)
     yield Case("C10-xxxx-other", "Z", dict(EHLO="250-hi\n250 XXXXXXXA"), over="ver", cert=None, next="only")
 
 
@@ -131,7 +136,8 @@ def inside_cases():
         grouped(stage)
         assert b" SIZE=" in mail_line(stage) and mail_line(stage).endswith(b" BODY=8BITMIME")
 
-    yield Case("C11-gained", "K", dict(EHLO=[HELLO, "250-hi\n250-PIPELINING\n250-8BITMIME\n250 SIZE 100000"]), over=INSIDE,
+    yield Case("C11-gained", "K", dict(EHLO=[HELLO, "250-hi\n250-PIPELINING\n250-8BITMIME\n250 SIZE 100000"]),
+               over=INSIDE,
                check=gained, start=eight)
 
     def helo_inside(stage):
@@ -151,7 +157,8 @@ def not_connected(stage):
 
 
 def name_cases():
-    for name, text in (("cr", b"a\rMAIL FROM:<x>\n"), ("crlf", b"a.example\r\n"), ("nul", b"a\0b\n"), ("blank", b"a b\n"),
+    for name, text in (("cr", b"a\rMAIL FROM:<x>\n"), ("crlf", b"a.example\r\n"), ("nul", b"a\0b\n"),
+                       ("blank", b"a b\n"),
                        ("8-bit", b"m\xfc.example\n"), ("256", b"a" * 256 + b"\n"), ("64k", b"a" * 65536 + b"\n"),
                        ("tab", b"a\tb\n"), ("esc", b"\x1b[2J\n"), ("blank-first", b" a\n"), ("del", b"a\x7f\n")):
         for which in ("helohost", "me"):
@@ -194,7 +201,8 @@ def odd_cases():
         yield Case(f"C16-mailmax-{name}", "K", dict(ehlo=(*words, "LIMITS RCPTMAX=1 MAILMAX=1")), start=three,
                    records="rssK", says="what does not fit into MAILMAX transactions is tried again later")
     yield Case("C16-harmless", "K", dict(ehlo=("LIMITS MAILMAX=1 RCPTMAX=3",)), start=three, records="rrrK")
-    for word in ("LIMITS", "LIMITS RCPTMAX", "LIMITS RCPTMAX=", "LIMITS RCPTMAX=0", "LIMITS RCPTMAX=-1", "LIMITS RCPTMAX=x",
+    for word in ("LIMITS", "LIMITS RCPTMAX", "LIMITS RCPTMAX=", "LIMITS RCPTMAX=0", "LIMITS RCPTMAX=-1",
+                 "LIMITS RCPTMAX=x",
                  "LIMITS RCPTMAX=99999999999999999999", "LIMITS MAILMAX=0", "LIMITS =1", "LIMITS " + "X=1 " * 200):
         yield Case(f"C16-odd-{word[7:27].strip() or 'bare'}", "K", dict(ehlo=(word,)), start=three, records="rrrK")
     for name, reply in (

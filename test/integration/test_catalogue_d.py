@@ -118,7 +118,7 @@ def swallow(session):
 
 _NOTES = {
     "D18": "TLS 1.2 and 1.3 only; without them at 0 as D4",
-    "D21": "OpenSSL ignores an extension that it does not know; the handshake fails all the same, at the latest in time",
+    "D21": "OpenSSL ignores an extension that it does not know; the handshake fails all the same, at last in time",
 }
 
 RETRY = hashlib.sha256(b"HelloRetryRequest").digest()
@@ -156,7 +156,8 @@ ODD_HELLOS = {
     "D21-alpn": lambda c: server_hello(c, extensions=RENEGOTIATION + extension(16, b"\0\3\2h2")),
     "D21-unknown": lambda c: server_hello(c, extensions=RENEGOTIATION + extension(0x1234, b"x")),
     "D21-heartbeat": lambda c: server_hello(c, extensions=RENEGOTIATION + extension(15, b"\1")),
-    "D21-in-1.3": lambda c: server_hello(c, cipher=0x1301, extensions=extension(43, b"\3\4") + extension(16, b"\0\3\2h2")),
+    "D21-in-1.3": lambda c: server_hello(c, cipher=0x1301, extensions=extension(43, b"\3\4") + extension(16,
+                                                                                                         b"\0\3\2h2")),
     "D21-twice": lambda c: server_hello(c, extensions=RENEGOTIATION + RENEGOTIATION),
 }
 
@@ -224,7 +225,7 @@ def offer_cases():
         yield Case(f"D2-{reply[:3]}-other", "Z", dict(STARTTLS=reply), over="ver", next="only")
     for code in (200, 221, 250, 299, 334, 354, 199, 399, 850, 999):
         yield Case(f"D3-{code}", CLEAR_OR_NOT, dict(sessions=[dict(STARTTLS=f"{code} go"), dict(STARTTLS="500 no")]),
-                   over=BOTH, says="a reply that is neither 220 nor a refusal: the connection is given up; " + once_more)
+                   over=BOTH, says="neither 220 nor a refusal: the connection is given up; " + once_more)
     for name, step, within in (
             ("garbage", (HEAD, b"garbage\r\n" * 20, CLOSE), 4), ("reply", (HEAD, b"500 what is this\r\n", CLOSE), 4),
             ("zeros", (HEAD, b"\0" * 300, CLOSE), 4), ("close", (CLOSE,), 4), ("reset", (RESET,), 4),
@@ -325,7 +326,8 @@ def session_cases():
         yield Case(f"D11-{name}-at-dot", "Z", dict(END=(step, DEAF)), over="tls13", unused=True, timeout=2, within=6)
     yield Case("D11-some", "K", dict(MAIL=(Handshake("SSL_key_update", 5, 0), "250 ok"),
                                      END=(Handshake("SSL_key_update", 5, 1), "250 ok")), over="tls13")
-    yield Case("D11-empty-records-before", "Z", dict(STARTTLS=("220 go", HEAD, record(22, b"") * 100000, Call(swallow))),
+    yield Case("D11-empty-records-before", "Z", dict(STARTTLS=("220 go", HEAD, record(22, b"") * 100000,
+                                                               Call(swallow))),
                over="ver", timeout=2, within=6)
 
     yield Case("D12-certificate-request", CLEAR_OR_NOT, {}, over=EACH, prepare=_wants_client,
@@ -368,7 +370,8 @@ def end_cases():
     for name, step in (("half", b"250 go"), ("line", b"250-go\r\n"), ("digits", b"25")):
         for moment in ("MAIL", "RCPT", "DATA", "END"):
             yield Case(f"D14-{name}-{moment.lower()}", "Z", {moment: (step, CLOSE)}, over=INSIDE, unused=True)
-    yield Case("D14-ehlo", CLEAR_OR_NOT, dict(sessions=[dict(EHLO=[HELLO, (b"250-hi\r\n250 o", CLOSE)]), {}]), over=EACH,
+    yield Case("D14-ehlo", CLEAR_OR_NOT, dict(sessions=[dict(EHLO=[HELLO, (b"250-hi\r\n250 o", CLOSE)]), {}]),
+               over=EACH,
                check=no_second_chance)
     yield Case("D15-fin", "K", dict(END=("250 ok", CLOSE)), over=(*INSIDE, "opp12", "opp13"), unused=True)
     yield Case("D15-close-notify", "K", dict(END=("250 ok", CLOSE_NOTIFY, CLOSE)), over=INSIDE, unused=True)
@@ -468,7 +471,8 @@ def resumption_cases():
 
     for number, what in (("D24", "full handshake each time: no ticket and no session is kept"),
                          ("D25", "0-RTT is never used: there is no session to use it with")):
-        yield Case(f"{number}-twice", "K", {}, over=("opp12", "opp13"), prepare=watch, play=three, several=True, says=what)
+        yield Case(f"{number}-twice", "K", {}, over=("opp12", "opp13"), prepare=watch, play=three, several=True,
+                   says=what)
 
 
 class _Peek(Action):
@@ -492,7 +496,8 @@ def local_cases():
     def no_anchors(stage):
         stage.home.control("trustanchors", "/srv/pki/missing.pem\n")
 
-    yield Case("D26-no-anchors", "Z", {}, over=("ver12", "ver13"), prepare=no_anchors, check=refuse, unused=True, says=local)
+    yield Case("D26-no-anchors", "Z", {}, over=("ver12", "ver13"), prepare=no_anchors, check=refuse, unused=True,
+               says=local)
     yield Case("D26-no-anchors-needed", "K", {}, over="opp", prepare=no_anchors,
                says="where nothing is verified the anchors are not read")
     yield Case("D26-bad-client-key", "Z", {}, over=each, check=refuse, unused=True, says=local,
@@ -513,7 +518,8 @@ def local_cases():
 
     for name, what in (("missing", "missing"), ("empty", "empty"), ("exit-0", "exit 0"), ("exit-1", "exit 1"),
                        ("killed", "kill -9 $$"), ("talks", "echo 220 ok >&2; echo x; exit 0")):
-        yield Case(f"D26-program-{name}", "Z", {}, over=each, prepare=program(what), check=refuse, unused=True, says=local)
+        yield Case(f"D26-program-{name}", "Z", {}, over=each, prepare=program(what), check=refuse, unused=True,
+                   says=local)
     yield Case("D26-out-of-memory", "Z", {}, over=each, check=refuse, unused=True, says=local,
                start=dict(limits={resource.RLIMIT_AS: 4 << 20}))
     yield Case("D26-openssl-conf", "K", {}, over=BOTH, start=dict(env={"OPENSSL_CONF": "/dev/full"}))

@@ -1,4 +1,7 @@
-"""The catalogue, group E: certificate verification, at strictness 2. What does not verify is Z, and nothing was told."""
+"""The catalogue, group E: certificate verification, at strictness 2.
+
+What does not verify is Z, and nothing was told.
+"""
 
 import datetime
 import ipaddress
@@ -76,11 +79,14 @@ def name_cases():
     yield e("E13-upper-host", "K", named("m1.example"), host="M1.Example")
     yield e("E13-dot-in-name", "K", named("m1.example"), control=dict(smtproutes=":m1.example.\n"))
     yield e("E13-dot-in-certificate", "Z", named("m1.example."),
-            says="a trailing dot of the name that is looked for is cut; one in the certificate is no form of a DNS name, and does not match")
+            says="a trailing dot of the name that is looked for is cut; one in the certificate is no form of a DNS name, "
+                 "and does not match")
     yield e("E14-a-label", "K", named("xn--bcher-kva.example"), host="xn--bcher-kva.example")
     yield e("E14-u-label", "Z", _with_u_label, host="xn--bcher-kva.example", says="A-labels only")
-    yield Case("E15-empty-name", "Z", play=_empty_name, says="without a name to verify qmail-remote-tls says so, and no connection is made")
-    for name, reference in (("dot", "."), ("leading-dot", ".mail.example"), ("blank", "m1 .example"), ("long", "a" * 300)):
+    yield Case("E15-empty-name", "Z", play=_empty_name,
+               says="without a name to verify qmail-remote-tls says so, and no connection is made")
+    for name, reference in (("dot", "."), ("leading-dot", ".mail.example"), ("blank", "m1 .example"),
+                            ("long", "a" * 300)):
         yield Case(f"E15-{name}", "Z", play=lambda stage, r=reference: _empty_name(stage, r))
 
 
@@ -106,7 +112,8 @@ def _empty_name(stage, name=""):
     clear, _ = socket.socketpair()
     read, write = os.pipe()
     fds = (ours.fileno(), clear.fileno(), write)
-    subprocess.run([f"{stage.home.path}/bin/qmail-remote-tls", "-t", "5", "-n", name, "-v", stage.certs.bundle, "-s", stage.home.run_path,
+    subprocess.run([f"{stage.home.path}/bin/qmail-remote-tls", "-t", "5", "-n", name, "-v", stage.certs.bundle, "-s",
+                    stage.home.run_path,
                     *map(str, fds)], pass_fds=fds, check=False, timeout=10)
     os.close(write)
     with open(read, "rb") as f:
@@ -180,7 +187,8 @@ def _limited(permitted=None, excluded=None, **leaf):
 def chain_cases():
     yield e("E16-no-intermediate", "Z", lambda certs: certs.leaf("no-intermediate"), over=BOTH)
     yield e("E17-wrong-order", "K", lambda certs: pki.make(
-        "leaf", certs.intermediate, chain=[certs.other_root, certs.root, certs.client, certs.intermediate], **GOOD), over=BOTH)
+        "leaf", certs.intermediate, chain=[certs.other_root, certs.root, certs.client, certs.intermediate], **GOOD),
+            over=BOTH)
 
     def twins(certs):
         old = pki.make("Twin", certs.root, ca=True, start=-30, end=-1)
@@ -199,7 +207,8 @@ def chain_cases():
         fresh = Plain(signed("Cross", key.public_key(), "Test Root", certs.root.key), key)
         other = Plain(signed("Cross", key.public_key(), "Other Root", certs.other_root.key), key)
         leaf = ec.generate_private_key(ec.SECP256R1())
-        return Plain(signed("leaf", leaf.public_key(), "Cross", key, ca=False, names=["m1.example"]), leaf, (other, fresh))
+        return Plain(signed("leaf", leaf.public_key(), "Cross", key, ca=False, names=["m1.example"]), leaf,
+                     (other, fresh))
 
     yield e("E18-cross-signed", "K", crossed, over=BOTH)
     yield e("E18-dead-end-first", "ZK", dead_end,
@@ -207,7 +216,8 @@ def chain_cases():
     yield e("E19-cycle", "Z", _cycle, over=BOTH, within=3)
     yield e("E20-hundred", "Z", _long(100), over=BOTH, within=4)
     yield e("E20-nine", "K", _long(9), says="up to ten intermediates")
-    yield e("E21-no-ca", "Z", lambda certs: (lambda middle: pki.make("leaf", middle, chain=[middle, certs.intermediate], **GOOD))(
+    yield e("E21-no-ca", "Z", lambda certs: (lambda middle: pki.make("leaf", middle,
+                                                                     chain=[middle, certs.intermediate], **GOOD))(
         pki.make("middle.example", certs.intermediate, names=["middle.example"])))
 
     def too_deep(certs):
@@ -241,10 +251,12 @@ def weak_cases():
     def rsa_leaf(bits):
         def make(certs):
             key = rsa.generate_private_key(65537, bits)
-            return Plain(signed("leaf", key.public_key(), "Test Root", certs.root.key, ca=False, names=["m1.example"]), key)
+            return Plain(signed("leaf", key.public_key(), "Test Root", certs.root.key, ca=False,
+                                names=["m1.example"]), key)
         return make
 
-    yield e("E26-rsa-1024", "Z", rsa_leaf(1024), over=BOTH, says="keys below 2048 bits of RSA are refused: OpenSSL's level 2")
+    yield e("E26-rsa-1024", "Z", rsa_leaf(1024), over=BOTH,
+            says="keys below 2048 bits of RSA are refused: OpenSSL's level 2")
     yield e("E26-rsa-2048", "K", rsa_leaf(2048), over=BOTH)
 
     def huge(certs):
@@ -261,12 +273,13 @@ def weak_cases():
 
 
 def _by_command(stage, kind):
-    """What the Python library will not make the command does, and a server that cannot show it shows it as an intermediate."""
+    """What the Python library will not make the command does."""
     folder = f"{stage.certs.folder}/{kind}"
     os.makedirs(folder, exist_ok=True)
 
     def run(*words):
-        subprocess.run(["openssl", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(["openssl", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
 
     with open(f"{folder}/root.pem", "wb") as f:
         f.write(stage.certs.root.pem)
@@ -283,12 +296,15 @@ def _by_command(stage, kind):
         run("genrsa", "-out", "middle.key", "512")
     else:
         run("genrsa", "-out", "middle.key", "2048")
-    run("req", "-new", "-key", "middle.key", "-subj", "/CN=Weak", "-out", "middle.csr", *(["-sha1"] if kind == "rsa512" else []))
-    run("x509", "-req", "-in", "middle.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-extfile", "ca.ext", "-days", "9",
+    run("req", "-new", "-key", "middle.key", "-subj", "/CN=Weak", "-out", "middle.csr",
+        *(["-sha1"] if kind == "rsa512" else []))
+    run("x509", "-req", "-in", "middle.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-extfile",
+        "ca.ext", "-days", "9",
         "-out", "middle.pem", "-sha256")
     run("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "leaf.key")
     run("req", "-new", "-key", "leaf.key", "-subj", "/CN=leaf", "-out", "leaf.csr")
-    run("x509", "-req", "-in", "leaf.csr", "-CA", "middle.pem", "-CAkey", "middle.key", "-CAcreateserial", "-extfile", "leaf.ext", "-days", "9",
+    run("x509", "-req", "-in", "leaf.csr", "-CA", "middle.pem", "-CAkey", "middle.key", "-CAcreateserial", "-extfile",
+        "leaf.ext", "-days", "9",
         "-out", "leaf.pem", *(["-sha1"] if kind == "rsa512" else weak))
     with open(f"{folder}/all.pem", "wb") as out:
         for name in ("leaf.key", "leaf.pem", "middle.pem"):
@@ -321,7 +337,8 @@ def odd_cases():
     garbage = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x84\xff\xff\xff\xff")
     yield e("E29-garbage", "KZ", _under(extensions=[(garbage, False)]), over=BOTH)
     for name, der in cases.items():
-        yield e(name, "KZ", lambda certs, der=der: _raw_san(certs, der), over=BOTH, says="no crash, whatever the verdict")
+        yield e(name, "KZ", lambda certs, der=der: _raw_san(certs, der), over=BOTH,
+                says="no crash, whatever the verdict")
 
     def punycode_constraint(certs):
         limit = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.30"), tlv(0x30, tlv(0xA0, tlv(0x30, tlv(0x81, (
@@ -333,7 +350,8 @@ def odd_cases():
     yield e("E28-punycode-constraint", "KZ", punycode_constraint, over=BOTH)
 
     def x400_constraint(certs):
-        limit = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.30"), tlv(0x30, tlv(0xA0, tlv(0x30, tlv(0xA3, tlv(0x30))))))
+        limit = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.30"),
+                                           tlv(0x30, tlv(0xA0, tlv(0x30, tlv(0xA3, tlv(0x30))))))
         middle = pki.make("Limited", certs.root, ca=True, extensions=[(limit, True)])
         return pki.make("leaf", middle, chain=[middle], **GOOD)
 
@@ -348,12 +366,14 @@ def odd_cases():
 
     note = "revocation is not looked at: neither CRLs nor OCSP, and must-staple asks for nothing"
     yield e("E32-must-staple", "K", must_staple, says=note)
-    points = x509.CRLDistributionPoints([x509.DistributionPoint([x509.UniformResourceIdentifier("http://192.0.2.66/x.crl")], None, None, None)])
+    where = x509.UniformResourceIdentifier("http://192.0.2.66/x.crl")
+    points = x509.CRLDistributionPoints([x509.DistributionPoint([where], None, None, None)])
     yield e("E32-crl-point", "K", named("m1.example", extensions=[(points, False)]), says=note)
     clock = "certificates that are valid at another time only: what a wrong clock makes of good ones"
     yield e("E33-ten-years-ahead", "Z", named("m1.example", start=3650, end=3700), over=BOTH, says=clock)
     yield e("E33-ten-years-behind", "Z", named("m1.example", start=-3700, end=-3650), over=BOTH)
-    yield e("E33-all-expired", "Z", lambda certs: pki.make("leaf", _OLD, names=["m1.example"], start=-3650, end=-3600), over=BOTH,
+    yield e("E33-all-expired", "Z", lambda certs: pki.make("leaf", _OLD, names=["m1.example"], start=-3650,
+                                                           end=-3600), over=BOTH,
             anchors=lambda certs: certs.write("old-root.pem", _OLD.pem))
 
 
@@ -371,7 +391,8 @@ def anchor_cases():
             if what in ("empty", "garbage", "cut", "key", "unreadable"):
                 with open(stage.certs.bundle, "rb") as f:
                     good = f.read()
-                data = {"empty": b"", "garbage": b"x" * 3000, "cut": good[:-60], "key": stage.certs.root.key_pem, "unreadable": good}[what]
+                data = {"empty": b"", "garbage": b"x" * 3000, "cut": good[:-60], "key": stage.certs.root.key_pem,
+                        "unreadable": good}[what]
                 with open(path, "wb") as f:
                     f.write(data)
                 os.chmod(path, 0 if what == "unreadable" else 0o644)
@@ -387,7 +408,8 @@ def anchor_cases():
     for what in ("missing", "empty", "garbage", "cut", "key", "directory", "empty-directory", "fifo", "loop"):
         yield Case(f"E31-{what}", "Z", {}, over=BOTH, prepare=set_up(what), within=4,
                    check=lambda stage: (tls_line(stage.run) or "").startswith("cannot run") and 1 / 0)
-    yield Case("E31-unreadable", "Z", {}, over=BOTH, prepare=set_up("unreadable"), start=dict(uid=4711, gid=4711), marks=[one_user])
+    yield Case("E31-unreadable", "Z", {}, over=BOTH, prepare=set_up("unreadable"), start=dict(uid=4711, gid=4711),
+               marks=[one_user])
 
     def crowded(stage):
         path = f"{stage.certs.folder}/crowd"
@@ -397,7 +419,8 @@ def anchor_cases():
                 os.close(os.open(f"{path}/{number:08x}.0", os.O_CREAT | os.O_WRONLY, 0o644))
         stage.demand(2, path + "/")
 
-    yield Case("E31-hundred-thousand-files", "K", {}, over="ver13", prepare=crowded, within=4, says="a directory is looked into by hash, not read")
+    yield Case("E31-hundred-thousand-files", "K", {}, over="ver13", prepare=crowded, within=4,
+               says="a directory is looked into by hash, not read")
 
 
 CASES = [*name_cases(), *chain_cases(), *weak_cases(), *odd_cases(), *anchor_cases()]

@@ -142,7 +142,8 @@ def end_cases():
 
     yield Case("H10-default", "K", control=dict(timeoutremote=None), prepare=prepare, play=play, check=waits_1200,
                says="the reply to the end of mail data gets all of timeoutremote, 1200 s unless told otherwise")
-    for name, end in (("closed", CLOSE), ("reset", RESET), ("half", (b"250 go", CLOSE)), ("lines", (b"250-ok\r\n", CLOSE)),
+    for name, end in (("closed", CLOSE), ("reset", RESET), ("half", (b"250 go", CLOSE)),
+                      ("lines", (b"250-ok\r\n", CLOSE)),
                       ("half-reset", (b"25", RESET))):
         yield Case(f"H11-{name}", "Z", dict(END=end), over=CHUNKS, unused=True, check=duplicate)
     yield Case("H11-silent", "Z", dict(END=DEAF), over=CHUNKS, unused=True, check=duplicate, timeout=1, within=3.5)
@@ -202,7 +203,8 @@ def group_cases():
     yield Case("H17-354-at-mail", "Z", dict(MAIL="354 go"), over=SAMPLED, unused=True, check=nothing_of_the_body)
     yield Case("H17-250-at-data", "Z", dict(DATA="250 ok"), over=SAMPLED, unused=True, check=nothing_of_the_body)
 
-    yield Case("H18-one-segment", "K", dict(MAIL=As("2"), RCPT=As("2"), DATA=As("3", b"250 ok\r\n250 ok\r\n354 go\r\n")),
+    yield Case("H18-one-segment", "K", dict(MAIL=As("2"), RCPT=As("2"),
+                                            DATA=As("3", b"250 ok\r\n250 ok\r\n354 go\r\n")),
                over=group)
     for name, cut in (("bytes", 1), ("in-crlf", 7)):
         ok = As("2", Drip(b"250 ok\r\n", 0.001, cut))

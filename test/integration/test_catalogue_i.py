@@ -46,10 +46,13 @@ def cases():
     bodies = {
         "I3-nul": b"a\0b", "I3-nul-last": b"ab\0", "I3-nuls": b"\0" * 50,
         "I4-k": b"no\0Kforged\0", "I4-d": b"\0D", "I4-z": b"x\0Zlater\0", "I4-r": b"\0r\0K",
-        "I5-esc": b"\x1b[2J\x1b[31m", "I5-csi": b"\x9b31m", "I5-bel": b"\x07", "I5-backspace": b"a\x08b", "I5-del": b"\x7f",
-        "I5-c1": bytes(range(0x80, 0xa0)), "I5-c0": bytes(c for c in range(32) if c not in (10,)), "I5-title": b"\x1b]0;x\x07",
+        "I5-esc": b"\x1b[2J\x1b[31m", "I5-csi": b"\x9b31m", "I5-bel": b"\x07", "I5-backspace": b"a\x08b",
+        "I5-del": b"\x7f",
+        "I5-c1": bytes(range(0x80, 0xa0)), "I5-c0": bytes(c for c in range(32) if c not in (10,)),
+        "I5-title": b"\x1b]0;x\x07",
         "I6-8-bit": bytes(range(0xa0, 0x100)), "I6-broken": b"\xc3(\xe2\x82", "I6-overlong": b"\xc0\xaf\xe0\x80\xaf",
-        "I6-override": "\u202etxt.exe\u2066".encode(), "I6-utf-8": "gr\u00fc\u00df dich".encode(), "I6-long": b"\xff" * 6000,
+        "I6-override": "\u202etxt.exe\u2066".encode(), "I6-utf-8": "gr\u00fc\u00df dich".encode(),
+        "I6-long": b"\xff" * 6000,
         "I7-cr": b"a\rb", "I7-cr-code": b"ok\r250 forged", "I7-crcr": b"a\r\r\rb", "I7-cr-550": b"a\r550 forged",
         "I9-format": b"%s%n%x%99999d", "I9-backslash": b"\\n\\0\\x00", "I9-long-format": b"%n" * 500,
     }
@@ -72,7 +75,8 @@ def cases():
     yield Case("I7-lf-rcpt", "Z", dict(RCPT=b"250 ok\n250 more\r\n"), over=ALL)
     yield Case("I7-lf-end", "K", dict(END=b"250 ok\n554 more\r\n"), over=ALL, says="the first whole reply is the reply")
     yield Case("I7-lf-lines", "K", dict(END=b"250-a\n250 b\r\n"), over=ALL)
-    separators = (b"--- Below this line is a copy of the message.", b"", b"Hi. This is the qmail-send program", b"<b@dst.example>:",
+    separators = (b"--- Below this line is a copy of the message.", b"", b"Hi. This is the qmail-send program",
+                  b"<b@dst.example>:",
                   b"--boundary", b"Content-Type: text/html", b"--- Enclosed are the original headers of the message.")
     for code, moment, want in ((b"550", "RCPT", "D"), (b"554", "END", "D"), (b"450", "MAIL", "Z")):
         def coded(stage, code=code):
@@ -88,17 +92,22 @@ def cases():
     def capped(stage):
         assert len(stage.run.report) < 140000
 
-    yield Case("I12-mb-of-text", "D", dict(RCPT=b"550-" + b"x" * 990 + b"\r\n550 " + b"y" * 40 + b"\r\n"), over=("pipe", "tls13"),
-               start=dict(recipients=[f"u{n}@dst.example" for n in range(1000)]), report=140000, check=capped, within=15)
-    yield Case("I12-one-mb-reply", "DZ", dict(END=b"554-" + b"x" * 990 + b"\r\n" + b"554-y\r\n" * 140000 + b"554 z\r\n"), over=ALL)
+    yield Case("I12-mb-of-text", "D", dict(RCPT=b"550-" + b"x" * 990 + b"\r\n550 " + b"y" * 40 + b"\r\n"),
+               over=("pipe", "tls13"),
+               start=dict(recipients=[f"u{n}@dst.example" for n in range(1000)]), report=140000, check=capped,
+               within=15)
+    megabyte = b"554-" + b"x" * 990 + b"\r\n" + b"554-y\r\n" * 140000 + b"554 z\r\n"
+    yield Case("I12-one-mb-reply", "DZ", dict(END=megabyte), over=ALL)
     for name, cn in (("esc", "\x1b[2J"), ("nul", "a\0Kb"), ("lf", "a\nKb\nDc"), ("rtl", "\u202ea")):
         def prepare(stage, cn=cn):
             low, high = stage.way.versions
             stage.first.tls = stage.certs.context(pki.make(cn, names=["m1.example"]), minimum=low, maximum=high)
         yield Case(f"I13-subject-{name}", "Z", {}, over=("ver12", "ver13"), prepare=prepare, report=1500)
-    for name, mx in (("esc", "m\\027[2J.example."), ("nul", "m\\000Kx.example."), ("lf", "m\\010Kx.example."), ("8-bit", "m\\252.example.")):
+    for name, mx in (("esc", "m\\027[2J.example."), ("nul", "m\\000Kx.example."), ("lf", "m\\010Kx.example."),
+                     ("8-bit", "m\\252.example.")):
         yield Case(f"I13-mx-{name}", "ZD", None, zone=f"dst.example MX 10 {mx}", report=1500)
-    for name, host in (("esc", "a\x1b[2J.example"), ("lf", "a\nKx.example"), ("8-bit", b"a\xfc.example"), ("percent", "%s.example")):
+    for name, host in (("esc", "a\x1b[2J.example"), ("lf", "a\nKx.example"), ("8-bit", b"a\xfc.example"),
+                       ("percent", "%s.example")):
         yield Case(f"I13-host-{name}", "D", None, zone="x.example A 192.0.2.9", start=dict(host=host), report=1500)
 
 
@@ -108,16 +117,22 @@ def name_cases():
         known = {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "trustanchors.cdb", "trustanchors.lock"}
         assert set(os.listdir(stage.home.run_path)) <= known, os.listdir(stage.home.run_path)
 
-    for name, mx in (("quote", "m'x.example."), ("shell", "\\036\\040touch\\032\\047tmp\\047catalogue-ran\\041.example."), ("semicolon", "\\059touch\\032x.example."),
-                     ("slash", "\\046\\046\\047\\046\\046\\047srv\\047catalogue-ran."), ("dots", "a\\046\\046b.example."), ("nul", "m\\000x.example."),
+    for name, mx in (("quote", "m'x.example."),
+                     ("shell", "\\036\\040touch\\032\\047tmp\\047catalogue-ran\\041.example."),
+                     ("semicolon", "\\059touch\\032x.example."),
+                     ("slash", "\\046\\046\\047\\046\\046\\047srv\\047catalogue-ran."),
+                     ("dots", "a\\046\\046b.example."), ("nul", "m\\000x.example."),
                      ("backtick", "`id`.example."), ("pipe", "a|b.example.")):
-        yield Case(f"I10-{name}", "ZD", None, over=("clear", "ver"), zone=f"dst.example MX 10 {mx}\n", check=nothing_ran)
+        yield Case(f"I10-{name}", "ZD", None, over=("clear", "ver"), zone=f"dst.example MX 10 {mx}\n",
+                   check=nothing_ran)
         yield Case(f"I10-{name}-beside", "K", None, over=("clear", "ver"), check=nothing_ran,
                    zone=f"dst.example MX 10 {mx}\ndst.example MX 20 m2.example.\nm2.example A {TWO}",
                    prepare=lambda stage: stage.server(TWO, host="m2.example"))
-    bad = {"cr": b"b\rRCPT TO:<x@y>@dst.example", "lf": b"b\nRCPT TO:<x@y>@dst.example", "crlf": b"b>\r\nDATA\r\n@dst.example",
+    bad = {"cr": b"b\rRCPT TO:<x@y>@dst.example", "lf": b"b\nRCPT TO:<x@y>@dst.example",
+           "crlf": b"b>\r\nDATA\r\n@dst.example",
            "host-crlf": b"b@dst.example\r\nRSET", "host-blank": b"b@dst.example x", "host-angle": b"b@dst.example>",
-           "host-lf": b"b@dst.example\n", "host-nul-like": b"b@dst.example\x01", "angle-only": b">", "host-lt": b"b@<dst.example"}
+           "host-lf": b"b@dst.example\n", "host-nul-like": b"b@dst.example\x01", "angle-only": b">",
+           "host-lt": b"b@<dst.example"}
     for name, address in bad.items():
         yield Case(f"I11-recipient-{name}", "D", {}, start=dict(recipients=[address]), check=_not_connected)
         yield Case(f"I11-sender-{name}", "D", {}, start=dict(sender=address), check=_not_connected)
@@ -127,7 +142,8 @@ def name_cases():
                           ("esc", b"b\x1bx@dst.example"), ("at", b"b@c@dst.example")):
         def quoted(stage):
             mail, = stage.mails
-            assert mail.recipients[0].startswith(b'<"b') and mail.recipients[0].endswith(b'"@dst.example>'), mail.recipients
+            recipient = mail.recipients[0]
+            assert recipient.startswith(b'<"b') and recipient.endswith(b'"@dst.example>'), recipient
         yield Case(f"I11-quoted-{name}", "K", {}, start=dict(recipients=[address]), check=quoted,
                    says="a local part is quoted by stock's rule; only CR and LF, that no quoting helps, are refused")
 

@@ -60,7 +60,8 @@ class Paced(Action):
 
 
 def step_cases():
-    for moment, code in (("greeting", "220"), ("EHLO", "250"), ("MAIL", "250"), ("RCPT", "250"), ("DATA", "354"), ("END", "250")):
+    for moment, code in (("greeting", "220"), ("EHLO", "250"), ("MAIL", "250"), ("RCPT", "250"), ("DATA", "354"),
+                         ("END", "250")):
         over = "clear" if moment in ("greeting", "EHLO") else ALL
         byte_by_byte = Drip(f"{code} {'x' * 40}\r\n".encode(), 0.4)
         line_by_line = Drip(f"{code}-x\r\n".encode() * 200, 0.3, 7)
@@ -69,13 +70,15 @@ def step_cases():
         yield Case(f"J2-{moment.lower()}", "Z", {moment: line_by_line}, over=over, **TIME_OUT)
     yield Case("J1-starttls", "Z", dict(STARTTLS=Drip(b"220 " + b"x" * 40 + b"\r\n", 0.4)), over="ver", **TIME_OUT)
     yield Case("J1-helo", "Z", dict(EHLO="500 what", HELO=Drip(b"250 " + b"x" * 40 + b"\r\n", 0.4)), **TIME_OUT)
-    yield Case("J1-ehlo-tls", "Z", dict(EHLO=[HELLO, Drip(b"250 " + b"x" * 40 + b"\r\n", 0.4)]), over=("ver12", "ver13"), **TIME_OUT)
+    yield Case("J1-ehlo-tls", "Z", dict(EHLO=[HELLO, Drip(b"250 " + b"x" * 40 + b"\r\n", 0.4)]),
+               over=("ver12", "ver13"), **TIME_OUT)
     yield Case("J1-next", "Z", dict(greeting=Drip(b"220 " + b"x" * 40 + b"\r\n", 0.4)), next="only", **TIME_OUT)
     handshake = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + b"\0" * 100
     yield Case("J3-handshake", "Z", dict(STARTTLS=("220 go", Read(5), Drip(handshake, 0.2))), over="ver", within=3.5,
                control=dict(timeoutconnect="1\n"), says="a handshake gets timeoutconnect as a whole")
     for moment in ("MAIL", "END"):
-        yield Case(f"J3-record-{moment.lower()}", "Z", {moment: RawDrip(b"\x17\x03\x03\x00\xff" + b"x" * 100, 0.1)}, over=("tls12", "tls13"),
+        yield Case(f"J3-record-{moment.lower()}", "Z", {moment: RawDrip(b"\x17\x03\x03\x00\xff" + b"x" * 100, 0.1)},
+                   over=("tls12", "tls13"),
                    **TIME_OUT)
 
     def slow_dns(conf):
@@ -85,7 +88,8 @@ def step_cases():
         return prepare
 
     quick = "nameserver 127.0.0.1\noptions timeout:1 attempts:1 retrans:1000 retry:1\n"
-    yield Case("J4-dns-tcp", "Z", {}, zone=PLAIN, prepare=slow_dns("nameserver 127.0.0.1\n"), within=4, control=dict(timeoutdns="1\n"))
+    yield Case("J4-dns-tcp", "Z", {}, zone=PLAIN, prepare=slow_dns("nameserver 127.0.0.1\n"), within=4,
+               control=dict(timeoutdns="1\n"))
     yield Case("J4-dns-tcp-no-limit", "Z", {}, zone=PLAIN, prepare=slow_dns(quick), within=6,
                says="without timeoutdns the resolver's own schedule ends it; there is no HTTPS policy to fetch")
 
@@ -97,15 +101,18 @@ def data_cases():
             stage.first.scripts = [dict(DATA=SlowReader(count, 0.2, gate))]
             stage.deliver()
             gate.set()
-        yield Case(f"J5-{name}", "Z", dict(rcvbuf=2048), over=ALL, start=dict(message=BIG), timeout=1, within=6, unused=True, play=play,
-                   says="no minimum rate: while anything moves within timeoutremote it goes on; TCP offers a reader of single bytes no "
-                        "window, so that is a stall")
+        yield Case(f"J5-{name}", "Z", dict(rcvbuf=2048), over=ALL, start=dict(message=BIG), timeout=1, within=6,
+                   unused=True, play=play,
+                   says="no minimum rate: while anything moves within timeoutremote it goes on; TCP offers a reader of "
+                        "single bytes no window, so that is a stall")
     # Several times timeoutremote for the whole, but never as long for what a send buffer holds.
-    yield Case("J6-slow-link", "K", dict(DATA=Paced(1 << 18, 0.04)), over=ALL, start=dict(message=BIG * 4), timeout=1, within=20, body=False)
-    yield Case("J6-slow-link-behind-a-buffer", "K", dict(rcvbuf=8192, DATA=Paced(1 << 15, 0.08)), over=ALL, timeout=1, within=20, body=False,
+    yield Case("J6-slow-link", "K", dict(DATA=Paced(1 << 18, 0.04)), over=ALL, start=dict(message=BIG * 4), timeout=1,
+               within=20, body=False)
+    yield Case("J6-slow-link-behind-a-buffer", "K", dict(rcvbuf=8192, DATA=Paced(1 << 15, 0.08)), over=ALL, timeout=1,
+               within=20, body=False,
                start=dict(message=BIG[:1 << 20]),
-               defect="the reply to the end of mail data is waited for from when the kernel has the last byte: up to a send buffer (4 MB) "
-                      "may be on its way still, and a timeoutremote that is shorter than that makes a duplicate")
+               defect="the reply to the end of mail data is waited for from when the kernel has the last byte: up to a "
+                      "send buffer (4 MB) may be on its way still, and a shorter timeoutremote makes a duplicate")
 
 
 def sum_cases():
@@ -115,13 +122,17 @@ def sum_cases():
     def just(reply):
         return (Delay(late), reply)
 
-    script = dict(greeting=just("220 hi"), EHLO=just("250 hi"), MAIL=just("250 ok"), RCPT=just("250 ok"), DATA=just("354 go"),
+    script = dict(greeting=just("220 hi"), EHLO=just("250 hi"), MAIL=just("250 ok"), RCPT=just("250 ok"),
+                  DATA=just("354 go"),
                   END=just("250 got it"), QUIT=DEAF)
     yield Case("J7-all-late", "K", script, timeout=1, within=6.5,
-               says="the whole run takes at most timeoutconnect and twelve times timeoutremote (steps with STARTTLS), and what the mail data takes")
+               says="the whole run takes at most timeoutconnect and twelve times timeoutremote (steps with STARTTLS), "
+                    "and what the mail data takes")
     yield Case("J7-late-then-never", "Z", dict(script, END=DEAF), timeout=1, within=6.5, unused=True)
-    yield Case("J7-late-tls", "K", dict(greeting=just("220 hi"), EHLO=[just(HELLO), just("250 hi")], STARTTLS=(Delay(late), "220 go", TLS),
-                                        MAIL=just("250 ok"), RCPT=just("250 ok"), DATA=just("354 go"), END=just("250 ok")), over="ver13",
+    yield Case("J7-late-tls", "K", dict(greeting=just("220 hi"), EHLO=[just(HELLO), just("250 hi")],
+                                        STARTTLS=(Delay(late), "220 go", TLS),
+                                        MAIL=just("250 ok"), RCPT=just("250 ok"), DATA=just("354 go"),
+                                        END=just("250 ok")), over="ver13",
                timeout=1, within=9)
 
     def crowd(stage):

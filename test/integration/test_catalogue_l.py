@@ -50,7 +50,8 @@ def file_cases():
         for what in ("directory", "fifo", "loop", "device", "long-name", "not-a-directory"):
             yield Case(f"L2-{name}-{what}", "Z", {}, prepare=put(name, what), check=told_to_read, within=2,
                        says="what cannot be read is Z at once; only what does not exist is its default")
-        yield Case(f"L2-{name}-unreadable", "Z", {}, prepare=put(name, "unreadable"), check=told_to_read, start=NOBODY, marks=[one_user])
+        yield Case(f"L2-{name}-unreadable", "Z", {}, prepare=put(name, "unreadable"), check=told_to_read,
+                   start=NOBODY, marks=[one_user])
 
         def eio(stage, name=name):
             path = stage.home.control(name, "1\n")
@@ -61,14 +62,19 @@ def file_cases():
     for name in ("control", "."):
         def locked(stage, name=name):
             os.chmod(os.path.join(stage.home.path, name), 0o700)
-        yield Case(f"L2-folder-{name.replace('.', 'home')}", "Z", {}, prepare=locked, check=not_connected, marks=[one_user],
+        yield Case(f"L2-folder-{name.replace('.', 'home')}", "Z", {}, prepare=locked, check=not_connected,
+                   marks=[one_user],
                    start=dict(NOBODY, cwd="/", program="/srv/programs/qmail-remote"))
-    for name, text in (("word", "yes\n"), ("negative", "-1\n"), ("blank-first", " 2\n"), ("nul", "\0\n"), ("quoted", "\"2\"\n")):
-        yield Case(f"L3-strictness-{name}", "Z", {}, over=("ver", "opp"), check=not_connected, control=dict(tlsstrictness=text),
+    for name, text in (("word", "yes\n"), ("negative", "-1\n"), ("blank-first", " 2\n"), ("nul", "\0\n"),
+                       ("quoted", "\"2\"\n")):
+        yield Case(f"L3-strictness-{name}", "Z", {}, over=("ver", "opp"), check=not_connected,
+                   control=dict(tlsstrictness=text),
                    says="nonsense is no policy: Z; trailing text behind a number is ignored, as in every control file")
     for name, text, want in (("9", "9\n", "K"), ("2x", "2x\n", "K"), ("99999999999", "99999999999\n", "K")):
-        yield Case(f"L3-strictness-{name}", want, {}, over="ver", control=dict(tlsstrictness=text), says="more than 2 is 2")
-    for name, data in (("half", lambda pem: pem[:len(pem) // 2]), ("empty", lambda pem: b""), ("garbage", lambda pem: b"x" * 5000),
+        yield Case(f"L3-strictness-{name}", want, {}, over="ver", control=dict(tlsstrictness=text),
+                   says="more than 2 is 2")
+    for name, data in (("half", lambda pem: pem[:len(pem) // 2]), ("empty", lambda pem: b""),
+                       ("garbage", lambda pem: b"x" * 5000),
                        ("nul", lambda pem: b"\0" * 5000)):
         def anchors(stage, data=data):
             with open(stage.certs.bundle, "rb") as f:
@@ -76,29 +82,40 @@ def file_cases():
             stage.demand(2, stage.certs.write(f"half-{stage.case.name}.pem", data(pem)))
         yield Case(f"L3-anchors-{name}", "Z", {}, over=("ver12", "ver13"), prepare=anchors, unused=True,
                    says="unusable trust anchors are Z where something is to be verified")
-    yield Case("L3-anchors-path-nul", "Z", {}, over="ver", control=dict(trustanchors="/srv/pki/a\0b\n"), check=not_connected)
+    yield Case("L3-anchors-path-nul", "Z", {}, over="ver", control=dict(trustanchors="/srv/pki/a\0b\n"),
+               check=not_connected)
 
 
 def route_cases():
     says = "a port or relay that makes no sense is Z, never another one"
-    for name, port in (("0", "0"), ("65536", "65536"), ("minus-1", "-1"), ("wraps", "4294967321"), ("text", "smtp"), ("empty", ""),
+    for name, port in (("0", "0"), ("65536", "65536"), ("minus-1", "-1"), ("wraps", "4294967321"), ("text", "smtp"),
+                       ("empty", ""),
                        ("plus", "+25"), ("blank", " 25"), ("2-64", str(2 ** 64 + 25)), ("hex", "0x19")):
-        yield Case(f"L4-port-{name}", "Z", {}, control=dict(smtproutes=f":{ONE}:{port}\n"), check=not_connected, says=says)
+        yield Case(f"L4-port-{name}", "Z", {}, control=dict(smtproutes=f":{ONE}:{port}\n"), check=not_connected,
+                   says=says)
     for name, line, want in (
-            ("missing-relay", f"dst.example:\n:{TWO}\n", "K"), ("no-colon", "dst.example\n", "K"), ("ipv6-bare", ":2001:db8::1\n", "Z"),
-            ("ipv6-broken", ":[2001:db8::1\n", "Z"), ("blank-relay", ": \n", "K"), ("blank-inside", ":m1 .example\n", "Z"),
-            ("crlf", f"dst.example:{ONE}:25\r\n", "K"), ("crlf-no-port", f"dst.example:{ONE}\r\n", "K"), ("nul", f"x:{TWO}\0dst.example:{ONE}\n", "K"),
-            ("comment", f"#:{TWO}\ndst.example:{ONE}\n", "K"), ("no-newline", f"dst.example:{ONE}", "K"), ("binary", "\x01\x02\x03\n", "K"),
+            ("missing-relay", f"dst.example:\n:{TWO}\n", "K"), ("no-colon", "dst.example\n", "K"),
+            ("ipv6-bare", ":2001:db8::1\n", "Z"),
+            ("ipv6-broken", ":[2001:db8::1\n", "Z"), ("blank-relay", ": \n", "K"),
+            ("blank-inside", ":m1 .example\n", "Z"),
+            ("crlf", f"dst.example:{ONE}:25\r\n", "K"), ("crlf-no-port", f"dst.example:{ONE}\r\n", "K"),
+            ("nul", f"x:{TWO}\0dst.example:{ONE}\n", "K"),
+            ("comment", f"#:{TWO}\ndst.example:{ONE}\n", "K"), ("no-newline", f"dst.example:{ONE}", "K"),
+            ("binary", "\x01\x02\x03\n", "K"),
             ("esc", ":\x1b[2J\n", "Z"), ("quote", ":m'1.example\n", "ZD"), ("port-text-behind", f":{ONE}:25x\n", "K")):
         yield Case(f"L4-{name}", want, {}, control=dict(smtproutes=line), says=says if want == "Z" else None)
-    yield Case("L4-megabyte-line", "K", {}, control=dict(smtproutes="x" * (1 << 20) + f":{TWO}\ndst.example:{ONE}\n"), within=4)
-    yield Case("L4-megabyte-relay", "DZ", {}, control=dict(smtproutes="dst.example:" + "x" * (1 << 20) + "\n"), check=not_connected, within=4,
+    yield Case("L4-megabyte-line", "K", {}, control=dict(smtproutes="x" * (1 << 20) + f":{TWO}\ndst.example:{ONE}\n"),
+               within=4)
+    yield Case("L4-megabyte-relay", "DZ", {}, control=dict(smtproutes="dst.example:" + "x" * (1 << 20) + "\n"),
+               check=not_connected, within=4,
                memory=24 << 10)
     for name in ("timeoutconnect", "timeoutremote", "timeoutdns"):
-        for text in ("0", "1", "-1", "-5", "4294967296", "4294967297", "99999999999999999999", "text", "", " 5", "1x", "0x10", "1.5"):
+        for text in ("0", "1", "-1", "-5", "4294967296", "4294967297", "99999999999999999999", "text", "", " 5", "1x",
+                     "0x10", "1.5"):
             yield Case(f"L5-{name}-{text.strip() or 'empty'}{'-blank' if text.startswith(' ') else ''}", "K",
                        dict(greeting=(Delay(0.15), "220 hi")), control={name: text + "\n"},
-                       says="time-outs are clamped to at least 1 s (timeoutdns: 0 is none) and at most a day or a week; no number is the default")
+                       says="time-outs are clamped to at least 1 s (timeoutdns: 0 is none) and at most a day or a week; "
+                            "no number is the default")
 
 
 def snapshot_cases():
@@ -120,7 +137,8 @@ def snapshot_cases():
         gate.set()
         stage.deliver(process)
 
-    yield Case("L6-still-demanded", "Z", {}, over="ver", cert=None, play=play, says="each control file is read once, at the start")
+    yield Case("L6-still-demanded", "Z", {}, over="ver", cert=None, play=play,
+               says="each control file is read once, at the start")
     yield Case("L6-still-verified", "Z", {}, over="ver", cert="untrusted", play=play)
     yield Case("L6-still-there", "K", {}, over=("clear", "ver"), play=play)
 
@@ -130,7 +148,8 @@ def snapshot_cases():
         for name in ("helohost", "ipme", "timeoutdns"):
             stage.home.control(name, "1\n" if name == "timeoutdns" else "192.0.2.77\n")
         stage.deliver(program="/usr/bin/strace", args=[
-            "-f", "-qq", "-o", trace, "-e", "trace=open,openat", f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example",
+            "-f", "-qq", "-o", trace, "-e", "trace=open,openat", f"{stage.home.path}/bin/qmail-remote", "dst.example",
+            "a@src.example",
             "b@dst.example"])
         with open(trace, encoding="latin-1") as f:
             text = f.read()
@@ -151,18 +170,24 @@ def invocation_cases():
         mail, = stage.mails
         assert len(mail.recipients) == 10000 and stage.run.letters == "r" * 10000 + "K"
 
-    yield Case("L7-ten-thousand", "K", {}, over=("clear", "pipe", "tls13"), start=dict(recipients=recipients), check=all_of_them, within=30,
+    yield Case("L7-ten-thousand", "K", {}, over=("clear", "pipe", "tls13"), start=dict(recipients=recipients),
+               check=all_of_them, within=30,
                report=30000)
     for size, want in ((1900, "K"), (2100, "D"), (65536, "D")):
         for which in ("recipients", "sender"):
             address = "x" * (size - 12) + "@dst.example"
             yield Case(f"L7-{which}-{size}", want, {}, start={which: [address] if which == "recipients" else address},
-                       check=None if want == "K" else not_connected, says="an address of more than 2000 bytes fits into no command: D")
+                       check=None if want == "K" else not_connected,
+                       says="an address of more than 2000 bytes fits into no command: D")
     yield Case("L7-long-host", "D", {}, start=dict(host="x" * 65536), check=not_connected, report=1500)
-    for name, value in (("OPENSSL_CONF", "/srv/evil.cnf"), ("SSLKEYLOGFILE", "/srv/keys"), ("RES_OPTIONS", "debug ndots:9 attempts:0"),
-                        ("HOSTALIASES", "/srv/aliases"), ("TZ", ":/srv/evil"), ("LOCALDOMAIN", "evil.example"), ("LD_PRELOAD", "/srv/none.so"),
-                        ("SSL_CERT_FILE", "/srv/none.pem"), ("SSL_CERT_DIR", "/srv"), ("RESOLV_HOST_CONF", "/srv/evil"), ("CARES_HOSTS", "/srv/evil"),
-                        ("PATH", "/srv/evil"), ("TMPDIR", "/srv/evil"), ("MALLOC_CHECK_", "3"), ("LANG", "xx_YY.evil"), ("IFS", "/"),
+    for name, value in (("OPENSSL_CONF", "/srv/evil.cnf"), ("SSLKEYLOGFILE", "/srv/keys"),
+                        ("RES_OPTIONS", "debug ndots:9 attempts:0"),
+                        ("HOSTALIASES", "/srv/aliases"), ("TZ", ":/srv/evil"), ("LOCALDOMAIN", "evil.example"),
+                        ("LD_PRELOAD", "/srv/none.so"),
+                        ("SSL_CERT_FILE", "/srv/none.pem"), ("SSL_CERT_DIR", "/srv"),
+                        ("RESOLV_HOST_CONF", "/srv/evil"), ("CARES_HOSTS", "/srv/evil"),
+                        ("PATH", "/srv/evil"), ("TMPDIR", "/srv/evil"), ("MALLOC_CHECK_", "3"),
+                        ("LANG", "xx_YY.evil"), ("IFS", "/"),
                         ("QMAIL_HOME", "/srv/evil"), ("LD_LIBRARY_PATH", "/srv"), ("OPENSSL_MODULES", "/srv")):
         def nothing_written(stage):
             assert not os.path.exists("/srv/keys")
@@ -178,7 +203,8 @@ def invocation_cases():
     def gone(stage):
         folder = "/srv/gone"
         os.makedirs(folder, exist_ok=True)
-        stage.deliver(program="/bin/sh", args=["-c", "cd /srv/gone && rmdir /srv/gone && exec \"$@\"", "sh", f"{stage.home.path}/bin/qmail-remote",
+        stage.deliver(program="/bin/sh", args=["-c", "cd /srv/gone && rmdir /srv/gone && exec \"$@\"", "sh",
+                                               f"{stage.home.path}/bin/qmail-remote",
                                                "dst.example", "a@src.example", "b@dst.example"])
 
     yield Case("L9-current-removed", "K", {}, play=gone, says="only the qmail home matters, which is compiled in")

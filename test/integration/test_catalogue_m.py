@@ -58,10 +58,10 @@ def table_cases():
 
     def held(stage):
         pair(stage)
-        stage.locks = [open(stage.home.tcpto_path, "r+b")]      # noqa: SIM115
+        stage.locks = [open(stage.home.tcpto_path, "r+b")]
         open(stage.home.tcpto6_path, "wb").close()
-        stage.locks.append(open(stage.home.tcpto6_path, "r+b"))     # noqa: SIM115
-        stage.locks.append(open(f"{stage.home.run_path}/smtproutes.lock", "wb"))        # noqa: SIM115
+        stage.locks.append(open(stage.home.tcpto6_path, "r+b"))
+        stage.locks.append(open(f"{stage.home.run_path}/smtproutes.lock", "wb"))
         for f in stage.locks:
             fcntl.flock(f, fcntl.LOCK_EX)
         stage.home.control("smtproutes", "other.example:192.0.2.99\n")
@@ -73,10 +73,11 @@ def table_cases():
     yield Case("M2-held", "K", {}, zone="dst.example TXT x", prepare=held, check=let_go, within=8,
                says="a lock is waited for at most 0.5 s at a time, then the delivery goes on without the table")
     now = int(time.time())
-    records = {"count-255": (ONE, 255, now - 10000), "future": (ONE, 5, now + 10 ** 6), "year-2106": (ONE, 5, 0xffffffff),
+    records = {"count-255": (ONE, 255, now - 10000), "future": (ONE, 5, now + 10 ** 6),
+               "year-2106": (ONE, 5, 0xffffffff),
                "zero-address": ("0.0.0.0", 5, now), "zero": ("0.0.0.0", 0, 0)}
-    for name, (ip, count, when) in records.items():
-        yield Case(f"M3-{name}", "K", {}, prepare=lambda stage, r=(ip, count, when): stage.home.tcpto(qmailhome.pack4(*r)),
+    for name, record in records.items():
+        yield Case(f"M3-{name}", "K", {}, prepare=lambda stage, r=record: stage.home.tcpto(qmailhome.pack4(*r)),
                    says="what is further in the future than any window says nothing")
     yield Case("M3-ones", "K", {}, prepare=lambda stage: stage.home.tcpto(b"\xff" * 1024))
 
@@ -88,7 +89,8 @@ def full_cases():
             pair(stage)
             stage.home.control("smtproutes", "".join(f"h{n}.example:192.0.2.99\n" for n in range(2000)))
             path = stage.home.run_path
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2" if how == "inodes" else "size=8k", "none", path], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2" if how == "inodes" else "size=8k",
+                            "none", path], check=True)
             if how == "full":
                 with open(f"{path}/filler", "wb", buffering=0) as f:
                     try:
@@ -110,7 +112,8 @@ def full_cases():
                 stage.deliver()
             finally:
                 unmount(stage)
-        yield Case(f"M4-{how}", "K", {}, zone="dst.example TXT x", prepare=small(how), play=play, several=True, within=6)
+        yield Case(f"M4-{how}", "K", {}, zone="dst.example TXT x", prepare=small(how), play=play, several=True,
+                   within=6)
     for error in ("EDQUOT", "EIO", "ENOSPC", "EROFS"):
         for call in ("pwrite64", "write", "rename", "ftruncate", "fsync"):
             if call == "write" and error != "EIO":
@@ -119,7 +122,8 @@ def full_cases():
                 paths = [stage.home.tcpto6_path, stage.home.run_path]
                 stage.deliver(program="/usr/bin/strace", args=[
                     "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}",
-                    *(["-P", f"{stage.home.run_path}/smtproutes.cdb", *[x for p in paths for x in ("-P", p)]] if call == "write" else []),
+                    *(["-P", f"{stage.home.run_path}/smtproutes.cdb", *[x for p in paths for x in ("-P", p)]]
+                      if call == "write" else []),
                     f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
             def routes(stage):
                 pair(stage)
@@ -155,8 +159,10 @@ def compiled_cases():
     says = "a damaged compiled list is noticed by its checksums, and the text file decides"
     for name, spoil in (
             ("truncated", lambda good: [good[:n] for n in (0, 1, 100, 2048, len(good) // 2, len(good) - 1)]),
-            ("bit-flips", lambda good: [good[:n] + bytes([good[n] ^ 1 << n % 8]) + good[n + 1:] for n in range(3, len(good), len(good) // 25)]),
-            ("offsets", lambda good: [b"\xff\xff\xff\x7f\xff\xff\xff\x7f" * 256 + good[2048:], b"\xf0\xff\xff\xff" * 512 + good[2048:],
+            ("bit-flips", lambda good: [good[:n] + bytes([good[n] ^ 1 << n % 8]) + good[n + 1:]
+                                        for n in range(3, len(good), len(good) // 25)]),
+            ("offsets", lambda good: [b"\xff\xff\xff\x7f\xff\xff\xff\x7f" * 256 + good[2048:],
+                                      b"\xf0\xff\xff\xff" * 512 + good[2048:],
                                       b"\0" * len(good)])):
         yield Case(f"M5-{name}", "K", {}, zone="dst.example TXT x", play=spoiled(spoil), several=True, says=says)
 
@@ -219,16 +225,21 @@ def call_cases():
                 f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
         return play
 
-    for call, error in (("openat", "EMFILE"), ("openat", "ENFILE"), ("openat", "EIO"), ("read", "EIO"), ("read", "EINTR"), ("socket", "EMFILE"),
-                        ("socket", "ENOBUFS"), ("connect", "EINTR"), ("poll", "EINTR"), ("poll", "ENOMEM"), ("write", "EINTR"),
-                        ("execve", "ENOMEM"), ("execve", "EIO"), ("mmap", "ENOMEM"), ("brk", "ENOMEM"), ("sendto", "EIO"), ("recvfrom", "EIO")):
+    for call, error in (("openat", "EMFILE"), ("openat", "ENFILE"), ("openat", "EIO"), ("read", "EIO"),
+                        ("read", "EINTR"), ("socket", "EMFILE"),
+                        ("socket", "ENOBUFS"), ("connect", "EINTR"), ("poll", "EINTR"), ("poll", "ENOMEM"),
+                        ("write", "EINTR"),
+                        ("execve", "ENOMEM"), ("execve", "EIO"), ("mmap", "ENOMEM"), ("brk", "ENOMEM"),
+                        ("sendto", "EIO"), ("recvfrom", "EIO")):
         for when in (1, 2, 3):
             if call in ("execve", "brk") and when != 2:
                 continue
             yield Case(f"M7-{call}-{error}-{when}", "KZ", {}, play=injected(call, error, when), within=10,
                        valid=call != "brk", control=dict(timeoutremote="2\n", timeoutdns="2\n"))
-    for call, error, when in (("pipe2,pipe", "EMFILE", 1), ("socketpair", "EMFILE", 1), ("vfork,clone,clone3", "EAGAIN", 1)):
-        yield Case(f"M7-{call.split(',')[0]}-{error}-tls", "KZ", {}, over="ver", play=injected(call, error, when), within=10)
+    for call, error, when in (("pipe2,pipe", "EMFILE", 1), ("socketpair", "EMFILE", 1),
+                              ("vfork,clone,clone3", "EAGAIN", 1)):
+        yield Case(f"M7-{call.split(',')[0]}-{error}-tls", "KZ", {}, over="ver", play=injected(call, error, when),
+                   within=10)
 
     def limited(what, size):
         def play(stage):
@@ -236,11 +247,13 @@ def call_cases():
         return play
 
     for kilobytes in (256, 700, 1100, 1400, 1700, 2000, 2500, 4000, 8000):
-        yield Case(f"M8-address-space-{kilobytes}", "KZ", {}, play=limited(resource.RLIMIT_AS, kilobytes << 10), valid=False)
+        yield Case(f"M8-address-space-{kilobytes}", "KZ", {}, play=limited(resource.RLIMIT_AS, kilobytes << 10),
+                   valid=False)
     for kilobytes in (16, 64, 128, 200, 256, 300, 400, 600):
         yield Case(f"M8-data-{kilobytes}", "KZ", {}, play=limited(resource.RLIMIT_DATA, kilobytes << 10), valid=False)
     for kilobytes in (1000, 3000, 6000, 8000, 12000):
-        yield Case(f"M8-tls-address-space-{kilobytes}", "KZ", {}, over="ver", play=limited(resource.RLIMIT_AS, kilobytes << 10), valid=False)
+        yield Case(f"M8-tls-address-space-{kilobytes}", "KZ", {}, over="ver",
+                   play=limited(resource.RLIMIT_AS, kilobytes << 10), valid=False)
 
 
 def message_cases():
@@ -268,19 +281,22 @@ def message_cases():
         with open(path, "ab") as f:
             f.write(b"and more\n" * 1000)
 
-    yield Case("M9-grows", "KZ", {}, play=with_message(grow), says="a message that grows is Z, or goes out as it was: never cut short")
+    yield Case("M9-grows", "KZ", {}, play=with_message(grow),
+               says="a message that grows is Z, or goes out as it was: never cut short")
 
     def eio(stage, number=None):
         path = f"{stage.home.path}/queue/mess/big"
         with open(path, "wb") as f:
             f.write(BIG)
         stage.deliver(message=path, program="/usr/bin/strace", args=[
-            "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=read,pread64", "-e", f"inject=read,pread64:error=EIO:when={number}",
+            "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=read,pread64", "-e",
+            f"inject=read,pread64:error=EIO:when={number}",
             f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
 
     for number in (1, 2, 5, 60):
         for way in ("clear", "chunk"):
-            yield Case(f"M9-eio-{number}", "Z", {}, over=way, play=lambda stage, number=number: eio(stage, number), within=8)
+            yield Case(f"M9-eio-{number}", "Z", {}, over=way, play=lambda stage, number=number: eio(stage, number),
+                       within=8)
 
     def directory(stage):
         fd = os.open("/srv", os.O_RDONLY | os.O_DIRECTORY)
@@ -298,7 +314,8 @@ def message_cases():
         assert stage.run.status == 0 and stage.run.cpu < 1
         stage.run = None
 
-    yield Case("M10-stdout-broken", "K", {}, play=broken_pipe, says="the mail is gone, and qmail-rspawn, which reads nothing, makes Z of it")
+    yield Case("M10-stdout-broken", "K", {}, play=broken_pipe,
+               says="the mail is gone, and qmail-rspawn, which reads nothing, makes Z of it")
     yield Case("M10-stdout-full", "Z", {}, play=_full_device,
                says="a report that cannot be written is lost; qmail-rspawn makes Z of that")
     for closed in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)):
@@ -306,13 +323,18 @@ def message_cases():
             log = b"".join(s.log for s in stage.sessions)
             assert b"accepted" not in log and b"Remote host" not in log and b"\0" not in log
             assert not stage.mails or closed == (2,)
-        yield Case(f"M11-closed-{'-'.join(map(str, closed))}", "K" if closed == (2,) else "Z", {}, start=dict(closed=closed), check=check,
-                   valid=1 not in closed, says="with fd 1 closed nothing is delivered: what cannot be reported would come again")
-    for name, limits, want in (("stack-64k", {resource.RLIMIT_STACK: 64 << 10}, "KZ"), ("stack-16k", {resource.RLIMIT_STACK: 16 << 10}, "KZ"),
+        yield Case(f"M11-closed-{'-'.join(map(str, closed))}", "K" if closed == (2,) else "Z", {},
+                   start=dict(closed=closed), check=check,
+                   valid=1 not in closed,
+                   says="with fd 1 closed nothing is delivered: what cannot be reported would come again")
+    for name, limits, want in (("stack-64k", {resource.RLIMIT_STACK: 64 << 10}, "KZ"),
+                               ("stack-16k", {resource.RLIMIT_STACK: 16 << 10}, "KZ"),
                                ("nproc-1", {resource.RLIMIT_NPROC: 1}, "KZ"), ("cpu-1", {resource.RLIMIT_CPU: 1}, "K"),
-                               ("fsize-0", {resource.RLIMIT_FSIZE: 0}, "K"), ("nofile-4", {resource.RLIMIT_NOFILE: 4}, "KZ")):
+                               ("fsize-0", {resource.RLIMIT_FSIZE: 0}, "K"),
+                               ("nofile-4", {resource.RLIMIT_NOFILE: 4}, "KZ")):
         yield Case(f"M13-{name}", want, {}, over=("clear", "ver"), start=dict(limits=limits), valid="stack" not in name)
-    for name in ("tcpto6", "smtproutes.cdb", "smtproutes.lock", "smtproutes.cdb.tmp", "trustanchors.cdb", "trustanchors.lock"):
+    for name in ("tcpto6", "smtproutes.cdb", "smtproutes.lock", "smtproutes.cdb.tmp", "trustanchors.cdb",
+                 "trustanchors.lock"):
         for what in ("file", "nothing"):
             def prepare(stage, name=name, what=what):
                 pair(stage)
@@ -331,7 +353,8 @@ def message_cases():
                     with open(stage.victim, "rb") as f:
                         assert f.read() == b"precious"
                     assert os.stat(stage.victim).st_mode & 0o7777 == 0o644
-            yield Case(f"M14-{name}-to-{what}", "K", {}, over="ver" if "trust" in name else "clear", zone="dst.example TXT x",
+            yield Case(f"M14-{name}-to-{what}", "K", {}, over="ver" if "trust" in name else "clear",
+                       zone="dst.example TXT x",
                        prepare=prepare, check=untouched, within=6)
 
     def as_other(stage):
@@ -339,7 +362,8 @@ def message_cases():
         pair(stage)
         stage.home.control("smtproutes", "other.example:192.0.2.99\n")
 
-    yield Case("M14-not-writable", "K", {}, zone="dst.example TXT x", prepare=as_other, start=dict(uid=NOBODY, gid=NOBODY), within=6,
+    yield Case("M14-not-writable", "K", {}, zone="dst.example TXT x", prepare=as_other,
+               start=dict(uid=NOBODY, gid=NOBODY), within=6,
                marks=[one_user])
 
 

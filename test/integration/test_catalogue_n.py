@@ -26,16 +26,20 @@ def one_message(stage):
 def line_end_cases():
     rule = "CR before LF belongs to the line end, every other CR goes out as a blank: none can end the mail data"
     for name, message in (
-            ("cr", b"a\rb\n"), ("cr-cr-lf", b"a\r\r\nb\n"), ("cr-at-end", b"a\n\r"), ("crlf", b"a\r\nb\r\n"), ("cr-only", b"\r"),
-            ("crs", b"\r" * 5000 + b"\n"), ("lf-cr", b"a\n\rb\n"), ("crlf-cr", b"a\r\n\rb\n"), ("cr-nul-lf", b"a\r\0\nb\n"),
+            ("cr", b"a\rb\n"), ("cr-cr-lf", b"a\r\r\nb\n"), ("cr-at-end", b"a\n\r"), ("crlf", b"a\r\nb\r\n"),
+            ("cr-only", b"\r"),
+            ("crs", b"\r" * 5000 + b"\n"), ("lf-cr", b"a\n\rb\n"), ("crlf-cr", b"a\r\n\rb\n"),
+            ("cr-nul-lf", b"a\r\0\nb\n"),
             ("mixed", b"a\r\nb\nc\rd\r\re\n")):
         yield n(f"N1-{name}", message, check=one_message, says=rule)
-    ends = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r", "nul": b"\0", "crnul": b"\r\0", "nullf": b"\0\n", "lfcr": b"\n\r", "": b"x"}
+    ends = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r", "nul": b"\0", "crnul": b"\r\0", "nullf": b"\0\n",
+            "lfcr": b"\n\r", "": b"x"}
     for before, b in ends.items():
         for after, a in ends.items():
             message = b"Subject: catalogue\n\nfirst" + b + b"." + a + b"MAIL FROM:<evil@dst.example>\nrest\n"
             yield n(f"N2-{before or 'x'}-dot-{after or 'x'}", message, over=("clear", "chunk"), check=one_message)
-    for name, message in (("dot", b".\n"), ("dots", b"..\n"), ("dot-x", b".x\n"), ("dot-first", b".a\n.b\n..c\n...\n"), ("dot-no-lf", b"."),
+    for name, message in (("dot", b".\n"), ("dots", b"..\n"), ("dot-x", b".x\n"),
+                          ("dot-first", b".a\n.b\n..c\n...\n"), ("dot-no-lf", b"."),
                           ("dot-space", b". \n"), ("million", b".\n" * 1000000), ("dotted-lines", b"\n.\n" * 1000),
                           ("dot-crlf", b".\r\n.\r\n"), ("cr-dot", b"\r.\n")):
         yield n(f"N3-{name}", message, check=one_message, within=8)
@@ -77,25 +81,30 @@ def byte_cases():
     yield n("N6-not-offered", everything, over=("clear", "pipe", "tls13"), check=said(False), says=note)
     for way in ("clear", "tls13"):
         yield n("N6-offered", everything, server=dict(ehlo=("8BITMIME",)), over=way, check=said(True), says=note)
-    yield n("N6-offered-for-nothing", b"Subject: x\n\nplain\n", server=dict(ehlo=("8BITMIME",)), over="clear", check=said(False))
+    yield n("N6-offered-for-nothing", b"Subject: x\n\nplain\n", server=dict(ehlo=("8BITMIME",)), over="clear",
+            check=said(False))
 
     def raw_address(stage):
         mail, = stage.mails
         assert mail.recipients == ['<"b\u00fccher"@dst.example>'.encode()], mail.recipients
 
-    yield Case("N7-recipient", "K", {}, over=("clear", "tls13"), start=dict(recipients=["b\u00fccher@dst.example"]), check=raw_address,
+    yield Case("N7-recipient", "K", {}, over=("clear", "tls13"), start=dict(recipients=["b\u00fccher@dst.example"]),
+               check=raw_address,
                says="no SMTPUTF8: a non-ASCII local part goes out quoted, as stock sends it, and the server decides")
     yield Case("N7-header", "K", {}, over=("clear", "tls13"),
                start=dict(message="Subject: catalogue gr\u00fc\u00df\n\nthe body\n".encode()))
-    yield Case("N7-server-refuses", "D", dict(RCPT="553 5.6.7 no SMTPUTF8 here"), start=dict(recipients=["b\u00fccher@dst.example"]))
+    yield Case("N7-server-refuses", "D", dict(RCPT="553 5.6.7 no SMTPUTF8 here"),
+               start=dict(recipients=["b\u00fccher@dst.example"]))
     for size in (998, 999, 1000, 1001):
         yield n(f"N8-{size}", b"Subject: " + b"x" * (size - 9) + b"\n\n" + b"y" * size + b"\n")
     yield n("N8-10-million", b"Subject: catalogue\n\n" + b"y" * 10000000 + b"\n", within=10,
             says="lines are never broken, whatever their length")
     yield n("N8-10-million-header", b"Subject: " + b"y" * 10000000 + b"\n\nx\n", over="clear", within=10)
-    for name, message in (("text", b"a"), ("lines", b"a\nb"), ("blank", b"a\n "), ("big", b"x\n" * 50000 + b"end"), ("cr", b"a\r")):
+    for name, message in (("text", b"a"), ("lines", b"a\nb"), ("blank", b"a\n "), ("big", b"x\n" * 50000 + b"end"),
+                          ("cr", b"a\r")):
         yield n(f"N9-{name}", message, says="a last line without an end gets one")
-    for name, message in (("empty", b""), ("header-only", b"Subject: x\n"), ("header-and-blank", b"Subject: x\n\n"), ("lf", b"\n"),
+    for name, message in (("empty", b""), ("header-only", b"Subject: x\n"), ("header-and-blank", b"Subject: x\n\n"),
+                          ("lf", b"\n"),
                           ("crlf", b"\r\n"), ("dot", b"."), ("dot-lf", b".\n"), ("lfs", b"\n" * 1000)):
         yield n(f"N10-{name}", message, over=(*ALL, "tlschunk"))
 
@@ -118,7 +127,8 @@ def size_cases():
 
     for name, size in (("2g-1", (1 << 31) - 1), ("2g", 1 << 31), ("2g+1", (1 << 31) + 1), ("4g+1", (1 << 32) + 1)):
         yield Case(f"N11-{name}", "D", dict(ehlo=("SIZE 1000",)), within=25, **sparse(size, size + 2),
-                   says="test_process.py sends 5 GiB as a whole (--long); here they are measured, and too large for the server")
+                   says="test_process.py sends 5 GiB as a whole (--long); here they are measured, "
+                        "and too large for the server")
 
     def declared(size):
         def check(stage):
@@ -127,17 +137,23 @@ def size_cases():
         return check
 
     def unsaid(stage):
-        assert not any(line.startswith(b"MAIL") for s in stage.sessions for _, line in s.commands) and b"(#5.3.4)" in stage.run.report
+        assert not any(line.startswith(b"MAIL") for s in stage.sessions for _,
+                       line in s.commands) and b"(#5.3.4)" in stage.run.report
 
-    for name, message, size in (("lf", b"a\nb\n", 6), ("crlf", b"a\r\nb\r\n", 6), ("no-end", b"ab", 4), ("dots", b".\n.\n", 6),
+    for name, message, size in (("lf", b"a\nb\n", 6), ("crlf", b"a\r\nb\r\n", 6), ("no-end", b"ab", 4),
+                                ("dots", b".\n.\n", 6),
                                 ("cr", b"a\rb\n", 5), ("empty", b"", 0), ("big", b"x\n" * 100000, 300000)):
         for way in ("clear", "tls13"):
             yield n(f"N12-{name}-fits", message, server=dict(ehlo=(f"SIZE {size}",)), over=way, check=declared(size))
         if size > 1:
-            yield n(f"N12-{name}-too-large", message, "D", server=dict(ehlo=(f"SIZE {size - 1}",)), over="clear", check=unsaid)
-    yield n("N12-server-says", b"x\n" * 100, "D", server=dict(ehlo=("SIZE 1000000",), MAIL="552 5.3.4 too big for you"), over="clear")
-    commands = b"Subject: catalogue\n\n.\r\nMAIL FROM:<evil@src.example>\r\nRCPT TO:<x@dst.example>\r\nDATA\r\nforged\r\n.\r\nQUIT\r\n"
-    for name, message in (("crlf", commands), ("lf", commands.replace(b"\r\n", b"\n")), ("cr", commands.replace(b"\r\n", b"\r")),
+            yield n(f"N12-{name}-too-large", message, "D", server=dict(ehlo=(f"SIZE {size - 1}",)), over="clear",
+                    check=unsaid)
+    yield n("N12-server-says", b"x\n" * 100, "D", server=dict(ehlo=("SIZE 1000000",),
+                                                              MAIL="552 5.3.4 too big for you"), over="clear")
+    commands = b"Subject: catalogue\n\n.\r\nMAIL FROM:<evil@src.example>\r\nRCPT TO:<x@dst.example>\r\nDATA\r\n" \
+        b"forged\r\n.\r\nQUIT\r\n"
+    for name, message in (("crlf", commands), ("lf", commands.replace(b"\r\n", b"\n")),
+                          ("cr", commands.replace(b"\r\n", b"\r")),
                           ("lfcr", commands.replace(b"\r\n", b"\n\r")), ("nul", commands.replace(b"\r\n", b"\0\r\n")),
                           ("bdat", commands.replace(b"DATA", b"BDAT 3 LAST"))):
         yield n(f"N13-{name}", message, over=(*ALL, "tlschunk"), check=one_message)
@@ -149,13 +165,17 @@ def chunk_cases():
     for size in (1, 32766, 32767, 32768, 32769, 65535, 65536, 65537, 200000, 1000003):
         yield n(f"N14-{size}", (b"line %d\n" % size * size)[:size], over=both, within=8, check=one_message)
     for name, bdat, end, want in (
-            ("first-552", "552 no", "250 ok", "D"), ("first-452", "452 no", "250 ok", "Z"), ("last-552", "250 ok", "552 no", "D"),
-            ("last-452", "250 ok", "452 no", "Z"), ("later-554", ["250 ok", "554 no"], "554 no", "D"), ("odd", "354 go", "250 ok", "Z"),
+            ("first-552", "552 no", "250 ok", "D"), ("first-452", "452 no", "250 ok", "Z"),
+            ("last-552", "250 ok", "552 no", "D"),
+            ("last-452", "250 ok", "452 no", "Z"), ("later-554", ["250 ok", "554 no"], "554 no", "D"),
+            ("odd", "354 go", "250 ok", "Z"),
             ("first-421", "421 bye", "250 ok", "Z")):
-        yield n(f"N14-{name}", b"x" * 79 + b"\n" + b"y\n" * 500000, want, server=dict(BDAT=bdat, END=end), over=both, unused=True, within=8)
+        yield n(f"N14-{name}", b"x" * 79 + b"\n" + b"y\n" * 500000, want, server=dict(BDAT=bdat, END=end), over=both,
+                unused=True, within=8)
     from_here = dict(over=both, unused=True, within=8)
     yield n("N14-no-last-reply", b"y\n" * 500000, "Z", server=dict(END=None), timeout=1, **from_here)
-    yield n("N14-unknown", b"y\n" * 500, "K", server=dict(END=["500 what", "250 got it"]), over=both, check=_told_again, several=True, body=False,
+    yield n("N14-unknown", b"y\n" * 500, "K", server=dict(END=["500 what", "250 got it"]), over=both,
+            check=_told_again, several=True, body=False,
             says="500, 502 or 504 to BDAT speak of the command: RSET, and the same transaction with DATA")
     yield n("N14-one-byte", b"x", over=both)
 

@@ -77,7 +77,8 @@ def table_cases():
 
     def same(stage):
         stage.home.control("timeoutconnect", "1\n")
-        watches = [Watch(stage.home.tcpto_path, whole_table(16, four)), Watch(stage.home.tcpto6_path, whole_table(32, six))]
+        watches = [Watch(stage.home.tcpto_path, whole_table(16, four)),
+                   Watch(stage.home.tcpto6_path, whole_table(32, six))]
         runs = many(stage, 255, lambda n: f"[{HOLE4}]" if n % 2 else f"[IPv6:{HOLE6}]")
         for watch in watches:
             watch.stop()
@@ -91,12 +92,14 @@ def table_cases():
 
     def different(stage):
         stage.home.control("timeoutconnect", "1\n")
-        watches = [Watch(stage.home.tcpto_path, whole_table(16, four)), Watch(stage.home.tcpto6_path, whole_table(32, six))]
+        watches = [Watch(stage.home.tcpto_path, whole_table(16, four)),
+                   Watch(stage.home.tcpto6_path, whole_table(32, six))]
         many(stage, 255, lambda n: f"[203.0.113.{n % 60 + 1}]" if n % 2 else f"[IPv6:2001:db8:dead::{n % 60 + 1:x}]")
         for watch in watches:
             watch.stop()
         for records in (qmailhome.used(qmailhome.read4()), qmailhome.used(qmailhome.read6())):
-            assert len({r.address for r in records}) == len(records) == 30 and all(r.count == 1 for r in records), records
+            assert len({r.address for r in records}) == len(records) == 30 and all(r.count == 1
+                                                                                   for r in records), records
         forget(stage)
 
     yield Case("O1-different-addresses", play=different, zone="x.example TXT x")
@@ -110,7 +113,8 @@ def table_cases():
         assert len(records) == 64 == len({r.address for r in records})
         forget(stage)
 
-    yield Case("O1-more-than-there-is-room", play=beyond, zone="x.example TXT x", says="of more addresses than records the oldest give way")
+    yield Case("O1-more-than-there-is-room", play=beyond, zone="x.example TXT x",
+               says="of more addresses than records the oldest give way")
 
     def readers(stage):
         """Ours read while somebody writes the table as stock does, record by record."""
@@ -136,7 +140,8 @@ def table_cases():
             thread.join()
         forget(stage)
 
-    yield Case("O2-reader-and-writer", "K", {}, play=readers, several=True, says="a million looks are for the unit tests; here the programs themselves")
+    yield Case("O2-reader-and-writer", "K", {}, play=readers, several=True,
+               says="a million looks are for the unit tests; here the programs themselves")
 
 
 def compiled_cases():
@@ -177,8 +182,10 @@ def compiled_cases():
         for path in (stage.home.tcpto6_path, f"{stage.home.run_path}/smtproutes.lock"):
             with open(path, "wb"):
                 pass
-        holder = subprocess.Popen(["flock", "-o", stage.home.tcpto_path, "flock", "-o", stage.home.tcpto6_path, "flock", "-o",
-                                   f"{stage.home.run_path}/smtproutes.lock", "sh", "-c", "echo; kill -STOP $$"], stdout=subprocess.PIPE,
+        holder = subprocess.Popen(["flock", "-o", stage.home.tcpto_path, "flock", "-o", stage.home.tcpto6_path,
+                                   "flock", "-o",
+                                   f"{stage.home.run_path}/smtproutes.lock", "sh", "-c", "echo; kill -STOP $$"],
+                                  stdout=subprocess.PIPE,
                                   start_new_session=True)
         holder.stdout.readline()
         os.killpg(holder.pid, signal.SIGSTOP)
@@ -189,7 +196,8 @@ def compiled_cases():
             holder.wait()
             holder.stdout.close()
 
-    yield Case("O4-holder-stopped", "K", {}, play=stopped, within=6, says="0.5 s for each table, then without it; a list is compiled by whoever can")
+    yield Case("O4-holder-stopped", "K", {}, play=stopped, within=6,
+               says="0.5 s for each table, then without it; a list is compiled by whoever can")
 
     def killed(stage):
         stage.home.control("timeoutconnect", "1\n")
@@ -213,7 +221,8 @@ def compiled_cases():
         stage.home.control("smtproutes", f":{ONE}\n")
         os.utime(f"{stage.home.path}/control/smtproutes", (now + 10 ** 7, now + 10 ** 7))
 
-    yield Case("O5-future-files", "K", {}, prepare=skewed, says="a record or file from the future counts for nothing, not for ever")
+    yield Case("O5-future-files", "K", {}, prepare=skewed,
+               says="a record or file from the future counts for nothing, not for ever")
 
     def storm(stage):
         """Each is killed at some moment of its work on a list that has changed; then one goes through."""
@@ -234,7 +243,8 @@ def compiled_cases():
         assert len(left) <= 1, left
         forget(stage)
 
-    yield Case("O6-storm", "K", {}, play=storm, several=True, says="one temporary name, under a lock: at most one file is ever left behind")
+    yield Case("O6-storm", "K", {}, play=storm, several=True,
+               says="one temporary name, under a lock: at most one file is ever left behind")
 
     def removed(stage):
         """The state directory goes away while deliveries run, and comes back."""
@@ -258,7 +268,8 @@ def compiled_cases():
             thread.join()
         forget(stage)
 
-    yield Case("O7-removed", "K", {}, over=("clear", "ver13"), play=removed, several=True, says="done without; the installer makes the directory")
+    yield Case("O7-removed", "K", {}, over=("clear", "ver13"), play=removed, several=True,
+               says="done without; the installer makes the directory")
 
 
 CASES = [*table_cases(), *compiled_cases()]

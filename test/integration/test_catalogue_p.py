@@ -18,7 +18,8 @@ def interrupt(moment, act):
     """play: start, wait until the client stands at this moment, act, let the server go on."""
     def play(stage):
         gate, reached = threading.Event(), threading.Event()
-        replies = {"greeting": "220 hi", "DATA": "354 go", "END": "250 got it", "QUIT": "221 bye", "MAIL": "250 ok", "RCPT": "250 ok"}
+        replies = {"greeting": "220 hi", "DATA": "354 go", "END": "250 got it", "QUIT": "221 bye", "MAIL": "250 ok",
+                   "RCPT": "250 ok"}
 
         def wait(session):
             reached.set()
@@ -28,7 +29,8 @@ def interrupt(moment, act):
             stage.first.scripts[0][moment] = (Call(wait), "250 hi") if not stage.way.strictness else [
                 "250-hi\n250 STARTTLS", (Call(wait), "250 hi")]
         elif moment == "BODY":
-            stage.first.scripts[0]["DATA"] = ("354 go", Read(20000), Call(wait), Call(lambda s: setattr(s, "last", b"3")))
+            stage.first.scripts[0]["DATA"] = ("354 go", Read(20000), Call(wait),
+                                              Call(lambda s: setattr(s, "last", b"3")))
         else:
             stage.first.scripts[0][moment] = (Call(wait), replies[moment])
         process = stage.begin(**(dict(message=BIG) if moment == "BODY" else {}))
@@ -66,23 +68,31 @@ def crashed(stage):
 def cases():
     for moment in STEPS[:-1]:
         over = "clear" if moment == "greeting" else ALL
-        yield Case(f"P1-{moment.lower()}", "Z", {}, over=over, unused=True, play=interrupt(moment, kill(signal.SIGKILL)), check=crashed,
+        yield Case(f"P1-{moment.lower()}", "Z", {}, over=over, unused=True,
+                   play=interrupt(moment, kill(signal.SIGKILL)), check=crashed,
                    valid=False, several=moment == "END", says="the sweep over every system call is a test of its own")
         for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            yield Case(f"P2-{signum.name[3:].lower()}-{moment.lower()}", "Z", {}, unused=True, play=interrupt(moment, kill(signum)),
-                       check=crashed, valid=False, several=moment == "END", says="signals keep their meaning: they end it, and qmail-rspawn tries again")
-    yield Case("P1-after-250", "KZ", {}, over=ALL, unused=True, play=interrupt("QUIT", kill(signal.SIGKILL)), valid=False, several=True,
-               says="killed after the report is written: K has been said, qmail-rspawn looks at the signal first and makes Z of it")
+            yield Case(f"P2-{signum.name[3:].lower()}-{moment.lower()}", "Z", {}, unused=True,
+                       play=interrupt(moment, kill(signum)),
+                       check=crashed, valid=False, several=moment == "END",
+                       says="signals keep their meaning: they end it, and qmail-rspawn tries again")
+    yield Case("P1-after-250", "KZ", {}, over=ALL, unused=True, play=interrupt("QUIT", kill(signal.SIGKILL)),
+               valid=False, several=True,
+               says="killed after the report is written: K has been said, but qmail-rspawn looks at the signal "
+                    "first and makes Z of it")
 
     def environment(*options):
         def play(stage):
-            stage.deliver(program="/usr/bin/env", args=[*options, f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example",
+            stage.deliver(program="/usr/bin/env", args=[*options, f"{stage.home.path}/bin/qmail-remote",
+                                                        "dst.example", "a@src.example",
                                                         "b@dst.example"])
         return play
 
     for name, options in (
-            ("pipe-default", ["--default-signal=PIPE"]), ("pipe-ignored", ["--ignore-signal=PIPE"]), ("all-blocked", ["--block-signal"]),
-            ("alarm-ignored", ["--ignore-signal=ALRM"]), ("child-ignored", ["--ignore-signal=CHLD"]), ("child-blocked", ["--block-signal=CHLD"]),
+            ("pipe-default", ["--default-signal=PIPE"]), ("pipe-ignored", ["--ignore-signal=PIPE"]),
+            ("all-blocked", ["--block-signal"]),
+            ("alarm-ignored", ["--ignore-signal=ALRM"]), ("child-ignored", ["--ignore-signal=CHLD"]),
+            ("child-blocked", ["--block-signal=CHLD"]),
             ("all-ignored", ["--ignore-signal=HUP,INT,QUIT,PIPE,ALRM,TERM,USR1,USR2,CHLD,XFSZ"])):
         yield Case(f"P3-{name}", "K", {}, over=ALL, play=environment(*options))
 
@@ -101,7 +111,8 @@ def cases():
             os.kill(pid, signal.SIGCONT)
 
     for moment in ("greeting", "MAIL", "BODY", "END"):
-        yield Case(f"P4-{moment.lower()}", "KZ", {}, body=moment != "BODY", over="clear" if moment == "greeting" else ALL, unused=moment != "greeting",
+        yield Case(f"P4-{moment.lower()}", "KZ", {}, body=moment != "BODY", over="clear" if moment == "greeting"
+                   else ALL, unused=moment != "greeting",
                    play=interrupt(moment, stopped), timeout=1, within=6,
                    says="a stop longer than timeoutremote is either survived, or Z; never a second sending")
     yield Case("P4-short", "K", {}, over=ALL, unused=True, play=interrupt("END", stopped), timeout=5, within=8)
@@ -111,8 +122,10 @@ def cases():
         stage.case.start["message"] = BIG * 8
         stage.deliver(limits={resource.RLIMIT_CPU: 0})
 
-    yield Case("P5-cpu", "ZK", {}, play=no_time, valid=False, body=False, says="death by SIGXCPU, or by the kernel for want of memory: Z")
-    for name, signum in (("segv", signal.SIGSEGV), ("abrt", signal.SIGABRT), ("bus", signal.SIGBUS), ("xcpu", signal.SIGXCPU)):
+    yield Case("P5-cpu", "ZK", {}, play=no_time, valid=False, body=False,
+               says="death by SIGXCPU, or by the kernel for want of memory: Z")
+    for name, signum in (("segv", signal.SIGSEGV), ("abrt", signal.SIGABRT), ("bus", signal.SIGBUS),
+                         ("xcpu", signal.SIGXCPU)):
         yield Case(f"P5-{name}", "Z", {}, play=interrupt("MAIL", kill(signum)), check=crashed, valid=False, unused=True)
 
     def helper_killed(process):
@@ -121,7 +134,8 @@ def cases():
 
     yield Case("P5-helper-ehlo", "Z", {}, over=("tls12", "tls13"), next="only", play=interrupt("EHLO", helper_killed))
     for moment in ("MAIL", "BODY", "END"):
-        yield Case(f"P5-helper-{moment.lower()}", "Z", {}, over=("tls12", "tls13"), unused=True, play=interrupt(moment, helper_killed),
+        yield Case(f"P5-helper-{moment.lower()}", "Z", {}, over=("tls12", "tls13"), unused=True,
+                   play=interrupt(moment, helper_killed),
                    several=moment == "END", says="without its TLS process a session is a broken connection: Z")
 
     def storm(stage):
@@ -154,7 +168,8 @@ def cases():
                 f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
         for way in ALL:
             # The loader of a dynamic program does not try again.
-            yield Case(f"P6-eintr-{calls.replace(',', '-')}", "KZ" if (calls, way) == ("read", "tls13") else "K", {}, over=way,
+            yield Case(f"P6-eintr-{calls.replace(',', '-')}", "KZ" if (calls, way) == ("read", "tls13") else "K", {},
+                       over=way,
                        play=injected, within=10)
 
     def half_a_report(stage):
