@@ -48,6 +48,8 @@ mkdir -p "$headers"
 cp /usr/include/ares*.h /usr/include/cdb.h "$headers"
 cp -r /usr/include/openssl "$headers"
 cp /usr/include/*-linux-gnu*/openssl/* "$headers/openssl"
+ln -sfn /usr/include/linux /usr/include/asm-generic \
+    /usr/include/*-linux-gnu*/asm "$headers"
 result "compiles with musl" "$(
 	for source in $(git ls-files 'src/*.c' 'prog/*.c'); do
 		musl-gcc -fsyntax-only -std=c11 -D_POSIX_C_SOURCE=200809L \
