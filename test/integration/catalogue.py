@@ -10,6 +10,7 @@ the catalogue leaves a choice, and for what reason a case cannot be run.
 """
 
 import re
+import resource
 import socket
 import ssl
 import struct
@@ -97,13 +98,14 @@ class Case:
     play        function of the stage that does it all, up to calling stage.deliver() itself
     says        what was decided
     defect      what is wrong in the program until it is mended
+    plain       only a static program without sanitizers can be expected to do it
     cannot      why it is not run at all
     """
 
     def __init__(self, name, want="Z", server=(), *, over=("clear",), next=False, unused=False, cert="good",
                  control=(), zone="", start=(), records=None, within=5.0, timeout=None, prepare=None, check=None,
                  play=None, says=None, defect=None, cannot=None, several=False, report=12000, blank=False, memory=None,
-                 valid=True, verbs=True, marks=(), host="m1.example", address=ONE, body=True, second=None):
+                 plain=False, valid=True, verbs=True, marks=(), host="m1.example", address=ONE, body=True, second=None):
         self.name, self.want = name, want
         self.id = name.partition("-")[0]
         self.server = None if server is None else dict(server)
@@ -116,7 +118,7 @@ class Case:
         self.prepare, self.check, self.play = prepare, check, play
         self.says, self.defect, self.cannot = says, defect, cannot
         self.several, self.valid, self.verbs, self.body, self.blank = several, valid, verbs, body, blank
-        self.second = dict(second or ())
+        self.second, self.plain = dict(second or ()), plain
         self.marks = list(marks)
         assert self.id[0] in GROUPS and 1 <= int(self.id[1:]) <= GROUPS[self.id[0]][1], name
 
@@ -257,7 +259,8 @@ class Stage:
         self.run = self.peak = None
         self.notes = notes
         with open(f"{home.path}/bin/{PROGRAMS[0]}", "rb") as f:
-            self.sanitized = b"__asan_init" in f.read()
+            program = f.read()
+        self.sanitized, self.dynamic = b"__asan_init" in program, b"/ld-" in program[:4096]
 
     # Setting up.
 
@@ -306,7 +309,13 @@ class Stage:
         return self.way.strictness == 2
 
     def begin(self, **how):
-        return self.home.start(**{"message": MESSAGE, **self.case.start, **how})
+        how = {"message": MESSAGE, **self.case.start, **how}
+        tight = {resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_STACK} & set(how.get("limits") or ())
+        if self.sanitized and (tight or "strace" in how.get("program", "")):
+            self.cannot("sanitizers need memory, and not to be traced")
+        if self.case.plain and (self.sanitized or self.dynamic):
+            self.cannot("what a loader or a sanitizer does before our time is not ours")
+        return self.home.start(**how)
 
     def deliver(self, process=None, within=None, **how):
         """A whole delivery; its run is not judged yet."""

@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import warnings
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -137,7 +138,9 @@ def signed(subject, key, issuer_name, issuer_key, *, ca=True, names=(), serial=N
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(issuer_key, algorithm or hashes.SHA256())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # some are meant to be weak
+        return builder.sign(issuer_key, algorithm or hashes.SHA256())
 
 
 class Plain:

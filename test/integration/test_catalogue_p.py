@@ -126,7 +126,8 @@ def cases():
                says="death by SIGXCPU, or by the kernel for want of memory: Z")
     for name, signum in (("segv", signal.SIGSEGV), ("abrt", signal.SIGABRT), ("bus", signal.SIGBUS),
                          ("xcpu", signal.SIGXCPU)):
-        yield Case(f"P5-{name}", "Z", {}, play=interrupt("MAIL", kill(signum)), check=crashed, valid=False, unused=True)
+        yield Case(f"P5-{name}", "Z", {}, play=interrupt("MAIL", kill(signum)), check=crashed, valid=False, unused=True,
+                   plain=True)
 
     def helper_killed(process):
         for pid in _family(process.pid)[1:]:
