@@ -96,19 +96,36 @@ drop_all(struct race *r)
 		drop_attempt(r, r->n - 1);
 }
 
+/* Without these things are just slower, so a failure is none. */
+static void
+set_options(int fd)
+{
+	int on = 1, unsent = DIAL_UNSENT_MAX;
+
+	/*
+	 * What we write is whole: nothing is gained by holding a small piece
+	 * back until the peer has acknowledged the one before.
+	 */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+#ifdef TCP_NOTSENT_LOWAT
+	/*
+	 * Megabytes behind a slow link would be on their way still while the
+	 * reply to them is waited for.
+	 */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent,
+	    sizeof unsent);
+#else
+	(void)unsent;
+#endif
+}
+
 /* Takes the winner's descriptor out of the race and ends the race. */
 static int
 win(struct race *r, size_t i, size_t *winner)
 {
 	int fd = r->poll[i].fd;
-	int on = 1;
 
-	/*
-	 * What we write is whole: nothing is gained by holding a small piece
-	 * back until the peer has acknowledged the one before.  Without it
-	 * things are just slower, so a failure is none.
-	 */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	set_options(fd);
 	*winner = r->attempt[i].target;
 	r->target[*winner].state = DIAL_CONNECTED;
 	r->n--;

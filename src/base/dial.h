@@ -13,6 +13,9 @@
 
 #define DIAL_STAGGER_MS 1000 /* lead of one address over the next */
 
+/* Bytes written that the kernel may hold back, where it can be told so. */
+#define DIAL_UNSENT_MAX (128 * 1024)
+
 enum dial_state {
 	DIAL_UNTRIED,   /* no attempt, or one given up because another won */
 	DIAL_CONNECTED, /* the winner of an earlier call */
