@@ -391,7 +391,8 @@ start_over(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message, struct smtp_result r)
 {
 	s->is_open = true;
-	if (smtp_session_settle(s) == SMTP_DONE)
+	if (smtp_message_rewind(message) == 0 &&
+	    smtp_session_settle(s) == SMTP_DONE)
 		return run(s, envelope, message, false, true);
 	r.outcome = SMTP_DIED;
 	return r;
@@ -416,7 +417,8 @@ struct smtp_result
 smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message)
 {
-	bool may_chunk = smtp_ehlo_has(&s->ehlo, SMTP_EXT_CHUNKING);
+	bool may_chunk = smtp_ehlo_has(&s->ehlo, SMTP_EXT_CHUNKING) &&
+			 smtp_message_can_rewind(message);
 	struct smtp_result r = { .end = SMTP_END_TOO_LARGE,
 		.outcome = SMTP_REFUSED };
 
@@ -428,8 +430,7 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 		return r;
 	}
 	r = run(s, envelope, message, may_chunk, false);
-	if (may_chunk && knows_no_chunks(s, &r) &&
-	    smtp_message_rewind(message) == 0)
+	if (may_chunk && knows_no_chunks(s, &r))
 		r = start_over(s, envelope, message, r);
 	s->is_open = r.end != SMTP_END_MAIL &&
 		     (r.end != SMTP_END_MAIL_DATA || r.outcome != SMTP_DONE);

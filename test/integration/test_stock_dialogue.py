@@ -439,6 +439,17 @@ def test_message_from_a_pipe(home, relay):
     assert server.mail.wire == b"a\r\n..x .\r\n.\r\n"
 
 
+def test_message_from_a_pipe_goes_in_no_chunks(home, relay):
+    """It could not be sent again if the server, for all that it offers, knew no BDAT."""
+    server = relay(ehlo=("CHUNKING", "PIPELINING"), BDAT="500 what")
+    read, write = os.pipe()
+    os.write(write, b"hello\n")
+    os.close(write)
+    check(home.run(message=read), "r", accepted())
+    os.close(read)
+    assert server.mail.wire == b"hello\r\n.\r\n"
+
+
 def test_message_is_read_from_its_offset(home, relay):
     server = relay()
     fd = os.open(home.message(b"skip this\nhello\n"), os.O_RDONLY)
