@@ -113,6 +113,29 @@ handshake_failed(const struct attempt *a, const struct tls_session *tls,
 						 : without_tls(a);
 }
 
+/*
+ * The session is fit for MAIL, unless the server has spoken or gone since its
+ * last reply: here there still is a next one to try.
+ */
+static enum attempt_result
+ready(const struct attempt *a, int fd, const char *tls, struct server *server,
+    struct trouble *t)
+{
+	if (!stream_is_quiet(&session.stream)) {
+		if (stream_has_input(&session.stream)) {
+			(void)smtp_session_unasked(&session);
+			note_spoke(t, a, " but my name was rejected.\n", tls);
+		} else {
+			note_died(t, a, true);
+		}
+		return leave(fd, SMTP_MALFORMED, ATTEMPT_NEXT);
+	}
+	server->fd = fd;
+	server->ehlo = session.ehlo;
+	str_copy(server->tls, sizeof server->tls, tls);
+	return ATTEMPT_READY;
+}
+
 /* The second EHLO; all that was learnt in clear text is forgotten. */
 static enum attempt_result
 hello_again(const struct attempt *a, const struct tls_session *tls,
@@ -122,12 +145,8 @@ hello_again(const struct attempt *a, const struct tls_session *tls,
 
 	smtp_session_init(&session, tls->fd, a->timeout_s);
 	outcome = smtp_session_hello(&session, a->helohost, true);
-	if (outcome == SMTP_DONE) {
-		server->fd = tls->fd;
-		server->ehlo = session.ehlo;
-		str_copy(server->tls, sizeof server->tls, tls->text);
-		return ATTEMPT_READY;
-	}
+	if (outcome == SMTP_DONE)
+		return ready(a, tls->fd, tls->text, server, t);
 	if (outcome == SMTP_DIED) {
 		/*
 		 * As with TLS 1.3, where a client learns late of a refusal;
@@ -161,15 +180,6 @@ start_tls(const struct attempt *a, int connection, struct server *server,
 	return hello_again(a, &tls, server, t);
 }
 
-static enum attempt_result
-ready(int fd, struct server *server)
-{
-	server->fd = fd;
-	server->ehlo = session.ehlo;
-	server->tls[0] = '\0';
-	return ATTEMPT_READY;
-}
-
 /*
  * STARTTLS was not answered by 220.  A refusal (4yz or 5yz, but not the 421
  * of a server that goes away) leaves the session as it was.
@@ -191,7 +201,7 @@ starttls_refused(const struct attempt *a, int fd, enum smtp_outcome outcome,
 		return leave(fd, outcome, ATTEMPT_NEXT);
 	}
 	if (tls_policy_falls_back(&a->policy) && (class == 4 || class == 5))
-		return ready(fd, server);
+		return ready(a, fd, "", server, t);
 	note_spoke(t, a, " but STARTTLS was refused. (#4.7.4)\n", "");
 	return leave(fd, outcome,
 	    tls_policy_falls_back(&a->policy) ? ATTEMPT_CLEAR : without_tls(a));
@@ -202,7 +212,7 @@ not_offered(const struct attempt *a, int fd, struct server *server,
     struct trouble *t)
 {
 	if (!tls_policy_demands(&a->policy))
-		return ready(fd, server);
+		return ready(a, fd, "", server, t);
 	smtp_reply_reset(&session.reply);
 	note_spoke(t, a, " but it does not offer STARTTLS. (#4.7.4)\n", "");
 	return leave(fd, SMTP_DONE, without_tls(a));
@@ -223,7 +233,7 @@ attempt_server(const struct attempt *a, int connection, struct server *server,
 	if (result != ATTEMPT_READY)
 		return result;
 	if (!tls_policy_tries(&a->policy))
-		return ready(connection, server);
+		return ready(a, connection, "", server, t);
 	if (!smtp_ehlo_has(&session.ehlo, SMTP_EXT_STARTTLS))
 		return not_offered(a, connection, server, t);
 	outcome = smtp_session_starttls(&session);

@@ -26,16 +26,6 @@ own_preference(const struct mx_list *list, const struct ipme *me, bool is_relay)
 	return UINT_MAX;
 }
 
-static size_t
-count_addresses(const struct mx_list *list)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < list->nhost; i++)
-		n += list->host[i].nip;
-	return n;
-}
-
 static int
 none_left(const struct mx_list *list, unsigned limit, bool is_relay,
     struct dsn *why)
@@ -56,31 +46,53 @@ none_left(const struct mx_list *list, unsigned limit, bool is_relay,
 	    "as local.");
 }
 
+/* The first of the candidates with that address, or c->n. */
+static size_t
+find_address(const struct candidates *c, const struct ip *ip)
+{
+	size_t i = 0;
+
+	while (i < c->n && !ip_equal(&c->target[i].ip, ip))
+		i++;
+	return i;
+}
+
+/* All that has to hold of an address by itself. */
+static void
+choose_address(struct candidates *c, const struct mx_host *host,
+    const struct ip *ip, const struct ipme *me,
+    const struct candidates_wanted *wanted)
+{
+	if (c->n == CANDIDATES_MAX || is_own(me, ip, wanted->is_relay))
+		return;
+	if (!wanted->is_named && find_address(c, ip) < c->n)
+		return;
+	c->target[c->n].ip = *ip;
+	c->target[c->n].port = wanted->port;
+	c->candidate[c->n].host = host;
+	c->n++;
+}
+
 int
 candidates_choose(struct candidates *c, const struct mx_list *list,
-    const struct ipme *me, bool is_relay, uint16_t port, struct dsn *why)
+    const struct ipme *me, const struct candidates_wanted *wanted,
+    struct dsn *why)
 {
-	unsigned limit = own_preference(list, me, is_relay);
-	size_t max = count_addresses(list);
+	unsigned limit = own_preference(list, me, wanted->is_relay);
 
 	c->n = 0;
-	c->target = mem_alloc(max, sizeof *c->target);
-	c->candidate = mem_alloc(max, sizeof *c->candidate);
+	c->target = mem_alloc(CANDIDATES_MAX, sizeof *c->target);
+	c->candidate = mem_alloc(CANDIDATES_MAX, sizeof *c->candidate);
+	c->until = deadline_in(wanted->search_ms);
 	for (size_t i = 0; i < list->nhost; i++) {
 		const struct mx_host *host = &list->host[i];
 
 		if (host->preference >= limit)
 			break;
-		for (size_t k = 0; k < host->nip; k++) {
-			if (is_own(me, &host->ip[k], is_relay))
-				continue;
-			c->target[c->n].ip = host->ip[k];
-			c->target[c->n].port = port;
-			c->candidate[c->n].host = host;
-			c->n++;
-		}
+		for (size_t k = 0; k < host->nip; k++)
+			choose_address(c, host, &host->ip[k], me, wanted);
 	}
-	return c->n > 0 ? 0 : none_left(list, limit, is_relay, why);
+	return c->n > 0 ? 0 : none_left(list, limit, wanted->is_relay, why);
 }
 
 /* One past the last candidate with the preference of the one at start. */
@@ -95,6 +107,20 @@ group_end(const struct candidates *c, size_t start)
 	return end;
 }
 
+/* What has failed to connect fails under any other name too. */
+static bool
+has_failed(struct candidates *c, size_t i)
+{
+	size_t first = find_address(c, &c->target[i].ip);
+
+	if (first == i || c->target[first].state != DIAL_FAILED)
+		return false;
+	c->target[i].state = DIAL_FAILED;
+	c->target[i].error = c->target[first].error;
+	c->candidate[i].is_noted = true;
+	return true;
+}
+
 /* Asked as late as possible: other deliveries learn things meanwhile. */
 static void
 skip_dead(struct candidates *c, size_t start, size_t end,
@@ -105,7 +131,8 @@ skip_dead(struct candidates *c, size_t start, size_t end,
 	for (size_t i = start; i < end; i++) {
 		struct candidate *one = &c->candidate[i];
 
-		if (c->target[i].state != DIAL_UNTRIED || one->is_noted)
+		if (c->target[i].state != DIAL_UNTRIED || one->is_noted ||
+		    has_failed(c, i))
 			continue;
 		one->is_skipped =
 		    tcpto_skips(tcpto, &c->target[i].ip, now, &one->was_known);
@@ -149,6 +176,8 @@ candidates_dial(struct candidates *c, const struct tcpto *tcpto,
 	for (size_t start = 0, end; start < c->n && fd == -1; start = end) {
 		int saved;
 
+		if (deadline_passed(c->until))
+			break;
 		end = group_end(c, start);
 		skip_dead(c, start, end, tcpto);
 		fd = dial_first(c->target + start, end - start,

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/deadline.h"
 #include "base/dial.h"
 #include "base/dsn.h"
 #include "dns/mx.h"
@@ -15,6 +16,9 @@
 /*
  * The addresses that may be connected to, in the order of trying.
  */
+
+#define CANDIDATES_MAX 50 /* addresses; the worst of a longer list are left */
+
 struct candidate {
 	const struct mx_host *host; /* of the mx_list */
 	bool was_known;             /* tcpto has a record of the address */
@@ -27,21 +31,31 @@ struct candidates {
 	struct dial_target *target; /* target[i] belongs to candidate[i] */
 	struct candidate *candidate;
 	size_t n;
+	struct deadline until; /* no preference is begun after it */
+};
+
+struct candidates_wanted {
+	bool is_relay;
+	bool is_named;  /* a host is judged by its name, not by address alone */
+	uint16_t port;
+	int64_t search_ms; /* how long to look for a server that will do */
 };
 
 /*
  * Takes the addresses of list in order, without those that are our own; with
  * is_relay only those that control/ipme lists are.  Else no MX host as good
- * as one of ours or worse is taken (RFC 5321 section 5.1).
+ * as one of ours or worse is taken (RFC 5321 section 5.1).  An address of
+ * several hosts is taken for each of them with is_named, else for the first.
  * -1 with stock's 5.4.6 when that leaves none, or 4.1.2 when a better host
  * may be there but could not be looked up.
  */
 int candidates_choose(struct candidates *, const struct mx_list *,
-    const struct ipme *, bool is_relay, uint16_t port, struct dsn *why);
+    const struct ipme *, const struct candidates_wanted *, struct dsn *why);
 
 /*
  * Connects to the first candidate that is left and answers, one preference
- * after the other, and keeps tcpto informed.  Returns as dial_first().
+ * after the other, and keeps tcpto informed.  Returns as dial_first(); -1
+ * also when the time for all of them is over.
  */
 int candidates_dial(struct candidates *, const struct tcpto *,
     unsigned long timeout_s, size_t *winner);

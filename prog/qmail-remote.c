@@ -115,6 +115,31 @@ prepare(struct delivery *d, struct dsn *why)
 	    why);
 }
 
+/*
+ * However many addresses there are, and however slowly each of them fails:
+ * after so long, half an hour by default, no further one is begun.
+ */
+static int64_t
+search_ms(const struct control *c)
+{
+	return 1000 * (10 * (int64_t)c->timeoutconnect +
+			  (int64_t)c->timeoutremote);
+}
+
+static int
+choose_candidates(struct delivery *d, bool is_relay, struct dsn *why)
+{
+	struct candidates_wanted wanted = {
+		.is_relay = is_relay,
+		.is_named = d->control.tlsstrictness >= 2,
+		.port = d->route.port,
+		.search_ms = search_ms(&d->control),
+	};
+
+	return candidates_choose(&d->candidates, &d->list, &d->ipme, &wanted,
+	    why);
+}
+
 static int
 find_candidates(struct delivery *d, struct dsn *why)
 {
@@ -126,8 +151,7 @@ find_candidates(struct delivery *d, struct dsn *why)
 
 	if (found == -1)
 		return -1;
-	return candidates_choose(&d->candidates, &d->list, &d->ipme, is_relay,
-	    d->route.port, why);
+	return choose_candidates(d, is_relay, why);
 }
 
 /* A file may hold both the chain and its key. */
@@ -255,7 +279,9 @@ report_unconnected(const struct candidates *c)
 		report_puts(": ");
 		report_puts(c->candidate[i].is_skipped
 				? "skipped, it timed out lately"
-				: strerror(c->target[i].error));
+			    : c->target[i].state == DIAL_FAILED
+				? strerror(c->target[i].error)
+				: "not tried, the others took too long");
 		report_puts("\n");
 	}
 }

@@ -245,6 +245,12 @@ stream_flush(struct stream *s, struct deadline until)
 }
 
 bool
+stream_is_quiet(struct stream *s)
+{
+	return unread(s) == 0 && take_input(s) == STREAM_OK && unread(s) == 0;
+}
+
+bool
 stream_has_input(struct stream *s)
 {
 	if (s->in_end == s->in_start)

@@ -77,4 +77,7 @@ enum stream_status stream_flush(struct stream *, struct deadline);
 /* Takes what the peer sent so far, without waiting: anything unread? */
 bool stream_has_input(struct stream *);
 
+/* Likewise: nothing unread, and the connection not ended? */
+bool stream_is_quiet(struct stream *);
+
 #endif

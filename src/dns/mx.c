@@ -235,26 +235,22 @@ is_to_be_asked(const struct mx_host *host)
 	return !host->is_literal && host->outcome != DNS_NXDOMAIN;
 }
 
-/* An address that the first n hosts of the list have. */
 static bool
-has_ip(const struct mx_list *list, size_t n, const struct ip *ip)
+has_ip(const struct mx_host *host, const struct ip *ip)
 {
-	size_t i, k;
+	size_t k;
 
-	for (i = 0; i < n; i++)
-		for (k = 0; k < list->host[i].nip; k++)
-			if (ip_equal(&list->host[i].ip[k], ip))
-				return true;
+	for (k = 0; k < host->nip; k++)
+		if (ip_equal(&host->ip[k], ip))
+			return true;
 	return false;
 }
 
 static void
-add_ip(struct mx_list *list, size_t at, const struct dns_answer *from, size_t k)
+add_ip(struct mx_host *host, const struct dns_answer *from, size_t k)
 {
-	struct mx_host *host = &list->host[at];
-
 	if (k >= from->nrr || host->nip == MX_HOST_IP_MAX ||
-	    has_ip(list, at + 1, &from->rr[k].ip))
+	    has_ip(host, &from->rr[k].ip))
 		return;
 	host->ip[host->nip++] = from->rr[k].ip;
 }
@@ -274,16 +270,10 @@ outcome_of(const struct addresses *found)
 }
 
 static void
-settle(struct mx_list *list, size_t at, const struct addresses *found)
+settle(struct mx_host *host, const struct addresses *found)
 {
-	struct mx_host *host = &list->host[at];
 	size_t k;
 
-	if (host->is_literal) {
-		if (has_ip(list, at, &host->ip[0]))
-			host->nip = 0;
-		return;
-	}
 	if (!is_to_be_asked(host))
 		return;
 	host->outcome = outcome_of(found);
@@ -291,8 +281,8 @@ settle(struct mx_list *list, size_t at, const struct addresses *found)
 		return;
 	host->ip = mem_alloc(MX_HOST_IP_MAX, sizeof *host->ip);
 	for (k = 0; k < found->v6.nrr || k < found->v4.nrr; k++) {
-		add_ip(list, at, &found->v6, k);
-		add_ip(list, at, &found->v4, k);
+		add_ip(host, &found->v6, k);
+		add_ip(host, &found->v4, k);
 	}
 }
 
@@ -322,7 +312,7 @@ find_addresses(struct lookup *l)
 
 	ask_addresses(l, found);
 	for (i = 0; i < l->list->nhost; i++) {
-		settle(l->list, i, &found[i]);
+		settle(&l->list->host[i], &found[i]);
 		if (found[i].v4.is_alias || found[i].v6.is_alias)
 			l->is_alias = true;
 		dns_answer_finish(&found[i].v4);

@@ -1,11 +1,22 @@
 """Sessions that fail before MAIL go on to the next address and host; after MAIL none does."""
 
+import socket
+
 import pytest
 
 from expect import accepted, check, died
 from smtpd import CLOSE, RESET, Call
 
 ONE, TWO = "192.0.2.1", "192.0.2.2"
+
+
+def last_words(reply):
+    """A reply and the end of the connection, in one segment."""
+    def play(session):
+        session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        return reply, CLOSE
+    return Call(play)
+
 
 # What the first server does, and whether it takes about a second (timeoutremote is 1).
 BEFORE = {
@@ -30,6 +41,9 @@ BEFORE = {
     "ehlo-silent": dict(EHLO=None),
     "ehlo-malformed": dict(EHLO=b"2x0 ok\r\n"),
     "ehlo-mixed": dict(EHLO=b"250-a\r\n550 b\r\n"),
+    "ehlo-last": dict(EHLO=last_words("250 hi")),
+    "ehlo-and-421": dict(EHLO=b"250 hi\r\n421 busy\r\n"),
+    "helo-last": dict(EHLO="500 what", HELO=last_words("250 hi")),
     "helo-500": dict(EHLO="500 what", HELO="500 what"),
     "helo-421": dict(EHLO="500 what", HELO="421 busy"),
     "helo-closed": dict(EHLO="500 what", HELO=CLOSE),

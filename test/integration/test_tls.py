@@ -505,6 +505,17 @@ def test_report_is_of_the_last_that_spoke(site):
     site.deferred(site.run(), f"Connected to {TWO} {REFUSED}", said="454-busy\n454 later")
 
 
+def test_same_address_by_another_name(site):
+    """It is the name that is verified: an address that several hosts share has several chances."""
+    site.want(2)
+    site.mx(ONE, ONE)
+    server = site.server(ONE, host="m2.example")
+    run = site.run()
+    check(run, "r", accepted(ONE))
+    assert tls_line(run) == verified("m2.example")
+    assert len(site.sessions) == 2 and len(server.mails) == 1
+
+
 def test_nobody_answers(site):
     site.want(2)
     site.mx("192.0.2.98")

@@ -256,9 +256,12 @@ static const struct {
 	{ "mx.gone", false, "5.4.4", NO_ADDRESS, 5 },
 	{ "mx.dangling", false, "5.4.4", NO_ADDRESS, 3 },
 	{ "mx.again", false, NULL,
-	    "10 v4 192.0.2.1; 20 again 192.0.2.6; 30 mapped 192.0.2.7", 7 },
+	    "10 v4 192.0.2.1; 20 again 192.0.2.6 192.0.2.1; "
+	    "30 mapped 192.0.2.7 192.0.2.1",
+	    7 },
 	{ "mx.literal", false, NULL,
-	    "10 192.0.2.9! 192.0.2.9; 20 v4 192.0.2.1; 30 192.0.2.1!; "
+	    "10 192.0.2.9! 192.0.2.9; 20 v4 192.0.2.1; 30 192.0.2.1! "
+	    "192.0.2.1; "
 	    "40 2001:db8::1! 2001:db8::1",
 	    3 },
 	{ "mx.single", false, NULL, "10 localhost 192.0.2.8", 3 },
