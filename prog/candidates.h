@@ -36,7 +36,7 @@ struct candidates {
 
 struct candidates_wanted {
 	bool is_relay;
-	bool is_named;  /* a host is judged by its name, not by address alone */
+	bool is_named; /* a host is judged by its name, not by address alone */
 	uint16_t port;
 	int64_t search_ms; /* how long to look for a server that will do */
 };

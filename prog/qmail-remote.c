@@ -122,8 +122,8 @@ prepare(struct delivery *d, struct dsn *why)
 static int64_t
 search_ms(const struct control *c)
 {
-	return 1000 * (10 * (int64_t)c->timeoutconnect +
-			  (int64_t)c->timeoutremote);
+	return 1000 *
+	       (10 * (int64_t)c->timeoutconnect + (int64_t)c->timeoutremote);
 }
 
 static int
