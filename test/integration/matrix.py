@@ -324,6 +324,11 @@ VERBS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "BDAT", "QUIT"}
 def faults(played, timeout, sanitized):
     """All that is not as it must be."""
     want = rules.expect(played.cell.scene)
+    found = _faults(played, want, timeout, sanitized)
+    return [] if want.either and not _faults(played, want.either, timeout, sanitized) else found
+
+
+def _faults(played, want, timeout, sanitized):
     found = [f for find in (_report_faults, _server_faults, _dialogue_faults) for f in find(played, want)]
     bound = want.waits * (timeout or 0) + SLACK * (3 if sanitized else 1)
     if played.run.wall > bound:

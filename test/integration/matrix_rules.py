@@ -73,6 +73,7 @@ class Outcome:
     quit: object = None         # the last connection to the first host ends with QUIT; None: either way
     first: str = ""             # the message record's first line, where stock's is known
     waits: int = 0              # time-outs that run out
+    either: object = None       # another Outcome that is as good: which of them it is depends on timing
 
 
 DIED = "Connected to {ip} but connection died. (#4.4.2)"
@@ -332,16 +333,28 @@ def expect(scene):
         found = from_mail(scene, verdict.secure)
         if scene.step in BEFORE:
             found = replace(found, waits=found.waits + verdict.waits)
-        return found
-
+        return _or_sooner(scene, found)
     if verdict.what == AGAIN:
-        return replace(from_mail(scene, False, again=True), waits=verdict.waits)
+        return _or_sooner(scene, replace(from_mail(scene, False, again=True), waits=verdict.waits), again=True)
+    return _elsewhere(scene, verdict)
+
+
+def _or_sooner(scene, found, again=False):
+    """The end of the connection may be seen before MAIL already, when there still is another host to ask."""
+    if not (scene.second and _is_closed_at_mail(scene, again)):
+        return found
+    return replace(found, either=replace(_elsewhere(scene, Verdict(NEXT)), waits=found.waits))
+
+
+def _elsewhere(scene, verdict):
+    """What becomes of the mail when the first host will not do."""
     if scene.second == "tls" or (scene.second and scene.strictness == 0):
         return Outcome("K", mail="second", secure=scene.second == "tls", other=True, clear=scene.second != "tls",
                        quit=verdict.quit, first=TOOK, waits=verdict.waits)
     if verdict.what == NO_TLS:
         # Nobody has TLS: all over again, without.
-        return replace(from_mail(scene, False, again=True), other=bool(scene.second), waits=2 * verdict.waits)
+        found = replace(from_mail(scene, False, again=True), other=bool(scene.second), waits=2 * verdict.waits)
+        return _or_sooner(scene, found, again=True)
     if scene.second and scene.strictness == 1:
         return Outcome("K", mail="second", other=True, clear=True, quit=None, first=TOOK, waits=verdict.waits * 2)
     return Outcome("Z", other=bool(scene.second), quit=None if scene.second else verdict.quit,

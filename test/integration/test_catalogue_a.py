@@ -93,9 +93,11 @@ def connect_cases():
     yield alone("A6-refused", "Z", *dead, within=8, says="addresses that fail at once cost nothing; each is tried once")
     unreachable = [" ".join(f"198.18.0.{(n * 20 + k) % 250 + 1}" for k in range(20)) for n in range(100)]
     yield alone("A6-unreachable", "Z", *unreachable, within=8)
-    for name, want, n in (("the-last-tried", "K", 49), ("one-too-many", "Z", 50)):
-        yield alone(f"A6-{name}", want, *(f"192.0.2.{20 + k}" for k in range(n)), TWO,
-                    prepare=lambda stage, n=n: stage.server(TWO, host=f"h{n + 1}.example"), within=8, says="50 addresses are tried, the best ones")
+    many = [" ".join(f"192.0.2.{20 + n * 16 + k}" for k in range(16)) for n in range(8)]
+    for name, want, worse in (("the-last-tried", "K", [*many[:7], many[7].rpartition(" ")[0], TWO]),
+                              ("one-too-many", "Z", [*many, TWO])):
+        yield alone(f"A6-{name}", want, *worse, prepare=lambda stage: stage.server(TWO, host="h9.example"), within=8,
+                    says="128 addresses are tried, the best ones")
     holes = [f"203.0.113.{n}" for n in range(1, 31)]
     yield alone("A6-black-holes", "Z", *holes, within=14, timeout=1,
                 says="no preference is begun after timeoutremote and ten times timeoutconnect")
