@@ -17,7 +17,8 @@
  * The addresses that may be connected to, in the order of trying.
  */
 
-#define CANDIDATES_MAX 128 /* addresses; the worst of a longer list are left */
+#define CANDIDATES_MAX 128 /* addresses; the worst of a longer list are left \
+			    */
 
 struct candidate {
 	const struct mx_host *host; /* of the mx_list */
