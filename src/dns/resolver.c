@@ -5,6 +5,7 @@
 
 #include <sys/time.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,20 @@ on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 }
 
 /*
+ * Reading from a socket that blocks would hold us past every deadline; the
+ * library does not look whether its own fcntl() failed.
+ */
+static int
+on_new_socket(ares_socket_t fd, int type, void *data)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	(void)type;
+	(void)data;
+	return flags != -1 && (flags & O_NONBLOCK) ? 0 : -1;
+}
+
+/*
  * Servers and schedule come from resolv.conf.  Names are always absolute, so
  * we say that there are no search domains and no hosts file: that spares the
  * library reading nsswitch.conf and the like to learn of them.
@@ -94,7 +109,10 @@ open_channel(struct dns_resolver *r)
 	mask |= ARES_OPT_QUERY_CACHE;
 	options.qcache_max_ttl = 0;
 #endif
-	return ares_init_options(&r->channel, &options, mask);
+	if (ares_init_options(&r->channel, &options, mask) != ARES_SUCCESS)
+		return -1;
+	ares_set_socket_configure_callback(r->channel, on_new_socket, NULL);
+	return 0;
 }
 
 struct dns_resolver *
@@ -105,7 +123,7 @@ dns_resolver_create(void)
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
 		return NULL;
 	r = mem_alloc(1, sizeof *r);
-	if (open_channel(r) == ARES_SUCCESS)
+	if (open_channel(r) == 0)
 		return r;
 	free(r);
 	ares_library_cleanup();
