@@ -39,6 +39,8 @@
 
 #define EAGER_READS 8 /* handshake, tickets, reply to EHLO */
 
+#define AHEAD_SIZE 8192 /* more than most handshakes */
+
 struct tls_session {
 	int fd;
 	SSL_CTX *context;
@@ -58,6 +60,8 @@ struct tls_session {
 	unsigned messages; /* of the handshake protocol, not yet forgiven */
 	size_t moved;      /* clear text since the last forgiveness */
 	unsigned reads;    /* of the first few */
+	size_t ahead_start, ahead_end;
+	char ahead[AHEAD_SIZE]; /* read, and not asked for yet */
 };
 
 /*
@@ -66,6 +70,10 @@ struct tls_session {
  * A BIO of our own, since only down here can a loop in the library be ended
  * that a server keeps going with messages which are ignored (HelloRequest,
  * KeyUpdate): each pass reads from the socket at last.
+ *
+ * It reads ahead.  The library asks for the five bytes of a record's header,
+ * then for the record; versions from 3.2 on do so in a handshake even if told
+ * to read ahead themselves.
  */
 
 static bool
@@ -105,6 +113,39 @@ acknowledge_at_once(struct tls_session *s)
 #endif
 }
 
+/* As recv(); what came is in s->ahead. */
+static ssize_t
+read_ahead(struct tls_session *s)
+{
+	ssize_t got;
+
+	do
+		got = recv(s->fd, s->ahead, sizeof s->ahead, MSG_DONTWAIT);
+	while (got == -1 && errno == EINTR);
+	acknowledge_at_once(s);
+	/* A short read has emptied the socket; poll() tells of what follows. */
+	s->drained = got < (ssize_t)sizeof s->ahead;
+	s->ahead_start = 0;
+	s->ahead_end = got > 0 ? (size_t)got : 0;
+	return got;
+}
+
+static bool
+has_ahead(const struct tls_session *s)
+{
+	return s->ahead_start < s->ahead_end;
+}
+
+static int
+take_ahead(struct tls_session *s, char *data, size_t n)
+{
+	if (n > s->ahead_end - s->ahead_start)
+		n = s->ahead_end - s->ahead_start;
+	memcpy(data, s->ahead + s->ahead_start, n);
+	s->ahead_start += n;
+	return (int)n;
+}
+
 static int
 socket_read(BIO *bio, char *data, int n)
 {
@@ -114,18 +155,15 @@ socket_read(BIO *bio, char *data, int n)
 	BIO_clear_retry_flags(bio);
 	if (n <= 0 || must_not_go_on(s))
 		return -1;
+	if (has_ahead(s))
+		return take_ahead(s, data, (size_t)n);
 	if (s->drained) {
 		BIO_set_retry_read(bio);
 		return -1;
 	}
-	do
-		got = recv(s->fd, data, (size_t)n, MSG_DONTWAIT);
-	while (got == -1 && errno == EINTR);
-	acknowledge_at_once(s);
-	/* A short read has emptied the socket; poll() tells of what follows. */
-	s->drained = got < n;
+	got = read_ahead(s);
 	if (got > 0)
-		return (int)got;
+		return take_ahead(s, data, (size_t)n);
 	if (got == 0)
 		s->eof = true;
 	else if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -412,7 +450,6 @@ create_context(struct tls_session *s, struct dsn *why)
 					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					 SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_session_cache_mode(s->context, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_read_ahead(s->context, 1);
 	SSL_CTX_set_verify(s->context, SSL_VERIFY_NONE, NULL);
 	return 0;
 }
