@@ -151,12 +151,6 @@ replace_inside(void)
 }
 
 static int
-remove_outside(void)
-{
-	return outcome(unlink(outside));
-}
-
-static int
 open_socket(void)
 {
 	return outcome(socket(AF_INET, SOCK_STREAM, 0));
@@ -170,15 +164,6 @@ set_tcp_option(void)
 	/* Of a socket that is not TCP: an error, but no death. */
 	(void)setsockopt(pair[0], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	return 0;
-}
-
-static int
-set_socket_option(void)
-{
-	int on = 1;
-
-	return outcome(setsockopt(pair[0], SOL_SOCKET, SO_KEEPALIVE, &on,
-	    sizeof on));
 }
 
 static int
@@ -203,21 +188,6 @@ start_process(void)
 }
 
 static int
-signal_parent(void)
-{
-	return outcome(kill(getppid(), 0));
-}
-
-static int
-make_code(void)
-{
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_EXEC,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? errno : 0;
-}
-
-static int
 no_call(void)
 {
 #ifdef __linux__
@@ -225,13 +195,6 @@ no_call(void)
 #else
 	return 0;
 #endif
-}
-
-static int
-end_reading(void)
-{
-	sandbox_end_reading();
-	return open_inside();
 }
 
 enum situation { HARDENED, WRITES, BYTES, TLS, READING };
@@ -349,6 +312,43 @@ test_allowed(void **state)
 }
 
 #ifdef USE_SECCOMP
+
+static int
+remove_outside(void)
+{
+	return outcome(unlink(outside));
+}
+
+static int
+set_socket_option(void)
+{
+	int on = 1;
+
+	return outcome(setsockopt(pair[0], SOL_SOCKET, SO_KEEPALIVE, &on,
+	    sizeof on));
+}
+
+static int
+signal_parent(void)
+{
+	return outcome(kill(getppid(), 0));
+}
+
+static int
+make_code(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_EXEC,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? errno : 0;
+}
+
+static int
+end_reading(void)
+{
+	sandbox_end_reading();
+	return open_inside();
+}
 
 /* As with all versions of Landlock since the first. */
 static bool
