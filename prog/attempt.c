@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "attempt.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "base/spawn.h"
@@ -41,6 +42,14 @@ note_died(struct trouble *t, const struct attempt *a, bool has_spoken)
 	/* What came of an unfinished reply says nothing. */
 	smtp_reply_reset(&session.reply);
 	note_trouble(t, a, " but connection died. (#4.4.2)\n", "");
+}
+
+/* The session died, and for a lack of ours: nothing is sent in clear text. */
+static bool
+lacks_memory(void)
+{
+	return session.stream.error == ENOMEM ||
+	       session.stream.error == ENOBUFS;
 }
 
 /* Ends a session that will not do; QUIT only where both are in step. */
@@ -150,17 +159,17 @@ hello_again(const struct attempt *a, const struct tls_session *tls,
 	if (outcome == SMTP_DIED) {
 		/*
 		 * As with TLS 1.3, where a client learns late of a refusal;
-		 * unless it is the helper that crashed, for which this host
-		 * gets nothing in clear text.
+		 * unless it is the helper that failed, or we did, for which
+		 * this host gets nothing in clear text.
 		 */
 		struct tls_session late = { .status = TLS_STATUS_FAILED,
 			.text = "the connection died after the handshake" };
 
 		close(tls->fd);
-		if (spawn_kill(tls->pid)) {
+		if (spawn_kill(tls->pid) || lacks_memory()) {
 			smtp_reply_reset(&session.reply);
 			note_spoke(t, a, " but TLS failed. (#4.7.5)\n",
-			    "qmail-remote-tls crashed");
+			    "qmail-remote-tls failed");
 			return ATTEMPT_NEXT;
 		}
 		return handshake_failed(a, &late, t);
@@ -192,6 +201,8 @@ starttls_refused(const struct attempt *a, int fd, enum smtp_outcome outcome,
 
 	if (outcome == SMTP_DIED) {
 		note_died(t, a, true);
+		if (lacks_memory())
+			return leave(fd, outcome, ATTEMPT_NEXT);
 		return leave(fd, outcome,
 		    tls_policy_falls_back(&a->policy) ? ATTEMPT_CLEAR
 						      : without_tls(a));

@@ -25,6 +25,7 @@
 #include "tls/tunnel.h"
 
 #define EXIT_NO_STATUS 100 /* there was nowhere to write one to */
+#define EXIT_NO_MEMORY 111 /* for the session to go on */
 #define STATUS_STALL_MS 10000
 #define SECONDS_MAX 86400
 #define MEMORY_MAX ((size_t)256 << 20)
@@ -37,6 +38,7 @@ struct options {
 };
 
 static int status_fd = -1; /* for the last words */
+static bool has_told;
 
 /* 0 when the record was written. */
 static int
@@ -51,12 +53,15 @@ tell(enum tls_status status, const char *text)
 	result = fdio_write_all(status_fd, record, n, STATUS_STALL_MS);
 	close(status_fd);
 	status_fd = -1;
+	has_told = result == 0;
 	return result;
 }
 
 static void
 die_out_of_memory(void)
 {
+	if (has_told)
+		_exit(EXIT_NO_MEMORY);
 	_exit(tell(TLS_STATUS_LOCAL, "out of memory") == 0 ? 0
 							   : EXIT_NO_STATUS);
 }
@@ -148,6 +153,7 @@ main(int argc, char **argv)
 	struct deadline until;
 	struct tls_session *session;
 	enum tls_status status;
+	int code = 0;
 
 	sandbox_harden();
 	if (!parse_options(argc, argv, &o))
@@ -167,8 +173,9 @@ main(int argc, char **argv)
 	enter_sandbox(o.session.anchors);
 	status = tls_session_handshake(session, until, &said);
 	sandbox_end_reading();
-	if (tell(status, said.text) == 0 && status == TLS_STATUS_READY)
-		tls_tunnel_run(session, o.session.fd, o.clear);
+	if (tell(status, said.text) == 0 && status == TLS_STATUS_READY &&
+	    tls_tunnel_run(session, o.session.fd, o.clear) == -1)
+		code = EXIT_NO_MEMORY;
 	tls_session_destroy(session);
-	return 0;
+	return code;
 }

@@ -100,9 +100,9 @@ spawn_wait(pid_t pid, int *code)
 	return SPAWN_EXITED;
 }
 
-/* Reaps it if it has ended, by a signal: *crashed. */
+/* Reaps it if it has ended. */
 static bool
-has_ended(pid_t pid, bool *crashed)
+has_ended(pid_t pid, bool *failed)
 {
 	int status;
 	pid_t reaped;
@@ -110,22 +110,23 @@ has_ended(pid_t pid, bool *crashed)
 	do
 		reaped = waitpid(pid, &status, WNOHANG);
 	while (reaped == -1 && errno == EINTR);
-	*crashed = reaped == pid && WIFSIGNALED(status);
+	*failed = reaped == pid && status != 0;
 	return reaped != 0;
 }
 
 bool
 spawn_kill(pid_t pid)
 {
-	bool crashed = false;
-	int code;
+	bool failed = false;
+	int code = 0;
 
 	/* Its descriptors are closed a moment before it can be reaped. */
 	for (int i = 0; i < DYING_MS; i++) {
-		if (has_ended(pid, &crashed))
-			return crashed;
+		if (has_ended(pid, &failed))
+			return failed;
 		poll(NULL, 0, 1);
 	}
 	kill(pid, SIGKILL);
-	return spawn_wait(pid, &code) == SPAWN_KILLED && code != SIGKILL;
+	return spawn_wait(pid, &code) != SPAWN_LOST && code != 0 &&
+	       code != SIGKILL;
 }

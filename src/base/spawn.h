@@ -26,8 +26,8 @@ enum spawn_end {
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
 /*
- * Kills and reaps.  True when the child was dead, or dying, of a signal: it
- * had crashed.
+ * Kills and reaps.  True when the child had ended, or was ending, other than
+ * with exit code 0: it had failed.
  */
 bool spawn_kill(pid_t);
 

@@ -122,7 +122,9 @@ read_ahead(struct tls_session *s)
 	do
 		got = recv(s->fd, s->ahead, sizeof s->ahead, MSG_DONTWAIT);
 	while (got == -1 && errno == EINTR);
-	acknowledge_at_once(s);
+	/* Only then, since it may change errno. */
+	if (got > 0)
+		acknowledge_at_once(s);
 	/* A short read has emptied the socket; poll() tells of what follows. */
 	s->drained = got < (ssize_t)sizeof s->ahead;
 	s->ahead_start = 0;
@@ -254,12 +256,27 @@ tell_protocol_error(const struct tls_session *s, unsigned long code,
 		tls_trouble_tell(said, TLS_TROUBLE_PEER, "", code);
 }
 
+/*
+ * Memory that the library could not get, or that the kernel has not for a
+ * call: no server causes that.
+ */
+bool
+tls_session_lacks_memory(const struct tls_session *s)
+{
+	return tls_trouble_is_out_of_memory() || s->error == ENOMEM ||
+	       s->error == ENOBUFS;
+}
+
 /* Why the handshake failed, and whose fault it was. */
 static enum tls_status
 tell_failure(const struct tls_session *s, struct dsn *said)
 {
 	unsigned long code = ERR_peek_last_error();
 
+	if (tls_session_lacks_memory(s)) {
+		dsn_set(said, TLS_TROUBLE_LOCAL, "TLS: out of memory");
+		return TLS_STATUS_LOCAL;
+	}
 	if (tls_trouble_is_local()) {
 		tls_trouble_local(said, "TLS");
 		return TLS_STATUS_LOCAL;

@@ -2,6 +2,7 @@
 #ifndef TLS_SESSION_H
 #define TLS_SESSION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/deadline.h"
@@ -60,6 +61,9 @@ enum tls_step tls_session_write(struct tls_session *, const void *, size_t n,
 
 /* Sends close_notify; does not wait for the server's. */
 enum tls_step tls_session_close(struct tls_session *);
+
+/* A step failed for want of memory of ours, which is not the server's doing. */
+bool tls_session_lacks_memory(const struct tls_session *);
 
 /* poll() said that the socket is readable: the next read may ask it. */
 void tls_session_is_readable(struct tls_session *);

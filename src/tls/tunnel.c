@@ -32,6 +32,7 @@ struct end {
 	struct tls_session *session; /* NULL: the clear side */
 	bool drained;                /* the last read took all there was */
 	bool hung_up;                /* poll() said so */
+	bool lacks_memory;           /* the kernel does, for the clear side */
 };
 
 /*
@@ -57,13 +58,16 @@ struct tunnel {
 	struct flow in;  /* server to clear */
 	struct deadline until;
 	bool was_draining; /* when until was set */
+	bool lacks_memory; /* ... for poll() */
 };
 
 static enum tls_step
-step_of_errno(enum tls_step blocked)
+step_of_errno(struct end *e, enum tls_step blocked)
 {
-	return errno == EAGAIN || errno == EWOULDBLOCK ? blocked
-						       : TLS_STEP_FAILED;
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return blocked;
+	e->lacks_memory = errno == ENOMEM || errno == ENOBUFS;
+	return TLS_STEP_FAILED;
 }
 
 static enum tls_step
@@ -78,7 +82,7 @@ clear_read(struct end *e, void *data, size_t n, size_t *got)
 	while (r == -1 && errno == EINTR);
 	e->drained = r < (ssize_t)n;
 	if (r == -1)
-		return step_of_errno(TLS_STEP_WANT_READ);
+		return step_of_errno(e, TLS_STEP_WANT_READ);
 	*got = (size_t)r;
 	return r == 0 ? TLS_STEP_EOF : TLS_STEP_DONE;
 }
@@ -92,7 +96,7 @@ clear_write(struct end *e, const void *data, size_t n, size_t *put)
 		r = send(e->fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (r == -1 && errno == EINTR);
 	if (r == -1)
-		return step_of_errno(TLS_STEP_WANT_WRITE);
+		return step_of_errno(e, TLS_STEP_WANT_WRITE);
 	*put = (size_t)r;
 	return TLS_STEP_DONE;
 }
@@ -279,6 +283,7 @@ tunnel_wait(struct tunnel *t)
 	do
 		n = poll(p, 2, deadline_left(t->until));
 	while (n == -1 && errno == EINTR);
+	t->lacks_memory = n == -1;
 	if (n <= 0)
 		return false;
 	for (i = 0; i < 2; i++) {
@@ -343,17 +348,31 @@ set_deadline(struct tunnel *t, bool moved)
 }
 
 static bool
+lacks_memory(const struct tunnel *t)
+{
+	return t->lacks_memory || t->clear.lacks_memory ||
+	       tls_session_lacks_memory(t->server.session);
+}
+
+/*
+ * For want of memory it ends while the server listens: whoever uses the tunnel
+ * learns it from our end, not from a server that waits for what was not sent.
+ */
+static bool
 is_over(const struct tunnel *t)
 {
+	if (t->out.state == FLOW_BROKEN && lacks_memory(t))
+		return true;
 	if (t->out.state == FLOW_ENDED || t->in.state == FLOW_ENDED)
 		return true;
 	return t->out.state == FLOW_BROKEN && t->in.state == FLOW_BROKEN;
 }
 
-void
+int
 tls_tunnel_run(struct tls_session *session, int server, int clear)
 {
 	struct tunnel *t = mem_alloc(1, sizeof *t);
+	int result;
 
 	t->server.fd = server;
 	t->server.session = session;
@@ -370,5 +389,7 @@ tls_tunnel_run(struct tls_session *session, int server, int clear)
 		if (moved ? deadline_passed(t->until) : !tunnel_wait(t))
 			break;
 	}
+	result = lacks_memory(t) ? -1 : 0;
 	free(t);
+	return result;
 }

@@ -13,7 +13,9 @@
  * all that it sent in the session is delivered, and then the other end of
  * clear reads end of file and can write no more.  Neither descriptor is
  * closed.
+ *
+ * -1 if it was want of memory of ours that ended it.
  */
-void tls_tunnel_run(struct tls_session *, int server, int clear);
+int tls_tunnel_run(struct tls_session *, int server, int clear);
 
 #endif

@@ -225,10 +225,18 @@ kills_and_reaps(void **state)
 	pid = start("--stay", ends[1], &ends[1], 1);
 	close(ends[1]);
 	assert_int_equal(read(ends[0], &c, 1), 1);
-	spawn_kill(pid);
+	assert_false(spawn_kill(pid));
 	assert_int_equal(read(ends[0], &c, 1), 0);
 	assert_int_equal(kill(pid, 0), -1);
 	close(ends[0]);
+
+	/* The end of one that stays is our doing, other ends are not. */
+	for (int n = 0; n < 2; n++) {
+		pid = start("--exit", n, NULL, 0);
+		assert_int_equal(spawn_kill(pid), n != 0);
+		pid = start("--die", SIGKILL, NULL, 0);
+		assert_true(spawn_kill(pid));
+	}
 
 	/* Somebody else was faster; that too comes to an end. */
 	pid = start("--exit", 0, NULL, 0);
