@@ -7,7 +7,7 @@ after the other; whatever happens, a few things must hold, and `Stage.judge` loo
     D never, and no recipient refused: nothing here is a permanent fault
     exit status 0, no signal but ours; the report whole, unless it was the report that could not be written
     after the report, nothing changes it
-    no envelope in clear text where TLS is demanded
+    no envelope in clear text where TLS is demanded, and none for want of memory or descriptors of ours
     no state file that is neither as before nor as it should be, and none that stops the next delivery
 
 Works in the private world of the integration tests.
@@ -124,8 +124,9 @@ FAULTS = {
     "poll": ("EINTR", "ENOMEM"), "ppoll": ("EINTR", "ENOMEM"), "select": ("EINTR", "ENOMEM"),
     "epoll_create1": ("EMFILE", "ENOMEM"), "epoll_ctl": ("ENOMEM",), "epoll_wait": ("EINTR",),
     "mmap": ("ENOMEM",), "brk": ("ENOMEM",), "mremap": ("ENOMEM",), "munmap": ("ENOMEM",),
-    # Not mprotect: before main() glibc ends with 127 if it fails, which the
-    # kernel lets it do only when it has no memory left for itself.
+    # Before main() glibc ends with 127 if it fails, which the kernel lets it
+    # do only when it has no memory left for itself: not tried.
+    "mprotect": (),
     "madvise": ("ENOMEM",),
     "execve": ("E2BIG", "ENOMEM", "ENOENT", "EACCES"),
     "clone": ("EAGAIN", "ENOMEM"), "clone3": ("EAGAIN", "ENOMEM"), "vfork": ("EAGAIN", "ENOMEM"),
@@ -139,6 +140,9 @@ FAULTS = {
     "landlock_create_ruleset": _LANDLOCK, "landlock_add_rule": _LANDLOCK, "landlock_restrict_self": _LANDLOCK,
     "rt_sigaction": ("EINVAL",), "rt_sigprocmask": ("EINVAL",), "rseq": ("ENOSYS", "EINVAL"),
 }
+
+# These are never the server's doing: what they spoil is put off, whatever TLS is demanded.
+LACKS = ("ENOMEM", "ENOBUFS", "EMFILE", "ENFILE")
 
 # Cannot fail, or only where the C library starts, by a kernel that is not Linux.
 INFALLIBLE = {
@@ -389,8 +393,9 @@ class Stage:
 
     # What must hold.
 
-    def judge(self, run, *, killed=False, report_may_fail=False, after_report=False, may_crash=False):
-        """What does not hold, in words. `may_crash`: nothing of ours ran yet, and a crash is a deferral."""
+    def judge(self, run, *, killed=False, report_may_fail=False, after_report=False, may_crash=False, lacks=False):
+        """What does not hold, in words. `may_crash`: nothing of ours ran yet, and a crash is a deferral. `lacks`: it
+        was memory that failed, or something else of ours."""
         faults = []
         killed = killed or (may_crash and os.WIFSIGNALED(run.status))
         if run.late:
@@ -418,6 +423,8 @@ class Stage:
             faults.append(f"not K after the report was written: {run.rspawn!r}")
         if self.session.strictness == 2:
             faults += self._told()
+        if lacks and run.in_clear and self.session.strictness is not None:
+            faults.append("in clear text, for a lack of ours")
         return faults + self.state_faults()
 
     def _told(self):
@@ -571,7 +578,7 @@ def fault_sweep(stage, part, select):
         if run.in_clear and stage.session.strictness is not None:
             result.clear[f"{call.program}: {call.name}: {error}"] += 1
         faults = stage.judge(run, report_may_fail=of_report, after_report=reported > 0,
-                             may_crash=not call.is_ours)
+                             may_crash=not call.is_ours, lacks=error in LACKS)
         result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in faults]
         _check_often(stage, result, count, what)
     result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
@@ -608,7 +615,7 @@ def alloc_sweep(stage, part, select):
             result.twice[(n, persist)] = what
         if run.in_clear and stage.session.strictness is not None:
             result.clear[plan.where.rsplit("/", 1)[-1]] += 1
-        result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in stage.judge(run)]
+        result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in stage.judge(run, lacks=True)]
     plan.set("")
     result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
     return result
