@@ -10,7 +10,7 @@ cd "$(dirname -- "$0")/.."
 out=$1
 cases=
 
-need_packages clang clang-tools cppcheck valgrind gcovr
+need_packages $check_packages clang clang-tools cppcheck valgrind gcovr
 
 # result NAME OUTPUT: passed if there was no output.
 result() {
@@ -43,6 +43,60 @@ result "cppcheck" "$(
 	    -D_POSIX_C_SOURCE=200809L -Ibuild/check -Isrc -Iprog \
 	    $sources 2>&1
 )"
+
+# Without what a foreign library is in the way of: c-ares, tinycdb, OpenSSL
+# and libresolv would have to be instrumented too.
+foreign='replay-(cdb|dns|route)$|(compiled|route|resolver|anchors|tls_session|tunnel)$'
+CC=clang need_build build/msan -Db_sanitize=memory -Db_lundef=false \
+    -Dwerror=false
+tests=$(meson test -C build/msan --list 2>/dev/null | sed 's/.* //' |
+    grep -vE "$foreign")
+result "MemorySanitizer" "$(
+	MSAN_OPTIONS=allocator_may_return_null=1 meson test -C build/msan \
+	    --no-rebuild --print-errorlogs --num-processes 4 $tests \
+	    >build/msan.log 2>&1 || cat build/msan.log
+)"
+
+# Below valgrind a loader is needed, and no sandbox is possible.
+plain="--buildtype=debug -Dstatic=disabled -Dsandbox=false"
+memcheck="valgrind -q --trace-children=yes --leak-check=full
+	--errors-for-leak-kinds=definite --show-leak-kinds=definite
+	--error-exitcode=99 --log-file=/srv/san/valgrind.%p"
+need_build build/valgrind $plain
+result "valgrind" "$(
+	/usr/bin/python3 -m pytest -q -n 2 -p no:cacheprovider \
+	    --build="$PWD/build/valgrind" --under "$(echo $memcheck)" \
+	    test/integration/test_canonical.py >build/valgrind.log 2>&1 ||
+	    tail -n 60 build/valgrind.log
+)"
+
+# branches GCOVR-OPTION...: of each file, taken and how many there are.
+branches() {
+	gcovr --root . --object-directory build/coverage --branches \
+	    --exclude-unreachable-branches "$@"
+}
+
+forget_coverage() {
+	find build/coverage -name '*.gcda' -exec rm {} +
+}
+
+# The libraries by their unit tests, the programs by those of integration.
+need_build build/coverage $plain -Db_coverage=true
+forget_coverage
+meson test -C build/coverage --no-rebuild --num-processes 8 >/dev/null 2>&1 || true
+branches --filter src/ | grep '^[sT]'
+result "all branches of report, reply, policy, encoder are taken" "$(
+	branches --filter src/qmail/report.c --filter src/smtp/reply.c \
+	    --filter src/tls/policy.c --filter src/smtp/body.c \
+	    --filter src/smtp/measure.c --fail-under-branch 100 \
+	    >build/branches.log 2>&1 || cat build/branches.log
+)"
+forget_coverage
+/usr/bin/python3 -m pytest -q -n 8 -p no:cacheprovider \
+    --build="$PWD/build/coverage" test/integration/test_stock*.py \
+    test/integration/test_tls*.py test/integration/test_before_mail.py \
+    test/integration/test_addresses.py >/dev/null 2>&1 || true
+branches --filter prog/ | grep '^[pT]'
 
 printf '<testsuites><testsuite name="analysers">%s</testsuite></testsuites>\n' \
     "$cases" >"$out"

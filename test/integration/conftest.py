@@ -5,6 +5,7 @@
     pytest --long test/integration               the long tests too
     pytest --build DIR test/integration          programs of another build directory
     pytest --recorded test/integration           programs that tell what their sandbox would kill them for
+    pytest --under COMMAND test/integration      qmail-remote, and what it starts, below valgrind or the like
 """
 
 import os
@@ -36,6 +37,7 @@ def pytest_addoption(parser):
                      help="build directory with the programs, configured with qmail_home=/srv/qmail")
     parser.addoption("--recorded", action="store_true",
                      help="run the programs that tell what their sandbox would kill them for")
+    parser.addoption("--under", help="run qmail-remote, and what it starts, below this command")
 
 
 def program_path(config, name):
@@ -71,6 +73,15 @@ def pytest_configure(config):
         for name in qmailhome.PROGRAMS:
             shutil.copy(program_path(config, name), f"{PROGRAMS}/{name}")
             os.chmod(f"{PROGRAMS}/{name}", 0o755)
+        if config.getoption("under"):
+            put_under(config.getoption("under"), f"{PROGRAMS}/qmail-remote")
+
+
+def put_under(command, program):
+    os.rename(program, f"{program}.itself")
+    with open(program, "w", encoding="utf-8") as f:
+        f.write(f'#!/bin/sh\nexec {command} {program}.itself "$@"\n')
+    os.chmod(program, 0o755)
 
 
 def pytest_collection_modifyitems(config, items):
