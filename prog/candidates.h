@@ -17,8 +17,8 @@
  * The addresses that may be connected to, in the order of trying.
  */
 
-#define CANDIDATES_MAX 128 /* addresses; the worst of a longer list are left \
-			    */
+/* The worst of a longer list are left out. */
+#define CANDIDATES_MAX 128
 
 struct candidate {
 	const struct mx_host *host; /* of the mx_list */
