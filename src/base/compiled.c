@@ -356,12 +356,15 @@ is_directory(const char *path)
 	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Takes the lock, or gives -1 at once. */
+/*
+ * Takes the lock, or gives -1 at once.  It is not written to: one that root
+ * left behind, delivering by hand, serves too.
+ */
 static int
 lock(const char *path)
 {
 	int fd = open(path,
-	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+	    O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 	    0640);
 
 	if (fd != -1 && fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0) == -1) {
