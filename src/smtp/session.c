@@ -189,7 +189,7 @@ smtp_session_quit(struct smtp_session *s)
 {
 	struct deadline now = deadline_in(0);
 
-	if (!stream_is_pending(&s->stream) &&
+	if (!s->is_cut && !stream_is_pending(&s->stream) &&
 	    stream_room(&s->stream) >= strlen("QUIT\r\n")) {
 		stream_put(&s->stream, "QUIT\r\n", strlen("QUIT\r\n"));
 		(void)stream_flush(&s->stream, now);

@@ -92,7 +92,10 @@ enum smtp_outcome smtp_session_settle(struct smtp_session *);
 /* RSET; must be 250. */
 enum smtp_outcome smtp_session_reset(struct smtp_session *);
 
-/* Sends QUIT if that can be done without waiting; nothing can fail. */
+/*
+ * Sends QUIT if that can be done without waiting, and would not be taken for
+ * mail data; nothing can fail.
+ */
 void smtp_session_quit(struct smtp_session *);
 
 #endif
