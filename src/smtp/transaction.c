@@ -276,6 +276,7 @@ run_group(struct group *g)
 
 	while (g->answered < count_commands(g)) {
 		enum smtp_reply_state state;
+		size_t room;
 
 		if (g->answered == g->sent && stream_has_input(&s->stream))
 			return end(g, where(g), smtp_session_unasked(s));
@@ -290,8 +291,13 @@ run_group(struct group *g)
 			until = reply_deadline(s);
 			continue;
 		}
+		room = stream_room(&s->stream);
 		if (stream_move(&s->stream, until) != STREAM_OK)
 			return end(g, where(g), SMTP_DIED);
+		/* Each piece of a chunk has the whole time, as after DATA. */
+		if (g->tail == TAIL_CHUNK && g->tail_at != g->tail_start &&
+		    stream_room(&s->stream) > room)
+			until = reply_deadline(s);
 	}
 	if (has_unread_input(s))
 		return end(g, where(g), smtp_session_unasked(s));
