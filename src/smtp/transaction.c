@@ -20,7 +20,6 @@ struct group {
 	struct smtp_session *session;
 	const struct smtp_envelope *envelope;
 	const struct smtp_message *message;
-	bool is_retry; /* recipients have their verdicts already */
 	enum tail tail;
 	const char *tail_start;
 	const char *tail_at; /* what is left to be put into the output */
@@ -147,14 +146,21 @@ has_left(const struct group *g)
 static bool
 end(struct group *g, enum smtp_end where, enum smtp_outcome outcome)
 {
+	bool has_taker;
+
 	g->result.end = where;
 	g->result.outcome = outcome;
 	/* With PIPELINING the rest of the group is answered all the same. */
 	g->session->owed = g->sent - g->answered;
 	g->session->is_cut = g->tail_at != g->tail_start && !has_left(g);
-	/* A whole message in the group may be there already, unanswered. */
+	/*
+	 * A whole message in the group may be there already, unanswered, and
+	 * for somebody.
+	 */
+	has_taker = g->result.accepted > 0 || g->answered < tail_command(g) ||
+		    outcome == SMTP_MALFORMED;
 	g->result.in_doubt =
-	    g->tail == TAIL_CHUNK && has_left(g) &&
+	    g->tail == TAIL_CHUNK && has_left(g) && has_taker &&
 	    (outcome == SMTP_DIED || outcome == SMTP_MALFORMED);
 	return false;
 }
@@ -166,9 +172,7 @@ judge_recipient(struct group *g, enum smtp_outcome outcome)
 
 	if (outcome == SMTP_DONE)
 		g->result.accepted++;
-	if (!g->is_retry)
-		e->verdict(e->context, g->answered - 1, outcome,
-		    &g->session->reply);
+	e->verdict(e->context, g->answered - 1, outcome, &g->session->reply);
 	if (outcome == SMTP_MALFORMED)
 		return end(g, SMTP_END_RCPT, outcome);
 	g->answered++;
@@ -354,13 +358,12 @@ send_mail_data(struct group *g, struct smtp_message *message)
 
 static struct smtp_result
 run(struct smtp_session *s, const struct smtp_envelope *envelope,
-    struct smtp_message *message, bool may_chunk, bool is_retry)
+    struct smtp_message *message, bool may_chunk)
 {
 	struct group g = {
 		.session = s,
 		.envelope = envelope,
 		.message = message,
-		.is_retry = is_retry,
 	};
 
 	choose_tail(&g, may_chunk);
@@ -399,7 +402,7 @@ start_over(struct smtp_session *s, const struct smtp_envelope *envelope,
 	s->is_open = true;
 	if (smtp_message_rewind(message) == 0 &&
 	    smtp_session_settle(s) == SMTP_DONE)
-		return run(s, envelope, message, false, true);
+		return run(s, envelope, message, false);
 	r.outcome = SMTP_DIED;
 	return r;
 }
@@ -435,7 +438,7 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 		r.outcome = SMTP_DIED;
 		return r;
 	}
-	r = run(s, envelope, message, may_chunk, false);
+	r = run(s, envelope, message, may_chunk);
 	if (may_chunk && knows_no_chunks(s, &r))
 		r = start_over(s, envelope, message, r);
 	s->is_open = r.end != SMTP_END_MAIL &&

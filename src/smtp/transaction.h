@@ -29,7 +29,9 @@ struct smtp_envelope {
 	/*
 	 * Called for each recipient in order with the reply that it got, if
 	 * it got one; outcome is DONE (2yz), REFUSED (4yz, 5yz) or MALFORMED
-	 * (anything else: the transaction ends there).
+	 * (anything else: the transaction ends there).  Once more for all of
+	 * them when a server that knows no BDAT makes it begin anew with
+	 * DATA: the later word counts, since only that one can deliver.
 	 */
 	void (*verdict)(void *context, size_t recipient, enum smtp_outcome,
 	    const struct smtp_reply *);

@@ -53,6 +53,9 @@ see_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	struct verdicts *v = context;
 	int class = smtp_reply_class(reply);
 
+	/* From the first one on again, where it begins anew. */
+	if (i == 0)
+		v->n = 0;
 	v->is_in_order = v->is_in_order && i == v->n;
 	if (v->n < sizeof v->seen - 1)
 		v->seen[v->n] =
@@ -228,6 +231,8 @@ check_dialogue(const struct dialogue *wanted, enum manner manner)
 #define LATER "450 later\r\n"
 #define GO "354 go\r\n"
 #define DONE SMTP_DONE
+#define PIPE SMTP_EXT_PIPELINING
+#define BDAT SMTP_EXT_CHUNKING
 #define REFUSED SMTP_REFUSED
 #define BAD SMTP_MALFORMED
 #define DIED SMTP_DIED
@@ -906,6 +911,52 @@ peer_take_its_time(int fd, int record, const void *context)
 	peer_listen(fd, record);
 }
 
+/* The same for a chunk in the group, of which it hears the replies last. */
+static void
+peer_takes_a_chunk_slowly(int fd, int record, const void *context)
+{
+	static char piece[2048];
+	const size_t *total = context;
+
+	for (size_t n = 0; n < *total;) {
+		ssize_t got = peer_hear(fd, record, piece, sizeof piece);
+
+		if (got < 1)
+			_exit(7);
+		n += (size_t)got;
+		poll(NULL, 0, 100);
+	}
+	peer_say(fd, "250\r\n250\r\n250\r\n", 15);
+	peer_listen(fd, record);
+}
+
+static void
+each_piece_of_a_chunk_has_its_time(void **state)
+{
+	static const char head[] = "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\n"
+				   "BDAT 30000 LAST\r\n";
+	static char text[30000 - 1];
+	size_t total = strlen(head) + 30000;
+	struct peer p;
+	struct buf heard = { 0 };
+	struct smtp_result r;
+	struct verdicts v;
+	int fd;
+
+	(void)state;
+	memset(text, 'a', sizeof text);
+	text[sizeof text - 1] = '\n';
+	fd = make_file(text, sizeof text);
+	p = peer_start(peer_takes_a_chunk_slowly, &total, 4096);
+	r = transact_with(&p, PIPE | BDAT, 1, fd, 1, &v);
+	assert_int_equal(peer_end(&p, &heard), 0);
+	close(fd);
+	assert_true(is_delivered(&r));
+	assert_int_equal(heard.len, total);
+	assert_memory_equal(heard.data, head, strlen(head));
+	buf_finish(&heard);
+}
+
 static void
 waits_for_a_slow_reader(void **state)
 {
@@ -993,8 +1044,6 @@ sends_long_paths(void **state)
 	buf_finish(&heard);
 }
 
-#define PIPE SMTP_EXT_PIPELINING
-#define BDAT SMTP_EXT_CHUNKING
 #define START "MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\n"
 #define CHUNK "BDAT 28 LAST\r\nSubject: x\r\n\r\n.dot\r\n.\r\nend\r\n"
 #define ALL START CHUNK
@@ -1069,6 +1118,14 @@ sends_a_chunk(void **state)
 			">250\r\n", "<" START "DATA\r\n",
 			">250\r\n250\r\n354\r\n", ".", ">250\r\n" },
 		    SMTP_END_MAIL_DATA, DONE, false, "2", NULL },
+		{ "BDAT unknown, and the recipient another time", PIPE,
+		    { "<" ALL, ">250\r\n250\r\n502 what\r\n", "<RSET\r\n",
+			">250\r\n", "<" START "DATA\r\n",
+			">250\r\n450\r\n503\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "4", NULL },
+		{ "closes after nobody was accepted", PIPE,
+		    { "<" ALL, ">250\r\n421\r\n", "!" }, SMTP_END_MAIL_DATA,
+		    DIED, false, "4", NULL },
 		{ "BDAT unknown, RSET too", PIPE,
 		    { "<" ALL, ">250\r\n250\r\n502 what\r\n", "<RSET\r\n",
 			">502 what\r\n" },
@@ -1531,6 +1588,7 @@ main(void)
 		cmocka_unit_test(reads_any_message),
 		cmocka_unit_test(knows_no_deadlock),
 		cmocka_unit_test(waits_for_a_slow_reader),
+		cmocka_unit_test(each_piece_of_a_chunk_has_its_time),
 		cmocka_unit_test(sends_long_paths),
 		cmocka_unit_test(another_after_a_failure),
 		cmocka_unit_test(sends_a_chunk),
