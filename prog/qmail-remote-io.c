@@ -137,6 +137,8 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	struct verdict *v = &d->verdict[d->first + i];
 
 	d->has_accepted = d->has_accepted || outcome == SMTP_DONE;
+	d->kept -= v->reply.len;
+	buf_cut(&v->reply, 0);
 	v->is_known = true;
 	v->outcome = outcome;
 	v->is_permanent = is_refused_for_good(d, outcome, reply);
@@ -281,10 +283,14 @@ is_final(const struct verdict *v, const struct smtp_result *r)
 static void
 report_failed_recipient(struct delivery *d, const struct smtp_result *r)
 {
-	report_refusal(d, is_permanent(r->outcome, &session.reply),
+	bool is_too_large = r->end == SMTP_END_TOO_LARGE;
+	bool has_reply = is_in_step(r) && !is_too_large;
+
+	report_refusal(d,
+	    is_too_large || is_permanent(r->outcome, &session.reply),
 	    r->in_doubt ? " may have the message. Possible duplicate!\n"
 			: " did not take the message.\n",
-	    session.reply.text, is_in_step(r) ? session.reply.len : 0);
+	    session.reply.text, has_reply ? session.reply.len : 0);
 }
 
 /*
@@ -336,6 +342,8 @@ run_transaction(struct delivery *d, const char *reverse_path, size_t first,
 static struct smtp_result
 run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
 {
+	static const struct smtp_result not_begun = { .end = SMTP_END_RCPT,
+		.outcome = SMTP_DIED };
 	struct smtp_result r = { .outcome = SMTP_DONE };
 	uint64_t left =
 	    session.ehlo.mailmax ? session.ehlo.mailmax : UINT64_MAX;
@@ -351,10 +359,9 @@ run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
 			r = run_transaction(d, reverse_path, first, count);
 			left--;
 		} else if (is_in_step(&r)) {
-			r = (struct smtp_result){ .end = SMTP_END_RCPT,
-				.outcome = SMTP_DIED };
+			r = not_begun;
 		}
-		report_recipients(d, &r, count, false);
+		report_recipients(d, may_run ? &r : &not_begun, count, false);
 		if (is_delivered(&r) && !d->has_success) {
 			d->has_success = true;
 			d->success = session.reply;
@@ -364,28 +371,22 @@ run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
 }
 
 static struct smtp_result
-deliver(struct delivery *d, const char *sender)
+deliver(struct delivery *d, const char *reverse_path)
 {
-	struct buf reverse_path = { 0 };
 	uint64_t rcptmax = session.ehlo.rcptmax;
 	struct smtp_result r;
 
-	/* qmail-remote has looked at it before; it does not start us else. */
-	if (quote_mailbox(&reverse_path, sender) == -1)
-		buf_cut(&reverse_path, 0);
 	quote_recipients(d);
 	d->verdict = mem_alloc(d->npath, sizeof *d->verdict);
 	smtp_message_open(&message, 0,
 	    smtp_transaction_measures(&session.ehlo));
 	if (rcptmax > 0 && rcptmax < d->npath) {
-		r = run_transactions(d, buf_text(&reverse_path),
-		    (size_t)rcptmax);
+		r = run_transactions(d, reverse_path, (size_t)rcptmax);
 	} else {
-		r = run_transaction(d, buf_text(&reverse_path), 0, d->npath);
+		r = run_transaction(d, reverse_path, 0, d->npath);
 		report_recipients(d, &r, d->npath, true);
 	}
 	report_rest_unsendable(d, &r);
-	buf_finish(&reverse_path);
 	return r;
 }
 
@@ -406,26 +407,42 @@ report_outcome(struct delivery *d, const struct smtp_result *r)
 	}
 }
 
+/* qmail-remote has looked at all of it before. */
+static bool
+is_invoked_properly(int argc, char **argv, unsigned long *fd,
+    unsigned long *timeout, struct buf *reverse_path)
+{
+	if (argc <= ARG_RECIPIENT)
+		return false;
+	return str_number(argv[ARG_FD], strlen(argv[ARG_FD]), 65535, fd) > 0 &&
+	       str_number(argv[ARG_TIMEOUT], strlen(argv[ARG_TIMEOUT]), 604800,
+		   timeout) > 0 &&
+	       quote_mailbox(reverse_path, argv[ARG_SENDER]) == 0 &&
+	       reverse_path->len <= SMTP_PATH_MAX;
+}
+
+static int
+refuse_invocation(void)
+{
+	struct dsn why = { 0 };
+
+	dsn_set(&why, "4.3.5", "I (qmail-remote-io) was invoked improperly.");
+	report_failure(&why);
+	report_end();
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	static struct delivery d;
 	struct smtp_result result;
-	unsigned long fd = 0, timeout = 0;
+	struct buf reverse_path = { 0 };
+	unsigned long fd, timeout;
 
 	start_program();
-	if (argc <= ARG_RECIPIENT ||
-	    str_number(argv[ARG_FD], strlen(argv[ARG_FD]), 65535, &fd) == 0 ||
-	    str_number(argv[ARG_TIMEOUT], strlen(argv[ARG_TIMEOUT]), 604800,
-		&timeout) == 0) {
-		struct dsn why = { 0 };
-
-		dsn_set(&why, "4.3.5",
-		    "I (qmail-remote-io) was invoked improperly.");
-		report_failure(&why);
-		report_end();
-		return 0;
-	}
+	if (!is_invoked_properly(argc, argv, &fd, &timeout, &reverse_path))
+		return refuse_invocation();
 	d.address = argv[ARG_ADDRESS];
 	d.tls = argv[ARG_TLS];
 	d.recipient = argv + ARG_RECIPIENT;
@@ -434,7 +451,7 @@ main(int argc, char **argv)
 	smtp_session_init(&session, (int)fd, timeout);
 	smtp_ehlo_parse(&session.ehlo, argv[ARG_EXTENSIONS]);
 
-	result = deliver(&d, argv[ARG_SENDER]);
+	result = deliver(&d, buf_text(&reverse_path));
 	report_outcome(&d, &result);
 	report_end();
 	if (is_in_step(&result))
