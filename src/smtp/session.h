@@ -22,11 +22,12 @@
 /* RFC 5321 section 4.5.3.2.1: what the steps before MAIL get at most. */
 #define SMTP_HELLO_TIMEOUT_S 300
 
+/* What nobody has set is no success. */
 enum smtp_outcome {
-	SMTP_DONE,      /* the reply that the step wants */
-	SMTP_REFUSED,   /* a well-formed reply, but another one */
+	SMTP_DIED,      /* closed, reset, or out of time */
 	SMTP_MALFORMED, /* no reply, or one that nobody asked for */
-	SMTP_DIED       /* closed, reset, or out of time */
+	SMTP_REFUSED,   /* a well-formed reply, but another one */
+	SMTP_DONE       /* the reply that the step wants */
 };
 
 struct smtp_session {

@@ -40,9 +40,9 @@ struct smtp_envelope {
 
 /* Where a transaction ended. */
 enum smtp_end {
+	SMTP_END_RCPT,      /* MALFORMED or DIED while recipients were told */
 	SMTP_END_TOO_LARGE, /* for the server's SIZE; nothing was sent */
 	SMTP_END_MAIL,      /* the reply to MAIL is not 2yz */
-	SMTP_END_RCPT,      /* MALFORMED or DIED while recipients were told */
 	SMTP_END_NONE_ACCEPTED,
 	SMTP_END_DATA,     /* the reply to DATA is not 354 */
 	SMTP_END_MESSAGE,  /* the message could not be read to its end */

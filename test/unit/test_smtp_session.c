@@ -21,8 +21,8 @@
 #define HELO "<HELO me.example\r\n"
 #define STARTTLS "<STARTTLS\r\n"
 
-static const char *const outcome_name[] = { "DONE", "REFUSED", "MALFORMED",
-	"DIED" };
+static const char *const outcome_name[] = { "DIED", "MALFORMED", "REFUSED",
+	"DONE" };
 
 static struct smtp_session session;
 

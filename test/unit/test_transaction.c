@@ -16,9 +16,9 @@
 
 #include "peer.h"
 
-static const char *const outcome_name[] = { "DONE", "REFUSED", "MALFORMED",
-	"DIED" };
-static const char *const end_name[] = { "TOO_LARGE", "MAIL", "RCPT",
+static const char *const outcome_name[] = { "DIED", "MALFORMED", "REFUSED",
+	"DONE" };
+static const char *const end_name[] = { "RCPT", "TOO_LARGE", "MAIL",
 	"NONE_ACCEPTED", "DATA", "MESSAGE", "MAIL_DATA" };
 
 /* How a server takes the commands and gives the replies. */
