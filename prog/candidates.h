@@ -32,7 +32,7 @@ struct candidates {
 	struct dial_target *target; /* target[i] belongs to candidate[i] */
 	struct candidate *candidate;
 	size_t n;
-	struct deadline until; /* no preference is begun after it */
+	struct deadline until; /* no address is tried after it */
 };
 
 struct candidates_wanted {
