@@ -107,7 +107,7 @@ hello(const struct attempt *a, int fd, struct trouble *t)
 }
 
 static enum attempt_result
-handshake_failed(const struct attempt *a, const struct tls_session *tls,
+handshake_failed(const struct attempt *a, const struct tls_start *tls,
     struct trouble *t)
 {
 	smtp_reply_reset(&session.reply);
@@ -147,7 +147,7 @@ ready(const struct attempt *a, int fd, const char *tls, struct server *server,
 
 /* The second EHLO; all that was learnt in clear text is forgotten. */
 static enum attempt_result
-hello_again(const struct attempt *a, const struct tls_session *tls,
+hello_again(const struct attempt *a, const struct tls_start *tls,
     struct server *server, struct trouble *t)
 {
 	enum smtp_outcome outcome;
@@ -162,7 +162,7 @@ hello_again(const struct attempt *a, const struct tls_session *tls,
 		 * unless it is the helper that failed, or we did, for which
 		 * this host gets nothing in clear text.
 		 */
-		struct tls_session late = { .status = TLS_STATUS_FAILED,
+		struct tls_start late = { .status = TLS_STATUS_FAILED,
 			.text = "the connection died after the handshake" };
 
 		close(tls->fd);
@@ -182,7 +182,7 @@ static enum attempt_result
 start_tls(const struct attempt *a, int connection, struct server *server,
     struct trouble *t)
 {
-	struct tls_session tls = tls_helper_start(&a->helper, connection);
+	struct tls_start tls = tls_helper_start(&a->helper, connection);
 
 	if (tls.status != TLS_STATUS_READY)
 		return handshake_failed(a, &tls, t);

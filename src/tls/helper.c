@@ -24,10 +24,10 @@ struct ends {
 	int status[2];
 };
 
-static struct tls_session
+static struct tls_start
 trouble(const char *what, int error)
 {
-	struct tls_session t = { .status = TLS_STATUS_LOCAL, .fd = -1 };
+	struct tls_start t = { .status = TLS_STATUS_LOCAL, .fd = -1 };
 
 	snprintf(t.text, sizeof t.text, "%s: %s", what, strerror(error));
 	return t;
@@ -94,10 +94,10 @@ run(const struct tls_helper *h, int socket, const struct ends *e)
 }
 
 /* The status record, as far as it comes before the deadline. */
-static struct tls_session
+static struct tls_start
 hear(int fd, struct deadline until)
 {
-	struct tls_session t = { .fd = -1 };
+	struct tls_start t = { .fd = -1 };
 	char record[TLS_STATUS_SIZE];
 	size_t n = 0;
 	ssize_t got = 1;
@@ -117,8 +117,8 @@ hear(int fd, struct deadline until)
  * signal or not there to be run, is trouble of ours: it must not pass for a
  * server that fails, or a broken installation would send in clear text.
  */
-static struct tls_session
-judge_end(struct tls_session t, pid_t pid, struct deadline until)
+static struct tls_start
+judge_end(struct tls_start t, pid_t pid, struct deadline until)
 {
 	bool was_late = deadline_passed(until);
 
@@ -131,13 +131,13 @@ judge_end(struct tls_session t, pid_t pid, struct deadline until)
 	return t;
 }
 
-struct tls_session
+struct tls_start
 tls_helper_start(const struct tls_helper *h, int socket)
 {
 	struct ends e = { { -1, -1 }, { -1, -1 } };
 	struct deadline until =
 	    deadline_in(1000 * (int64_t)h->timeout_s + GRACE_MS);
-	struct tls_session t;
+	struct tls_start t;
 	pid_t pid;
 
 	if (open_ends(&e) == -1) {

@@ -19,7 +19,7 @@ struct tls_helper {
 	unsigned long timeout_s; /* for the whole handshake */
 };
 
-struct tls_session {
+struct tls_start {
 	enum tls_status status;
 	char text[TLS_STATUS_SIZE];
 	int fd;    /* clear text, non-blocking; -1 unless READY */
@@ -31,6 +31,6 @@ struct tls_session {
  * could not be done on our side is TLS_STATUS_LOCAL, and so is a helper that
  * ends without a word; one that says nothing in time is TLS_STATUS_FAILED.
  */
-struct tls_session tls_helper_start(const struct tls_helper *, int socket);
+struct tls_start tls_helper_start(const struct tls_helper *, int socket);
 
 #endif

@@ -216,7 +216,7 @@ judges_failures(void **state)
 			.timeout_s = cases[i].timeout_s };
 		int before = count_descriptors(), pair[2];
 		double start = now(), took;
-		struct tls_session t;
+		struct tls_start t;
 		char c;
 
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -257,7 +257,7 @@ needs_a_program(void **state)
 		int before = count_descriptors();
 		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 		double start = now();
-		struct tls_session t = tls_helper_start(&h, fd);
+		struct tls_start t = tls_helper_start(&h, fd);
 
 		if (t.status != TLS_STATUS_LOCAL || t.fd != -1 || !t.text[0])
 			fail_msg("%s: %s, %s", programs[i],
@@ -278,7 +278,7 @@ hands_over_clear_text(void **state)
 		.program = self, .name = "ready", .timeout_s = 20
 	};
 	int before = count_descriptors(), pair[2];
-	struct tls_session t;
+	struct tls_start t;
 	struct pollfd p = { .events = POLLIN };
 	char c = 'q';
 
@@ -314,7 +314,7 @@ sees_a_later_crash(void **state)
 	struct tls_helper h = {
 		.program = self, .name = "ready, then crashes", .timeout_s = 20
 	};
-	struct tls_session t =
+	struct tls_start t =
 	    tls_helper_start(&h, socket(AF_UNIX, SOCK_STREAM, 0));
 	struct pollfd p = { .fd = t.fd, .events = POLLIN };
 	char c;
@@ -353,7 +353,7 @@ gives_its_arguments(void **state)
 	setenv("SECRET", "x", 1);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tls_helper h = cases[i].helper;
-		struct tls_session t;
+		struct tls_start t;
 
 		h.program = self;
 		h.name = "arguments";
