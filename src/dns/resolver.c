@@ -15,7 +15,6 @@
 #include "base/mem.h"
 #include "base/random.h"
 
-#define UDP_SIZE 1232 /* as rr.c says in the questions */
 #define ID_COUNT 64
 
 struct dns_resolver {
@@ -100,7 +99,7 @@ open_channel(struct dns_resolver *r)
 
 	options.flags =
 	    ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_STAYOPEN;
-	options.ednspsz = UDP_SIZE;
+	options.ednspsz = DNS_UDP_SIZE;
 	options.lookups = lookups;
 	options.sock_state_cb = on_socket_state;
 	options.sock_state_cb_data = r;
@@ -142,8 +141,7 @@ dns_resolver_destroy(struct dns_resolver *r)
 	free(r);
 }
 
-/* An ID that nobody can guess: with the port, all that an answer is known by.
- */
+/* An ID nobody can guess: with the port, all that an answer is known by. */
 static int
 draw_id(struct dns_resolver *r, uint16_t *id)
 {

@@ -28,12 +28,6 @@
 /* A name of 255 bytes has no more labels: more pointers serve no purpose. */
 #define POINTER_MAX 127
 
-/*
- * What fits into one packet on every path (DNS flag day 2020): a fragment
- * can be lost or forged.
- */
-#define UDP_SIZE 1232
-
 /* A name as on the wire, but for compression: labels, the root's too. */
 struct name {
 	unsigned char byte[255];
@@ -430,7 +424,7 @@ put_opt(unsigned char *at)
 {
 	memset(at, 0, 11);
 	put_u16(at + 1, TYPE_OPT);
-	put_u16(at + 3, UDP_SIZE);
+	put_u16(at + 3, DNS_UDP_SIZE);
 	return 11;
 }
 

@@ -50,6 +50,12 @@ struct dns_answer {
 #define DNS_QUESTION_SIZE 282 /* of the longest question */
 
 /*
+ * What fits into one packet on every path (DNS flag day 2020): a fragment
+ * can be lost or forged.
+ */
+#define DNS_UDP_SIZE 1232
+
+/*
  * Writes the message that asks for (name, type), with RD and AD, into
  * DNS_QUESTION_SIZE bytes.  name is absolute, with or without a dot at its
  * end, "" for the root; its bytes are taken as they are, without escapes.
