@@ -59,7 +59,7 @@ static enum smtp_outcome
 read_reply(struct smtp_session *s)
 {
 	enum smtp_outcome outcome =
-	    smtp_session_reply(s, deadline_in(stall_ms(s)), NULL);
+	    smtp_session_reply(s, smtp_session_deadline(s), NULL);
 
 	return outcome == SMTP_DONE ? smtp_judge(&s->reply) : outcome;
 }

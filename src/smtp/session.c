@@ -16,6 +16,12 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 	s->is_cut = false;
 }
 
+struct deadline
+smtp_session_deadline(const struct smtp_session *s)
+{
+	return deadline_in(1000 * (int64_t)s->timeout_s);
+}
+
 static struct deadline
 hello_deadline(const struct smtp_session *s)
 {
@@ -163,23 +169,16 @@ smtp_session_starttls(struct smtp_session *s)
 }
 
 enum smtp_outcome
-smtp_session_reset(struct smtp_session *s)
-{
-	return command(s, "RSET", 250);
-}
-
-enum smtp_outcome
 smtp_session_settle(struct smtp_session *s)
 {
 	for (; s->owed > 0 && !s->is_cut; s->owed--) {
-		struct deadline until =
-		    deadline_in(1000 * (int64_t)s->timeout_s);
+		struct deadline until = smtp_session_deadline(s);
 
 		s->is_cut = stream_flush(&s->stream, until) != STREAM_OK ||
 			    smtp_session_reply(s, until, NULL) != SMTP_DONE;
 	}
 	if (s->is_open && !s->is_cut)
-		s->is_cut = smtp_session_reset(s) != SMTP_DONE;
+		s->is_cut = command(s, "RSET", 250) != SMTP_DONE;
 	s->is_open = false;
 	return s->is_cut ? SMTP_DIED : SMTP_DONE;
 }

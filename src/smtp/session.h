@@ -66,6 +66,9 @@ enum smtp_outcome smtp_session_unasked(struct smtp_session *);
 enum smtp_outcome smtp_session_reply(struct smtp_session *, struct deadline,
     struct smtp_ehlo *ehlo);
 
+/* The end of the time for a reply that is waited for from now on. */
+struct deadline smtp_session_deadline(const struct smtp_session *);
+
 /* The greeting must be 220. */
 enum smtp_outcome smtp_session_greeting(struct smtp_session *);
 
@@ -89,9 +92,6 @@ enum smtp_outcome smtp_session_starttls(struct smtp_session *);
  * 4.1.4).  DIED when the session cannot go on.
  */
 enum smtp_outcome smtp_session_settle(struct smtp_session *);
-
-/* RSET; must be 250. */
-enum smtp_outcome smtp_session_reset(struct smtp_session *);
 
 /*
  * Sends QUIT if that can be done without waiting, and would not be taken for

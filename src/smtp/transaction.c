@@ -43,12 +43,6 @@ count_commands(const struct group *g)
 	return tail_command(g) + (g->tail != TAIL_NONE);
 }
 
-static struct deadline
-reply_deadline(const struct smtp_session *s)
-{
-	return deadline_in(1000 * (int64_t)s->timeout_s);
-}
-
 static size_t
 path_command(char *out, const char *verb, const char *path)
 {
@@ -276,7 +270,7 @@ static bool
 run_group(struct group *g)
 {
 	struct smtp_session *s = g->session;
-	struct deadline until = reply_deadline(s);
+	struct deadline until = smtp_session_deadline(s);
 
 	while (g->answered < count_commands(g)) {
 		enum smtp_reply_state state;
@@ -292,7 +286,7 @@ run_group(struct group *g)
 					  ? smtp_judge(&s->reply)
 					  : SMTP_DIED))
 				return false;
-			until = reply_deadline(s);
+			until = smtp_session_deadline(s);
 			continue;
 		}
 		room = stream_room(&s->stream);
@@ -301,7 +295,7 @@ run_group(struct group *g)
 		/* Each piece of a chunk has the whole time, as after DATA. */
 		if (g->tail == TAIL_CHUNK && g->tail_at != g->tail_start &&
 		    stream_room(&s->stream) > room)
-			until = reply_deadline(s);
+			until = smtp_session_deadline(s);
 	}
 	if (has_unread_input(s))
 		return end(g, where(g), smtp_session_unasked(s));
