@@ -216,9 +216,11 @@ try_servers(struct delivery *d, const struct tls_situation *situation,
 		int fd = candidates_dial(&d->candidates, &tcpto,
 		    d->control.timeoutconnect, &i);
 
-		if (fd == -2)
+		if (fd == -2) {
 			dsn_set(why, "4.3.0",
 			    "System resources temporarily unavailable.");
+			dsn_detail(why, "socket: %s", strerror(errno));
+		}
 		if (fd < 0)
 			return false;
 		switch (attempt_address(d, situation, fd, i)) {
