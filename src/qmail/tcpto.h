@@ -24,8 +24,8 @@ struct tcpto {
 
 /*
  * This address timed out at least twice of late: it is not worth a minute of
- * waiting now.  *known tells whether there is a record of it at all, which
- * tcpto_update wants to know.  now is Unix time.
+ * waiting now.  *known tells whether there is a record of it at all: only
+ * then is there something to forget.  now is Unix time.
  */
 bool tcpto_skips(const struct tcpto *, const struct ip *, int64_t now,
     bool *known);
