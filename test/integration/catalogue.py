@@ -14,6 +14,7 @@ import resource
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 
 import pytest
@@ -50,6 +51,14 @@ BIG = b"Subject: catalogue\n\n" + b"this is the body, and it is a long one\n" * 
 TELLTALE = re.compile(rb"MAIL FROM|RCPT TO|src\.example|dst\.example|catalogue|the body", re.IGNORECASE)
 
 VERBS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QUIT"}
+
+def _cares_parses():
+    """Since 1.26 c-ares hands on only messages that it has read and written again itself."""
+    said = subprocess.run(["pkg-config", "--modversion", "libcares"], stdout=subprocess.PIPE, check=False).stdout
+    return tuple(int(n) for n in said.split(b".")[:2]) >= (1, 26)
+
+
+CARES_PARSES = _cares_parses()
 
 # Peak resident memory in kB; with sanitizers it says nothing.
 MEMORY, MEMORY_TLS = 6 << 10, 24 << 10

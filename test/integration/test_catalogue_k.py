@@ -9,7 +9,7 @@ import time
 import dns.rcode
 
 import world
-from catalogue import ONE, SIX, TWO, Case, stage, table      # noqa: F401
+from catalogue import CARES_PARSES, ONE, SIX, TWO, Case, stage, table      # noqa: F401
 
 MX, A, AAAA, CNAME = 15, 1, 28, 5
 IP = socket.inet_aton(ONE)
@@ -133,7 +133,7 @@ def code_cases():
                 **bound)
     yield k("K4-no-resolver", "Z", text="nameserver 127.0.0.9\n" + SOON, control=dict(timeoutdns="3\n"),
             within=6)
-    yield k("K4-silence-no-limit", "Z", PLAIN, rules(("dst.example", "MX", dict(drop=True))), within=5,
+    yield k("K4-silence-no-limit", "Z", PLAIN, rules(("dst.example", "MX", dict(drop=True))), within=8,
             says="timeoutdns 0 leaves it to the resolver's own schedule, which ends too")
     yield k("K5-a", "K", f"dst.example A {ONE}")
     yield Case("K5-aaaa", "K", {}, address=SIX, zone=f"dst.example AAAA {SIX}", prepare=conf())
@@ -192,7 +192,7 @@ def transport_cases():
         q, mx("m1.example", 1), *[mx(f"{'y' * 40}{n}.example", 5) for n in range(900)])), within=12, check=best)
     slow = "a dead resolver costs its time-out in each of the two waves, 5 s unless resolv.conf has other options"
     yield k("K14-first-refuses", "K", text="nameserver 127.0.0.9\nnameserver 127.0.0.1\n" + SOON, says=slow)
-    yield k("K14-first-silent", "K", text="nameserver 203.0.113.9\nnameserver 127.0.0.1\n" + SOON, says=slow)
+    yield k("K14-first-silent", "K", text="nameserver 203.0.113.9\nnameserver 127.0.0.1\n" + SOON, within=8, says=slow)
     yield k("K14-first-silent-default", "K", text="nameserver 203.0.113.9\nnameserver 127.0.0.1\n", within=13,
             says=slow)
 
@@ -238,20 +238,22 @@ def broken_cases():
         "other-opcode": lambda q: answer(q, mx("m1.example"), flags=0xA180),
     }
     for name, make in broken.items():
-        yield k(f"K10-{name}", "Z", prepare=raw(lambda q, r, make=make: make(q)), **bound)
+        yield k(f"K10-{name}", "KZ" if CARES_PARSES and name in ("rdlength-extra", "count-low", "garbage-behind") else "Z",
+                prepare=raw(lambda q, r, make=make: make(q)), **bound)
 
     def addresses(*sizes):
         return lambda q, r: answer(q, *[record(OWNER, q.question[0].rdtype, (IP * 6)[:n]) for n in sizes])
 
+    beside = "KZ" if CARES_PARSES else "K"
     for size in (0, 3, 5, 16):
-        yield k(f"K11-a-{size}", "Z", prepare=raw(addresses(size), "m1.example", "A"), **bound)
-        yield k(f"K11-a-{size}-beside", "K", prepare=raw(addresses(size, 4), "m1.example", "A"))
+        yield k(f"K11-a-{size}", "KZ" if CARES_PARSES and size > 4 else "Z", prepare=raw(addresses(size), "m1.example", "A"), **bound)
+        yield k(f"K11-a-{size}-beside", beside, prepare=raw(addresses(size, 4), "m1.example", "A"))
     for size in (0, 4, 15, 17):
-        yield k(f"K11-aaaa-{size}-beside", "K", prepare=raw(addresses(size), "m1.example", "AAAA"))
+        yield k(f"K11-aaaa-{size}-beside", beside, prepare=raw(addresses(size), "m1.example", "AAAA"))
     for size in (0, 1, 2):
         yield k(f"K11-mx-{size}", "Z", prepare=raw(lambda q, r, n=size: answer(q, record(OWNER, MX, b"\0\5"[:n]))),
                 **bound)
-        yield k(f"K11-mx-{size}-beside", "K", prepare=raw(
+        yield k(f"K11-mx-{size}-beside", beside, prepare=raw(
             lambda q, r, n=size: answer(q, record(OWNER, MX, b"\0\5"[:n]), mx("m1.example"))))
 
 
@@ -299,7 +301,7 @@ def forged_cases():
     for size in (0, 1, 11, 12):
         def make(query, reply, n=size):
             return [good(query)[:n], good(query)]
-        yield k(f"K13-{size}", "KZ" if size == 12 else "K", prepare=raw(make), control=dict(timeoutdns="2\n"))
+        yield k(f"K13-{size}", "KZ" if size == 12 or (CARES_PARSES and size > 0) else "K", prepare=raw(make), control=dict(timeoutdns="2\n"))
         yield k(f"K13-{size}-alone", "Z", prepare=raw(lambda q, r, n=size: good(q)[:n]),
                 control=dict(timeoutdns="1\n"), within=5)
 
@@ -343,7 +345,8 @@ def name_cases():
             ("crlf", "nameserver 127.0.0.1\r\noptions timeout:1\r\n"),
             ("sortlist", "sortlist 10.0.0.0/8\nnameserver 127.0.0.1\n"),
             ("nonsense", "nameserver nonsense\nnameserver 127.0.0.1\n")):
-        yield k(f"K17-{name}", "KZ" if name == "crlf" else "K", PLAIN + trap, text=text)
+        yield k(f"K17-{name}", "KZ" if name == "crlf" else "K", PLAIN + trap, text=text,
+                memory=32 << 10 if name == "megabyte" else None)
 
     def missing(stage):
         stage.deliver(program="/usr/bin/unshare", args=[
