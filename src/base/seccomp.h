@@ -151,12 +151,12 @@ static const struct sock_filter bytes_filter[] = {
 #ifdef SYS_open
 #define REFUSE_FILES \
 	ANSWER(SYS_openat, NOT_FOR_YOU), ANSWER(SYS_open, NOT_FOR_YOU), \
-	    ANSWER(SYS_stat, NOT_FOR_YOU), \
+	    ANSWER(SYS_stat, NOT_FOR_YOU), ANSWER(SYS_lstat, NOT_FOR_YOU), \
 	    ALLOW_WITH(SYS_newfstatat, 3, AT_EMPTY_PATH, NOT_FOR_YOU)
 #define ALLOW_FILES \
 	ALLOW_WITHOUT(SYS_openat, 2, WRITING, NOT_FOR_YOU), \
 	    ALLOW_WITHOUT(SYS_open, 1, WRITING, NOT_FOR_YOU), ALLOW(SYS_stat), \
-	    ALLOW(SYS_newfstatat)
+	    ALLOW(SYS_lstat), ALLOW(SYS_newfstatat)
 #else
 #define REFUSE_FILES \
 	ANSWER(SYS_openat, NOT_FOR_YOU), \
