@@ -28,6 +28,12 @@
 #define CHAIN_DEPTH 10 /* intermediates; what is longer is an attack */
 
 /*
+ * 112 bits: no RSA key under 2048 bits, no SHA-1, where a certificate has to
+ * prove something.  Debian's OpenSSL has it for all, Alpine's does not.
+ */
+#define SECURITY_LEVEL 2
+
+/*
  * Handshake messages that the server may send before MESSAGES_RENEWED_BY
  * bytes of clear text have moved: a handshake has less than ten, a few
  * session tickets follow it, and key updates come once in millions of
@@ -372,6 +378,8 @@ use_anchors(struct tls_session *s, const char *path, const char *statedir,
 	if (s->anchors == NULL)
 		return -1;
 	SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
+	if (SSL_CTX_get_security_level(s->context) < SECURITY_LEVEL)
+		SSL_CTX_set_security_level(s->context, SECURITY_LEVEL);
 	if (SSL_CTX_set1_verify_cert_store(s->context,
 		tls_anchors_store(s->anchors)) != 1)
 		return tls_trouble_local(why, path);
