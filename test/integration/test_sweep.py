@@ -1,4 +1,4 @@
-"""Killed, failed and without memory at every point: see test/sweep/sweep.py. A sample, or with --long all of it."""
+"""Killed, failed and without memory at every point: see test/sweep/sweep.py. A sample; test/sweep/run does all of it."""
 
 import os
 import sys
@@ -26,19 +26,9 @@ def programs_for():
     return where
 
 
-def _hold(part, select, programs_for, dns, smtp, certs):
-    result = sweep.run_part(part, select, programs_for(part), dns, smtp, certs)
+@pytest.mark.parametrize("part", sweep.QUICK_PARTS)
+def test_sample(part, programs_for, dns, smtp, certs):
+    result = sweep.run_part(part, sweep.SAMPLE, programs_for(part), dns, smtp, certs)
     assert result.points > 0
     assert result.letters["D"] == 0
     assert not result.defects, "\n".join(result.defects)
-
-
-@pytest.mark.parametrize("part", sweep.QUICK_PARTS)
-def test_sample(part, programs_for, dns, smtp, certs):
-    _hold(part, sweep.SAMPLE, programs_for, dns, smtp, certs)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("part", sweep.PARTS)
-def test_all(part, programs_for, dns, smtp, certs):
-    _hold(part, sweep.ALL, programs_for, dns, smtp, certs)
