@@ -40,6 +40,16 @@ result "layers look down" "$(
 		grep -nE '^#include "[a-z]+/' $(git ls-files "src/$layer/*") |
 		    grep -vE "\"($allowed)/" || true
 	done)"
+# As far as the built programs show it: at no fixed address, nothing that is
+# both written and executed, all relocated before the first byte is read.
+result "the programs are hardened" "$(
+	for name in qmail-remote qmail-remote-io qmail-remote-tls; do
+		parts=$(readelf -hldW "build/check/$name")
+		for part in 'Type: *DYN' GNU_RELRO 'GNU_STACK.* RW  *0x' NOW; do
+			echo "$parts" | grep -q "$part" || echo "$name: no $part"
+		done
+	done
+)"
 result "no unfinished marks" \
     "$(grep -nwE 'TODO|FIXME|XXX|HACK' $sources || true)"
 # The headers of the libraries do not depend on the C library.
