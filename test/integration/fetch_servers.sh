@@ -27,7 +27,8 @@ nsd nsd usr/sbin/nsd'
 system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_ID-}") || system=unknown
 system="$system $(uname -m)"
 
-lists=
+lists=  # options of apt, for package lists that are not the system's
+own=
 tried=
 
 apt() {
@@ -37,16 +38,35 @@ apt() {
     "$tool" -qq -o APT::Sandbox::User=root -o Acquire::Retries=2 $lists "$@"
 }
 
-# Package lists of our own: the system's are missing or too old, and are not ours to change.
+# update FOLDER [OPTION...]: use package lists of our own from now on; the system's are not ours to change.
+update() {
+    mkdir -p "$1/lists/partial" "$1/cache/archives/partial" || return 1
+    lists="-o Dir::State::Lists=$1/lists -o Dir::Cache=$1/cache"
+    shift
+    lists="$lists $*"
+    apt apt-get update >/dev/null 2>&1 || {
+        lists=$own
+        return 1
+    }
+}
+
+# The system's are missing or too old.
 own_lists() {
     [ -z "$tried" ] || return 1
     tried=yes
-    mkdir -p "$servers/apt/lists/partial" "$servers/apt/cache/archives/partial" || return 1
-    lists="-o Dir::State::Lists=$servers/apt/lists -o Dir::Cache=$servers/apt/cache"
-    apt apt-get update >/dev/null 2>&1 || {
-        lists=
-        return 1
-    }
+    update "$servers/apt" && own=$lists
+}
+
+# The OpenSMTPD of Debian 12 cannot finish a TLS handshake, the one in its backports can.
+backports() {
+    site=$(apt apt-get indextargets --format '$(SITE)' "Codename: bookworm" | head -n 1)
+    sources=$servers/apt/backports
+    mkdir -p "$sources" || return 1
+    for suite in bookworm bookworm-backports; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main"
+    done >"$sources/list"
+    update "$sources" "-o Dir::Etc::SourceList=$sources/list -o Dir::Etc::SourceParts=-" \
+        "-o APT::Default-Release=bookworm-backports"
 }
 
 installed() {
@@ -90,6 +110,7 @@ fetch() {
     fi
     rm -rf "$new"
     mkdir -p "$new/debs" "$new/root" || return 1
+    case "$1 $system" in "opensmtpd debian 12 "*) backports ;; esac
     said=$(download "$new/debs" "$2") || {
         rm -f "$new"/debs/*
         own_lists && said=$(download "$new/debs" "$2")
@@ -124,6 +145,7 @@ while read -r server package program; do
     if [ "$(cat "$servers/$server/system" 2>/dev/null)" = "$system" ]; then
         continue
     fi
+    lists=$own
     if fetch "$server" "$package" "$program" >"$servers/$server.missing"; then
         rm -f "$servers/$server.missing"
     else
