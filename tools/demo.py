@@ -87,7 +87,7 @@ def show_dialogue(session, start):
             print(f"              ... {len(lines) - SHOWN_LINES} lines more")
 
 
-def show_times(run, dns, session, start):
+def show_times(run, dns, session):
     def moment(text):
         return next(when for when, _, data in session.pieces if data.startswith(text))
 
@@ -97,10 +97,10 @@ def show_times(run, dns, session, start):
         ("STARTTLS and handshake", moment(b"TLS has begun")),
         ("EHLO again, MAIL, RCPT, DATA", moment(b"354")),
         ("mail data and its reply", moment(b"250 got it")),
-        ("report, QUIT, end of the process", start + run.wall),
+        ("report, QUIT, end of the process", run.started + run.wall),
     ]
     heading(f"How long each step took ({len(dns.questions)} DNS questions)")
-    before = start
+    before = run.started
     for what, when in steps:
         print(f"  {1000 * (when - before):7.1f} ms  {what}")
         before = when
@@ -117,9 +117,8 @@ def deliver(home, message):
                  "mx.dst.example A 192.0.2.25\n")
         home.control("trustanchors", certificates.bundle + "\n")
         home.control("tlsstrictness", "2\n")
-        start = time.monotonic()
         run = home.run("dst.example", "you@src.example", "friend@dst.example", message)
-        return run, dns, server, start
+        return run, dns, server
 
 
 def main():
@@ -136,12 +135,12 @@ def main():
     home = qmailhome.Home(programs)
 
     print(f"qmail-remote dst.example you@src.example friend@dst.example < {len(message)} bytes")
-    run, dns, server, start = deliver(home, message)
+    run, dns, server = deliver(home, message)
     show_report(run.report)
     if not server.mails:
         sys.exit("demo: the message did not arrive")
-    show_dialogue(server.session, start)
-    show_times(run, dns, server.session, start)
+    show_dialogue(server.session, run.started)
+    show_times(run, dns, server.session)
 
     expected = message if message.endswith(b"\n") or not message else message + b"\n"
     if server.mail.text != expected:

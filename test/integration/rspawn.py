@@ -105,7 +105,7 @@ class Run:
     """One finished delivery."""
 
     def __init__(self, report, status, started, exited, eof, usage):
-        self.report, self.status = report, status
+        self.report, self.status, self.started = report, status, started
         self.wall = exited - started        # seconds until the program ended
         self.held = max(0.0, eof - exited)  # how much longer something held the report pipe
         self.cpu = usage.ru_utime + usage.ru_stime
