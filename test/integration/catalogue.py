@@ -270,6 +270,7 @@ class Stage:
         with open(f"{home.path}/bin/{PROGRAMS[0]}", "rb") as f:
             program = f.read()
         self.sanitized, self.dynamic = b"__asan_init" in program, b"/ld-" in program[:4096]
+        self.musl = b"glibc" not in program.lower()
 
     # Setting up.
 

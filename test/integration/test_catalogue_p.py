@@ -164,6 +164,8 @@ def cases():
         yield Case(f"P6-stop-and-go-{name}", "K", {}, over=ALL, play=storm, start=dict(message=message), within=10)
     for calls in ("read", "write", "poll", "recvfrom,sendto"):
         def injected(stage, calls=calls):
+            if "recvfrom" in calls and stage.musl:
+                stage.cannot("no handler, so no EINTR but an injected one, and getifaddrs() of musl does not try again")
             stage.deliver(program="/usr/bin/strace", args=[
                 "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EINTR:when=1+2",
                 f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])

@@ -1,0 +1,109 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Build the programs with musl, into BUILD-DIRECTORY: by the compiler wrapper of
+# Debian's musl-tools, and with libraries from Debian's sources, since it has
+# them compiled for its own C library only.
+#	musl.sh BUILD-DIRECTORY
+set -eu
+program=musl
+cd "$(dirname -- "$0")/.."
+. tools/prepare.sh
+[ $# = 1 ] || die "usage: tools/musl.sh BUILD-DIRECTORY"
+
+work=$PWD/build/musl-libraries
+prefix=$work/prefix
+CC=$work/cc
+PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig
+export CC PKG_CONFIG_LIBDIR
+
+# The wrapper knows no directory but musl's own; these headers are the kernel's.
+make_compiler() {
+	mkdir -p "$work/kernel" "$prefix/lib/pkgconfig" "$prefix/include"
+	ln -sfn /usr/include/linux /usr/include/asm-generic \
+	    /usr/include/*-linux-gnu*/asm "$work/kernel"
+	printf '#!/bin/sh\nexec musl-gcc -idirafter %s "$@"\n' "$work/kernel" \
+	    >"$CC"
+	chmod +x "$CC"
+}
+
+# get PACKAGE: its source, with Debian's patches, in $work/PACKAGE.
+get() {
+	(
+		. /etc/os-release
+		site=$(apt-get indextargets --format '$(SITE)' \
+		    "Codename: $VERSION_CODENAME" | head -n 1)
+		cd "$work"
+		mkdir -p lists/partial cache
+		printf 'deb-src [signed-by=%s] %s %s main\n' \
+		    /usr/share/keyrings/debian-archive-keyring.gpg \
+		    "$site" "$VERSION_CODENAME" >sources.list
+		set -- "$1" -o Dir::Etc::SourceList="$work/sources.list" \
+		    -o Dir::Etc::SourceParts=- -o Dir::Cache="$work/cache" \
+		    -o Dir::State::Lists="$work/lists" -o APT::Sandbox::User=root
+		package=$1
+		shift
+		[ -n "$(ls lists/*Sources* 2>/dev/null)" ] ||
+		    apt-get -qq "$@" update
+		rm -rf "$package" "$package"-[0-9]*
+		apt-get -qq "$@" source "$package"
+		mv "$package"-[0-9]*/ "$package"
+	)
+}
+
+make_cares() {
+	get c-ares
+	cd "$work/c-ares"
+	./configure --prefix="$prefix" --host="$(uname -m)-linux-musl" \
+	    --disable-shared --disable-tests
+	make -j 2
+	make install
+}
+
+make_cdb() {
+	get tinycdb
+	cd "$work/tinycdb"
+	make CC="$CC -O2" libcdb.a
+	cp libcdb.a "$prefix/lib"
+	cp cdb.h "$prefix/include"
+	printf 'Name: libcdb\nDescription: tinycdb\nVersion: %s\n' 0.78 \
+	    >"$PKG_CONFIG_LIBDIR/libcdb.pc"
+	printf 'Libs: -L%s/lib -lcdb\nCflags: -I%s/include\n' \
+	    "$prefix" "$prefix" >>"$PKG_CONFIG_LIBDIR/libcdb.pc"
+}
+
+make_openssl() {
+	get openssl
+	cd "$work/openssl"
+	./Configure "linux-$(uname -m)" --prefix="$prefix" --libdir=lib \
+	    no-shared no-tests no-async
+	make -j 2 build_libs
+	make install_dev
+}
+
+# library NAME FILE: made by make_NAME unless the file is there.
+library() {
+	[ -f "$prefix/lib/$2" ] || ("make_$1") >"$work/$1.log" 2>&1 ||
+	    { tail -n 20 "$work/$1.log"; die "could not build $1"; }
+}
+
+# The unit tests and the replays need libraries that are not among these.
+build_programs() {
+	targets=
+	for name in qmail-remote qmail-remote-io qmail-remote-tls; do
+		targets="$targets $name"
+		targets="$targets test/sandbox/$name-planted"
+		targets="$targets test/sandbox/$name-recorded"
+	done
+	[ -f "$1/build.ninja" ] ||
+	    meson setup "$1" -Dqmail_home=/srv/qmail -Dwerror=true \
+	        -Dprefer_static=true
+	ninja -C "$1" $targets
+}
+
+need_packages $check_packages dpkg-dev make perl
+make_compiler
+library cares libcares.a
+library cdb libcdb.a
+library openssl libssl.a
+build_programs "$1" >"$1.build.log" 2>&1 ||
+    { cat "$1.build.log"; die "the build failed"; }
