@@ -175,7 +175,8 @@ smtp_session_settle(struct smtp_session *s)
 		struct deadline until = smtp_session_deadline(s);
 
 		s->is_cut = stream_flush(&s->stream, until) != STREAM_OK ||
-			    smtp_session_reply(s, until, NULL) != SMTP_DONE;
+			    smtp_session_reply(s, until, NULL) != SMTP_DONE ||
+			    s->reply.code == 354;
 	}
 	if (s->is_open && !s->is_cut)
 		s->is_cut = command(s, "RSET", 250) != SMTP_DONE;

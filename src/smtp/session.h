@@ -89,7 +89,8 @@ enum smtp_outcome smtp_session_starttls(struct smtp_session *);
  * Makes room for another transaction: reads the replies that are owed, so
  * that none of them is ever taken for the answer to a later command, and
  * sends RSET where a second MAIL could be one too many (RFC 5321 section
- * 4.1.4).  DIED when the session cannot go on.
+ * 4.1.4).  DIED when the session cannot go on; so it is after an owed 354,
+ * since a server that waits for mail data takes commands for it.
  */
 enum smtp_outcome smtp_session_settle(struct smtp_session *);
 

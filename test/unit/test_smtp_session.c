@@ -505,6 +505,52 @@ quits_without_waiting(void **state)
 	close(pair[0]);
 }
 
+/* What a transaction left behind, before the next one. */
+static void
+settles_what_is_owed(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *script[4];
+		size_t owed;
+		bool is_open;
+		enum smtp_outcome want;
+	} cases[] = {
+		{ "nothing", { NULL }, 0, false, SMTP_DONE },
+		{ "replies of any kind", { ">250 r\r\n550-a\r\n550 b\r\n" }, 2,
+		    false, SMTP_DONE },
+		{ "RSET", { ">250 r\r\n", "<RSET\r\n", ">250 ok\r\n" }, 1, true,
+		    SMTP_DONE },
+		{ "RSET refused", { "<RSET\r\n", ">500 no\r\n" }, 0, true,
+		    SMTP_DIED },
+		{ "one too few", { ">250 r\r\n", "/" }, 2, false, SMTP_DIED },
+		{ "no reply", { ">250 r\r\nx\r\n" }, 2, false, SMTP_DIED },
+		{ "mail data is awaited", { ">250 r\r\n354 go\r\n" }, 2, true,
+		    SMTP_DIED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct peer p = peer_start(peer_play, cases[i].script, 0);
+		struct buf heard = { 0 };
+		enum smtp_outcome got;
+
+		begin(p.fd, 5);
+		session.owed = cases[i].owed;
+		session.is_open = cases[i].is_open;
+		got = smtp_session_settle(&session);
+		if (got == SMTP_DIED)
+			smtp_session_quit(&session);
+		peer_end(&p, &heard);
+		if (got != cases[i].want)
+			fail_msg("%s: %s", cases[i].name, outcome_name[got]);
+		if (heard.len > 0 && strcmp(buf_text(&heard), "RSET\r\n") != 0)
+			fail_msg("%s: heard %s", cases[i].name,
+			    buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
 /* C14: what does not fit is not sent in part. */
 static void
 sends_no_part_of_a_command(void **state)
@@ -535,6 +581,7 @@ main(void)
 		cmocka_unit_test(long_lists),
 		cmocka_unit_test(has_one_deadline_for_a_reply),
 		cmocka_unit_test(quits_without_waiting),
+		cmocka_unit_test(settles_what_is_owed),
 		cmocka_unit_test(sends_no_part_of_a_command),
 	};
 
