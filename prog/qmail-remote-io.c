@@ -417,7 +417,7 @@ is_invoked_properly(int argc, char **argv, unsigned long *fd,
 	return str_number(argv[ARG_FD], strlen(argv[ARG_FD]), 65535, fd) > 0 &&
 	       str_number(argv[ARG_TIMEOUT], strlen(argv[ARG_TIMEOUT]), 604800,
 		   timeout) > 0 &&
-	       quote_mailbox(reverse_path, argv[ARG_SENDER]) == 0 &&
+	       quote_sender(reverse_path, argv[ARG_SENDER]) == 0 &&
 	       reverse_path->len <= SMTP_PATH_MAX;
 }
 

@@ -68,11 +68,10 @@ fail(const struct dsn *why)
 }
 
 static bool
-is_deliverable(const char *address)
+is_deliverable(const char *address, int (*quote)(struct buf *, const char *))
 {
 	struct buf path = { 0 };
-	bool ok =
-	    quote_mailbox(&path, address) == 0 && path.len <= SMTP_PATH_MAX;
+	bool ok = quote(&path, address) == 0 && path.len <= SMTP_PATH_MAX;
 
 	buf_finish(&path);
 	return ok;
@@ -87,10 +86,10 @@ check_envelope(const struct delivery *d, struct dsn *why)
 {
 	char **recipient = d->envelope + 1;
 
-	if (!is_deliverable(d->envelope[0]))
+	if (!is_deliverable(d->envelope[0], quote_sender))
 		return dsn_set(why, "5.1.3",
 		    "Sorry, the sender's address cannot be sent by SMTP.");
-	while (*recipient && !is_deliverable(*recipient))
+	while (*recipient && !is_deliverable(*recipient, quote_mailbox))
 		recipient++;
 	if (!*recipient)
 		return dsn_set(why, "5.1.3",

@@ -64,8 +64,6 @@ quote_mailbox(struct buf *b, const char *address)
 	const char *at = strrchr(address, '@');
 	size_t n = at ? (size_t)(at - address) : 0;
 
-	if (strcmp(address, double_bounce) == 0)
-		return 0;
 	if (!is_safe_bare(at ? at : address) || !is_safe_quoted(address, n))
 		return -1;
 	if (at && needs_quotes(address, n))
@@ -74,4 +72,11 @@ quote_mailbox(struct buf *b, const char *address)
 		buf_append(b, address, n);
 	buf_puts(b, at ? at : address);
 	return 0;
+}
+
+int
+quote_sender(struct buf *b, const char *address)
+{
+	return strcmp(address, double_bounce) == 0 ? 0
+						   : quote_mailbox(b, address);
 }

@@ -475,7 +475,7 @@ def test_s10_098_sender(home, server, sender, sent):
 @pytest.mark.parametrize("recipient, sent", [
     ("a b@d", b'<"a b"@d>'), ("a.@d", b'<"a."@d>'), (".a@d", b'<".a"@d>'), ("a..b@d", b'<"a..b"@d>'),
     ("a,b(c);:@d", b'<"a,b(c);:"@d>'), ('"q"@d', b'<"\\"q\\""@d>'), ("a@b@c", b'<"a@b"@c>'), ("@h", b'<""@h>'),
-    ("u@", b"<u@>"), ("a\\b@d", b'<"a\\\\b"@d>'), ("a<b>@d", b'<"a<b>"@d>'), ("a[b]@d", b'<"a[b]"@d>'),
+    ("u@", b"<u@>"), ("#@[]", b"<#@[]>"), ("a\\b@d", b'<"a\\\\b"@d>'), ("a<b>@d", b'<"a<b>"@d>'), ("a[b]@d", b'<"a[b]"@d>'),
     ("a.b@d", b"<a.b@d>"), ("a\tb@d", b'<"a\tb"@d>'), ("a\x01b@d", b'<"a\x01b"@d>'), (".@d", b'<"."@d>'),
     pytest.param("!#$%&'*+-/=?^_`{|}~@d", b"<!#$%&'*+-/=?^_`{|}~@d>", id="100-plain"),
     pytest.param("a\x7fb@d", b'<"a\x7fb"@d>', id="100-del"),

@@ -20,7 +20,7 @@ quotes_by_stocks_rule(void **state)
 		const char *out; /* NULL: refused */
 	} cases[] = {
 		{ "", "" },
-		{ "#@[]", "" },
+		{ "#@[]", "#@[]" },
 		{ "#@[", "#@[" },
 		{ "##@[]", "##@[]" },
 		{ "a@src.example", "a@src.example" },
@@ -83,6 +83,27 @@ quotes_by_stocks_rule(void **state)
 	}
 }
 
+static void
+sends_double_bounces_from_nobody(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "#@[]", "" },
+		{ "", "" },
+		{ "#@[x]", "#@[x]" },
+		{ "a b@d", "\"a b\"@d" },
+	};
+	struct buf b = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		buf_cut(&b, 0);
+		assert_int_equal(quote_sender(&b, cases[i][0]), 0);
+		assert_string_equal(buf_text(&b), cases[i][1]);
+	}
+	assert_int_equal(quote_sender(&b, "a@b\n"), -1);
+	buf_finish(&b);
+}
+
 /* No byte that one may put anywhere ends the command or the path early. */
 static void
 never_ends_early(void **state)
@@ -123,6 +144,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quotes_by_stocks_rule),
+		cmocka_unit_test(sends_double_bounces_from_nobody),
 		cmocka_unit_test(never_ends_early),
 	};
 
