@@ -136,6 +136,7 @@ smtp_session_hello(struct smtp_session *s, const char *helohost,
     bool helo_will_do)
 {
 	struct smtp_ehlo offered = { 0 };
+	struct smtp_reply refusal;
 	enum smtp_outcome outcome = say_hello(s, "EHLO ", helohost, &offered);
 
 	s->ehlo = (struct smtp_ehlo){ 0 };
@@ -144,7 +145,12 @@ smtp_session_hello(struct smtp_session *s, const char *helohost,
 	if (outcome != SMTP_REFUSED || !helo_will_do ||
 	    smtp_reply_class(&s->reply) != 5)
 		return outcome;
-	return say_hello(s, "HELO ", helohost, NULL);
+	refusal = s->reply;
+	outcome = say_hello(s, "HELO ", helohost, NULL);
+	if (outcome != SMTP_DIED)
+		return outcome;
+	s->reply = refusal;
+	return SMTP_REFUSED;
 }
 
 static enum smtp_outcome

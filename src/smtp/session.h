@@ -74,6 +74,7 @@ enum smtp_outcome smtp_session_greeting(struct smtp_session *);
 
 /*
  * EHLO; when that is refused with 5yz and helo_will_do, HELO.  Must be 250.
+ * A server that hangs up on HELO has refused EHLO.
  * What was learnt from an earlier EHLO is forgotten (RFC 3207 section 4.2).
  */
 enum smtp_outcome smtp_session_hello(struct smtp_session *,

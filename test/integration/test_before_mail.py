@@ -43,6 +43,7 @@ BEFORE = {
     "ehlo-mixed": dict(EHLO=b"250-a\r\n550 b\r\n"),
     "ehlo-last": dict(EHLO=last_words("250 hi")),
     "ehlo-and-421": dict(EHLO=b"250 hi\r\n421 busy\r\n"),
+    "ehlo-500-closed": dict(EHLO=("554 5.7.1 blocked", CLOSE)),
     "helo-last": dict(EHLO="500 what", HELO=last_words("250 hi")),
     "helo-500": dict(EHLO="500 what", HELO="500 what"),
     "helo-421": dict(EHLO="500 what", HELO="421 busy"),
@@ -98,7 +99,8 @@ def test_next_address_of_a_relay(home, smtp, dns, case):
 
 @pytest.mark.parametrize("case, said", [
     ("421", b"421 busy"), ("554", b"554 never"), ("ehlo-421", b"421 busy"),
-    ("ehlo-251", b"251 hm"), ("helo-500", b"500 what"),
+    ("ehlo-251", b"251 hm"), ("helo-500", b"500 what"), ("helo-closed", b"500 what"),
+    ("ehlo-500-closed", b"554 5.7.1 blocked"),
 ])
 @pytest.mark.parametrize("other", ["refused", "closed"])
 def test_report_of_the_last_that_spoke(home, smtp, dns, case, said, other):

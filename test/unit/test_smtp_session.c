@@ -171,7 +171,9 @@ goes_by_the_book(void **state)
 		    { HI, EHLO, ">502 what\r\n", HELO, ">550 no\r\n" }, "gh",
 		    SMTP_REFUSED, "550 no\n", 0 },
 		{ "HELO hangs up", { HI, EHLO, ">502 what\r\n", HELO, "!" },
-		    "gh", SMTP_DIED, NULL, 0 },
+		    "gh", SMTP_REFUSED, "502 what\n", 0 },
+		{ "refused, and hangs up", { HI, EHLO, ">554 no\r\n", "!" },
+		    "gh", SMTP_REFUSED, "554 no\n", 0 },
 
 		{ "STARTTLS",
 		    { HI, EHLO, ">250-x\r\n250 STARTTLS\r\n", STARTTLS,
