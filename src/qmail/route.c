@@ -338,6 +338,21 @@ find_entry(const char *host, const struct route_files *files, struct found *f)
 	return find_in_text(host, files, f);
 }
 
+/* Meant for an IPv4 address: no top-level domain is a number. */
+static bool
+is_dotted_quad(const char *s, size_t n)
+{
+	size_t dots = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == '.')
+			dots++;
+		else if (!str_is_digit(s[i]))
+			return false;
+	}
+	return dots == 3;
+}
+
 /*
  * Why a relay could never be connected to; NULL if it could.  Stock takes
  * it for a name that does not exist, and bounces the mail.
@@ -345,7 +360,11 @@ find_entry(const char *host, const struct route_files *files, struct found *f)
 static const char *
 relay_fault(const char *s, size_t n)
 {
+	struct ip ip;
+
 	if (n > 0 && *s == '[' && literal_length(s, n) != n)
+		return "not an address";
+	if (is_dotted_quad(s, n) && !ip_parse(s, n, &ip))
 		return "not an address";
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)s[i] <= ' ' || s[i] == 0x7f)
