@@ -90,14 +90,17 @@ deadline_for(unsigned long timeout_s)
 	return deadline_in((int64_t)timeout_s * 1000);
 }
 
-/* What a MX host is called; other names are never asked for. */
+/*
+ * Other names are not asked for: those with escapes cannot be, and of the rest
+ * newer versions of the resolver's library send just these.
+ */
 static bool
-is_host_name(const char *name)
+is_askable(const char *name)
 {
 	size_t i;
 
 	for (i = 0; name[i] != '\0'; i++)
-		if (!str_is_alnum(name[i]) && strchr("-_.", name[i]) == NULL)
+		if (!str_is_alnum(name[i]) && strchr("-_./*", name[i]) == NULL)
 			return false;
 	return i > 0;
 }
@@ -191,8 +194,6 @@ add_mx(struct mx_list *list, struct dns_answer *mx)
 		    add_literal(list, rr->name, rr->preference))
 			continue;
 		add_host(list, rr->name, rr->preference);
-		if (!is_host_name(rr->name))
-			list->host[list->nhost - 1].outcome = DNS_NXDOMAIN;
 	}
 	return i < mx->nrr;
 }
@@ -229,10 +230,11 @@ find_hosts(struct lookup *l)
 	return result;
 }
 
+/* One that is not keeps the outcome of a host that nothing is known of. */
 static bool
-is_to_be_asked(const struct mx_host *host)
+is_to_be_asked(const struct lookup *l, const struct mx_host *host)
 {
-	return !host->is_literal && host->outcome != DNS_NXDOMAIN;
+	return !host->is_literal && (l->is_implicit || is_askable(host->name));
 }
 
 static bool
@@ -270,11 +272,12 @@ outcome_of(const struct addresses *found)
 }
 
 static void
-settle(struct mx_host *host, const struct addresses *found)
+settle(const struct lookup *l, struct mx_host *host,
+    const struct addresses *found)
 {
 	size_t k;
 
-	if (!is_to_be_asked(host))
+	if (!is_to_be_asked(l, host))
 		return;
 	host->outcome = outcome_of(found);
 	if (host->outcome != DNS_FOUND)
@@ -293,7 +296,7 @@ ask_addresses(struct lookup *l, struct addresses *found)
 	size_t i;
 
 	for (i = 0; i < l->list->nhost; i++) {
-		if (!is_to_be_asked(&host[i]))
+		if (!is_to_be_asked(l, &host[i]))
 			continue;
 		dns_resolver_ask(l->resolver, host[i].name, DNS_AAAA,
 		    &found[i].v6);
@@ -312,7 +315,7 @@ find_addresses(struct lookup *l)
 
 	ask_addresses(l, found);
 	for (i = 0; i < l->list->nhost; i++) {
-		settle(&l->list->host[i], &found[i]);
+		settle(l, &l->list->host[i], &found[i]);
 		if (found[i].v4.is_alias || found[i].v6.is_alias)
 			l->is_alias = true;
 		dns_answer_finish(&found[i].v4);
