@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "dns/schedule.h"
 
 #define ID_COUNT 64
 
@@ -85,9 +86,11 @@ on_new_socket(ares_socket_t fd, int type, void *data)
 }
 
 /*
- * Servers and schedule come from resolv.conf.  Names are always absolute, so
- * we say that there are no search domains and no hosts file: that spares the
- * library reading nsswitch.conf and the like to learn of them.
+ * The servers come from resolv.conf.  So does the schedule, which the library
+ * as of 1.18 does not read there; its own is up to 75 seconds.  Names are
+ * always absolute, so we say that there are no search domains and no hosts
+ * file: that spares the library reading nsswitch.conf and the like to learn of
+ * them.
  */
 static int
 open_channel(struct dns_resolver *r)
@@ -95,11 +98,15 @@ open_channel(struct dns_resolver *r)
 	struct ares_options options = { 0 };
 	char lookups[] = "b";
 	int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_DOMAINS |
-		   ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
+		   ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB |
+		   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
+	struct dns_schedule schedule = dns_schedule_read("/etc/resolv.conf");
 
 	options.flags =
 	    ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_STAYOPEN;
 	options.ednspsz = DNS_UDP_SIZE;
+	options.timeout = (int)schedule.timeout_s * 1000;
+	options.tries = (int)schedule.attempts;
 	options.lookups = lookups;
 	options.sock_state_cb = on_socket_state;
 	options.sock_state_cb_data = r;

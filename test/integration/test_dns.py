@@ -258,6 +258,16 @@ def test_timeoutdns_default(home, smtp, dns, text):
     check(home.run(), "r", accepted())
 
 
+@pytest.mark.parametrize("attempts, most", [(1, 2.5), (2, 6)])
+def test_schedule_of_the_resolver(home, dns, attempts, most):
+    """Of resolv.conf(5); the library's own is longer."""
+    world.resolv_conf(f"nameserver 127.0.0.1\noptions timeout:1 attempts:{attempts}\n")
+    dns.rule("dst.example", drop=True)
+    run = home.run()
+    check(run, DNS_SOFT)
+    assert 0.8 < run.wall < most, run
+
+
 def test_no_search_list(home, smtp, dns):
     world.resolv_conf("nameserver 127.0.0.1\nsearch evil.example\noptions ndots:5\n")
     server = smtp(IP)
