@@ -18,6 +18,9 @@
 
 #define ID_COUNT 64
 
+/* For 200 large answers at once; the kernel gives what it allows. */
+#define RECEIVE_BUFFER (1 << 20)
+
 struct dns_resolver {
 	ares_channel channel;
 	size_t unanswered;
@@ -99,7 +102,7 @@ open_channel(struct dns_resolver *r)
 	char lookups[] = "b";
 	int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_DOMAINS |
 		   ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB |
-		   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES;
+		   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_RCVBUF;
 	struct dns_schedule schedule = dns_schedule_read("/etc/resolv.conf");
 
 	options.flags =
@@ -107,6 +110,7 @@ open_channel(struct dns_resolver *r)
 	options.ednspsz = DNS_UDP_SIZE;
 	options.timeout = (int)schedule.timeout_s * 1000;
 	options.tries = (int)schedule.attempts;
+	options.socket_receive_buffer_size = RECEIVE_BUFFER;
 	options.lookups = lookups;
 	options.sock_state_cb = on_socket_state;
 	options.sock_state_cb_data = r;
@@ -184,7 +188,8 @@ send_question(struct question *q)
  * The versions of the library tell SERVFAIL and "no server" apart in different
  * ways, so whatever comes without a message is temporary, and a message says
  * for itself what it is.  Of the two ways to refuse EDNS0 the library knows
- * FORMERR; after BADVERS we ask again, once.
+ * FORMERR, but 1.18 of only one question; after it for another, and after
+ * BADVERS, we ask again, once.
  */
 static void
 on_answer(void *data, int status, int timeouts, unsigned char *bytes, int n)

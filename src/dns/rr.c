@@ -13,11 +13,14 @@
 #define TYPE_OPT 41
 
 #define FLAG_QR 0x8000
+#define FLAG_AA 0x0400
 #define FLAG_TC 0x0200
 #define FLAG_RD 0x0100
+#define FLAG_RA 0x0080
 #define FLAG_AD 0x0020
 #define OPCODE_MASK 0x7800
 #define RCODE_MASK 0x000f
+#define RCODE_FORMERR 1
 #define RCODE_NXDOMAIN 3
 #define RCODE_BADVERS 16
 
@@ -46,6 +49,8 @@ struct record {
 struct message {
 	unsigned rcode; /* all 12 bits of it (RFC 6891 section 6.1.3) */
 	bool is_authentic;
+	bool is_competent; /* from an authority, or one who asks others */
+	bool has_edns;
 	struct wire answer; /* at the first record of the answer section */
 	unsigned nanswer;
 };
@@ -245,12 +250,16 @@ read_message(struct message *m, const struct name *asked, int type,
 
 	m->rcode = flags & RCODE_MASK;
 	m->is_authentic = (flags & FLAG_AD) != 0;
+	m->is_competent = (flags & (FLAG_AA | FLAG_RA)) != 0;
+	m->has_edns = false;
 	m->answer = w;
 	nother += m->nanswer;
 	for (i = 0; i < nother + nadditional && !w.bad; i++) {
 		read_record(&w, &record);
-		if (i >= nother && record.type == TYPE_OPT)
-			m->rcode |= (record.ttl >> 24) << 4;
+		if (i < nother || record.type != TYPE_OPT)
+			continue;
+		m->has_edns = true;
+		m->rcode |= (record.ttl >> 24) << 4;
 	}
 	return !w.bad && wire_left(&w) == 0;
 }
@@ -393,11 +402,15 @@ dns_answer_parse(struct dns_answer *answer, const char *name, int type,
 		return;
 	if (m.is_authentic)
 		answer->security = DNS_SECURE;
-	answer->refuses_edns = m.rcode == RCODE_BADVERS;
+	answer->refuses_edns = m.rcode == RCODE_BADVERS ||
+			       (m.rcode == RCODE_FORMERR && !m.has_edns);
 	if (m.rcode == RCODE_NXDOMAIN)
 		answer->outcome = DNS_NXDOMAIN;
 	else if (m.rcode == 0)
 		answer->outcome = follow(answer, &m, &asked, (unsigned)type);
+	/* A referral: "ask somebody else" denies nothing. */
+	if (answer->outcome == DNS_NODATA && !m.is_competent)
+		answer->outcome = DNS_TEMPFAIL;
 	if (answer->outcome == DNS_TEMPFAIL)
 		dns_answer_finish(answer);
 }

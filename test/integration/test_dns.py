@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from dns import flags, message, rcode, rdatatype, rrset
 
 import world
 from expect import DNS_SOFT, NO_ADDRESS, accepted, check, no_host
@@ -256,6 +257,67 @@ def test_timeoutdns_default(home, smtp, dns, text):
     dns.rule("dst.example", "MX", delay=1.2)
     home.control("timeoutdns", text)
     check(home.run(), "r", accepted())
+
+
+def test_no_edns(home, smtp, dns):
+    """FORMERR to each question with OPT, of both waves."""
+    def make(query, reply):
+        if query.edns < 0:
+            return reply.to_wire()
+        answer = message.make_response(message.make_query(query.question[0].name, query.question[0].rdtype))
+        answer.id = query.id
+        answer.set_rcode(rcode.FORMERR)
+        return answer.to_wire()
+
+    smtp(IP)
+    dns.zone(f"dst.example MX 5 m.example.\ndst.example MX 6 n.example.\nm.example A {IP}\nn.example A 192.0.2.2")
+    dns.rule(raw=make)
+    check(home.run(), "r", accepted())
+
+
+def test_referral(home, dns):
+    """A server that neither knows nor asks others denies nothing."""
+    def make(query, _):
+        answer = message.make_response(query)
+        answer.flags &= ~flags.RA
+        answer.authority.append(rrset.from_text(".", 60, "IN", "NS", "ns.example."))
+        return answer.to_wire()
+
+    dns.rule(raw=make)
+    check(home.run(), DNS_SOFT)
+
+
+def test_the_best_hundred_have_no_address(home, dns):
+    """There is another MX host, which was not asked about."""
+    for n in range(101):
+        dns.zone(f"dst.example MX {n} m{n}.example.\n")
+    check(home.run(), DNS_SOFT)
+
+
+def test_many_large_answers_at_once(home, smtp, dns):
+    """All of the second wave within a moment, each as large as fits into one packet."""
+    with open("/proc/sys/net/core/rmem_max", encoding="ascii") as f:
+        if int(f.read()) < 1 << 20:
+            pytest.skip("the kernel allows no large receive buffer")
+    smtp(IP)
+    held = []
+
+    def make(query, reply):
+        wire = reply.to_wire(max_size=65535)
+        if query.question[0].rdtype == rdatatype.MX or len(held) >= 200:
+            return wire
+        held.append((wire, query.peer))
+        for one in held if len(held) == 200 else []:
+            dns.udp.sendto(*one)
+        return None
+
+    dns.zone(f"dst.example MX 0 m0.example.\nm0.example A {IP}\n")
+    for n in range(1, 100):
+        dns.zone(f"dst.example MX {n} m{n}.example.\n" + "".join(f"m{n}.example A 203.0.113.{k}\n" for k in range(60)))
+    dns.rule(raw=make)
+    run = home.run(timeout=30)
+    check(run, "r", accepted())
+    assert run.wall < 3, run
 
 
 @pytest.mark.parametrize("attempts, most", [(1, 2.5), (2, 6)])

@@ -223,6 +223,12 @@ static const struct {
 	{ "CNAME with more than a name", "a", DNS_A, ANSWER,
 	    { DATA("a", DNS_CNAME, "\1b\0\0"), A("b") }, DNS_TEMPFAIL, 0,
 	    false },
+	{ "referral", "a", DNS_A, ANSWER & ~0x80, { { 0 } }, DNS_TEMPFAIL, 0,
+	    false },
+	{ "authority", "a", DNS_A, (ANSWER & ~0x80) | 0x400, { { 0 } },
+	    DNS_NODATA, 0, false },
+	{ "no recursion, but an answer", "a", DNS_A, ANSWER & ~0x80, { A("a") },
+	    DNS_FOUND, 1, false },
 	{ "null MX", "a", DNS_MX, ANSWER, { MX("a", 0, "") }, DNS_FOUND, 1,
 	    false },
 	{ "FORMERR", "a", DNS_A, ANSWER | 1, { { 0 } }, DNS_TEMPFAIL, 0,
@@ -430,6 +436,25 @@ extended_rcode_counts(void **state)
 		check("OPT", &a, opts[i].outcome, 0);
 		assert_int_equal(a.refuses_edns, opts[i].refuses);
 	}
+}
+
+/* By one that does not know it; who does can have no complaint. */
+static void
+formerr_refuses_edns(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	begin(&p, ANSWER | 1, 0, "a", DNS_A);
+	parse(&a, "a", DNS_A, &p);
+	check("without OPT", &a, DNS_TEMPFAIL, 0);
+	assert_true(a.refuses_edns);
+	p.byte[11] = 1;
+	put(&p, "\0\0\x29\x04\xd0\0\0\0\0\0\0", 11);
+	parse(&a, "a", DNS_A, &p);
+	check("with OPT", &a, DNS_TEMPFAIL, 0);
+	assert_false(a.refuses_edns);
 }
 
 static void
@@ -738,6 +763,7 @@ main(void)
 		cmocka_unit_test(records_are_read),
 		cmocka_unit_test(the_question_must_be_ours),
 		cmocka_unit_test(extended_rcode_counts),
+		cmocka_unit_test(formerr_refuses_edns),
 		cmocka_unit_test(chains_are_followed_16_times),
 		cmocka_unit_test(names_become_text),
 		cmocka_unit_test(of_many_the_best_are_kept),
