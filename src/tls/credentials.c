@@ -71,6 +71,24 @@ out:
 	return key;
 }
 
+/* The certificates up to the end of the file; false: not all of them. */
+static bool
+read_issuers(BIO *bio, STACK_OF(X509) * chain)
+{
+	X509 *cert;
+	bool is_end;
+
+	while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+		if (sk_X509_push(chain, cert) == 0) {
+			X509_free(cert);
+			return false;
+		}
+	}
+	is_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+	ERR_clear_error();
+	return is_end;
+}
+
 /* Our certificate; the rest of its chain is appended to chain. */
 static X509 *
 read_chain(const char *path, STACK_OF(X509) * chain, struct dsn *why)
@@ -78,7 +96,6 @@ read_chain(const char *path, STACK_OF(X509) * chain, struct dsn *why)
 	struct buf text = { 0 };
 	BIO *bio = open_pem(path, &text, why);
 	X509 *cert = NULL;
-	X509 *issuer;
 
 	if (bio == NULL)
 		goto out;
@@ -88,11 +105,13 @@ read_chain(const char *path, STACK_OF(X509) * chain, struct dsn *why)
 		    path);
 		goto out;
 	}
-	while ((issuer = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
-		if (sk_X509_push(chain, issuer) == 0)
-			X509_free(issuer);
-	/* What follows the last certificate does not matter. */
-	ERR_clear_error();
+	if (!read_issuers(bio, chain)) {
+		dsn_set(why, TLS_TROUBLE_LOCAL,
+		    "cannot use %s: a certificate of the chain is damaged",
+		    path);
+		X509_free(cert);
+		cert = NULL;
+	}
 
 out:
 	BIO_free(bio);

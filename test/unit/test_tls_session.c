@@ -578,6 +578,9 @@ test_client_certificate_unusable(void **state)
 		{ "k.pem", "k.pem", "k.pem: no certificate" },
 		{ "junk.pem", "k.pem", "junk.pem: no certificate" },
 		{ "c.pem", "junk.pem", "junk.pem: no private key" },
+		{ "chain.pem", "k.pem", NULL },
+		{ "cut.pem", "k.pem", "cut.pem: a certificate of the chain" },
+		{ "odd.pem", "k.pem", "odd.pem: a certificate of the chain" },
 		{ "", "k.pem", "Is a directory" },
 	};
 	size_t i;
@@ -593,6 +596,17 @@ test_client_certificate_unusable(void **state)
 	    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
 	    "-----END EC PRIVATE KEY-----\n");
 	testcert_append_text(file("junk.pem"), "nothing\n\x01\x02");
+	testcert_append_cert(file("chain.pem"), &own);
+	testcert_append_cert(file("chain.pem"), &other);
+	testcert_append_text(file("chain.pem"), "nothing\n");
+	testcert_append_cert(file("cut.pem"), &own);
+	testcert_append_text(file("cut.pem"),
+	    "-----BEGIN CERTIFICATE-----\nAAAA\n");
+	testcert_append_cert(file("odd.pem"), &own);
+	testcert_append_text(file("odd.pem"),
+	    "-----BEGIN CERTIFICATE-----\nAAAA\n"
+	    "-----END CERTIFICATE-----\n");
+	testcert_append_cert(file("odd.pem"), &other);
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char cert[4096], key[4096];
 		struct tls_session_params p = {
