@@ -34,14 +34,12 @@
 #define SECURITY_LEVEL 2
 
 /*
- * Handshake messages that the server may send before MESSAGES_RENEWED_BY
- * bytes of clear text have moved: a handshake has less than ten, a few
- * session tickets follow it, and key updates come once in millions of
- * records.  So a flood of them ends the session, while an eager server may
- * update its keys with every record that carries mail.
+ * Handshake messages that the server may send before clear text moves: a
+ * handshake has less than ten, a few session tickets follow it, and key updates
+ * come once in millions of records.  So a flood of them ends the session, while
+ * an eager server may update its keys with every record.
  */
 #define MESSAGES_MAX 64
-#define MESSAGES_RENEWED_BY 16384
 
 #define EAGER_READS 8 /* handshake, tickets, reply to EHLO */
 
@@ -63,8 +61,7 @@ struct tls_session {
 	bool expired;
 	bool broken;       /* nothing may be sent any more */
 	int error;         /* errno of the socket */
-	unsigned messages; /* of the handshake protocol, not yet forgiven */
-	size_t moved;      /* clear text since the last forgiveness */
+	unsigned messages; /* of the handshake protocol, since text moved */
 	unsigned reads;    /* of the first few */
 	size_t ahead_start, ahead_end;
 	char ahead[AHEAD_SIZE]; /* read, and not asked for yet */
@@ -404,6 +401,8 @@ demand_name(struct tls_session *s, struct dsn *why)
 	    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
 		X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH);
+	/* What is listed is trusted, be it signed by somebody else or not. */
+	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
 	if (s->is_ip)
 		ok = X509_VERIFY_PARAM_set1_ip(param,
 		    s->ip.byte + (v4 ? 12 : 0), v4 ? 4 : 16);
@@ -566,16 +565,6 @@ judge(struct tls_session *s, int result)
 	}
 }
 
-static void
-count_moved(struct tls_session *s, size_t n)
-{
-	s->moved += n;
-	if (s->moved < MESSAGES_RENEWED_BY)
-		return;
-	s->moved = 0;
-	s->messages = 0;
-}
-
 void
 tls_session_is_readable(struct tls_session *s)
 {
@@ -649,7 +638,7 @@ tls_session_read(struct tls_session *s, void *data, size_t n, size_t *got)
 	result = SSL_read_ex(s->ssl, data, n, got);
 	if (result != 1)
 		return judge(s, result);
-	count_moved(s, *got);
+	s->messages = 0;
 	return TLS_STEP_DONE;
 }
 
@@ -663,7 +652,7 @@ tls_session_write(struct tls_session *s, const void *data, size_t n,
 	result = SSL_write_ex(s->ssl, data, n, got);
 	if (result != 1)
 		return judge(s, result);
-	count_moved(s, *got);
+	s->messages = 0;
 	return TLS_STEP_DONE;
 }
 

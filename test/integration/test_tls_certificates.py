@@ -285,6 +285,16 @@ def test_chain_with_tls_1_2(site, kind):
     distrusted(site, site.server(context=context))
 
 
+@pytest.mark.parametrize("which", ["intermediate", "leaf"])
+def test_anchor_signed_by_another(site, which):
+    """What is listed is trusted, whoever signed it."""
+    leaf = site.leaf(names=["m1.example"])
+    anchor = site.certs.intermediate if which == "intermediate" else leaf
+    site.mx()
+    site.want(2, site.certs.write(f"partial-{which}.pem", anchor.pem))
+    trusted(site, site.server(cert=leaf))
+
+
 def test_pinned_certificate(site):
     """A certificate that signed itself is its own anchor; the name counts all the same."""
     for host, good in (("m1.example", True), ("elsewhere.example", False)):
