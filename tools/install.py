@@ -8,7 +8,9 @@ be run, for qmail-rspawn would bounce the mail of that moment.  The helpers go
 first, since qmail-remote needs them.  An existing qmail-remote that is not
 ours is kept as qmail-remote.orig.
 """
+import filecmp
 import grp
+import itertools
 import os
 import pwd
 import shutil
@@ -55,9 +57,16 @@ def is_ours(path):
 
 
 def keep_original(bindir):
+    """The stock that is in place now is what one can go back to; an older one is not thrown away for it."""
     stock, kept = f"{bindir}/qmail-remote", f"{bindir}/qmail-remote.orig"
-    if os.path.lexists(kept) or not os.path.lexists(stock) or is_ours(stock):
+    if not os.path.exists(stock) or is_ours(stock):
         return
+    if os.path.exists(kept):
+        if filecmp.cmp(stock, kept, shallow=False):
+            return
+        older = next(name for name in (f"{kept}.{n}" for n in itertools.count(1)) if not os.path.lexists(name))
+        os.rename(kept, older)
+        print(f"kept {kept} as {older}")
     os.link(stock, kept)
     print(f"kept {stock} as {kept}")
 

@@ -73,6 +73,25 @@ def test_keeps_stock_once(install):
     assert kept.read_bytes() == b"stock" and stock.read_bytes() != b"stock"
 
 
+def test_another_stock(install):
+    """Stock was made anew, over ours: both that one and the older one are kept."""
+    stock = install.home / "bin" / "qmail-remote"
+    kept = install.home / "bin" / "qmail-remote.orig"
+    for text in (b"one", b"two", b"three", b"three"):
+        stock.write_bytes(text)
+        install()
+    assert kept.read_bytes() == b"three"
+    assert [(kept.parent / f"{kept.name}.{n}").read_bytes() for n in (1, 2)] == [b"one", b"two"]
+    assert not (kept.parent / f"{kept.name}.3").exists()
+
+
+def test_dangling_link(install):
+    stock = install.home / "bin" / "qmail-remote"
+    stock.symlink_to("nowhere")
+    install()
+    assert not stock.is_symlink() and stock.stat().st_size > 10000
+
+
 def test_ours_is_not_stock(install):
     install()
     install()
