@@ -358,7 +358,8 @@ is_directory(const char *path)
 
 /*
  * Takes the lock, or gives -1 at once.  It is not written to: one that root
- * left behind, delivering by hand, serves too.
+ * left behind, delivering by hand, serves too, if its group may read it
+ * whatever the umask was.
  */
 static int
 lock(const char *path)
@@ -367,6 +368,9 @@ lock(const char *path)
 	    O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 	    0640);
 
+	/* By anybody but its owner that fails, and need not be done. */
+	if (fd != -1)
+		(void)fchmod(fd, 0640);
 	if (fd != -1 && fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0) == -1) {
 		close(fd);
 		fd = -1;

@@ -92,11 +92,14 @@ is_link_local(const struct ip *ip)
 	return ip->byte[0] == 0xfe && (ip->byte[1] & 0xc0) == 0x80;
 }
 
-/* Only ever called for tcpto6, and under its lock. */
+/*
+ * Only ever called for tcpto6, and under its lock.  The group may write: root
+ * may have been the first, delivering by hand.
+ */
 static int
 make(int fd)
 {
-	if (fchmod(fd, 0640) == -1)
+	if (fchmod(fd, 0660) == -1)
 		return -1;
 	return ftruncate(fd, (off_t)(RECORDS * layout6.size));
 }

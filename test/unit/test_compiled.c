@@ -358,6 +358,8 @@ is_for_the_group_too(void **state)
 	umask(mask);
 	assert_int_equal(stat(CDB, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0640);
+	assert_int_equal(stat(LOCK, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
 }
 
 static void

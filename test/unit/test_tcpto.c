@@ -377,7 +377,7 @@ makes_only_tcpto6(void **state)
 	umask(mask);
 	expect_record("made", "tcpto6", 0, &r);
 	assert_int_equal(stat("tcpto6", &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0640);
+	assert_int_equal(st.st_mode & 07777, 0660);
 	clear_home(state);
 
 	/* Its maker was killed before it got its size. */
