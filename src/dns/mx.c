@@ -380,6 +380,16 @@ is_possible(const char *host)
 	       dns_question_write(packet, host, DNS_MX, 0, true) != 0;
 }
 
+/* A relay comes from a file of ours: nonsense there bounces no mail. */
+static int
+refuse_name(const struct lookup *l)
+{
+	if (!l->is_implicit)
+		return no_such_host(l, "not a domain name");
+	try_later(l, "addresses", l->host);
+	return dsn_detail(l->why, "the relay is not a domain name");
+}
+
 static int
 look_up(struct lookup *l)
 {
@@ -389,7 +399,7 @@ look_up(struct lookup *l)
 	if (add_literal(l->list, l->host, 0))
 		return 0;
 	if (!is_possible(l->host))
-		return no_such_host(l, "not a domain name");
+		return refuse_name(l);
 	l->resolver = dns_resolver_create();
 	if (l->resolver == NULL)
 		return try_later(l, "records", l->host);
