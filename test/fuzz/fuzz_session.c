@@ -63,6 +63,7 @@ struct command {
 	enum verb verb;
 	size_t said; /* what was said by then is no reply to it */
 	size_t recipient;
+	bool is_whole; /* an end of mail data: that was all of the message */
 };
 
 /* One reply in the server's words. */
@@ -89,8 +90,6 @@ static struct {
 	struct buf mail_data; /* of the transaction under way */
 	size_t chunk_left;
 	bool is_last;
-	bool had_all;  /* the mail data of some transaction, whole */
-	bool is_wrong; /* and that was not the message */
 } server;
 
 static struct {
@@ -217,18 +216,20 @@ note(enum verb verb, size_t recipient)
 	/* After DATA, what is there is looked at before the end leaves. */
 	c->said = verb == END_OF_DATA ? server.seen : server.said;
 	c->recipient = recipient;
+	c->is_whole = false;
 	server.ncommand++;
 }
 
+/* The end of mail data; is that the whole message? */
 static void
-check_mail_data(void)
+note_end(enum verb verb)
 {
 	const struct buf *got = &server.mail_data, *whole = &source.whole;
 
-	server.had_all = true;
-	server.is_wrong =
-	    whole->len != got->len ||
-	    memcmp(buf_text(whole), buf_text(got), whole->len) != 0;
+	note(verb, 0);
+	server.command[server.ncommand - 1].is_whole =
+	    whole->len == got->len &&
+	    memcmp(buf_text(whole), buf_text(got), whole->len) == 0;
 }
 
 static void
@@ -273,8 +274,7 @@ take_mail_data(const struct buf *line)
 	size_t dot = line->data[0] == '.';
 
 	if (strcmp(line->data, ".\r\n") == 0) {
-		check_mail_data();
-		note(END_OF_DATA, 0);
+		note_end(END_OF_DATA);
 		server.state = AT_COMMAND;
 	} else {
 		buf_append(&server.mail_data, line->data + dot,
@@ -304,8 +304,9 @@ take_chunk_end(void)
 		return;
 	server.state = AT_COMMAND;
 	if (server.is_last)
-		check_mail_data();
-	note(server.is_last ? LAST : BDAT, 0);
+		note_end(LAST);
+	else
+		note(BDAT, 0);
 }
 
 /* How many of the n bytes it took. */
@@ -553,6 +554,7 @@ say_hello(bool with_tls)
 /* What the book says became of a transaction, and so of its recipients. */
 struct outcome {
 	bool is_delivered;  /* some transaction */
+	bool is_partial;    /* and one of those had not all of the message */
 	bool is_unanswered; /* one was sent whole, and no reply was read */
 	bool has[RECIPIENTS];
 	size_t transactions;
@@ -595,6 +597,7 @@ judge_transaction(size_t i, struct outcome *o)
 		if (!is_positive(a) || a.start < c->said)
 			continue;
 		o->is_delivered = true;
+		o->is_partial = o->is_partial || !c->is_whole;
 		for (size_t r = 0; r < RECIPIENTS; r++)
 			o->has[r] = o->has[r] || took[r];
 	}
@@ -617,7 +620,8 @@ judge_session(void)
 static bool
 was_refused_for_good(void)
 {
-	for (size_t i = 0; i <= server.ncommand; i++)
+	/* One more: what is said of mail data before its end is there. */
+	for (size_t i = 0; i <= server.ncommand + 1; i++)
 		if (read_answer(i).code / 100 == 5)
 			return true;
 	return false;
@@ -659,7 +663,7 @@ check_report(size_t nrecipient, const struct outcome *o)
 	CHECK(at + strlen(at) + 1 == end);
 	if (*at == 'K') {
 		CHECK(o->is_delivered && any && n == nrecipient);
-		CHECK(server.had_all && !server.is_wrong);
+		CHECK(!o->is_partial);
 		for (size_t i = 0; i < n; i++)
 			CHECK(letter[i] != 'r' || o->has[i]);
 	}
