@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -15,14 +16,43 @@ is_own(const struct ipme *me, const struct ip *ip, bool is_relay)
 	return kind == IPME_LISTED || (kind == IPME_INTERFACE && !is_relay);
 }
 
+/* :: and ::1, which stand in the DNS for want of an IPv6 address. */
+static bool
+is_placeholder(const struct ip *ip)
+{
+	static const unsigned char zeros[sizeof ip->byte - 1];
+
+	return memcmp(ip->byte, zeros, sizeof zeros) == 0 &&
+	       ip->byte[sizeof zeros] <= 1;
+}
+
+/*
+ * One address that is ours tells that the host is; a placeholder does only if
+ * the host has no address of another.
+ */
+static bool
+is_this_machine(const struct mx_host *host, const struct ipme *me)
+{
+	bool is_all_own = host->nip > 0;
+
+	for (size_t k = 0; k < host->nip; k++) {
+		const struct ip *ip = &host->ip[k];
+
+		if (!is_own(me, ip, false))
+			is_all_own = false;
+		else if (!is_placeholder(ip) || is_own(me, ip, true))
+			return true;
+	}
+	return is_all_own;
+}
+
 /* The best preference at which we are an MX host ourselves. */
 static unsigned
 own_preference(const struct mx_list *list, const struct ipme *me, bool is_relay)
 {
 	for (size_t i = 0; i < list->nhost && !is_relay; i++)
-		for (size_t k = 0; k < list->host[i].nip; k++)
-			if (is_own(me, &list->host[i].ip[k], false))
-				return list->host[i].preference;
+		if (is_this_machine(&list->host[i], me))
+			return list->host[i].preference;
 	return UINT_MAX;
 }
 
