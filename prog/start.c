@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -40,12 +41,20 @@ set_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static bool
+can_report(void)
+{
+	int flags = fcntl(1, F_GETFL);
+
+	return flags != -1 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
 void
 start_program(void)
 {
 	static char *none[] = { NULL };
 
-	if (fcntl(1, F_GETFD) == -1 || fdio_guard_standard() == -1)
+	if (!can_report() || fdio_guard_standard() == -1)
 		_exit(0);
 	sandbox_harden();
 	environ = none;

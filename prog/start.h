@@ -9,8 +9,9 @@
  * in it may steer a library), SIGPIPE and SIGXFSZ are ignored (a write fails
  * instead), SIGCHLD, which arrives blocked and could arrive ignored, is set
  * right, and running out of memory is made a temporary failure.  Where no
- * report could ever be read, fd 1 being closed, the program ends here: what
- * cannot be reported must not be delivered, for it would be delivered again.
+ * report can be written, fd 1 being closed or open for reading only, the
+ * program ends here: what cannot be reported must not be delivered, for it
+ * would be delivered again.
  */
 void start_program(void);
 
