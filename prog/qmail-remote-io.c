@@ -233,6 +233,9 @@ report_result(struct delivery *d, const struct smtp_result *r)
 		report_puts("Unable to read message. (#4.3.0)\n");
 	} else if (r->end == SMTP_END_TOO_LARGE) {
 		report_too_large(d);
+	} else if (r->end == SMTP_END_LIMIT) {
+		report_sentence(d, REPORT_TEMPORARY, "",
+		    " takes no more messages on this connection. (#4.5.3)\n");
 	} else if (r->end == SMTP_END_NONE_ACCEPTED) {
 		report_sentence(d, REPORT_PERMANENT, "Giving up on ", ".\n");
 	} else if (has_lost_step(r)) {
@@ -284,10 +287,12 @@ static void
 report_failed_recipient(struct delivery *d, const struct smtp_result *r)
 {
 	bool is_too_large = r->end == SMTP_END_TOO_LARGE;
-	bool has_reply = is_in_step(r) && !is_too_large;
+	bool has_reply =
+	    is_in_step(r) && !is_too_large && r->end != SMTP_END_LIMIT;
 
 	report_refusal(d,
-	    is_too_large || is_permanent(r->outcome, &session.reply),
+	    is_too_large ||
+		(has_reply && is_permanent(r->outcome, &session.reply)),
 	    r->in_doubt ? " may have the message. Possible duplicate!\n"
 			: " did not take the message.\n",
 	    session.reply.text, has_reply ? session.reply.len : 0);
@@ -345,22 +350,18 @@ run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
 	static const struct smtp_result not_begun = { .end = SMTP_END_RCPT,
 		.outcome = SMTP_DIED };
 	struct smtp_result r = { .outcome = SMTP_DONE };
-	uint64_t left =
-	    session.ehlo.mailmax ? session.ehlo.mailmax : UINT64_MAX;
 	size_t count;
 
 	for (size_t first = 0; first < d->npath; first += count) {
-		bool may_run = is_in_step(&r) && left > 0 &&
-			       smtp_message_rewind(&message) == 0;
+		bool may_run =
+		    is_in_step(&r) && smtp_message_rewind(&message) == 0;
 
 		count = d->npath - first < rcptmax ? d->npath - first : rcptmax;
 		d->first = first;
-		if (may_run) {
+		if (may_run)
 			r = run_transaction(d, reverse_path, first, count);
-			left--;
-		} else if (is_in_step(&r)) {
+		else if (is_in_step(&r))
 			r = not_begun;
-		}
 		report_recipients(d, may_run ? &r : &not_begun, count, false);
 		if (is_delivered(&r) && !d->has_success) {
 			d->has_success = true;

@@ -11,6 +11,7 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 	s->in_reply = false;
 	s->ehlo = (struct smtp_ehlo){ 0 };
 	s->timeout_s = timeout_s;
+	s->transactions = 0;
 	s->owed = 0;
 	s->is_open = false;
 	s->is_cut = false;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/deadline.h"
 #include "base/stream.h"
@@ -37,10 +38,12 @@ struct smtp_session {
 	struct smtp_ehlo ehlo;   /* of the last EHLO, empty after HELO */
 	unsigned long timeout_s; /* for one whole reply: timeoutremote */
 
+	uint64_t transactions; /* begun with MAIL */
+
 	/* What an ended transaction left behind: see smtp_session_settle(). */
 	size_t owed;  /* replies that will come, and that nobody waits for */
 	bool is_open; /* the server may take it for still going on */
-	bool is_cut;  /* mail data was begun and not ended */
+	bool is_cut;  /* mail data was not ended, or an answer did not come */
 };
 
 /* fd is non-blocking; it stays the caller's. */

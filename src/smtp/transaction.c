@@ -179,12 +179,10 @@ judge_recipient(struct group *g, enum smtp_outcome outcome)
 }
 
 static bool
-judge_data(struct group *g, enum smtp_outcome outcome)
+judge_data(struct group *g, bool is_reply, enum smtp_outcome outcome)
 {
-	bool is_well_formed = outcome != SMTP_DIED;
-
 	/* A 354 for what has not left is not for DATA. */
-	if (is_well_formed && g->session->reply.code == 354 && has_left(g))
+	if (is_reply && g->session->reply.code == 354 && has_left(g))
 		return true;
 	if (outcome == SMTP_REFUSED && g->result.accepted == 0)
 		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
@@ -196,7 +194,7 @@ static bool
 judge_chunk(struct group *g, enum smtp_outcome outcome)
 {
 	/* A 250 for what has not left is not for the message. */
-	if (outcome == SMTP_DIED || (outcome == SMTP_DONE && !has_left(g)))
+	if (outcome == SMTP_DONE && !has_left(g))
 		outcome = SMTP_MALFORMED;
 	/* Taken, with nobody to take it for: the replies are out of step. */
 	if (outcome == SMTP_DONE && g->result.accepted == 0)
@@ -216,31 +214,37 @@ is_out_of_sequence(const struct group *g)
 {
 	bool is_tail = g->answered == tail_command(g);
 
-	if (is_tail && (g->tail == TAIL_CHUNK || g->result.accepted == 0))
+	if (is_tail && g->result.accepted == 0)
 		return false;
 	return g->answered > 0 && g->session->reply.code == 503 &&
 	       smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
 }
 
 /*
- * The reply to the command that waits longest for one; false ends it all.
- * What is no reply at all comes as DIED, to tell it from an odd code.
+ * What came, a reply or none at all, for the command that waits longest for
+ * one; false ends it all.
  */
 static bool
-judge(struct group *g, enum smtp_outcome outcome)
+judge(struct group *g, bool is_reply)
 {
-	enum smtp_outcome plain =
-	    outcome == SMTP_DIED ? SMTP_MALFORMED : outcome;
+	enum smtp_outcome outcome =
+	    is_reply ? smtp_judge(&g->session->reply) : SMTP_MALFORMED;
+	bool is_unfit = outcome == SMTP_REFUSED && is_out_of_sequence(g);
+	bool goes_on;
 
-	if (outcome == SMTP_REFUSED && is_out_of_sequence(g))
-		outcome = plain = SMTP_MALFORMED;
-
+	if (is_unfit)
+		outcome = SMTP_MALFORMED;
 	if (g->answered > 0 && g->answered < tail_command(g))
-		return judge_recipient(g, plain);
-	if (g->answered++ > 0)
-		return g->tail == TAIL_CHUNK ? judge_chunk(g, outcome)
-					     : judge_data(g, outcome);
-	return outcome == SMTP_DONE ? true : end(g, SMTP_END_MAIL, plain);
+		return judge_recipient(g, outcome);
+	if (g->answered++ == 0)
+		return outcome == SMTP_DONE || end(g, SMTP_END_MAIL, outcome);
+	if (g->tail == TAIL_DATA)
+		return judge_data(g, is_reply, outcome);
+	goes_on = judge_chunk(g, outcome);
+	/* It was refused, for whatever reason. */
+	if (is_unfit)
+		g->result.in_doubt = false;
+	return goes_on;
 }
 
 static enum smtp_end
@@ -282,9 +286,7 @@ run_group(struct group *g)
 			;
 		state = smtp_session_parse(s, NULL);
 		if (state != SMTP_REPLY_MORE) {
-			if (!judge(g, state == SMTP_REPLY_DONE
-					  ? smtp_judge(&s->reply)
-					  : SMTP_DIED))
+			if (!judge(g, state == SMTP_REPLY_DONE))
 				return false;
 			until = smtp_session_deadline(s);
 			continue;
@@ -297,7 +299,8 @@ run_group(struct group *g)
 		    stream_room(&s->stream) > room)
 			until = smtp_session_deadline(s);
 	}
-	if (has_unread_input(s))
+	/* Nor was the last reply one to a command that has not left. */
+	if (has_unread_input(s) || stream_is_pending(&s->stream))
 		return end(g, where(g), smtp_session_unasked(s));
 	return true;
 }
@@ -350,6 +353,12 @@ send_mail_data(struct group *g, struct smtp_message *message)
 	return g->result;
 }
 
+static bool
+is_used_up(const struct smtp_session *s)
+{
+	return s->ehlo.mailmax > 0 && s->transactions >= s->ehlo.mailmax;
+}
+
 static struct smtp_result
 run(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message, bool may_chunk)
@@ -360,6 +369,7 @@ run(struct smtp_session *s, const struct smtp_envelope *envelope,
 		.message = message,
 	};
 
+	s->transactions++;
 	choose_tail(&g, may_chunk);
 	if (!run_group(&g))
 		return g.result;
@@ -393,6 +403,10 @@ static struct smtp_result
 start_over(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message, struct smtp_result r)
 {
+	if (is_used_up(s)) {
+		r.end = SMTP_END_LIMIT;
+		return r;
+	}
 	s->is_open = true;
 	if (smtp_message_rewind(message) == 0 &&
 	    smtp_session_settle(s) == SMTP_DONE)
@@ -422,11 +436,16 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 {
 	bool may_chunk = smtp_ehlo_has(&s->ehlo, SMTP_EXT_CHUNKING) &&
 			 smtp_message_can_rewind(message);
-	struct smtp_result r = { .end = SMTP_END_TOO_LARGE,
-		.outcome = SMTP_REFUSED };
+	struct smtp_result r = { .outcome = SMTP_REFUSED };
 
-	if (is_too_large(s, message))
+	if (is_too_large(s, message)) {
+		r.end = SMTP_END_TOO_LARGE;
 		return r;
+	}
+	if (is_used_up(s)) {
+		r.end = SMTP_END_LIMIT;
+		return r;
+	}
 	if (smtp_session_settle(s) != SMTP_DONE) {
 		r.end = SMTP_END_MAIL;
 		r.outcome = SMTP_DIED;

@@ -42,6 +42,7 @@ struct smtp_envelope {
 enum smtp_end {
 	SMTP_END_RCPT,      /* MALFORMED or DIED while recipients were told */
 	SMTP_END_TOO_LARGE, /* for the server's SIZE; nothing was sent */
+	SMTP_END_LIMIT,     /* one more than the server's MAILMAX (RFC 9422) */
 	SMTP_END_MAIL,      /* the reply to MAIL is not 2yz */
 	SMTP_END_NONE_ACCEPTED,
 	SMTP_END_DATA,     /* the reply to DATA is not 354 */

@@ -18,7 +18,7 @@
 
 static const char *const outcome_name[] = { "DIED", "MALFORMED", "REFUSED",
 	"DONE" };
-static const char *const end_name[] = { "RCPT", "TOO_LARGE", "MAIL",
+static const char *const end_name[] = { "RCPT", "TOO_LARGE", "LIMIT", "MAIL",
 	"NONE_ACCEPTED", "DATA", "MESSAGE", "MAIL_DATA" };
 
 /* How a server takes the commands and gives the replies. */
