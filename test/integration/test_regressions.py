@@ -1,12 +1,13 @@
 """Old bugs that no other test here would notice."""
 
 import signal
+import time
 
 import pytest
 
-from expect import accepted, check, duplicate
+from expect import DNS_SOFT, accepted, check, duplicate
 from qmailhome import MESSAGE
-from smtpd import CLOSE, Call, Read
+from smtpd import CLOSE, DEAF, Call, Read
 
 ONE = "192.0.2.1"
 SIZE = len(MESSAGE.replace(b"\n", b"\r\n"))
@@ -64,6 +65,93 @@ def test_never_begun_is_no_doubt(home, relay):
     run = home.run(recipients=["a@dst.example", "b@dst.example"])
     check(run, ("s", f"{ONE} may have the message. Possible duplicate!"), ("s", f"{ONE} did not take the message."),
           duplicate())
+
+
+def test_the_delivered_one_is_told_of(home, relay):
+    """K quotes the reply to the message that was taken, not the last one."""
+    replies = iter(["250 first", "554 second"])
+    relay(ehlo=("LIMITS RCPTMAX=1",), END=Call(lambda session: next(replies)))
+    run = home.run(recipients=["a@dst.example", "b@dst.example"])
+    check(run, "r", ("h", f"{ONE} did not take the message.", "554 second"), accepted(said="250 first"))
+
+
+def test_no_further_transaction(home, relay):
+    """MAILMAX is used up: nothing died, and QUIT is said."""
+    server = relay(ehlo=("LIMITS RCPTMAX=1 MAILMAX=1",), RCPT="550 no")
+    run = home.run(recipients=["a@dst.example", "b@dst.example"])
+    check(run, ("h", f"{ONE} does not like recipient.", "550 no"), ("s", f"{ONE} did not take the message."),
+          ("Z", f"{ONE} takes no more messages on this connection. (#4.5.3)"))
+    server.settle()
+    assert server.log.endswith(b"QUIT\r\n") and server.log.count(b"MAIL") == 1
+
+
+def test_mailmax_counts_the_second_try(home, relay):
+    """BDAT is not known, and MAIL may not be said again."""
+    server = relay(ehlo=("PIPELINING", "CHUNKING", "LIMITS MAILMAX=1"), END="502 what")
+    check(home.run(), "r", ("Z", f"{ONE} takes no more messages on this connection. (#4.5.3)"))
+    assert server.log.count(b"MAIL") == 1
+
+
+def test_chunk_out_of_sequence(home, relay):
+    """A server that cannot do what it offers has not refused the mail, and not taken it either."""
+    relay(ehlo=("PIPELINING", "CHUNKING"), END="503 one at a time")
+    run = home.run()
+    assert run.letters == "rZ" and b"503 one at a time" in run.message.text and b"duplicate" not in run.message.text, run
+
+
+def test_chunk_answered_too_early(home, relay):
+    """Two replies to the first chunk: the second is none to the last one."""
+    home.control("timeoutremote", "2\n")
+    relay(ehlo=("PIPELINING", "CHUNKING"), BDAT=b"250 chunk\r\n250 got it\r\n", END=None)
+    run = home.run(message=b"a line like any other\n" * 10000)
+    assert run.letters == "rZ", run
+
+
+@pytest.mark.parametrize("count", range(3500, 6501, 500))
+def test_replies_before_the_commands_left(home, relay, count):
+    """All commands are written or in our output, nothing more is read by the server, and replies to them all come."""
+    def reply(session):
+        time.sleep(0.3)
+        return b"250 ok\r\n" * (count + 1)
+
+    home.control("timeoutremote", "2\n")
+    relay(ehlo=("PIPELINING", "CHUNKING"), rcvbuf=4608, MAIL=(Call(reply), DEAF))
+    run = home.run(recipients=[f"{n:06}@dst.example" for n in range(count)], message=b"a line like any other\n" * 6000)
+    assert run.letters[-1] == "Z" and run.status == 0, run
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_unsendable_recipients_have_a_record(home, relay, place):
+    recipients = ["a@dst.example", "b@dst.example"]
+    recipients.insert(place, "c@dst.example\n")
+    records = ["r", "r"]
+    records.insert(place, ("h", "Sorry, that address cannot be sent by SMTP. (#5.1.3)"))
+    relay()
+    check(home.run(recipients=recipients), *records, accepted())
+
+
+@pytest.mark.parametrize("how", ["closed", "read-only"])
+def test_no_delivery_without_a_report(home, relay, how):
+    server = relay()
+    line = "exec \"$@\" >&-" if how == "closed" else "exec \"$@\" 1</dev/null"
+    run = home.start(program="/bin/sh", args=["-c", line, "sh", f"{home.path}/bin/qmail-remote", "dst.example",
+                                              "a@src.example", "b@dst.example"]).finish()
+    assert run.status == 0 and run.report == b"" and not server.sessions, run
+
+
+@pytest.mark.parametrize("address", ["::1", "::"])
+def test_placeholder_beside_an_address(home, smtp, dns, address):
+    """AAAA ::1 says that somebody had no IPv6 address, not that the host is this one."""
+    smtp(ONE)
+    dns.zone(f"dst.example MX 5 m.example.\nm.example A {ONE}\nm.example AAAA {address}")
+    check(home.run(), "r", accepted())
+
+
+def test_unknown_better_host_is_no_loop(home, dns):
+    """We are the second best; who is the best one may be told later."""
+    dns.zone("dst.example MX 5 dead.example.\ndst.example MX 10 me.example.\nme.example A 127.0.0.1")
+    dns.rule("dead.example", rcode="SERVFAIL")
+    check(home.run(), DNS_SOFT)
 
 
 @pytest.mark.parametrize("sender", ["a@b\r\nRSET", "a" * 6000 + "@b.example"], ids=["line-end", "long"])
