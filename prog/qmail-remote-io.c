@@ -437,8 +437,8 @@ int
 main(int argc, char **argv)
 {
 	static struct delivery d;
+	static struct buf reverse_path;
 	struct smtp_result result;
-	struct buf reverse_path = { 0 };
 	unsigned long fd, timeout;
 
 	start_program();
