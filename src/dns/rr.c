@@ -10,6 +10,7 @@
 
 #define HEADER_SIZE 12
 #define CLASS_IN 1
+#define TYPE_NS 2
 #define TYPE_OPT 41
 
 #define FLAG_QR 0x8000
@@ -49,7 +50,8 @@ struct record {
 struct message {
 	unsigned rcode; /* all 12 bits of it (RFC 6891 section 6.1.3) */
 	bool is_authentic;
-	bool is_competent; /* from an authority, or one who asks others */
+	bool is_referral; /* "ask those": by who is no authority, nor asks them
+			   */
 	bool has_edns;
 	struct wire answer; /* at the first record of the answer section */
 	unsigned nanswer;
@@ -250,12 +252,14 @@ read_message(struct message *m, const struct name *asked, int type,
 
 	m->rcode = flags & RCODE_MASK;
 	m->is_authentic = (flags & FLAG_AD) != 0;
-	m->is_competent = (flags & (FLAG_AA | FLAG_RA)) != 0;
-	m->has_edns = false;
+	m->is_referral = m->has_edns = false;
 	m->answer = w;
 	nother += m->nanswer;
 	for (i = 0; i < nother + nadditional && !w.bad; i++) {
 		read_record(&w, &record);
+		if (i >= m->nanswer && i < nother && record.type == TYPE_NS &&
+		    (flags & (FLAG_AA | FLAG_RA)) == 0)
+			m->is_referral = true;
 		if (i < nother || record.type != TYPE_OPT)
 			continue;
 		m->has_edns = true;
@@ -408,8 +412,8 @@ dns_answer_parse(struct dns_answer *answer, const char *name, int type,
 		answer->outcome = DNS_NXDOMAIN;
 	else if (m.rcode == 0)
 		answer->outcome = follow(answer, &m, &asked, (unsigned)type);
-	/* A referral: "ask somebody else" denies nothing. */
-	if (answer->outcome == DNS_NODATA && !m.is_competent)
+	/* "Ask somebody else" denies nothing. */
+	if (answer->outcome == DNS_NODATA && m.is_referral)
 		answer->outcome = DNS_TEMPFAIL;
 	if (answer->outcome == DNS_TEMPFAIL)
 		dns_answer_finish(answer);

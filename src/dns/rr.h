@@ -71,8 +71,8 @@ size_t dns_question_write(unsigned char *, const char *name, int type,
  * name asked to the owner of the records; records of other owners and
  * addresses of the wrong length are left out.  DNS_TEMPFAIL is an answer that
  * is malformed, truncated, to another question, or has records of the type
- * of which none can be used; so is every rcode other than 0 and 3, and "no
- * such record" from a server that neither is an authority nor asks others.
+ * of which none can be used; so is every rcode other than 0 and 3, and a
+ * referral by a server that neither is an authority nor asks others.
  * Names in records are presented as text with RFC 1035 escapes only where a
  * byte is not a printable non-blank ASCII character other than '.' and '\';
  * a name whose escapes do not fit is "?".

@@ -92,9 +92,6 @@ check_answer(const struct dns_answer *answer, int type,
 	CHECK(ns_initparse(packet, (int)n, &message) == 0);
 	CHECK(ns_msg_getflag(message, ns_f_qr));
 	CHECK(!ns_msg_getflag(message, ns_f_tc));
-	if (answer->outcome == DNS_NODATA)
-		CHECK(ns_msg_getflag(message, ns_f_aa) ||
-		      ns_msg_getflag(message, ns_f_ra));
 	CHECK((ns_msg_getflag(message, ns_f_rcode) == ns_r_nxdomain) ==
 	      (answer->outcome == DNS_NXDOMAIN));
 	for (size_t i = 0; i < answer->nrr; i++) {
@@ -137,7 +134,6 @@ check_question(const char *s, size_t n)
 		CHECK(ns_msg_count(message, ns_s_qd) == 1);
 		/* As an answer it says that there are no such records. */
 		packet[2] |= 0x80;
-		packet[3] |= 0x80;
 		dns_answer_parse(&answer, name, DNS_MX, packet, len);
 		CHECK(answer.outcome == DNS_NODATA && answer.nrr == 0);
 		dns_answer_finish(&answer);

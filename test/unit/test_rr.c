@@ -223,12 +223,6 @@ static const struct {
 	{ "CNAME with more than a name", "a", DNS_A, ANSWER,
 	    { DATA("a", DNS_CNAME, "\1b\0\0"), A("b") }, DNS_TEMPFAIL, 0,
 	    false },
-	{ "referral", "a", DNS_A, ANSWER & ~0x80, { { 0 } }, DNS_TEMPFAIL, 0,
-	    false },
-	{ "authority", "a", DNS_A, (ANSWER & ~0x80) | 0x400, { { 0 } },
-	    DNS_NODATA, 0, false },
-	{ "no recursion, but an answer", "a", DNS_A, ANSWER & ~0x80, { A("a") },
-	    DNS_FOUND, 1, false },
 	{ "null MX", "a", DNS_MX, ANSWER, { MX("a", 0, "") }, DNS_FOUND, 1,
 	    false },
 	{ "FORMERR", "a", DNS_A, ANSWER | 1, { { 0 } }, DNS_TEMPFAIL, 0,
@@ -435,6 +429,42 @@ extended_rcode_counts(void **state)
 		parse(&a, "a", DNS_A, &p);
 		check("OPT", &a, opts[i].outcome, 0);
 		assert_int_equal(a.refuses_edns, opts[i].refuses);
+	}
+}
+
+static void
+referral_denies_nothing(void **state)
+{
+	static const struct {
+		unsigned flags;
+		int type; /* in the authority section */
+		bool has_answer;
+		enum dns_outcome outcome;
+	} answers[] = {
+		{ 0x8100, 2, false, DNS_TEMPFAIL },
+		{ 0x8100, 6, false, DNS_NODATA },
+		{ 0x8500, 2, false, DNS_NODATA }, /* AA */
+		{ 0x8180, 2, false, DNS_NODATA }, /* RA */
+		{ 0x8100, 2, true, DNS_FOUND },
+		{ 0x8103, 2, false, DNS_NXDOMAIN },
+	};
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+		struct record answer = A("a");
+		struct record authority = DATA("", answers[i].type, "\1b\0");
+
+		begin(&p, answers[i].flags, answers[i].has_answer, "a", DNS_A);
+		p.byte[9] = 1;
+		if (answers[i].has_answer)
+			put_record(&p, &answer);
+		put_record(&p, &authority);
+		parse(&a, "a", DNS_A, &p);
+		check("authority", &a, answers[i].outcome,
+		    answers[i].has_answer);
+		dns_answer_finish(&a);
 	}
 }
 
@@ -763,6 +793,7 @@ main(void)
 		cmocka_unit_test(records_are_read),
 		cmocka_unit_test(the_question_must_be_ours),
 		cmocka_unit_test(extended_rcode_counts),
+		cmocka_unit_test(referral_denies_nothing),
 		cmocka_unit_test(formerr_refuses_edns),
 		cmocka_unit_test(chains_are_followed_16_times),
 		cmocka_unit_test(names_become_text),
