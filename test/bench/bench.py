@@ -18,8 +18,8 @@ PLOTS = f"{measure.BUILD}/plots"
 NOTES = """\
 Figures are medians and per delivery; wall is of all deliveries at once, until the last report is complete.
   CPU         user and system time of all processes of a delivery, also of those that outlive qmail-remote
-  private     kB that only its processes have, with another delivery under way beside it, while the reply to the end
-              of mail data is held back
+  private     kB of anonymous memory that only its processes have, with another delivery under way beside it, while
+              the reply to the end of mail data is held back
   PSS         the same, with its share of what others have too
   calls       system calls of all processes
   bytes, pkts both ways, headers, acknowledgements and DNS included, with an MTU of 1500

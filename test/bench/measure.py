@@ -259,14 +259,19 @@ def _descendants(pid):
     return found
 
 
-def _rollup(pid):
-    sizes = {}
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+def _memory_of(pid):
+    """Private are pages of its own only: text that no other process has touched yet is any number's."""
+    private = pss = 0
+    mapping = {}
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
         for line in f:
             words = line.split()
             if words[-1] == "kB":
-                sizes[words[0]] = int(words[1])
-    return Memory(sizes["Private_Clean:"] + sizes["Private_Dirty:"], sizes["Pss:"])
+                mapping[words[0]] = int(words[1])
+            if words[0] == "Anonymous:":
+                private += min(mapping["Anonymous:"], mapping["Private_Clean:"] + mapping["Private_Dirty:"])
+                pss += mapping["Pss:"]
+    return Memory(private, pss)
 
 
 def memory(program, delivery, sink):
@@ -282,7 +287,7 @@ def memory(program, delivery, sink):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             sink.await_counter("held", delivery.at_once, process)
-            parts = [_rollup(pid) for pid in _descendants(process.pid)]
+            parts = [_memory_of(pid) for pid in _descendants(process.pid)]
         finally:
             sink.say("release")
         output, trouble = process.communicate()
