@@ -50,8 +50,7 @@ struct record {
 struct message {
 	unsigned rcode; /* all 12 bits of it (RFC 6891 section 6.1.3) */
 	bool is_authentic;
-	bool is_referral; /* "ask those": by who is no authority, nor asks them
-			   */
+	bool is_referral; /* "ask those", from a server that does not itself */
 	bool has_edns;
 	struct wire answer; /* at the first record of the answer section */
 	unsigned nanswer;
