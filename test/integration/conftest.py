@@ -118,20 +118,7 @@ def home():
     yield home
     for process in home.processes:
         process.kill()
-    _reap()
-
-
-def _reap():
-    """Whatever a delivery left running is ours now; it must end by itself, and not by its sandbox."""
-    try:
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            assert not rspawn.is_violation(status), "killed by its sandbox"
-            if pid == 0:
-                break
-    except ChildProcessError:
-        pass
-    rspawn.violations()
+    rspawn.reap()
 
 
 @pytest.fixture
