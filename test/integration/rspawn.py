@@ -183,7 +183,9 @@ def _child(cwd, program, argv, message, pipe, closed, env, uid, gid, limits, std
     os.chdir(cwd)
     os.umask(0o077)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    # Ignored below nohup and in the background of a shell.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
     os.dup2(message, 0)
     os.dup2(pipe if stdout is None else stdout, 1)

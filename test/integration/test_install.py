@@ -14,24 +14,6 @@ PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls")
 USER, GROUP = "nobody", "daemon"    # stand in for qmailr and qmail
 
 
-@pytest.fixture
-def install(tmp_path, request):
-    build = os.path.abspath(request.config.getoption("build"))
-    (tmp_path / "q" / "bin").mkdir(parents=True)
-
-    def run():
-        subprocess.run([sys.executable, f"{TOP}/tools/install.py", build, str(tmp_path / "q"),
-                        str(tmp_path / "q" / "run"), USER, GROUP],
-                       check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]})
-    run.home = tmp_path / "q"
-    run.build = build
-    return run
-
-
-def mode(path):
-    return stat.S_IMODE(path.stat().st_mode)
-
-
 def can_chown(path):
     try:
         os.chown(path, pwd.getpwnam(USER).pw_uid, grp.getgrnam(GROUP).gr_gid)
@@ -40,10 +22,29 @@ def can_chown(path):
     return True
 
 
-def test_programs_and_directories(install, tmp_path):
-    probe = tmp_path / "probe"
-    probe.touch()
-    if not can_chown(probe):
+@pytest.fixture
+def install(tmp_path, request):
+    build = os.path.abspath(request.config.getoption("build"))
+    (tmp_path / "q" / "bin").mkdir(parents=True)
+    (tmp_path / "probe").touch()
+    owner = (USER, GROUP) if can_chown(tmp_path / "probe") else ("root", "root")
+
+    def run():
+        subprocess.run([sys.executable, f"{TOP}/tools/install.py", build, str(tmp_path / "q"),
+                        str(tmp_path / "q" / "run"), *owner],
+                       check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]})
+    run.home = tmp_path / "q"
+    run.build = build
+    run.owner = owner
+    return run
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_programs_and_directories(install):
+    if install.owner != (USER, GROUP):
         pytest.skip("only one user in this namespace")
     install()
     for name in PROGRAMS:

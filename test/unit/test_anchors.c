@@ -193,6 +193,7 @@ test_bundle_unusable(void **state)
 	if (geteuid() != 0) {
 		assert_int_equal(chmod(path, 0), 0);
 		check_fails(path, NULL, "bad.pem: Permission denied");
+		assert_int_equal(chmod(path, 0600), 0);
 	}
 	let_it_age(path);
 	check_fails(path, dir, "bad.pem: no certificate");
