@@ -5,10 +5,10 @@
 build_packages="gcc libc6-dev meson ninja-build pkg-config libc-ares-dev
 	libssl-dev libcdb-dev"
 demo_packages="$build_packages python3 python3-dnspython python3-cryptography
-	iproute2"
+	iproute2 openssl"
 check_packages="$demo_packages libcmocka-dev python3-pytest
-	python3-pytest-xdist python3-aiosmtpd openssl mandoc ca-certificates
-	musl-tools strace tcpdump"
+	python3-pytest-xdist python3-aiosmtpd mandoc ca-certificates musl-tools
+	strace tcpdump git mount"
 
 say() {
 	printf '%s\n' "$*"
