@@ -10,7 +10,7 @@ cd "$(dirname -- "$0")/.."
 out=$1
 cases=
 
-need_packages $check_packages clang clang-tools cppcheck valgrind gcovr
+need_packages $check_packages clang-tools cppcheck valgrind gcovr
 
 # result NAME OUTPUT: passed if there was no output.
 result() {

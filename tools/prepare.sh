@@ -8,7 +8,7 @@ demo_packages="$build_packages python3 python3-dnspython python3-cryptography
 	iproute2 openssl"
 check_packages="$demo_packages libcmocka-dev python3-pytest
 	python3-pytest-xdist python3-aiosmtpd mandoc ca-certificates musl-tools
-	strace tcpdump git mount"
+	strace tcpdump git mount clang libclang-rt-dev"
 
 say() {
 	printf '%s\n' "$*"
