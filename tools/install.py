@@ -14,6 +14,7 @@ import itertools
 import os
 import pwd
 import shutil
+import stat
 import sys
 
 PROGRAMS = ["qmail-remote-tls", "qmail-remote-io", "qmail-remote"]
@@ -71,6 +72,15 @@ def keep_original(bindir):
     print(f"kept {stock} as {kept}")
 
 
+def lacks_group(path):
+    """Made by an earlier installation, on a system that had no such group yet."""
+    if not os.path.isdir(path):
+        return False
+    found = os.stat(path)
+    return ((found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o2750)
+            and set(os.listdir(path)) <= {"qmail-remote"})
+
+
 def make_directory(path, ids, is_own):
     """Another program's directory is left as it is; ours is put right."""
     if os.path.isdir(path) and not is_own:
@@ -91,7 +101,7 @@ def main():
     keep_original(bindir)
     for name in PROGRAMS:
         install_program(f"{build}/{name}", f"{bindir}/{name}", programs)
-    make_directory(run, programs, False)
+    make_directory(run, programs, lacks_group(run))
     make_directory(run + "/qmail-remote", owner(user, group, "state directory"), True)
 
 

@@ -29,7 +29,7 @@ def install(tmp_path, request):
     (tmp_path / "probe").touch()
     owner = (USER, GROUP) if can_chown(tmp_path / "probe") else ("root", "root")
 
-    def run():
+    def run(owner=owner):
         subprocess.run([sys.executable, f"{TOP}/tools/install.py", build, str(tmp_path / "q"),
                         str(tmp_path / "q" / "run"), *owner],
                        check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]})
@@ -108,11 +108,25 @@ def test_replaces_by_rename(install):
         assert old.read() == b"stock"
 
 
-def test_leaves_another_run_directory_alone(install):
+def test_group_that_came_later(install):
+    """The directories of an installation before there was a group get it from the next."""
+    if install.owner != (USER, GROUP):
+        pytest.skip("only one user in this namespace")
     run = install.home / "run"
-    run.mkdir(mode=0o755)
-    run.chmod(0o755)
+    install((USER, "no-such-group"))
+    assert mode(run) == 0o2750 and (run.stat().st_uid, run.stat().st_gid) == (0, 0)
+    install()
+    group = grp.getgrnam(GROUP).gr_gid
+    for path, user in ((run, 0), (run / "qmail-remote", pwd.getpwnam(USER).pw_uid)):
+        assert mode(path) == 0o2750 and (path.stat().st_uid, path.stat().st_gid) == (user, group)
+
+
+@pytest.mark.parametrize("before", [0o755, 0o2750], ids=oct)
+def test_leaves_another_run_directory_alone(install, before):
+    run = install.home / "run"
+    run.mkdir()
+    run.chmod(before)
     (run / "other").touch()
     install()
-    assert mode(run) == 0o755 and (run / "other").exists()
+    assert mode(run) == before and run.stat().st_gid == 0 and (run / "other").exists()
     assert mode(run / "qmail-remote") == 0o2750
