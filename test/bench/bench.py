@@ -58,6 +58,8 @@ def parse_arguments():
     parser.add_argument("--junitxml", metavar="FILE", help="with --short: leave the results there")
     parser.add_argument("--from", dest="origin", default=".", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if not selected(arguments.only):
+        parser.error(f"no workload has '{arguments.only}' in its name; --list names them")
     for name in ("against", "junitxml"):
         if getattr(arguments, name):
             setattr(arguments, name, os.path.join(arguments.origin, getattr(arguments, name)))

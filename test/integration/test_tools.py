@@ -1,7 +1,8 @@
-"""What ./fuzz says of arguments that it cannot use."""
+"""What ./fuzz and ./bench say of arguments that they cannot use."""
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -20,3 +21,9 @@ def test_fuzz_wants_seconds(words):
     done = run(f"{TOP}/fuzz", *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"fuzz: SECONDS is a positive whole number, not '{words[-1]}'\n"
+
+
+def test_bench_knows_its_workloads():
+    done = run(sys.executable, f"{TOP}/test/bench/bench.py", "--only", "nosuch")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "bench: error: no workload has 'nosuch' in its name; --list names them"
