@@ -5,6 +5,7 @@
 usage: demo.py BUILD-DIRECTORY [MESSAGE-FILE]
 """
 import os
+import re
 import sys
 import tempfile
 import time
@@ -107,6 +108,29 @@ def show_times(run, dns, session):
     print(f"  {1000 * run.wall:7.1f} ms  in all, {1000 * run.cpu:.1f} ms of it CPU time of qmail-remote")
 
 
+def read(path):
+    try:
+        with open(path, "rb") as f:
+            return f.read()
+    except OSError as e:
+        sys.exit(f"demo: cannot read {path}: {e.strerror}")
+
+
+def expected(message):
+    """What has to arrive, line ends as LF, and how that differs."""
+    changes = []
+    if b"\r\n" in message:
+        changes.append("each CR LF taken for one line end")
+    if re.search(b"\r(?!\n)", message):
+        changes.append("a space for each CR without LF")
+    if message and not message.endswith(b"\n"):
+        changes.append("the final line end that SMTP needs")
+    text = message.replace(b"\r\n", b"\n").replace(b"\r", b" ")
+    if text and not text.endswith(b"\n"):
+        text += b"\n"
+    return text, f"with {' and '.join(changes)}" if changes else "byte for byte"
+
+
 def deliver(home, message):
     with tempfile.TemporaryDirectory(dir="/srv") as folder:
         certificates = pki.Pki(folder)
@@ -122,10 +146,7 @@ def deliver(home, message):
 
 
 def main():
-    message = MESSAGE
-    if len(sys.argv) > 2:
-        with open(sys.argv[2], "rb") as f:
-            message = f.read()
+    message = read(sys.argv[2]) if len(sys.argv) > 2 else MESSAGE
     programs = os.path.abspath(sys.argv[1])
     try:
         world.enter()
@@ -142,10 +163,10 @@ def main():
     show_dialogue(server.session, run.started)
     show_times(run, dns, server.session)
 
-    expected = message if message.endswith(b"\n") or not message else message + b"\n"
-    if server.mail.text != expected:
+    text, how = expected(message)
+    if server.mail.text != text:
         sys.exit("demo: what arrived is not what was sent")
-    print(f"\nThe message arrived byte for byte, {len(server.mail.text)} bytes.")
+    print(f"\nThe message arrived {how}, {len(text)} bytes.")
 
 
 if __name__ == "__main__":
