@@ -20,19 +20,27 @@ look_at_file(struct smtp_message *m)
 	m->expected = m->start > st.st_size ? 0 : st.st_size - m->start;
 }
 
+/*
+ * Asks for one byte more than there should be: what has another length, or
+ * none that can be known, is left to smtp_message_next() to find out.
+ */
 static void
 hold(struct smtp_message *m)
 {
-	while (m->len < (size_t)m->expected) {
+	size_t expected = (size_t)m->expected;
+
+	do {
 		ssize_t got = pread(m->fd, m->data + m->len,
-		    (size_t)m->expected - m->len, m->start + (off_t)m->len);
+		    expected + 1 - m->len, m->start + (off_t)m->len);
 
 		if (got == -1 && errno == EINTR)
 			continue;
-		if (got <= 0)
+		if (got == -1 || (got == 0 && m->len < expected))
 			return;
 		m->len += (size_t)got;
-	}
+	} while (m->len < expected);
+	if (m->len > expected)
+		return;
 	smtp_measure_add(&m->measure, m->data, m->len);
 	m->is_held = true;
 }
