@@ -34,9 +34,7 @@ note_spoke(struct trouble *t, const struct attempt *a, const char *text,
 static void
 note_died(struct trouble *t, const struct attempt *a, bool has_spoken)
 {
-	if (t->rank > TROUBLE_MUTE && !has_spoken)
-		return;
-	if (t->rank > TROUBLE_SPOKE)
+	if (t->rank > (has_spoken ? TROUBLE_SPOKE : TROUBLE_MUTE))
 		return;
 	t->rank = has_spoken ? TROUBLE_SPOKE : TROUBLE_MUTE;
 	/* What came of an unfinished reply says nothing. */
@@ -159,18 +157,16 @@ hello_again(const struct attempt *a, const struct tls_start *tls,
 	if (outcome == SMTP_DIED) {
 		/*
 		 * As with TLS 1.3, where a client learns late of a refusal;
-		 * unless it is the helper that failed, or we did, for which
-		 * this host gets nothing in clear text.
+		 * unless it is the helper that failed, or we did.
 		 */
 		struct tls_start late = { .status = TLS_STATUS_FAILED,
 			.text = "the connection died after the handshake" };
 
 		close(tls->fd);
 		if (spawn_kill(tls->pid) || lacks_memory()) {
-			smtp_reply_reset(&session.reply);
-			note_spoke(t, a, " but TLS failed. (#4.7.5)\n",
+			late.status = TLS_STATUS_LOCAL;
+			str_copy(late.text, sizeof late.text,
 			    "qmail-remote-tls failed");
-			return ATTEMPT_NEXT;
 		}
 		return handshake_failed(a, &late, t);
 	}

@@ -119,6 +119,7 @@ spawn_kill(pid_t pid)
 {
 	bool failed = false;
 	int code = 0;
+	enum spawn_end end;
 
 	/* Its descriptors are closed a moment before it can be reaped. */
 	for (int i = 0; i < DYING_MS; i++) {
@@ -127,6 +128,7 @@ spawn_kill(pid_t pid)
 		poll(NULL, 0, 1);
 	}
 	kill(pid, SIGKILL);
-	return spawn_wait(pid, &code) != SPAWN_LOST && code != 0 &&
-	       code != SIGKILL;
+	end = spawn_wait(pid, &code);
+	return (end == SPAWN_EXITED && code != 0) ||
+	       (end == SPAWN_KILLED && code != SIGKILL);
 }

@@ -27,7 +27,8 @@ pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
 /*
  * Kills and reaps.  True when the child had ended, or was ending, other than
- * with exit code 0: it had failed.
+ * with exit code 0: it had failed.  A SIGKILL that comes from somebody else at
+ * the same moment is taken for ours.
  */
 bool spawn_kill(pid_t);
 
