@@ -20,8 +20,9 @@ struct x509_store_st;
 /*
  * Opens the anchors at path: a directory when it ends in '/', a bundle
  * otherwise.  statedir holds the compiled form of a bundle and may be NULL.
- * Returns NULL, with why, when there is nothing to be trusted in there: no
- * such file, not readable, no certificate in it.
+ * Returns NULL, with why, when there is no such file or directory, it is not
+ * readable, or a bundle has no certificate in it.  A directory is looked into
+ * when a chain is verified.
  */
 struct tls_anchors *tls_anchors_open(const char *path, const char *statedir,
     struct dsn *why);

@@ -347,6 +347,12 @@ take_name(struct tls_session *s, const char *name)
 		memcpy(s->name, name, n);
 }
 
+static bool
+has_name(const struct tls_session *s)
+{
+	return s->name[0] != '\0';
+}
+
 /*
  * Verification.
  */
@@ -368,9 +374,6 @@ static int
 use_anchors(struct tls_session *s, const char *path, const char *statedir,
     struct dsn *why)
 {
-	if (s->name[0] == '\0')
-		return dsn_set(why, TLS_TROUBLE_LOCAL,
-		    "no valid server name to verify a certificate for");
 	s->anchors = tls_anchors_open(path, statedir, why);
 	if (s->anchors == NULL)
 		return -1;
@@ -494,7 +497,7 @@ create_connection(struct tls_session *s, struct dsn *why)
 	SSL_set_msg_callback(s->ssl, count_message);
 	SSL_set_msg_callback_arg(s->ssl, s);
 	/* RFC 6066 section 3: host names only, never literal addresses. */
-	if (s->name[0] != '\0' && !s->is_ip &&
+	if (has_name(s) && !s->is_ip &&
 	    SSL_set_tlsext_host_name(s->ssl, s->name) != 1)
 		return tls_trouble_local(why, s->name);
 	return 0;
@@ -521,7 +524,7 @@ tls_session_create(const struct tls_session_params *p, struct dsn *why)
 		goto fail;
 	if (create_connection(s, why) == -1)
 		goto fail;
-	if (s->anchors != NULL && demand_name(s, why) == -1)
+	if (s->anchors != NULL && has_name(s) && demand_name(s, why) == -1)
 		goto fail;
 	return s;
 
@@ -614,6 +617,12 @@ tls_session_handshake(struct tls_session *s, struct deadline until,
 	enum tls_step step;
 	int result;
 
+	/* Names are the DNS's: a bad one is no trouble of ours. */
+	if (s->anchors != NULL && !has_name(s)) {
+		dsn_set(said, TLS_TROUBLE_PEER,
+		    "no valid server name to verify a certificate for");
+		return TLS_STATUS_FAILED;
+	}
 	s->until = until;
 	/* The server waits for our hello: poll() first, then ask. */
 	s->drained = true;

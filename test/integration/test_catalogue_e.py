@@ -108,7 +108,7 @@ def _raw_san(certs, der, *more, critical=False):
 
 
 def _empty_name(stage, name=""):
-    """The helper by itself: it must say that the trouble is local, before one byte was sent."""
+    """The helper by itself: it must say so before one byte was sent."""
     server, ours = socket.socketpair()
     clear, _ = socket.socketpair()
     read, write = os.pipe()

@@ -665,3 +665,17 @@ def test_server_name(site, strictness, how, sni):
     assert said == (sni or "")
     if strictness == 2:
         assert tls_line(run).lower() == verified(sni or address).lower()
+
+
+@pytest.mark.parametrize("strictness", [0, 1, 2])
+def test_name_that_no_certificate_can_have(site, strictness):
+    """It is the DNS's: the next host is tried as after any other failure of TLS."""
+    site.want(strictness)
+    site.dns.zone("dst.example MX 5 a/b.example.\na/b.example A 192.0.2.9")
+    site.mx()
+    odd, good = site.server("192.0.2.9"), site.server()
+    run = site.run()
+    check(run, "r", accepted("192.0.2.1" if strictness == 2 else "192.0.2.9"))
+    odd.settle()
+    good.settle()
+    assert odd.connections == 1 and good.connections == (strictness == 2)
