@@ -37,8 +37,9 @@ struct dial_target {
  * wins and the others are given up (they stay DIAL_UNTRIED).
  *
  * Returns a non-blocking close-on-exec descriptor and sets *winner, or -1
- * when no target is left untried.  EMFILE and the like at socket() are not
- * the peer's fault: they return -2 with errno, the target stays untried.
+ * when no target is left untried.  EMFILE and the like at socket(), and a
+ * poll() that fails, are not the peer's fault: they return -2 with errno, and
+ * what was not connected to stays untried.
  */
 int dial_first(struct dial_target *, size_t n, int timeout_ms, size_t *winner);
 

@@ -19,7 +19,7 @@
 /* A host keeps its place also when it has no address. */
 struct mx_host {
 	char name[DNS_NAME_SIZE]; /* no trailing dot; a literal's plain form */
-	unsigned preference;      /* 0 for an implicit MX, relay, literal */
+	unsigned preference;      /* 0 for an implicit MX, relay, [literal] */
 	bool is_literal;          /* name is an address, not a domain name */
 	enum dns_outcome outcome; /* of its addresses taken together */
 	struct ip *ip;            /* IPv6 and IPv4 in turns, IPv6 first */

@@ -18,6 +18,8 @@
 
 #define ID_COUNT 64
 
+#define SERVERS_MAX 3 /* in resolv.conf, as others read it */
+
 /* For 200 large answers at once; the kernel gives what it allows. */
 #define RECEIVE_BUFFER (1 << 20)
 
@@ -213,27 +215,6 @@ on_answer(void *data, int status, int timeouts, unsigned char *bytes, int n)
 	free(q);
 }
 
-void
-dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
-    struct dns_answer *into)
-{
-	unsigned char packet[DNS_QUESTION_SIZE];
-	struct question *q;
-
-	*into = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
-	if (dns_question_write(packet, name, type, 0, true) == 0) {
-		into->outcome = DNS_NXDOMAIN;
-		return;
-	}
-	q = mem_alloc(1, sizeof *q);
-	*q = (struct question){
-		.resolver = r, .into = into, .type = type, .has_edns = true
-	};
-	memcpy(q->name, name, strlen(name) + 1); /* a possible name fits */
-	if (send_question(q) == -1)
-		free(q);
-}
-
 /* The list of sockets may change with each call: work from a copy. */
 static void
 process(struct dns_resolver *r)
@@ -256,6 +237,46 @@ process(struct dns_resolver *r)
 	free(ready);
 	/* Time-outs: sending again, or giving up. */
 	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+/*
+ * The refusal of a server on this machine is there at once.  Left in the
+ * socket it would be told to whoever sends there next, and the question that
+ * it is for would wait for its time-out.
+ */
+static void
+learn_refusals(struct dns_resolver *r)
+{
+	int i;
+
+	for (i = 0; i < SERVERS_MAX; i++) {
+		if (poll(r->socket, (nfds_t)r->nsocket, 0) <= 0)
+			return;
+		process(r);
+	}
+}
+
+void
+dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
+    struct dns_answer *into)
+{
+	unsigned char packet[DNS_QUESTION_SIZE];
+	struct question *q;
+
+	*into = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
+	if (dns_question_write(packet, name, type, 0, true) == 0) {
+		into->outcome = DNS_NXDOMAIN;
+		return;
+	}
+	q = mem_alloc(1, sizeof *q);
+	*q = (struct question){
+		.resolver = r, .into = into, .type = type, .has_edns = true
+	};
+	memcpy(q->name, name, strlen(name) + 1); /* a possible name fits */
+	if (send_question(q) == -1)
+		free(q);
+	else
+		learn_refusals(r);
 }
 
 /* Waits for any socket; false when there is nothing left to wait for. */

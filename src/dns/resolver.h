@@ -20,7 +20,7 @@ struct dns_resolver *dns_resolver_create(void);
 /*
  * Sends the question now; the answer is there after dns_resolver_wait().
  * *into stays where it is until then.  A name that cannot be sent at all
- * (empty label, label over 63 bytes, over 255 in all) is DNS_NXDOMAIN at
+ * (empty label, label over 63 bytes, over 253 in all) is DNS_NXDOMAIN at
  * once, as in stock.  "" asks for the root.
  */
 void dns_resolver_ask(struct dns_resolver *, const char *name, int type,

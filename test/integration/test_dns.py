@@ -239,6 +239,19 @@ def test_second_resolver(home, smtp, dns):
     check(home.run(), "r", accepted())
 
 
+@pytest.mark.parametrize("refusing", ["127.0.0.9", "::1", "127.0.0.9\nnameserver 127.0.0.8"])
+@pytest.mark.parametrize("kind, address", [("A", IP), ("AAAA", "2001:db8::1")])
+def test_resolver_that_refuses_costs_no_time(home, smtp, dns, refusing, kind, address):
+    """Each of the questions asked at once is told of it, not only one."""
+    world.resolv_conf(f"nameserver {refusing}\nnameserver 127.0.0.1\n")
+    smtp(address)
+    for n in range(10):
+        dns.zone(f"dst.example MX {n} m{n}.example.\nm{n}.example {kind} {address}")
+    run = home.run()
+    check(run, "r", accepted(address))
+    assert run.wall < 1
+
+
 @pytest.mark.parametrize("which", ["dst.example", "m.example"])
 def test_timeoutdns(home, dns, which):
     dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
