@@ -33,6 +33,10 @@
  */
 #define DESCRIPTORS 3
 
+#ifndef RLIMIT_AS /* OpenBSD: what is mapped counts as data */
+#define RLIMIT_AS RLIMIT_DATA
+#endif
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* A lower limit that was set from outside stays; false: nothing to change. */
