@@ -50,8 +50,9 @@ struct delivery {
 	const char *tls;     /* how the session is protected, or "" */
 	char **recipient;
 	size_t nrecipient;
-	size_t reported; /* recipients that have their record */
-	bool has_accepted;
+	size_t reported;   /* recipients that have their record */
+	bool has_accepted; /* any recipient, in this transaction or before */
+	bool had_accepted; /* before this transaction */
 
 	/* Those that can be sent, and their place among all of them. */
 	const char **path;
@@ -136,6 +137,9 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	struct delivery *d = context;
 	struct verdict *v = &d->verdict[d->first + i];
 
+	/* It may begin anew: what was accepted then does not count. */
+	if (i == 0)
+		d->has_accepted = d->had_accepted;
 	d->has_accepted = d->has_accepted || outcome == SMTP_DONE;
 	d->kept -= v->reply.len;
 	buf_cut(&v->reply, 0);
@@ -152,9 +156,8 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 static enum report_message
 severity(enum smtp_outcome outcome)
 {
-	return outcome == SMTP_REFUSED && smtp_reply_class(&session.reply) == 5
-		   ? REPORT_PERMANENT
-		   : REPORT_TEMPORARY;
+	return is_permanent(outcome, &session.reply) ? REPORT_PERMANENT
+						     : REPORT_TEMPORARY;
 }
 
 static void
@@ -337,6 +340,7 @@ run_transaction(struct delivery *d, const char *reverse_path, size_t first,
 	};
 
 	d->first = first;
+	d->had_accepted = d->has_accepted;
 	return smtp_transaction(&session, &envelope, &message);
 }
 
@@ -368,6 +372,7 @@ run_transactions(struct delivery *d, const char *reverse_path, size_t rcptmax)
 			d->success = session.reply;
 		}
 	}
+	report_unsendable(d, d->nrecipient);
 	return r;
 }
 
@@ -386,8 +391,8 @@ deliver(struct delivery *d, const char *reverse_path)
 	} else {
 		r = run_transaction(d, reverse_path, 0, d->npath);
 		report_recipients(d, &r, d->npath, true);
+		report_rest_unsendable(d, &r);
 	}
-	report_rest_unsendable(d, &r);
 	return r;
 }
 

@@ -7,6 +7,8 @@
 #include "smtp/body.h"
 
 #define COMMAND_SIZE 32 /* of "BDAT n LAST\r\n" */
+/* So that a short last piece mostly leaves with the one before it. */
+#define PACKING_ROOM (SMTP_MESSAGE_PIECE / 2)
 
 static const char end_of_mail_data[] = ".\r\n";
 
@@ -28,8 +30,8 @@ struct sending {
  * Encoded bytes, with room in front for the command of a chunk and behind
  * for the end.
  */
-static char out[COMMAND_SIZE + SMTP_BODY_OUT(SMTP_MESSAGE_PIECE) +
-		SMTP_MESSAGE_PIECE / 2];
+static char
+    out[COMMAND_SIZE + SMTP_BODY_OUT(SMTP_MESSAGE_PIECE) + PACKING_ROOM];
 
 #define OUT_START (out + COMMAND_SIZE)
 #define OUT_ROOM (sizeof out - COMMAND_SIZE)
@@ -241,6 +243,18 @@ send_chunks(struct sending *d)
 	return final_reply(d);
 }
 
+/*
+ * As for commands of the group: "bad sequence" to a chunk that came along with
+ * others speaks of the server, not of the mail.
+ */
+static bool
+is_out_of_sequence(const struct sending *d, const struct smtp_maildata *m)
+{
+	return m->outcome == SMTP_REFUSED && d->session->reply.code == 503 &&
+	       d->chunks > 1 &&
+	       smtp_ehlo_has(&d->session->ehlo, SMTP_EXT_PIPELINING);
+}
+
 struct smtp_maildata
 smtp_maildata_send_chunks(struct smtp_session *s, struct smtp_message *message)
 {
@@ -251,6 +265,8 @@ smtp_maildata_send_chunks(struct smtp_session *s, struct smtp_message *message)
 	};
 	struct smtp_maildata result = send_chunks(&d);
 
+	if (is_out_of_sequence(&d, &result))
+		result.outcome = SMTP_MALFORMED;
 	s->owed = d.unanswered;
 	return result;
 }

@@ -13,6 +13,7 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 	s->timeout_s = timeout_s;
 	s->transactions = 0;
 	s->owed = 0;
+	s->owes_data = false;
 	s->is_open = false;
 	s->is_cut = false;
 }
@@ -155,9 +156,9 @@ smtp_session_hello(struct smtp_session *s, const char *helohost,
 }
 
 static enum smtp_outcome
-command(struct smtp_session *s, const char *verb, int code)
+command(struct smtp_session *s, const char *verb, int code,
+    struct deadline until)
 {
-	struct deadline until = hello_deadline(s);
 	enum smtp_outcome outcome = say(s, verb, "", until);
 
 	if (outcome == SMTP_DONE)
@@ -168,7 +169,8 @@ command(struct smtp_session *s, const char *verb, int code)
 enum smtp_outcome
 smtp_session_starttls(struct smtp_session *s)
 {
-	enum smtp_outcome outcome = command(s, "STARTTLS", 220);
+	enum smtp_outcome outcome =
+	    command(s, "STARTTLS", 220, hello_deadline(s));
 
 	if (outcome == SMTP_DONE && stream_has_input(&s->stream))
 		return smtp_session_unasked(s);
@@ -186,8 +188,10 @@ smtp_session_settle(struct smtp_session *s)
 			    s->reply.code == 354;
 	}
 	if (s->is_open && !s->is_cut)
-		s->is_cut = command(s, "RSET", 250) != SMTP_DONE;
+		s->is_cut = command(s, "RSET", 250, smtp_session_deadline(s)) !=
+			    SMTP_DONE;
 	s->is_open = false;
+	s->owes_data = false;
 	return s->is_cut ? SMTP_DIED : SMTP_DONE;
 }
 
@@ -196,6 +200,9 @@ smtp_session_quit(struct smtp_session *s)
 {
 	struct deadline now = deadline_in(0);
 
+	s->is_open = false;
+	if (s->owes_data)
+		(void)smtp_session_settle(s);
 	if (!s->is_cut && !stream_is_pending(&s->stream) &&
 	    stream_room(&s->stream) >= strlen("QUIT\r\n")) {
 		stream_put(&s->stream, "QUIT\r\n", strlen("QUIT\r\n"));

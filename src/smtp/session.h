@@ -41,9 +41,10 @@ struct smtp_session {
 	uint64_t transactions; /* begun with MAIL */
 
 	/* What an ended transaction left behind: see smtp_session_settle(). */
-	size_t owed;  /* replies that will come, and that nobody waits for */
-	bool is_open; /* the server may take it for still going on */
-	bool is_cut;  /* mail data was not ended, or an answer did not come */
+	size_t owed;    /* replies that will come, and that nobody waits for */
+	bool owes_data; /* the one to DATA is among them */
+	bool is_open;   /* the server may take it for still going on */
+	bool is_cut;    /* mail data was not ended, or an answer did not come */
 };
 
 /* fd is non-blocking; it stays the caller's. */
@@ -100,7 +101,8 @@ enum smtp_outcome smtp_session_settle(struct smtp_session *);
 
 /*
  * Sends QUIT if that can be done without waiting, and would not be taken for
- * mail data; nothing can fail.
+ * mail data; nothing can fail.  A reply to DATA that is still owed is waited
+ * for: after a 354 QUIT would be mail data.
  */
 void smtp_session_quit(struct smtp_session *);
 

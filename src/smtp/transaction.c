@@ -71,7 +71,16 @@ mail_parameters(const struct group *g, char *out, size_t size)
 	return (size_t)n;
 }
 
-/* As much of the tail as there is room for; true when that was all. */
+static bool
+has_tail_begun(const struct group *g)
+{
+	return g->tail_at != g->tail_start;
+}
+
+/*
+ * As much of the tail as there is room for; true when that was all.  It counts
+ * as sent from its first byte on, for that is when it can be answered.
+ */
 static bool
 put_tail(struct group *g)
 {
@@ -82,6 +91,8 @@ put_tail(struct group *g)
 		n = stream_room(stream);
 	stream_put(stream, g->tail_at, n);
 	g->tail_at += n;
+	if (has_tail_begun(g))
+		g->sent = count_commands(g);
 	return g->tail_at == g->tail_end;
 }
 
@@ -93,12 +104,8 @@ put_command(struct group *g)
 	const struct smtp_envelope *e = g->envelope;
 	size_t n;
 
-	if (g->sent == tail_command(g)) {
-		if (!put_tail(g))
-			return false;
-		g->sent++;
-		return true;
-	}
+	if (g->sent >= tail_command(g))
+		return put_tail(g);
 	if (g->sent == 0) {
 		n = path_command(line, "MAIL FROM:<", e->reverse_path);
 		n += mail_parameters(g, line + n, sizeof line - n - 2);
@@ -118,7 +125,7 @@ static bool
 may_send(const struct group *g)
 {
 	if (g->sent == count_commands(g))
-		return false;
+		return g->tail_at != g->tail_end;
 	return g->sent == g->answered ||
 	       smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
 }
@@ -132,8 +139,8 @@ has_left(const struct group *g)
 {
 	const struct stream *stream = &g->session->stream;
 
-	return g->sent > tail_command(g) && !stream_is_pending(stream) &&
-	       !stream->has_lost;
+	return has_tail_begun(g) && g->tail_at == g->tail_end &&
+	       !stream_is_pending(stream) && !stream->has_lost;
 }
 
 /* Sets the result and says that the group is over. */
@@ -146,7 +153,9 @@ end(struct group *g, enum smtp_end where, enum smtp_outcome outcome)
 	g->result.outcome = outcome;
 	/* With PIPELINING the rest of the group is answered all the same. */
 	g->session->owed = g->sent - g->answered;
-	g->session->is_cut = g->tail_at != g->tail_start && !has_left(g);
+	g->session->owes_data = g->tail == TAIL_DATA && has_tail_begun(g) &&
+				g->answered <= tail_command(g);
+	g->session->is_cut = has_tail_begun(g) && !has_left(g);
 	/*
 	 * A whole message in the group may be there already, unanswered, and
 	 * for somebody.
@@ -295,7 +304,7 @@ run_group(struct group *g)
 		if (stream_move(&s->stream, until) != STREAM_OK)
 			return end(g, where(g), SMTP_DIED);
 		/* Each piece of a chunk has the whole time, as after DATA. */
-		if (g->tail == TAIL_CHUNK && g->tail_at != g->tail_start &&
+		if (g->tail == TAIL_CHUNK && has_tail_begun(g) &&
 		    stream_room(&s->stream) > room)
 			until = smtp_session_deadline(s);
 	}
@@ -325,16 +334,17 @@ choose_tail(struct group *g, bool may_chunk)
 {
 	static const char data[] = "DATA\r\n";
 
-	g->tail = TAIL_DATA;
-	g->tail_start = g->tail_at = data;
-	g->tail_end = data + strlen(data);
-	if (!may_chunk)
-		return;
-	g->tail = TAIL_NONE;
-	if (g->message->is_held) {
+	if (!may_chunk) {
+		g->tail = TAIL_DATA;
+		g->tail_start = g->tail_at = data;
+		g->tail_end = data + strlen(data);
+	} else if (g->message->is_held) {
 		g->tail = TAIL_CHUNK;
 		g->tail_start = g->tail_at = chunk;
 		g->tail_end = chunk + smtp_maildata_chunk(g->message, chunk);
+	} else {
+		g->tail = TAIL_NONE;
+		g->tail_start = g->tail_at = g->tail_end = NULL;
 	}
 }
 

@@ -68,7 +68,8 @@ bool smtp_transaction_measures(const struct smtp_ehlo *);
  * Runs one transaction.  Delivered is just this result: SMTP_END_MAIL_DATA
  * with SMTP_DONE, which is returned only for a 2yz reply read after all of the
  * mail data and its end were written.  The session is fit for QUIT, or for
- * another transaction, unless the outcome is MALFORMED or DIED.
+ * another transaction, unless the outcome is MALFORMED or DIED, or the session
+ * was cut: refused before all of the mail data had left.
  */
 struct smtp_result smtp_transaction(struct smtp_session *,
     const struct smtp_envelope *, struct smtp_message *);

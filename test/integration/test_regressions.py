@@ -99,6 +99,44 @@ def test_chunk_out_of_sequence(home, relay):
     assert run.letters == "rZ" and b"503 one at a time" in run.message.text and b"duplicate" not in run.message.text, run
 
 
+@pytest.mark.parametrize("count, letter", [(1, "D"), (2, "Z"), (3, "Z")])
+def test_one_of_many_chunks_out_of_sequence(home, relay, count, letter):
+    """The first is sent alone, those behind it are not."""
+    relay(ehlo=("PIPELINING", "CHUNKING"), BDAT=["250 ok"] * (count - 1) + ["503 what"], END="503 what")
+    run = home.run(message=b"a line like any other\n" * 20000)
+    assert run.letters == "r" + letter and b"503 what" in run.message.text and b"duplicate" not in run.message.text, run
+
+
+@pytest.mark.parametrize("second, letter", [("552 full", "h"), ("550 no", "h"), ("452 full", "s")])
+def test_alone_in_the_second_try(home, relay, second, letter):
+    """That it was accepted before BDAT was refused does not make it one of several."""
+    relay(ehlo=("CHUNKING",), RCPT=["250 ok", second], END="502 what")
+    check(home.run(), (letter, f"{ONE} does not like recipient.", second), ("D", f"Giving up on {ONE}."))
+
+
+def test_data_wanted_though_mail_was_refused(home, relay):
+    """After a 354 QUIT would be mail data."""
+    server = relay(ehlo=("PIPELINING",), MAIL="550 no", RCPT="550 no", DATA="354 go")
+    check(home.run(), ("D", f"Connected to {ONE} but sender was rejected.", "550 no"))
+    server.settle()
+    assert server.session.clear.endswith(b"DATA\r\n")
+
+
+def test_quit_when_mail_was_refused(home, relay):
+    server = relay(ehlo=("PIPELINING",), MAIL="550 no", RCPT="503 no", DATA="503 no")
+    check(home.run(), ("D", f"Connected to {ONE} but sender was rejected.", "550 no"))
+    server.settle()
+    assert server.session.clear.endswith(b"DATA\r\nQUIT\r\n")
+
+
+@pytest.mark.parametrize("extensions", [(), ("SIZE",), ("CHUNKING", "PIPELINING")], ids=["none", "size", "chunking"])
+def test_file_that_hides_its_size(home, relay, extensions):
+    """Those of /proc say that they are empty."""
+    relay(ehlo=extensions)
+    with open("/proc/self/status", "rb") as f:
+        check(home.run(message=f.fileno()), "r", ("Z", "Unable to read message. (#4.3.0)"))
+
+
 def test_chunk_answered_too_early(home, relay):
     """Two replies to the first chunk: the second is none to the last one."""
     home.control("timeoutremote", "2\n")
@@ -118,6 +156,17 @@ def test_replies_before_the_commands_left(home, relay, count):
     relay(ehlo=("PIPELINING", "CHUNKING"), rcvbuf=4608, MAIL=(Call(reply), DEAF))
     run = home.run(recipients=[f"{n:06}@dst.example" for n in range(count)], message=b"a line like any other\n" * 6000)
     assert run.letters[-1] == "Z" and run.status == 0, run
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_unsendable_recipients_have_a_record_beside_others(home, relay, place):
+    """Also when the connection died in a later transaction."""
+    recipients = ["a@dst.example", "b@dst.example"]
+    recipients.insert(place, "c@dst.example\n")
+    records = ["r", ("s", f"{ONE} did not take the message.")]
+    records.insert(place, ("h", "Sorry, that address cannot be sent by SMTP. (#5.1.3)"))
+    relay(ehlo=("LIMITS RCPTMAX=1",), MAIL=["250 ok", CLOSE])
+    check(home.run(recipients=recipients), *records, accepted())
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

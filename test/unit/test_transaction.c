@@ -957,6 +957,54 @@ each_piece_of_a_chunk_has_its_time(void **state)
 	buf_finish(&heard);
 }
 
+/*
+ * A word about a chunk of which part is still in our output is one about the
+ * chunk, with or without PIPELINING.
+ */
+static void
+hears_of_a_chunk_before_its_end(void **state)
+{
+	static const struct {
+		const char *last;
+		enum smtp_outcome outcome;
+	} cases[] = {
+		{ ">552 too much\r\n", REFUSED },
+		{ ">452 later\r\n", REFUSED },
+		{ ">250 ok\r\n", BAD },
+	};
+	char *text = make_message(30000);
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+		const char *last = cases[i / 2].last;
+		const char *group[] = { "<MAIL FROM:<s@x>\r\n",
+			"<RCPT TO:<0@x>\r\n", "<BDAT 30600 LAST\r\n",
+			">250\r\n250\r\n", last, "-", NULL };
+		const char *alone[] = { "<MAIL FROM:<s@x>\r\n", ">250\r\n",
+			"<RCPT TO:<0@x>\r\n", ">250\r\n",
+			"<BDAT 30600 LAST\r\n", last, "-", NULL };
+		bool is_group = i % 2;
+		struct peer p =
+		    peer_start(peer_play, is_group ? group : alone, 4096);
+		struct buf heard = { 0 };
+		struct verdicts v;
+		int fd = make_file(text, 30000);
+		struct smtp_result r = transact_with(&p,
+		    is_group ? BDAT | PIPE : BDAT, 1, fd, 30, &v);
+
+		kill(p.pid, SIGTERM);
+		peer_end(&p, &heard);
+		close(fd);
+		buf_finish(&heard);
+		if (r.end != SMTP_END_MAIL_DATA ||
+		    r.outcome != cases[i / 2].outcome || r.in_doubt)
+			fail_msg("%s %s: %s %s", last,
+			    is_group ? "in a group" : "alone", end_name[r.end],
+			    outcome_name[r.outcome]);
+	}
+	free(text);
+}
+
 static void
 waits_for_a_slow_reader(void **state)
 {
@@ -1589,6 +1637,7 @@ main(void)
 		cmocka_unit_test(knows_no_deadlock),
 		cmocka_unit_test(waits_for_a_slow_reader),
 		cmocka_unit_test(each_piece_of_a_chunk_has_its_time),
+		cmocka_unit_test(hears_of_a_chunk_before_its_end),
 		cmocka_unit_test(sends_long_paths),
 		cmocka_unit_test(another_after_a_failure),
 		cmocka_unit_test(sends_a_chunk),
