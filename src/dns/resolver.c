@@ -247,9 +247,7 @@ process(struct dns_resolver *r)
 static void
 learn_refusals(struct dns_resolver *r)
 {
-	int i;
-
-	for (i = 0; i < SERVERS_MAX; i++) {
+	for (int i = 0; i < SERVERS_MAX; i++) {
 		if (poll(r->socket, (nfds_t)r->nsocket, 0) <= 0)
 			return;
 		process(r);

@@ -29,17 +29,19 @@ hold(struct smtp_message *m)
 {
 	size_t expected = (size_t)m->expected;
 
-	do {
+	for (;;) {
 		ssize_t got = pread(m->fd, m->data + m->len,
 		    expected + 1 - m->len, m->start + (off_t)m->len);
 
 		if (got == -1 && errno == EINTR)
 			continue;
-		if (got == -1 || (got == 0 && m->len < expected))
+		if (got == -1)
 			return;
 		m->len += (size_t)got;
-	} while (m->len < expected);
-	if (m->len > expected)
+		if (got == 0 || m->len >= expected)
+			break;
+	}
+	if (m->len != expected)
 		return;
 	smtp_measure_add(&m->measure, m->data, m->len);
 	m->is_held = true;
