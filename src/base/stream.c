@@ -25,6 +25,12 @@ stream_input(const struct stream *s, size_t *n)
 	return s->in + s->in_start;
 }
 
+bool
+stream_has_unread(const struct stream *s)
+{
+	return s->in_end > s->in_start;
+}
+
 void
 stream_consume(struct stream *s, size_t n)
 {
@@ -212,10 +218,10 @@ stream_send(struct stream *s, const char **at, const char *end,
 		if (!would_block()) {
 			s->error = errno;
 			status = last_words(s, STREAM_ERROR);
-		} else if (unread(s) == 0) {
+		} else if (!stream_has_unread(s)) {
 			status = wait_to_send(s, deadline_in(stall_ms));
 		}
-		if (unread(s) > 0)
+		if (stream_has_unread(s))
 			return STREAM_SPOKE;
 		if (status != STREAM_OK)
 			return status;
@@ -253,7 +259,7 @@ stream_is_quiet(struct stream *s)
 bool
 stream_has_input(struct stream *s)
 {
-	if (s->in_end == s->in_start)
+	if (!stream_has_unread(s))
 		(void)take_input(s);
-	return s->in_end > s->in_start;
+	return stream_has_unread(s);
 }

@@ -41,6 +41,9 @@ void stream_init(struct stream *, int fd);
 
 /* Unread input; its length by *n. */
 const char *stream_input(const struct stream *, size_t *n);
+
+/* Some of it is there already; the socket is not looked at. */
+bool stream_has_unread(const struct stream *);
 void stream_consume(struct stream *, size_t n);
 
 /* Room for output that has not been written. */

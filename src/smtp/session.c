@@ -122,13 +122,11 @@ say_hello(struct smtp_session *s, const char *verb, const char *helohost,
 {
 	struct deadline until = hello_deadline(s);
 	enum smtp_outcome outcome = say(s, verb, helohost, until);
-	size_t n;
 
 	if (outcome == SMTP_DONE)
 		outcome = smtp_session_reply(s, until, offered);
 	outcome = wants(s, outcome, 250);
-	(void)stream_input(&s->stream, &n);
-	if (outcome == SMTP_DONE && n > 0)
+	if (outcome == SMTP_DONE && stream_has_unread(&s->stream))
 		return smtp_session_unasked(s);
 	return outcome;
 }

@@ -266,15 +266,6 @@ where(const struct group *g)
 	return g->tail == TAIL_DATA ? SMTP_END_DATA : SMTP_END_MAIL_DATA;
 }
 
-static bool
-has_unread_input(const struct smtp_session *s)
-{
-	size_t n;
-
-	(void)stream_input(&s->stream, &n);
-	return n > 0;
-}
-
 /*
  * Sends the commands and judges the replies.  False when that ended the
  * transaction, with the result set; else the mail data is to follow.
@@ -309,7 +300,7 @@ run_group(struct group *g)
 			until = smtp_session_deadline(s);
 	}
 	/* Nor was the last reply one to a command that has not left. */
-	if (has_unread_input(s) || stream_is_pending(&s->stream))
+	if (stream_has_unread(&s->stream) || stream_is_pending(&s->stream))
 		return end(g, where(g), smtp_session_unasked(s));
 	return true;
 }
