@@ -78,6 +78,7 @@ class Outcome:
 
 DIED = "Connected to {ip} but connection died. (#4.4.2)"
 DOUBT = "Connected to {ip} but connection died. Possible duplicate! (#4.4.2)"
+REJECTED = "Connected to {ip} but my name was rejected."
 TOOK = "{ip} accepted message."
 
 
@@ -146,8 +147,8 @@ def _ehlo(scene, saw):
     if saw.digit == 5 and saw.clean and scene.strictness < 2:
         return _without_tls(scene)      # HELO, which offers nothing
     if saw.digit == 5 and scene.strictness < 2:
-        return Verdict(NEXT, first=DIED if saw.then else "")
-    return _failed(saw, "Connected to {ip} but my name was rejected.")
+        return Verdict(NEXT, first=REJECTED if saw.then else "")    # its last word, whatever HELO meets
+    return _failed(saw, REJECTED)
 
 
 def _starttls(scene, saw):
@@ -179,7 +180,7 @@ def _ehlo_in_tls(scene, saw):
         return Verdict(NEXT, quit=False)        # behind the 220 of STARTTLS
     if saw.digit == 5 and saw.clean:
         return Verdict(READY, secure=True)      # HELO inside TLS
-    if saw.kind in ("lost", "late") or saw.digit == 5:
+    if saw.kind in ("lost", "late"):
         # In TLS 1.3 the server's last word on the handshake comes here, and the first that it cannot answer.
         return _tls_failed(scene, waits=saw.kind == "late")
     return _failed(saw)
