@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdint.h>
 #include <unistd.h>
 
 #define LOCK_RETRY_MS 10
@@ -127,37 +126,9 @@ fdio_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
 	return 0;
 }
 
-/* Why it is not to be read, as an errno value; 0 when it is. */
+/* Of a regular file: a short read is its end. */
 static int
-file_fault(int fd, size_t limit, struct stat *st)
-{
-	if (fstat(fd, st) == -1)
-		return errno;
-	if (S_ISDIR(st->st_mode))
-		return EISDIR;
-	if (!S_ISREG(st->st_mode))
-		return EINVAL;
-	return (uintmax_t)st->st_size > limit ? EFBIG : 0;
-}
-
-int
-fdio_open_file(const char *path, size_t limit, struct stat *st)
-{
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	int fault;
-
-	if (fd == -1)
-		return -1;
-	fault = file_fault(fd, limit, st);
-	if (fault == 0)
-		return fd;
-	close(fd);
-	errno = fault;
-	return -1;
-}
-
-int
-fdio_read_to_end(int fd, size_t limit, struct buf *b)
+read_to_end(int fd, size_t limit, struct buf *b)
 {
 	size_t start = b->len;
 	size_t piece = 4096;
@@ -174,7 +145,6 @@ fdio_read_to_end(int fd, size_t limit, struct buf *b)
 			errno = EFBIG;
 			return -1;
 		}
-		/* Of a regular file: a short read is its end. */
 		is_short = (size_t)got < piece;
 		/* Twice as much each time: a long list takes few reads. */
 		if (piece < 1 << 20)
@@ -186,17 +156,28 @@ fdio_read_to_end(int fd, size_t limit, struct buf *b)
 int
 fdio_read_file(const char *path, size_t limit, struct buf *b)
 {
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat st;
-	int fd = fdio_open_file(path, limit, &st);
-	int result, saved;
+	int saved;
 
 	if (fd == -1)
 		return -1;
-	result = fdio_read_to_end(fd, limit, b);
+	if (fstat(fd, &st) == -1)
+		goto fail;
+	if (!S_ISREG(st.st_mode)) {
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+		goto fail;
+	}
+	if (read_to_end(fd, limit, b) == -1)
+		goto fail;
+	close(fd);
+	return 0;
+
+fail:
 	saved = errno;
 	close(fd);
 	errno = saved;
-	return result;
+	return -1;
 }
 
 int

@@ -2,7 +2,6 @@
 #ifndef BASE_FDIO_H
 #define BASE_FDIO_H
 
-#include <sys/stat.h>
 #include <sys/types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,20 +40,10 @@ ssize_t fdio_write(int fd, const void *, size_t);
 int fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
 
 /*
- * Opens a regular file for reading, and tells of it in *st.  Never blocks on a
- * FIFO.  The descriptor, close-on-exec, or -1 with errno: ENOENT, EISDIR, EFBIG
- * when it has more than limit bytes, EINVAL when it is neither file nor
- * directory, ...
+ * Appends the whole of a regular file to buf.  Never blocks on a FIFO.
+ * 0, or -1 with errno: ENOENT, EISDIR, EFBIG when there are more than limit
+ * bytes, EINVAL when it is neither file nor directory, ...
  */
-int fdio_open_file(const char *path, size_t limit, struct stat *st);
-
-/*
- * Appends the rest of a regular file to buf.  0, or -1 with errno: EFBIG when
- * that is more than limit bytes, ...
- */
-int fdio_read_to_end(int fd, size_t limit, struct buf *);
-
-/* Appends the whole of a regular file to buf.  0, or -1 with errno as above. */
 int fdio_read_file(const char *path, size_t limit, struct buf *);
 
 /*

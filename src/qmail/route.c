@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,8 @@
 #define SMTP_PORT 25
 #define PORT_MAX 65535
 
-#define TEXT_MAX ((size_t)1 << 30)
+#define TEXT_MAX ((off_t)1 << 30)
+#define TEXT_PIECE ((size_t)1 << 16)
 
 #define COMPILED_HOST_MAX 1024
 
@@ -192,6 +194,52 @@ scan(const struct buf *text, const char *host, struct found *f,
 	buf_finish(&key);
 }
 
+/* Up to the end, though the file may grow meanwhile. */
+static int
+read_text(int fd, struct buf *text)
+{
+	ssize_t got;
+
+	do {
+		got = fdio_read(fd, buf_reserve(text, TEXT_PIECE), TEXT_PIECE);
+		if (got == -1)
+			return -1;
+		text->len += (size_t)got;
+		buf_cut(text, text->len);
+		if ((off_t)text->len > TEXT_MAX) {
+			errno = EFBIG;
+			return -1;
+		}
+	} while (got > 0);
+	return 0;
+}
+
+/* Why it is not to be read, as an errno value; 0 when it is. */
+static int
+text_fault(int fd, struct stat *st)
+{
+	if (fstat(fd, st) == -1)
+		return errno;
+	if (S_ISDIR(st->st_mode))
+		return EISDIR;
+	if (!S_ISREG(st->st_mode))
+		return EINVAL;
+	return st->st_size > TEXT_MAX ? EFBIG : 0;
+}
+
+static int
+open_text(const char *path, struct stat *st)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fault = fd == -1 ? 0 : text_fault(fd, st);
+
+	if (fault == 0)
+		return fd;
+	close(fd);
+	errno = fault;
+	return -1;
+}
+
 /*
  * There would be a look-up for each dot of the host.  No mail gets to one so
  * long: it is not worth them, one pass over the text is enough.
@@ -212,14 +260,14 @@ find_in_text(const char *host, const struct route_files *files, struct found *f)
 	struct compiling *compiling = NULL;
 	struct buf text = { 0 };
 	struct stat st;
-	int fd = fdio_open_file(files->text, TEXT_MAX, &st);
+	int fd = open_text(files->text, &st);
 	int saved, result;
 
 	if (fd == -1)
 		return errno == ENOENT ? 0 : -1;
 	if (is_compilable(host, &st))
 		compiling = compiling_begin(files->cdb, files->lock, &st);
-	result = fdio_read_to_end(fd, TEXT_MAX, &text);
+	result = read_text(fd, &text);
 	saved = errno;
 	if (result == 0)
 		scan(&text, host, f, compiling);

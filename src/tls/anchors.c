@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,15 +132,36 @@ take_bundle(struct tls_anchors *a, const struct buf *text,
 	return count;
 }
 
+static int
+read_text(int fd, struct buf *text)
+{
+	ssize_t got;
+
+	if (lseek(fd, 0, SEEK_SET) == -1)
+		return -1;
+	do {
+		const size_t piece = 1 << 18;
+
+		got = fdio_read(fd, buf_reserve(text, piece), piece);
+		if (got == -1)
+			return -1;
+		text->len += (size_t)got;
+		text->data[text->len] = '\0';
+		if (text->len > BUNDLE_LIMIT) {
+			errno = EFBIG;
+			return -1;
+		}
+	} while (got > 0);
+	return 0;
+}
+
 /* 0, or -1 with errno; 0 in errno means that there was no certificate. */
 static int
 read_bundle(struct tls_anchors *a, struct compiling *out)
 {
 	struct buf text = { 0 };
-	int result = -1;
+	int result = read_text(a->fd, &text);
 
-	if (lseek(a->fd, 0, SEEK_SET) != -1)
-		result = fdio_read_to_end(a->fd, BUNDLE_LIMIT, &text);
 	if (result == 0 && take_bundle(a, &text, out) == 0) {
 		errno = 0;
 		result = -1;
@@ -296,6 +318,22 @@ open_directory(struct tls_anchors *a, const char *path, struct dsn *why)
 	return 0;
 }
 
+static int
+open_file(const char *path, struct stat *st)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, st) == 0) {
+		if (S_ISREG(st->st_mode))
+			return fd;
+		errno = S_ISDIR(st->st_mode) ? EISDIR : EINVAL;
+	}
+	close(fd);
+	return -1;
+}
+
 /* Reads the bundle, compiling it on the way where that can be done. */
 static int
 parse_bundle(struct tls_anchors *a, const char *cdb, const char *lock,
@@ -343,7 +381,7 @@ open_bundle(struct tls_anchors *a, const char *path, const char *statedir,
 {
 	struct stat st;
 
-	a->fd = fdio_open_file(path, BUNDLE_LIMIT, &st);
+	a->fd = open_file(path, &st);
 	if (a->fd == -1 || load_bundle(a, statedir, &st) == -1)
 		return dsn_set(why, CODE, "cannot read trust anchors in %s: %s",
 		    path, errno != 0 ? strerror(errno) : "no certificate");
