@@ -143,6 +143,25 @@ ready(const struct attempt *a, int fd, const char *tls, struct server *server,
 	return ATTEMPT_READY;
 }
 
+/*
+ * As with TLS 1.3, where a client learns late of a refusal; unless it is the
+ * helper that failed, or we did.
+ */
+static enum attempt_result
+died_after_handshake(const struct attempt *a, const struct tls_start *tls,
+    struct trouble *t)
+{
+	static const struct tls_start refused = { .status = TLS_STATUS_FAILED,
+		.text = "the connection died after the handshake" };
+	static const struct tls_start ours = { .status = TLS_STATUS_LOCAL,
+		.text = "qmail-remote-tls failed" };
+
+	close(tls->fd);
+	if (spawn_kill(tls->pid) || lacks_memory())
+		return handshake_failed(a, &ours, t);
+	return handshake_failed(a, &refused, t);
+}
+
 /* The second EHLO; all that was learnt in clear text is forgotten. */
 static enum attempt_result
 hello_again(const struct attempt *a, const struct tls_start *tls,
@@ -154,22 +173,8 @@ hello_again(const struct attempt *a, const struct tls_start *tls,
 	outcome = smtp_session_hello(&session, a->helohost, true);
 	if (outcome == SMTP_DONE)
 		return ready(a, tls->fd, tls->text, server, t);
-	if (outcome == SMTP_DIED) {
-		/*
-		 * As with TLS 1.3, where a client learns late of a refusal;
-		 * unless it is the helper that failed, or we did.
-		 */
-		struct tls_start late = { .status = TLS_STATUS_FAILED,
-			.text = "the connection died after the handshake" };
-
-		close(tls->fd);
-		if (spawn_kill(tls->pid) || lacks_memory()) {
-			late.status = TLS_STATUS_LOCAL;
-			str_copy(late.text, sizeof late.text,
-			    "qmail-remote-tls failed");
-		}
-		return handshake_failed(a, &late, t);
-	}
+	if (outcome == SMTP_DIED)
+		return died_after_handshake(a, tls, t);
 	note_spoke(t, a, " but my name was rejected.\n", tls->text);
 	return leave(tls->fd, outcome, ATTEMPT_NEXT);
 }

@@ -243,18 +243,6 @@ send_chunks(struct sending *d)
 	return final_reply(d);
 }
 
-/*
- * As for commands of the group: "bad sequence" to a chunk that came along with
- * others speaks of the server, not of the mail.
- */
-static bool
-is_out_of_sequence(const struct sending *d, const struct smtp_maildata *m)
-{
-	return m->outcome == SMTP_REFUSED && d->session->reply.code == 503 &&
-	       d->chunks > 1 &&
-	       smtp_ehlo_has(&d->session->ehlo, SMTP_EXT_PIPELINING);
-}
-
 struct smtp_maildata
 smtp_maildata_send_chunks(struct smtp_session *s, struct smtp_message *message)
 {
@@ -265,7 +253,9 @@ smtp_maildata_send_chunks(struct smtp_session *s, struct smtp_message *message)
 	};
 	struct smtp_maildata result = send_chunks(&d);
 
-	if (is_out_of_sequence(&d, &result))
+	/* The first chunk is sent alone, the others are not. */
+	if (result.outcome == SMTP_REFUSED && d.chunks > 1 &&
+	    smtp_session_is_out_of_sequence(s))
 		result.outcome = SMTP_MALFORMED;
 	s->owed = d.unanswered;
 	return result;

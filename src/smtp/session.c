@@ -175,21 +175,31 @@ smtp_session_starttls(struct smtp_session *s)
 	return outcome;
 }
 
+bool
+smtp_session_is_out_of_sequence(const struct smtp_session *s)
+{
+	return s->reply.code == 503 &&
+	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_PIPELINING);
+}
+
+static void
+take_owed_reply(struct smtp_session *s, struct deadline until)
+{
+	s->is_cut = stream_flush(&s->stream, until) != STREAM_OK ||
+		    smtp_session_reply(s, until, NULL) != SMTP_DONE ||
+		    s->reply.code == 354;
+	s->owed--;
+}
+
 enum smtp_outcome
 smtp_session_settle(struct smtp_session *s)
 {
-	for (; s->owed > 0 && !s->is_cut; s->owed--) {
-		struct deadline until = smtp_session_deadline(s);
-
-		s->is_cut = stream_flush(&s->stream, until) != STREAM_OK ||
-			    smtp_session_reply(s, until, NULL) != SMTP_DONE ||
-			    s->reply.code == 354;
-	}
+	while (s->owed > 0 && !s->is_cut)
+		take_owed_reply(s, smtp_session_deadline(s));
 	if (s->is_open && !s->is_cut)
 		s->is_cut = command(s, "RSET", 250, smtp_session_deadline(s)) !=
 			    SMTP_DONE;
 	s->is_open = false;
-	s->owes_data = false;
 	return s->is_cut ? SMTP_DIED : SMTP_DONE;
 }
 
@@ -197,10 +207,10 @@ void
 smtp_session_quit(struct smtp_session *s)
 {
 	struct deadline now = deadline_in(0);
+	struct deadline until = smtp_session_deadline(s);
 
-	s->is_open = false;
-	if (s->owes_data)
-		(void)smtp_session_settle(s);
+	while (s->owes_data && s->owed > 0 && !s->is_cut)
+		take_owed_reply(s, until);
 	if (!s->is_cut && !stream_is_pending(&s->stream) &&
 	    stream_room(&s->stream) >= strlen("QUIT\r\n")) {
 		stream_put(&s->stream, "QUIT\r\n", strlen("QUIT\r\n"));

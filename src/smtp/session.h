@@ -42,7 +42,7 @@ struct smtp_session {
 
 	/* What an ended transaction left behind: see smtp_session_settle(). */
 	size_t owed;    /* replies that will come, and that nobody waits for */
-	bool owes_data; /* the one to DATA is among them */
+	bool owes_data; /* where owed: the one to DATA is among them */
 	bool is_open;   /* the server may take it for still going on */
 	bool is_cut;    /* mail data was not ended, or an answer did not come */
 };
@@ -69,6 +69,14 @@ enum smtp_outcome smtp_session_unasked(struct smtp_session *);
  */
 enum smtp_outcome smtp_session_reply(struct smtp_session *, struct deadline,
     struct smtp_ehlo *ehlo);
+
+/*
+ * The last reply is "bad sequence of commands", of a server that offers
+ * PIPELINING.  To a command that came along with others it speaks of the
+ * server, which cannot do what it offers: one by one it would have taken them.
+ * So that is no refusal of the mail.
+ */
+bool smtp_session_is_out_of_sequence(const struct smtp_session *);
 
 /* The end of the time for a reply that is waited for from now on. */
 struct deadline smtp_session_deadline(const struct smtp_session *);
@@ -102,7 +110,7 @@ enum smtp_outcome smtp_session_settle(struct smtp_session *);
 /*
  * Sends QUIT if that can be done without waiting, and would not be taken for
  * mail data; nothing can fail.  A reply to DATA that is still owed is waited
- * for: after a 354 QUIT would be mail data.
+ * for, with all others in the time of one: after a 354 QUIT would be mail data.
  */
 void smtp_session_quit(struct smtp_session *);
 

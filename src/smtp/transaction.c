@@ -213,11 +213,7 @@ judge_chunk(struct group *g, enum smtp_outcome outcome)
 	return end(g, SMTP_END_MAIL_DATA, outcome);
 }
 
-/*
- * "Bad sequence of commands", to one that came along with others: a server
- * that cannot do what it offers.  Had they been sent one by one, it would
- * have taken them, so that is no refusal of the mail.
- */
+/* Of a command that came along with others. */
 static bool
 is_out_of_sequence(const struct group *g)
 {
@@ -225,8 +221,7 @@ is_out_of_sequence(const struct group *g)
 
 	if (is_tail && g->result.accepted == 0)
 		return false;
-	return g->answered > 0 && g->session->reply.code == 503 &&
-	       smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
+	return g->answered > 0 && smtp_session_is_out_of_sequence(g->session);
 }
 
 /*

@@ -1,5 +1,6 @@
 """Old bugs that no other test here would notice."""
 
+import select
 import signal
 import time
 
@@ -7,7 +8,7 @@ import pytest
 
 from expect import DNS_SOFT, accepted, check, duplicate
 from qmailhome import MESSAGE
-from smtpd import CLOSE, DEAF, Call, Read
+from smtpd import CLOSE, DEAF, Call, Delay, Read
 
 ONE = "192.0.2.1"
 SIZE = len(MESSAGE.replace(b"\n", b"\r\n"))
@@ -115,9 +116,25 @@ def test_alone_in_the_second_try(home, relay, second, letter):
 
 
 def test_data_wanted_though_mail_was_refused(home, relay):
-    """After a 354 QUIT would be mail data."""
-    server = relay(ehlo=("PIPELINING",), MAIL="550 no", RCPT="550 no", DATA="354 go")
+    """After a 354 QUIT would be mail data, and before it nobody knows."""
+    def listen(session):
+        if select.select([session.sock], [], [], 0.3)[0]:
+            session.fill()
+        return "550 no"
+
+    server = relay(ehlo=("PIPELINING",), MAIL="550 no", RCPT=Call(listen), DATA="354 go")
     check(home.run(), ("D", f"Connected to {ONE} but sender was rejected.", "550 no"))
+    server.settle()
+    assert server.session.clear.endswith(b"DATA\r\n")
+
+
+def test_time_for_what_is_owed_at_quit(home, relay):
+    """All replies have the time of one: there is nothing to learn any more."""
+    home.control("timeoutremote", "1\n")
+    server = relay(ehlo=("PIPELINING",), MAIL="550 no", RCPT=(Delay(0.4), "550 no"))
+    run = home.run(recipients=[f"{n}@dst.example" for n in range(10)])
+    check(run, ("D", f"Connected to {ONE} but sender was rejected.", "550 no"))
+    assert 0.9 < run.wall < 2
     server.settle()
     assert server.session.clear.endswith(b"DATA\r\n")
 
