@@ -47,8 +47,8 @@ result "cppcheck" "$(
 # Without what a foreign library is in the way of: c-ares, tinycdb, OpenSSL
 # and libresolv would have to be instrumented too.
 foreign='replay-(cdb|dns|route)$|(compiled|route|resolver|anchors|tls_session|tunnel)$'
-CC=clang need_build build/msan -Db_sanitize=memory -Db_lundef=false \
-    -Dwerror=false
+CC=clang need_build build/msan -Dtests=enabled -Dwerror=false \
+    -Db_sanitize=memory -Db_lundef=false
 tests=$(meson test -C build/msan --list 2>/dev/null | sed 's/.* //' |
     grep -vE "$foreign")
 result "MemorySanitizer" "$(
@@ -58,7 +58,7 @@ result "MemorySanitizer" "$(
 )"
 
 # Below valgrind a loader is needed, and no sandbox is possible.
-plain="--buildtype=debug -Dstatic=disabled -Dsandbox=false"
+plain="-Dtests=enabled --buildtype=debug -Dstatic=disabled -Dsandbox=false"
 memcheck="valgrind -q --trace-children=yes --leak-check=full
 	--errors-for-leak-kinds=definite --show-leak-kinds=definite
 	--error-exitcode=99 --log-file=/srv/san/valgrind.%p"

@@ -63,17 +63,22 @@ need_namespaces() {
 	fi
 }
 
-# need_build DIRECTORY [MESON-OPTION...]: configured once, built if needed.
+# need_build DIRECTORY [MESON-OPTION...]: configured once for these options,
+# built if needed.
 # The programs look for qmail in /srv/qmail, which the tests make in a mount
 # namespace of their own.
 need_build() {
 	directory=$1
 	shift
 	mkdir -p build
-	[ -f "$directory/build.ninja" ] ||
-	    meson setup "$directory" -Dqmail_home=/srv/qmail -Dwerror=true "$@" \
-	        >"$directory.setup.log" 2>&1 ||
-	    { cat "$directory.setup.log"; die "meson setup failed"; }
+	if [ ! -f "$directory/build.ninja" ] ||
+	    [ "$(cat "$directory.options" 2>/dev/null)" != "$*" ]; then
+		rm -rf "$directory" "$directory.options"
+		meson setup "$directory" -Dqmail_home=/srv/qmail \
+		    -Dwerror=true "$@" >"$directory.setup.log" 2>&1 ||
+		    { cat "$directory.setup.log"; die "meson setup failed"; }
+		printf '%s\n' "$*" >"$directory.options"
+	fi
 	ninja -C "$directory" >"$directory.build.log" 2>&1 ||
 	    { cat "$directory.build.log"; die "the build failed"; }
 }
