@@ -88,6 +88,16 @@ start(const char *what, int number, const int *keep, size_t nkeep)
 	return spawn_start(argv, keep, nkeep);
 }
 
+/* Until it has ended; it is not reaped. */
+static pid_t
+await_end(pid_t pid)
+{
+	siginfo_t info;
+
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	return pid;
+}
+
 /*
  * /dev/null on 0 to 2, of the others just those that are kept, no variable,
  * no blocked signal; whatever we have ourselves.
@@ -232,9 +242,9 @@ kills_and_reaps(void **state)
 
 	/* The end of one that stays is our doing, other ends are not. */
 	for (int n = 0; n < 2; n++) {
-		pid = start("--exit", n, NULL, 0);
+		pid = await_end(start("--exit", n, NULL, 0));
 		assert_int_equal(spawn_kill(pid), n != 0);
-		pid = start("--die", SIGKILL, NULL, 0);
+		pid = await_end(start("--die", SIGKILL, NULL, 0));
 		assert_true(spawn_kill(pid));
 	}
 
