@@ -18,6 +18,7 @@ static const char *const end_name[] = { "RCPT", "TOO_LARGE", "LIMIT", "MAIL",
 	"NONE_ACCEPTED", "DATA", "MESSAGE", "MAIL_DATA" };
 
 static const char message[] = "Subject: x\n\n.dot\n.\nend";
+static const char mail_data[] = "Subject: x\r\n\r\n..dot\r\n..\r\nend\r\n.\r\n";
 
 #define DONE SMTP_DONE
 #define PIPE SMTP_EXT_PIPELINING
@@ -95,6 +96,14 @@ transact_with(struct peer *p, unsigned extensions, size_t nrecipient, int fd,
 	free(path);
 	free(text);
 	return r;
+}
+
+static inline struct smtp_result
+transact(struct peer *p, bool pipelined, size_t nrecipient, int fd,
+    unsigned long timeout_s, struct verdicts *v)
+{
+	return transact_with(p, pipelined ? SMTP_EXT_PIPELINING : 0, nrecipient,
+	    fd, timeout_s, v);
 }
 
 static inline bool
