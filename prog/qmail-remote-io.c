@@ -14,6 +14,7 @@
 #include "smtp/transaction.h"
 
 #include "start.h"
+#include "version.h"
 
 #define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
 
@@ -446,6 +447,8 @@ main(int argc, char **argv)
 	struct smtp_result result;
 	unsigned long fd, timeout;
 
+	if (version_is_wanted(argc, argv))
+		return version_print(VERSION_MARK("qmail-remote-io"));
 	start_program();
 	if (!is_invoked_properly(argc, argv, &fd, &timeout, &reverse_path))
 		return refuse_invocation();

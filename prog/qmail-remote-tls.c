@@ -24,6 +24,8 @@
 #include "tls/status.h"
 #include "tls/tunnel.h"
 
+#include "version.h"
+
 #define EXIT_NO_STATUS 100 /* there was nowhere to write one to */
 #define EXIT_NO_MEMORY 111 /* for the session to go on */
 #define STATUS_STALL_MS 10000
@@ -155,6 +157,8 @@ main(int argc, char **argv)
 	enum tls_status status;
 	int code = 0;
 
+	if (version_is_wanted(argc, argv))
+		return version_print(VERSION_MARK("qmail-remote-tls"));
 	sandbox_harden();
 	if (!parse_options(argc, argv, &o))
 		return EXIT_NO_STATUS;

@@ -25,6 +25,7 @@
 #include "candidates.h"
 #include "config.h"
 #include "start.h"
+#include "version.h"
 
 /* Lines of a failure report that tell of single addresses. */
 #define TOLD_MAX 10
@@ -334,6 +335,8 @@ main(int argc, char **argv)
 	static struct delivery d;
 	struct dsn why = { 0 };
 
+	if (version_is_wanted(argc, argv))
+		return version_print(VERSION_MARK("qmail-remote"));
 	start_program();
 	if (argc < 4) {
 		dsn_set(&why, "5.3.5",

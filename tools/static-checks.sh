@@ -25,6 +25,9 @@ for page in man/*; do
 	result "mandoc ${page##*/}" "$(mandoc -Tlint "$page" 2>&1 |
 	    grep -v 'outdated mandoc.db\|referenced manual not found' || true)"
 done
+version=$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)
+result "the pages have the version of meson.build" \
+    "$(grep -LFx "This page is of qmail-remote $version." man/* || true)"
 result "one file includes ares.h" \
     "$(grep -ls '<ares.h>' $sources | grep -v '^src/dns/resolver.c$' || true)"
 result "one library includes OpenSSL" \

@@ -44,6 +44,7 @@ int program_main(int, char **);
 #include "qmail/report.c"
 #define main program_main
 #include "../../prog/qmail-remote-io.c"
+#include "../../prog/version.c"
 #undef main
 
 #include "fuzz.h"

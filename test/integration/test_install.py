@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import re
 import stat
 import subprocess
 import sys
@@ -37,6 +38,21 @@ def install(tmp_path, request):
     run.build = build
     run.owner = owner
     return run
+
+
+def version():
+    with open(f"{TOP}/meson.build", encoding="ascii") as f:
+        return re.search(r"^  version: '(.*)',$", f.read(), re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_version(request, name):
+    """It can be asked for, and is in the bytes of the program, for what(1) and strings(1)."""
+    program = f"{request.config.getoption('build')}/{name}"
+    done = subprocess.run([program, "--version"], check=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout == f"{name} {version()}\n"
+    with open(program, "rb") as f:
+        assert f"@(#){name} {version()}\0".encode() in f.read()
 
 
 def mode(path):
