@@ -15,6 +15,7 @@ note_trouble(struct trouble *t, const struct attempt *a, const char *text,
     const char *tls)
 {
 	ip_format(&a->ip, t->address);
+	t->host = a->host;
 	t->text = text;
 	str_copy(t->tls, sizeof t->tls, tls);
 	t->reply = session.reply;
@@ -238,6 +239,7 @@ attempt_server(const struct attempt *a, int connection, struct server *server,
 	enum smtp_outcome outcome;
 
 	server->ip = a->ip;
+	server->host = a->host;
 	smtp_session_init(&session, connection, a->timeout_s);
 	result = greet(a, connection, t);
 	if (result == ATTEMPT_READY)

@@ -33,6 +33,7 @@ struct trouble {
 		TROUBLE_OURS
 	} rank;
 	char address[IP_TEXT_SIZE];
+	const char *host;          /* the server's name, or NULL */
 	const char *text;          /* what follows the address, or all of it */
 	char tls[TLS_STATUS_SIZE]; /* what TLS has to say of it, or "" */
 	struct smtp_reply reply;   /* its text may be empty */
@@ -40,6 +41,7 @@ struct trouble {
 
 struct attempt {
 	const char *helohost;
+	const char *host;        /* the server's name; NULL for a literal */
 	unsigned long timeout_s; /* timeoutremote */
 	struct tls_policy policy;
 	struct tls_helper helper; /* name is that of this server */
@@ -50,6 +52,7 @@ struct attempt {
 struct server {
 	int fd; /* clear text */
 	struct ip ip;
+	const char *host; /* its name, or NULL */
 	struct smtp_ehlo ehlo;
 	char tls[TLS_STATUS_SIZE]; /* how, or "" for clear text */
 };

@@ -8,7 +8,7 @@
 #include "base/fdio.h"
 #include "base/mem.h"
 #include "base/sandbox.h"
-#include "base/str.h"
+#include "delivery/handoff.h"
 #include "qmail/quote.h"
 #include "qmail/report.h"
 #include "smtp/transaction.h"
@@ -17,17 +17,6 @@
 #include "version.h"
 
 #define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
-
-/* Arguments: see qmail-remote-io(8). */
-enum {
-	ARG_FD = 1,
-	ARG_ADDRESS,
-	ARG_TIMEOUT,
-	ARG_EXTENSIONS,
-	ARG_TLS,
-	ARG_SENDER,
-	ARG_RECIPIENT
-};
 
 /* Of the replies that recipients got; qmail-send takes 10000 bytes. */
 #define KEPT_MAX 65536
@@ -48,7 +37,8 @@ struct verdict {
 /* One delivery over one connection. */
 struct delivery {
 	const char *address; /* of the server, for the report */
-	const char *tls;     /* how the session is protected, or "" */
+	const char *host;    /* its name, or NULL */
+	const char *tls;     /* how the session is protected, or NULL */
 	char **recipient;
 	size_t nrecipient;
 	size_t reported;   /* recipients that have their record */
@@ -249,7 +239,9 @@ report_result(struct delivery *d, const struct smtp_result *r)
 	} else {
 		report_refused_command(d, r);
 	}
-	if (d->tls[0])
+	if (d->host)
+		report_line("Server: ", d->host);
+	if (d->tls)
 		report_line("TLS: ", d->tls);
 }
 
@@ -416,15 +408,11 @@ report_outcome(struct delivery *d, const struct smtp_result *r)
 
 /* qmail-remote has looked at all of it before. */
 static bool
-is_invoked_properly(int argc, char **argv, unsigned long *fd,
-    unsigned long *timeout, struct buf *reverse_path)
+is_invoked_properly(int argc, char **argv, struct handoff *h,
+    struct buf *reverse_path)
 {
-	if (argc <= ARG_RECIPIENT)
-		return false;
-	return str_number(argv[ARG_FD], strlen(argv[ARG_FD]), 65535, fd) > 0 &&
-	       str_number(argv[ARG_TIMEOUT], strlen(argv[ARG_TIMEOUT]), 604800,
-		   timeout) > 0 &&
-	       quote_sender(reverse_path, argv[ARG_SENDER]) == 0 &&
+	return handoff_parse(h, argc, argv) &&
+	       quote_sender(reverse_path, h->envelope[0]) == 0 &&
 	       reverse_path->len <= SMTP_PATH_MAX;
 }
 
@@ -439,26 +427,35 @@ refuse_invocation(void)
 	return 0;
 }
 
+static void
+take_handoff(struct delivery *d, const struct handoff *h)
+{
+	d->address = h->address;
+	d->host = h->host;
+	d->tls = h->tls;
+	d->recipient = h->envelope + 1;
+	while (d->recipient[d->nrecipient])
+		d->nrecipient++;
+}
+
 int
 main(int argc, char **argv)
 {
 	static struct delivery d;
 	static struct buf reverse_path;
 	struct smtp_result result;
-	unsigned long fd, timeout;
+	struct handoff h;
 
 	if (version_is_wanted(argc, argv))
 		return version_print(VERSION_MARK("qmail-remote-io"));
 	start_program();
-	if (!is_invoked_properly(argc, argv, &fd, &timeout, &reverse_path))
+	if (!is_invoked_properly(argc, argv, &h, &reverse_path))
 		return refuse_invocation();
-	d.address = argv[ARG_ADDRESS];
-	d.tls = argv[ARG_TLS];
-	d.recipient = argv + ARG_RECIPIENT;
-	d.nrecipient = (size_t)(argc - ARG_RECIPIENT);
+	take_handoff(&d, &h);
 	sandbox_enter(SANDBOX_BYTES, MEMORY_MAX, NULL);
-	smtp_session_init(&session, (int)fd, timeout);
-	smtp_ehlo_parse(&session.ehlo, argv[ARG_EXTENSIONS]);
+	smtp_session_init(&session, (int)h.fd, h.timeout_s);
+	if (h.extensions)
+		smtp_ehlo_parse(&session.ehlo, h.extensions);
 
 	result = deliver(&d, buf_text(&reverse_path));
 	report_outcome(&d, &result);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/sandbox.h"
 #include "base/str.h"
+#include "delivery/handoff.h"
 #include "dns/mx.h"
 #include "qmail/control.h"
 #include "qmail/ipme.h"
@@ -170,6 +171,7 @@ plan_attempt(const struct delivery *d, const struct tls_situation *situation,
 	const struct mx_host *host = d->candidates.candidate[i].host;
 
 	a->helohost = buf_text(&c->helohost);
+	a->host = host->is_literal ? NULL : host->name;
 	a->timeout_s = c->timeoutremote;
 	a->policy = tls_policy_choose(situation);
 	a->ip = d->candidates.target[i].ip;
@@ -263,6 +265,8 @@ report_trouble(const struct trouble *t)
 	report_puts(t->address);
 	report_puts(t->text);
 	report_reply(t->reply.text, t->reply.len);
+	if (t->host)
+		report_line("Server: ", t->host);
 	if (t->tls[0])
 		report_line("TLS: ", t->tls);
 }
@@ -302,29 +306,21 @@ static void
 become_io(struct delivery *d, struct dsn *why)
 {
 	static char *const environment[] = { NULL };
-	char fd[24], timeout[24], address[IP_TEXT_SIZE];
-	char name[] = "qmail-remote-io";
+	char address[IP_TEXT_SIZE];
 	struct buf extensions = { 0 };
-	size_t n = 0;
-	char **argv;
+	struct handoff h = {
+		.fd = (unsigned long)d->server.fd,
+		.timeout_s = d->control.timeoutremote,
+		.address = ip_format(&d->server.ip, address),
+		.host = d->server.host,
+		.tls = d->server.tls[0] ? d->server.tls : NULL,
+		.envelope = d->envelope,
+	};
 
-	while (d->envelope[n])
-		n++;
-	argv = mem_alloc(n + 7, sizeof *argv);
-	snprintf(fd, sizeof fd, "%d", d->server.fd);
-	snprintf(timeout, sizeof timeout, "%lu", d->control.timeoutremote);
-	/* An empty list is an argument too. */
-	buf_puts(&extensions, "");
 	smtp_ehlo_format(&d->server.ehlo, &extensions);
-	argv[0] = name;
-	argv[1] = fd;
-	argv[2] = ip_format(&d->server.ip, address);
-	argv[3] = timeout;
-	argv[4] = extensions.data;
-	argv[5] = d->server.tls;
-	memcpy(argv + 6, d->envelope, n * sizeof *argv);
+	h.extensions = extensions.data;
 	if (fdio_set_cloexec(d->server.fd, false) == 0)
-		execve(PROGRAM_IO, argv, environment);
+		execve(PROGRAM_IO, handoff_format(&h), environment);
 	dsn_set(why, "4.3.0", "Unable to run qmail-remote-io.");
 	dsn_detail(why, "%s", strerror(errno));
 }

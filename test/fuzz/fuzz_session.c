@@ -682,7 +682,7 @@ run_delivery(size_t nrecipient)
 {
 	char names[RECIPIENTS][sizeof "r0@example.org"];
 	char *recipient[RECIPIENTS];
-	struct delivery d = { .address = "192.0.2.1", .tls = "" };
+	struct delivery d = { .address = "192.0.2.1" };
 	struct smtp_result result;
 
 	for (size_t i = 0; i < nrecipient; i++) {

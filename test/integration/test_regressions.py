@@ -223,6 +223,18 @@ def test_unknown_better_host_is_no_loop(home, dns):
 @pytest.mark.parametrize("sender", ["a@b\r\nRSET", "a" * 6000 + "@b.example"], ids=["line-end", "long"])
 def test_io_by_hand(home, relay, sender):
     """What qmail-remote would not have let through."""
-    args = ["0", ONE, "5", "", "", sender, "b@dst.example"]
+    args = ["fd=3", f"address={ONE}", "timeout=5", "--", sender, "b@dst.example"]
     run = home.run(program=f"{home.path}/bin/qmail-remote-io", argv0="qmail-remote-io", args=args)
+    check(run, ("Z", "I (qmail-remote-io) was invoked improperly. (#4.3.5)"))
+
+
+@pytest.mark.parametrize("words", [
+    ["4", ONE, "5", "", ""], ["fd=4abc", f"address={ONE}", "timeout=5", "--"],
+    ["fd=3", f"address={ONE}", "timeout=700000", "--"], ["fd=3", f"address={ONE}", "timeout=5", "colour=red", "--"],
+    ["fd=3", f"address={ONE}", "timeout=5"], ["fd=0", f"address={ONE}", "timeout=5", "--"],
+], ids=["by-position", "letters", "too-large", "unknown", "no-end", "the-message"])
+def test_io_with_other_arguments(home, words):
+    """No number is cut to fit, no word is passed over."""
+    run = home.run(program=f"{home.path}/bin/qmail-remote-io", argv0="qmail-remote-io",
+                   args=[*words, "a@src.example", "b@dst.example"])
     check(run, ("Z", "I (qmail-remote-io) was invoked improperly. (#4.3.5)"))

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/keyword.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+
+#define KEYWORDS_MAX 32 /* of one table: one bit for each */
+
+static bool
+is_set(const struct keyword *k)
+{
+	return k->is_required || (k->text ? *k->text != NULL : *k->number != 0);
+}
+
+static char *
+format_word(const struct keyword *k)
+{
+	struct buf word = { 0 };
+
+	if (k->text)
+		buf_printf(&word, "%s=%s", k->key, *k->text);
+	else
+		buf_printf(&word, "%s=%lu", k->key, *k->number);
+	return word.data;
+}
+
+size_t
+keyword_format(const struct keyword *k, size_t n, char **words)
+{
+	size_t nword = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (is_set(&k[i]))
+			words[nword++] = format_word(&k[i]);
+	return nword;
+}
+
+/* The value in a word with this key, or NULL. */
+static const char *
+value_of(const char *word, const char *key)
+{
+	size_t n = strlen(key);
+
+	return strncmp(word, key, n) == 0 && word[n] == '=' ? word + n + 1
+							    : NULL;
+}
+
+static bool
+parse_number(const char *value, unsigned long limit, unsigned long *number)
+{
+	size_t n = strlen(value);
+	unsigned long parsed;
+
+	if (n == 0 || str_number(value, n, ULONG_MAX, &parsed) != n ||
+	    parsed > limit)
+		return false;
+	*number = parsed;
+	return true;
+}
+
+static bool
+parse_value(const struct keyword *k, const char *value)
+{
+	if (k->number)
+		return parse_number(value, k->limit, k->number);
+	*k->text = value;
+	return true;
+}
+
+/* seen has the bit of each keyword that was given. */
+static bool
+parse_word(const struct keyword *k, size_t n, const char *word,
+    unsigned long *seen)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *value = value_of(word, k[i].key);
+
+		if (!value)
+			continue;
+		if (*seen & 1UL << i)
+			return false;
+		*seen |= 1UL << i;
+		return parse_value(&k[i], value);
+	}
+	return false;
+}
+
+bool
+keyword_parse(const struct keyword *k, size_t n, char *const *words,
+    size_t nword)
+{
+	unsigned long seen = 0;
+
+	if (n > KEYWORDS_MAX)
+		return false;
+	for (size_t i = 0; i < nword; i++)
+		if (!parse_word(k, n, words[i], &seen))
+			return false;
+	for (size_t i = 0; i < n; i++)
+		if (k[i].is_required && !(seen & 1UL << i))
+			return false;
+	return true;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/handoff.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "base/keyword.h"
+#include "base/mem.h"
+
+#define KEYWORDS 8
+
+#define FIRST_FD 3 /* the others are the message, the report and /dev/null */
+
+static char program_name[] = "qmail-remote-io";
+static char end_of_keywords[] = "--";
+
+static void
+describe(struct handoff *h, struct keyword k[KEYWORDS])
+{
+	const struct keyword table[KEYWORDS] = {
+		{ "fd", .number = &h->fd, INT_MAX, .is_required = true },
+		{ "address", .text = &h->address, .is_required = true },
+		{ "host", .text = &h->host },
+		{ "timeout", .number = &h->timeout_s, HANDOFF_TIMEOUT_MAX,
+		    .is_required = true },
+		{ "extensions", .text = &h->extensions },
+		{ "tls", .text = &h->tls },
+		{ "status", .number = &h->status, INT_MAX },
+		{ "helper", .number = &h->helper, INT_MAX },
+	};
+
+	memcpy(k, table, sizeof table);
+}
+
+char **
+handoff_format(const struct handoff *handoff)
+{
+	struct handoff h = *handoff;
+	struct keyword k[KEYWORDS];
+	size_t nenvelope = 0, n = 1;
+	char **argv;
+
+	while (h.envelope[nenvelope])
+		nenvelope++;
+	/* Name, keywords, their end, envelope, NULL. */
+	argv = mem_alloc(KEYWORDS + nenvelope + 3, sizeof *argv);
+	argv[0] = program_name;
+	describe(&h, k);
+	n += keyword_format(k, KEYWORDS, argv + n);
+	argv[n++] = end_of_keywords;
+	memcpy(argv + n, h.envelope, nenvelope * sizeof *argv);
+	return argv;
+}
+
+/* A helper has a process id and a status pipe, or there is none. */
+static bool
+is_consistent(const struct handoff *h)
+{
+	return h->fd >= FIRST_FD && (h->status == 0) == (h->helper == 0) &&
+	       (h->status == 0 || h->status >= FIRST_FD);
+}
+
+bool
+handoff_parse(struct handoff *h, int argc, char **argv)
+{
+	struct keyword k[KEYWORDS];
+	int end = 1;
+
+	*h = (struct handoff){ 0 };
+	while (end < argc && strcmp(argv[end], end_of_keywords) != 0)
+		end++;
+	/* Behind it: a sender, and at least one recipient. */
+	if (argc - end < 3)
+		return false;
+	h->envelope = argv + end + 1;
+	describe(h, k);
+	return keyword_parse(k, KEYWORDS, argv + 1, (size_t)end - 1) &&
+	       is_consistent(h);
+}
