@@ -153,31 +153,54 @@ read_to_end(int fd, size_t limit, struct buf *b)
 	return 0;
 }
 
+/*
+ * Is this device the null device?  Links to it are how files are switched off
+ * where an empty one would be written anew.
+ */
+static bool
+is_null_device(const struct stat *st)
+{
+	struct stat null;
+
+	return S_ISCHR(st->st_mode) && stat("/dev/null", &null) == 0 &&
+	       null.st_rdev == st->st_rdev;
+}
+
 int
-fdio_read_file(const char *path, size_t limit, struct buf *b)
+fdio_open_file(const char *path, struct stat *st)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	struct stat st;
-	int saved;
+	int fault = 0;
 
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == -1)
-		goto fail;
-	if (!S_ISREG(st.st_mode)) {
-		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-		goto fail;
-	}
-	if (read_to_end(fd, limit, b) == -1)
-		goto fail;
+	if (fstat(fd, st) == -1)
+		fault = errno;
+	else if (S_ISDIR(st->st_mode))
+		fault = EISDIR;
+	else if (!S_ISREG(st->st_mode) && !is_null_device(st))
+		fault = EINVAL;
+	if (fault == 0)
+		return fd;
 	close(fd);
-	return 0;
+	errno = fault;
+	return -1;
+}
 
-fail:
+int
+fdio_read_file(const char *path, size_t limit, struct buf *b)
+{
+	struct stat st;
+	int fd = fdio_open_file(path, &st);
+	int result, saved;
+
+	if (fd == -1)
+		return -1;
+	result = read_to_end(fd, limit, b);
 	saved = errno;
 	close(fd);
 	errno = saved;
-	return -1;
+	return result;
 }
 
 int

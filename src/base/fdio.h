@@ -2,6 +2,7 @@
 #ifndef BASE_FDIO_H
 #define BASE_FDIO_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,9 +41,16 @@ ssize_t fdio_write(int fd, const void *, size_t);
 int fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
 
 /*
- * Appends the whole of a regular file to buf.  Never blocks on a FIFO.
- * 0, or -1 with errno: ENOENT, EISDIR, EFBIG when there are more than limit
- * bytes, EINVAL when it is neither file nor directory, ...
+ * Opens a regular file for reading and describes it in *st.  A link to
+ * /dev/null stands for an empty file.  Never blocks on a FIFO.  A descriptor
+ * that is close-on-exec, or -1 with errno: ENOENT, EISDIR, EINVAL when it is
+ * neither file nor directory, ...
+ */
+int fdio_open_file(const char *path, struct stat *st);
+
+/*
+ * Appends the whole of such a file to buf.  0, or -1 with errno: those of
+ * fdio_open_file(), EFBIG when there are more than limit bytes, ...
  */
 int fdio_read_file(const char *path, size_t limit, struct buf *);
 

@@ -3,7 +3,6 @@
 
 #include <sys/stat.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -214,29 +213,15 @@ read_text(int fd, struct buf *text)
 	return 0;
 }
 
-/* Why it is not to be read, as an errno value; 0 when it is. */
-static int
-text_fault(int fd, struct stat *st)
-{
-	if (fstat(fd, st) == -1)
-		return errno;
-	if (S_ISDIR(st->st_mode))
-		return EISDIR;
-	if (!S_ISREG(st->st_mode))
-		return EINVAL;
-	return st->st_size > TEXT_MAX ? EFBIG : 0;
-}
-
 static int
 open_text(const char *path, struct stat *st)
 {
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	int fault = fd == -1 ? 0 : text_fault(fd, st);
+	int fd = fdio_open_file(path, st);
 
-	if (fault == 0)
+	if (fd == -1 || st->st_size <= TEXT_MAX)
 		return fd;
 	close(fd);
-	errno = fault;
+	errno = EFBIG;
 	return -1;
 }
 

@@ -35,7 +35,7 @@ static int
 tear_down(void **state)
 {
 	static const char *const names[] = { "empty", "some", "limit", "above",
-		"large", "fifo", "link", "lock" };
+		"large", "fifo", "link", "null", "lock" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -78,7 +78,9 @@ reads_files(void **state)
 		{ "", 100, ENOENT, 0 },
 		{ "dir", 100, EISDIR, 0 },
 		{ "fifo", 100, EINVAL, 0 }, /* and does not block */
-		{ "/dev/null", 100, EINVAL, 0 },
+		{ "/dev/null", 100, 0, 0 },
+		{ "null", 0, 0, 0 }, /* a link to it */
+		{ "/dev/zero", 100, EINVAL, 0 },
 		{ "some/file", 100, ENOTDIR, 0 },
 	};
 
@@ -91,6 +93,7 @@ reads_files(void **state)
 	assert_int_equal(mkdir("dir", 0700), 0);
 	assert_int_equal(mkfifo("fifo", 0600), 0);
 	assert_int_equal(symlink("some", "link"), 0);
+	assert_int_equal(symlink("/dev/null", "null"), 0);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct buf b = { 0 };
 		int got;
