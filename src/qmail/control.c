@@ -12,11 +12,28 @@
 
 #define HELOHOST_MAX 255
 
-/* The length of a line without the blanks and tabs at its end. */
+/* What some editors put before UTF-8 text. */
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+size_t
+control_mark(const char *text, size_t n)
+{
+	const size_t len = sizeof byte_order_mark - 1;
+
+	return n >= len && memcmp(text, byte_order_mark, len) == 0 ? len : 0;
+}
+
+static bool
+is_trailing(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* The length of a line without the blanks, tabs and CRs at its end. */
 static size_t
 trimmed(const char *line, size_t n)
 {
-	while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
+	while (n > 0 && is_trailing(line[n - 1]))
 		n--;
 	return n;
 }
@@ -24,17 +41,23 @@ trimmed(const char *line, size_t n)
 enum control_result
 control_line(const char *path, struct buf *line)
 {
-	const char *newline;
+	const char *start, *newline;
+	size_t n;
 
 	buf_cut(line, 0);
 	if (fdio_read_file(path, CONTROL_SIZE_MAX, line) == -1) {
 		buf_cut(line, 0);
 		return errno == ENOENT ? CONTROL_MISSING : CONTROL_UNREADABLE;
 	}
-	newline = line->len ? memchr(line->data, '\n', line->len) : NULL;
-	if (newline)
-		buf_cut(line, (size_t)(newline - line->data));
-	buf_cut(line, trimmed(line->data, line->len));
+	if (line->len == 0)
+		return CONTROL_FOUND;
+	n = control_mark(line->data, line->len);
+	start = line->data + n;
+	n = line->len - n;
+	newline = memchr(start, '\n', n);
+	n = trimmed(start, newline ? (size_t)(newline - start) : n);
+	memmove(line->data, start, n);
+	buf_cut(line, n);
 	return CONTROL_FOUND;
 }
 
@@ -77,7 +100,7 @@ control_next(const char **at, const char *end, const char **line, size_t *len)
 
 		*at = stop ? stop + 1 : end;
 		*len = trimmed(start, (size_t)((stop ? stop : end) - start));
-		if (*len > 0 && *start != '#') {
+		if (*len > 0 && *start != '#' && *start != '\0') {
 			*line = start;
 			return true;
 		}
@@ -142,7 +165,10 @@ is_sendable(const struct buf *name)
 	return name->len <= HELOHOST_MAX;
 }
 
-/* me was read before, as in stock; an empty helohost still beats it. */
+/*
+ * me was read before, as in stock.  An empty helohost still beats it, and then
+ * there is no name: servers refuse an empty one in words that help nobody.
+ */
 static int
 read_helohost(struct control *c, enum control_result me_result, struct buf *me,
     struct dsn *why)
@@ -161,6 +187,8 @@ read_helohost(struct control *c, enum control_result me_result, struct buf *me,
 	case CONTROL_FOUND:
 		break;
 	}
+	if (c->helohost.len == 0)
+		return refuse(path, "empty", why);
 	if (!is_sendable(&c->helohost))
 		return refuse(path, "not a host name", why);
 	return 0;

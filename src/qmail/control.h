@@ -17,9 +17,15 @@
 enum control_result { CONTROL_FOUND, CONTROL_MISSING, CONTROL_UNREADABLE };
 
 /*
- * The first line of a file, trailing blanks and tabs cut, into *line (which
- * is replaced).  An empty file is CONTROL_FOUND with an empty line.
- * CONTROL_UNREADABLE leaves errno.
+ * The length of the byte order mark that the n bytes of a control file begin
+ * with, 0 for none.  It is no part of the first line.
+ */
+size_t control_mark(const char *text, size_t n);
+
+/*
+ * The first line of a file into *line (which is replaced), without a byte
+ * order mark before it and blanks, tabs and CRs at its end.  An empty file is
+ * CONTROL_FOUND with an empty line.  CONTROL_UNREADABLE leaves errno.
  */
 enum control_result control_line(const char *path, struct buf *line);
 
@@ -35,16 +41,17 @@ enum control_result control_number(const char *path, struct control_range,
     unsigned long *value);
 
 /*
- * Steps through the lines of a list file held in memory: trailing blanks and
- * tabs are cut, empty lines and those that begin with '#' are left out.
- * *at moves from the start of the text to end; false when none is left.
+ * Steps through the lines of a list file held in memory: blanks, tabs and CRs
+ * at the end are cut; empty lines and those that begin with '#' or NUL are
+ * left out.  *at moves from the start of the text, behind its byte order
+ * mark, to end; false when none is left.
  */
 bool control_next(const char **at, const char *end, const char **line,
     size_t *len);
 
 /* What qmail-remote is told by its control files, other than the lists. */
 struct control {
-	struct buf helohost;          /* name for EHLO; may be empty */
+	struct buf helohost;          /* name for EHLO; never empty */
 	unsigned long timeoutconnect; /* seconds */
 	unsigned long timeoutremote;  /* seconds */
 	unsigned long timeoutdns;     /* seconds; 0: no limit of ours */
@@ -57,8 +64,9 @@ struct control {
 /*
  * Reads them all in stock's order.  -1 with 4.3.0 "Unable to read control
  * files." when one cannot be read, when neither helohost nor me is there, or
- * when helohost could not stand in a command (a control byte, a blank, an
- * 8-bit byte, more than 255 bytes); the detail says which and why.
+ * when the one that counts is empty or could not stand in a command (a
+ * control byte, a blank, an 8-bit byte, more than 255 bytes); the detail says
+ * which and why.
  */
 int control_read(struct control *, struct dsn *why);
 void control_finish(struct control *);

@@ -94,9 +94,17 @@ take_files(struct fuzz_input *in)
 static size_t
 trimmed_length(const char *s, size_t n)
 {
-	while (n > 0 && strchr(" \t", s[n - 1]) && s[n - 1])
+	while (n > 0 && strchr(" \t\r", s[n - 1]) && s[n - 1])
 		n--;
 	return n;
+}
+
+static size_t
+mark_length(size_t i)
+{
+	return files[i].len >= 3 && !memcmp(files[i].data, "\xef\xbb\xbf", 3)
+		   ? 3
+		   : 0;
 }
 
 static void
@@ -104,8 +112,8 @@ check_line(size_t i)
 {
 	struct buf line = { 0 };
 	enum control_result result = control_line(names[i], &line);
-	const char *s = files[i].data;
-	size_t n = 0;
+	size_t mark = mark_length(i), n = 0;
+	const char *s = files[i].data + mark;
 
 	if (files[i].error) {
 		CHECK(result == (files[i].error == ENOENT
@@ -113,7 +121,7 @@ check_line(size_t i)
 					: CONTROL_UNREADABLE));
 		CHECK(line.len == 0);
 	} else {
-		while (n < files[i].len && s[n] != '\n')
+		while (n < files[i].len - mark && s[n] != '\n')
 			n++;
 		n = trimmed_length(s, n);
 		CHECK(result == CONTROL_FOUND && line.len == n);
@@ -128,14 +136,14 @@ check_number(size_t i)
 	static const struct control_range range = { 2, 5000, 77 };
 	unsigned long value = 1, expected = 0;
 	enum control_result result = control_number(names[i], range, &value);
-	size_t k;
+	size_t mark = mark_length(i), k;
 
 	if (result == CONTROL_UNREADABLE) {
 		CHECK(value == 1);
 		return;
 	}
-	for (k = 0; result == CONTROL_FOUND && k < files[i].len; k++) {
-		char c = files[i].data[k];
+	for (k = 0; result == CONTROL_FOUND && k < files[i].len - mark; k++) {
+		char c = files[i].data[mark + k];
 
 		if (c < '0' || c > '9')
 			break;
@@ -160,7 +168,7 @@ check_list(size_t i)
 		const char *stop = lf ? lf : end;
 		size_t len = trimmed_length(start, (size_t)(stop - start));
 
-		if (len > 0 && *start != '#') {
+		if (len > 0 && *start != '#' && *start != '\0') {
 			CHECK(control_next(&at, end, &line, &n));
 			CHECK(line == start && n == len);
 		}
@@ -187,7 +195,7 @@ check_control(void)
 		CHECK(c.timeoutremote >= 1 && c.timeoutremote <= 604800);
 		CHECK(c.timeoutconnect >= 1 && c.timeoutconnect <= 86400);
 		CHECK(c.timeoutdns <= 86400 && c.tlsstrictness <= 2);
-		CHECK(c.helohost.len <= 255);
+		CHECK(c.helohost.len >= 1 && c.helohost.len <= 255);
 		for (size_t i = 0; i < c.helohost.len; i++)
 			CHECK(c.helohost.data[i] > ' ' &&
 			      c.helohost.data[i] <= '~');

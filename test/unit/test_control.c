@@ -90,8 +90,20 @@ reads_first_lines(void **state)
 		{ "\n", "" },
 		{ " lead", " lead" },
 		{ "#c\n", "#c" },
-		{ "name\r\n", "name\r" },
+		{ "name\r\n", "name" },
+		{ "name\r", "name" },
+		{ "name \r\t\r \r\nmore\r\n", "name" },
+		{ "\r\n", "" },
+		{ "na\rme\n", "na\rme" },
+		{ "\rname\n", "\rname" },
 		{ "in ner\n", "in ner" },
+		{ "\xef\xbb\xbfname\n", "name" },
+		{ "\xef\xbb\xbf\xef\xbb\xbfname\n", "\xef\xbb\xbfname" },
+		{ "\xef\xbb\xbf", "" },
+		{ "\xef\xbb\xbf\nname\n", "" },
+		{ "\xef\xbb", "\xef\xbb" },
+		{ "\xef\xbbname\n", "\xef\xbbname" },
+		{ "name\n\xef\xbb\xbf", "name" },
 	};
 	struct buf line = { 0 };
 
@@ -103,6 +115,10 @@ reads_first_lines(void **state)
 		if (strcmp(buf_text(&line), cases[i].out) != 0)
 			fail_msg("%s: %s", cases[i].in, buf_text(&line));
 	}
+	clear_home();
+	assert_int_equal(symlink("/dev/null", "control/me"), 0);
+	assert_int_equal(control_line("control/me", &line), CONTROL_FOUND);
+	assert_int_equal(line.len, 0);
 	clear_home();
 	assert_int_equal(control_line("control/me", &line), CONTROL_MISSING);
 	assert_int_equal(line.len, 0);
@@ -161,6 +177,9 @@ reads_numbers(void **state)
 		{ "6x\n", 6 },
 		{ "6 \t\n", 6 },
 		{ "6\r\n", 6 },
+		{ "\xef\xbb\xbf"
+		  "6\r\n",
+		    6 },
 		{ "0006", 6 },
 		{ "6\n7\n", 6 },
 		{ "100", 100 },
@@ -215,7 +234,9 @@ steps_through_lists(void **state)
 		{ "a\n", "a|" },
 		{ "a\n\n  \n\t\nb", "a|b|" },
 		{ "#a\n #b\nc#\n", " #b|c#|" },
-		{ "a \t\r\nb\n", "a \t\r|b|" },
+		{ "a \t\r\n\r\n \r\nb\r", "a|b|" },
+		{ "a\rb\r\n\rc\n", "a\rb|\rc|" },
+		{ "\r", "" },
 		{ "  a  \n", "  a|" },
 		{ "#", "" },
 	};
@@ -236,6 +257,33 @@ steps_through_lists(void **state)
 			fail_msg("%s: %s", cases[i].in, buf_text(&out));
 		buf_finish(&out);
 	}
+}
+
+/* As qmail does; a NUL further on is part of the line. */
+static void
+leaves_out_lines_that_begin_with_a_nul(void **state)
+{
+	static const char list[] = "\0\n\0a\nb\0c\n\0";
+	const char *at = list, *end = list + sizeof list - 1, *line;
+	size_t len;
+
+	(void)state;
+	assert_true(control_next(&at, end, &line, &len));
+	assert_int_equal(len, 3);
+	assert_memory_equal(line, "b\0c", 3);
+	assert_false(control_next(&at, end, &line, &len));
+}
+
+static void
+finds_a_byte_order_mark(void **state)
+{
+	(void)state;
+	assert_int_equal(control_mark("\xef\xbb\xbf", 3), 3);
+	assert_int_equal(control_mark("\xef\xbb\xbfx", 4), 3);
+	assert_int_equal(control_mark("\xef\xbb\xbf", 2), 0);
+	assert_int_equal(control_mark("\xfe\xff", 2), 0);
+	assert_int_equal(control_mark("x\xef\xbb\xbf", 4), 0);
+	assert_int_equal(control_mark("", 0), 0);
 }
 
 static void
@@ -312,15 +360,22 @@ chooses_the_name(void **state)
 		{ "me", "me\n", NULL, "me" },
 		{ "helohost alone", NULL, "h\n", "h" },
 		{ "helohost beats me", "me\n", "h\n", "h" },
-		{ "empty helohost", "me\n", "", "" },
-		{ "empty me", "", NULL, "" },
+		{ "empty helohost", "me\n", "", NULL },
+		{ "blank helohost", "me\n", " \t\r\n", NULL },
+		{ "helohost with an empty first line", "me\n", "\nh\n", NULL },
+		{ "empty me", "", NULL, NULL },
+		{ "blank me", "  \n", NULL, NULL },
+		{ "a byte order mark alone", "\xef\xbb\xbf\r\n", NULL, NULL },
+		{ "empty me that does not matter", "", "h\n", "h" },
+		{ "byte order mark", NULL, "\xef\xbb\xbfh\n", "h" },
 		{ "a comment is a name", NULL, "#c\n", "#c" },
 		{ "literal", NULL, "[192.0.2.1]\n", "[192.0.2.1]" },
 		{ "blank", NULL, "a b\n", NULL },
 		{ "leading blank", NULL, " a\n", NULL },
-		{ "CR", NULL, "a\r\n", NULL },
-		{ "CR in me", "a\r\n", NULL, NULL },
-		{ "CR in a me that does not matter", "a\r\n", "h", "h" },
+		{ "CR at the end", NULL, "a\r\n", "a" },
+		{ "CR at the end of me", "a\r\n", NULL, "a" },
+		{ "CR inside", NULL, "a\rb\n", NULL },
+		{ "CR in a me that does not matter", "a\rb\n", "h", "h" },
 		{ "escape", NULL, "a\033b", NULL },
 		{ "DEL", NULL, "a\177b", NULL },
 		{ "8-bit", NULL, "h\xc3\xa9", NULL },
@@ -360,6 +415,26 @@ chooses_the_name(void **state)
 }
 
 static void
+says_which_name_is_empty(void **state)
+{
+	struct control c = { 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	put_text("me", "\r\n");
+	assert_int_equal(control_read(&c, &why), -1);
+	assert_string_equal(why.text, "Unable to read control files.");
+	assert_string_equal(why.detail, "control/me: empty");
+	control_finish(&c);
+	assert_int_equal(symlink("/dev/null", "control/helohost"), 0);
+	c = (struct control){ 0 };
+	assert_int_equal(control_read(&c, &why), -1);
+	assert_string_equal(why.detail, "control/helohost: empty");
+	control_finish(&c);
+	clear_home();
+}
+
+static void
 never_weakens_strictness(void **state)
 {
 	static const struct {
@@ -374,14 +449,17 @@ never_weakens_strictness(void **state)
 		{ "99999999999999999999\n", 2 },
 		{ "2x\n", 2 },
 		{ "02\r\n", 2 },
+		{ "\xef\xbb\xbf"
+		  "2\n",
+		    2 },
 		{ "", 0 },
 		{ "\n", 0 },
 		{ " \t\n", 0 },
 		{ " 2\n", -1 },
 		{ "-1\n", -1 },
 		{ "high\n", -1 },
+		{ "\r\n", 0 },
 		{ "#2\n", -1 },
-		{ "\r\n", -1 },
 	};
 
 	(void)state;
@@ -457,9 +535,12 @@ main(void)
 		cmocka_unit_test(tells_unreadable_from_missing),
 		cmocka_unit_test(reads_numbers),
 		cmocka_unit_test(steps_through_lists),
+		cmocka_unit_test(leaves_out_lines_that_begin_with_a_nul),
+		cmocka_unit_test(finds_a_byte_order_mark),
 		cmocka_unit_test(has_defaults),
 		cmocka_unit_test(reads_them_all),
 		cmocka_unit_test(chooses_the_name),
+		cmocka_unit_test(says_which_name_is_empty),
 		cmocka_unit_test(never_weakens_strictness),
 		cmocka_unit_test(refuses_what_it_cannot_read),
 		cmocka_unit_test(refuses_a_nul_in_a_path),
