@@ -141,14 +141,31 @@ choose_candidates(struct delivery *d, bool is_relay, struct dsn *why)
 	    why);
 }
 
+/*
+ * A relay that the DNS denies is a mistake in a file of ours, or in our zone:
+ * no mail is bounced for it.
+ */
+static int
+look_up_relay(struct delivery *d, struct dsn *why)
+{
+	const char *relay = buf_text(&d->route.relay);
+
+	if (mx_lookup_relay(&d->list, relay, d->control.timeoutdns, why) == 0)
+		return 0;
+	if (dsn_is_temporary(why))
+		return -1;
+	dsn_set(why, "4.1.2", "Sorry, I couldn't find any host by that name.");
+	return dsn_detail(why, "%s: the DNS has no relay %s", route_files.text,
+	    relay);
+}
+
 static int
 find_candidates(struct delivery *d, struct dsn *why)
 {
 	bool is_relay = d->route.relay.len > 0;
-	unsigned long timeout = d->control.timeoutdns;
-	int found = is_relay ? mx_lookup_relay(&d->list,
-				   buf_text(&d->route.relay), timeout, why)
-			     : mx_lookup(&d->list, d->host, timeout, why);
+	int found =
+	    is_relay ? look_up_relay(d, why)
+		     : mx_lookup(&d->list, d->host, d->control.timeoutdns, why);
 
 	if (found == -1)
 		return -1;

@@ -170,11 +170,13 @@ scan(const struct buf *text, const char *host, struct found *f,
     struct compiling *compiling)
 {
 	struct cursor c = { .text = buf_text(text) };
+	const char *end = c.text + text->len;
 	size_t n = strlen(host);
 	struct entry e, before = { 0 }, best = { 0 };
 	struct buf key = { 0 };
 
-	c.line = c.end = c.text + text->len;
+	c.text += control_mark(c.text, text->len);
+	c.line = c.end = end;
 	for (; previous_entry(&c, &e); before = e) {
 		/*
 		 * A list that says the same a hundred thousand times would be
@@ -338,6 +340,17 @@ is_dotted_quad(const char *s, size_t n)
 	return dots == 3;
 }
 
+/* The bytes at the start that a host name in the DNS may have. */
+static size_t
+name_length(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && (str_is_alnum(s[i]) || (s[i] && strchr("-_.", s[i]))))
+		i++;
+	return i;
+}
+
 /*
  * Why a relay could never be connected to; NULL if it could.  Stock takes
  * it for a name that does not exist, and bounces the mail.
@@ -347,47 +360,92 @@ relay_fault(const char *s, size_t n)
 {
 	struct ip ip;
 
-	if (n > 0 && *s == '[' && literal_length(s, n) != n)
-		return "not an address";
+	if (n > 0 && *s == '[')
+		return literal_length(s, n) == n ? NULL : "not an address";
 	if (is_dotted_quad(s, n) && !ip_parse(s, n, &ip))
 		return "not an address";
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)s[i] <= ' ' || s[i] == 0x7f)
-			return "not a host name";
-	return NULL;
+	return name_length(s, n) == n ? NULL : "not a host name";
+}
+
+/*
+ * Why the n bytes behind the relay's colon are no port; NULL if they are one.
+ * Other programs have credentials there, and stock sends the mail without
+ * using them; the server then refuses it for good.
+ */
+static const char *
+parse_port(const char *s, size_t n, uint16_t *port)
+{
+	unsigned long number = 0;
+	size_t at = str_number(s, n, PORT_MAX + 1, &number);
+
+	if (number == 0 || number > PORT_MAX)
+		return "no usable port";
+	*port = (uint16_t)number;
+	if (at == n)
+		return NULL;
+	if (s[at] != ' ' && s[at] != '\t')
+		return "text behind the port";
+	while (s[at] == ' ' || s[at] == '\t')
+		at++;
+	return s[at] == '#' ? NULL : "text behind the port";
 }
 
 /* NULL when all is well, else what is wrong with the value. */
 static const char *
 parse_value(const char *s, size_t n, struct route *r)
 {
-	unsigned long port = SMTP_PORT;
-	const char *fault;
-	size_t relay;
+	size_t relay = part_length(s, n);
+	const char *fault = relay_fault(s, relay);
 	struct ip ip;
 
-	/* What an editor of another system put at the end of the line. */
-	if (n > 0 && s[n - 1] == '\r')
-		while (n > 0 && strchr("\r \t", s[n - 1]))
-			n--;
 	/* Its last group might be meant for a port. */
 	if (ip_parse(s, n, &ip) && memchr(s, ':', n))
 		return "IPv6 address without brackets";
-	relay = part_length(s, n);
-	fault = relay_fault(s, relay);
-	if (fault)
-		return fault;
-	if (relay < n) {
-		const char *digits = s + relay + 1;
+	if (!fault && relay < n)
+		fault = parse_port(s + relay + 1, n - relay - 1, &r->port);
+	if (!fault)
+		buf_append(&r->relay, s, relay);
+	return fault;
+}
 
-		if (str_number(digits, n - relay - 1, PORT_MAX + 1, &port) ==
-			0 ||
-		    port == 0 || port > PORT_MAX)
-			return "no usable port";
-	}
-	buf_append(&r->relay, s, relay);
-	r->port = (uint16_t)port;
-	return NULL;
+/*
+ * The line as far as its relay's name goes: what follows may be a password,
+ * and reports are logged and sent to others.
+ */
+static void
+show_line(const struct found *f, struct buf *shown)
+{
+	const char *value = buf_text(&f->value);
+	size_t n = f->value.len;
+	size_t bracket = n > 0 && *value == '[';
+
+	buf_append(shown, buf_text(&f->key), f->key.len);
+	buf_putc(shown, ':');
+	buf_append(shown, value,
+	    bracket + name_length(value + bracket, n - bracket));
+}
+
+static int
+refuse_file(const char *path, struct dsn *why)
+{
+	const char *reason = strerror(errno);
+
+	dsn_set(why, "4.3.0", "Unable to read control files.");
+	return dsn_detail(why, "%s: %s", path, reason);
+}
+
+static int
+refuse_line(const char *path, const struct found *f, const char *fault,
+    struct dsn *why)
+{
+	struct buf line = { 0 };
+
+	show_line(f, &line);
+	dsn_set(why, "4.4.1",
+	    "Sorry, I wasn't able to establish an SMTP connection.");
+	dsn_detail(why, "%s: %s: %s", path, fault, buf_text(&line));
+	buf_finish(&line);
+	return -1;
 }
 
 int
@@ -396,26 +454,19 @@ route_find(const char *host, const struct route_files *files, struct route *r,
 {
 	struct found f = { 0 };
 	const char *fault = NULL;
+	int result = 0;
 
 	buf_cut(&r->relay, 0);
 	r->port = SMTP_PORT;
 	if (find_entry(host, files, &f) == -1)
-		fault = strerror(errno);
+		result = refuse_file(files->text, why);
 	else if (f.any)
 		fault = parse_value(buf_text(&f.value), f.value.len, r);
-	if (fault) {
-		if (f.any)
-			dsn_set(why, "4.4.1",
-			    "Sorry, I wasn't able to "
-			    "establish an SMTP connection.");
-		else
-			dsn_set(why, "4.3.0", "Unable to read control files.");
-		dsn_detail(why, f.any ? "%s: %s: %s:%s" : "%s: %s", files->text,
-		    fault, buf_text(&f.key), buf_text(&f.value));
-	}
+	if (fault)
+		result = refuse_line(files->text, &f, fault, why);
 	buf_finish(&f.key);
 	buf_finish(&f.value);
-	return fault ? -1 : 0;
+	return result;
 }
 
 void

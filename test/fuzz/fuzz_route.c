@@ -46,7 +46,7 @@ static bool
 find_last(const char *text, size_t size, const char *key, size_t keylen,
     struct entry *last)
 {
-	const char *at = text, *line;
+	const char *at = text + control_mark(text, size), *line;
 	bool any = false;
 	size_t n;
 
@@ -111,8 +111,8 @@ check_route(const char *host, struct buf *relay, uint16_t *port)
 	} else {
 		CHECK(r.port > 0);
 		for (size_t i = 0; i < r.relay.len; i++)
-			CHECK((unsigned char)r.relay.data[i] > ' ' &&
-			      r.relay.data[i] != 0x7f);
+			CHECK(str_is_alnum(r.relay.data[i]) ||
+			      memchr("-_.[]:", r.relay.data[i], 6));
 		buf_append(relay, buf_text(&r.relay), r.relay.len);
 		*port = r.port;
 	}

@@ -157,7 +157,7 @@ def not_connected(stage):
 
 
 def name_cases():
-    for name, text in (("cr", b"a\rMAIL FROM:<x>\n"), ("crlf", b"a.example\r\n"), ("nul", b"a\0b\n"),
+    for name, text in (("cr", b"a\rMAIL FROM:<x>\n"), ("empty", b"\n"), ("nul", b"a\0b\n"),
                        ("blank", b"a b\n"),
                        ("8-bit", b"m\xfc.example\n"), ("256", b"a" * 256 + b"\n"), ("64k", b"a" * 65536 + b"\n"),
                        ("tab", b"a\tb\n"), ("esc", b"\x1b[2J\n"), ("blank-first", b" a\n"), ("del", b"a\x7f\n")):
@@ -173,6 +173,7 @@ def name_cases():
     yield Case("C14-255", "K", control=dict(helohost="a" * 255 + "\n"), check=says(b"a" * 255))
     yield Case("C14-lf", "K", control=dict(helohost="a.example\nMAIL FROM:<x>\n"), check=says(b"a.example"),
                says="the name is the first line, whatever follows")
+    yield Case("C14-crlf", "K", control=dict(helohost="a.example\r\n"), check=says(b"a.example"))
     yield Case("C14-blank-behind", "K", control=dict(helohost="a.example \t\n"), check=says(b"a.example"))
 
 

@@ -102,11 +102,12 @@ def route_cases():
             ("nul", f"x:{TWO}\0dst.example:{ONE}\n", "K"),
             ("comment", f"#:{TWO}\ndst.example:{ONE}\n", "K"), ("no-newline", f"dst.example:{ONE}", "K"),
             ("binary", "\x01\x02\x03\n", "K"),
-            ("esc", ":\x1b[2J\n", "Z"), ("quote", ":m'1.example\n", "ZD"), ("port-text-behind", f":{ONE}:25x\n", "K")):
+            ("esc", ":\x1b[2J\n", "Z"), ("quote", ":m'1.example\n", "Z"), ("port-text-behind", f":{ONE}:25x\n", "Z"),
+            ("port-comment-behind", f":{ONE}:25 # x\n", "K"), ("credentials", f":{ONE}:25|user|password\n", "Z")):
         yield Case(f"L4-{name}", want, {}, control=dict(smtproutes=line), says=says if want == "Z" else None)
     yield Case("L4-megabyte-line", "K", {}, control=dict(smtproutes="x" * (1 << 20) + f":{TWO}\ndst.example:{ONE}\n"),
                within=4)
-    yield Case("L4-megabyte-relay", "DZ", {}, control=dict(smtproutes="dst.example:" + "x" * (1 << 20) + "\n"),
+    yield Case("L4-megabyte-relay", "Z", {}, control=dict(smtproutes="dst.example:" + "x" * (1 << 20) + "\n"),
                check=not_connected, within=4,
                memory=24 << 10)
     for name in ("timeoutconnect", "timeoutremote", "timeoutdns"):

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from expect import CONTROL, accepted, check
+from expect import CONTROL, DNS_SOFT, NO_CONNECTION, accepted, check
 from test_stock import one_user
 
 A, B = "192.0.2.11", "192.0.2.12"
+SECRET = "hunter2"
 
 
 @pytest.fixture
@@ -240,3 +241,42 @@ def test_changes_while_fifty_run(home, two):
         goes_to(home, ip)
     leftovers = set(os.listdir(home.run_path)) - {"smtproutes.cdb", "smtproutes.lock", "tcpto6"}
     assert not leftovers
+
+
+# Lines that cannot be used.
+
+FOREIGN = [f"{A}:587|user|{SECRET}", f"{A}|user|{SECRET}", f"{A};587", f"{A};587|user|{SECRET}", f"{A}:587 user {SECRET}",
+           f"{A}:587:user:{SECRET}", f"{A}:25:foo", f"{A}:25x", f"[{A}]:587|user|{SECRET}", f"[{A}];587|user|{SECRET}",
+           f"[2001:db8::1]:587 user {SECRET}", f"user:{SECRET}@{A}:587", f"smtp:[{A}]:587", f"{A}/587", f"{A},{B}",
+           f"{A}:25,{B}:25", f"r.example:587|user|{SECRET}", f"r.example|user|{SECRET}", f":587|user|{SECRET}"]
+
+
+@pytest.mark.parametrize("value", FOREIGN, ids=range(len(FOREIGN)))
+def test_syntax_of_other_programs(home, two, smtp, dns, value):
+    """Deferred, nobody connected to, the file named, and nothing shown of what follows the relay's name."""
+    others = [smtp(A, port=587), smtp("2001:db8::1", port=587)]
+    dns.zone(f"r.example A {A}\nuser A {A}\nsmtp A {A}\ndst.example A {A}")
+    home.route(f"dst.example:{value}")
+    run = home.run()
+    check(run, NO_CONNECTION)
+    line = run.message.text.decode().splitlines()[1]
+    assert line.startswith("control/smtproutes: ") and "dst.example:" in line, run
+    assert SECRET.encode() not in run.report
+    assert not any(s.connections for s in [*two.values(), *others])
+
+
+@pytest.mark.parametrize("zone", ["", "r.example TXT x", "r.example CNAME s.example.\ns.example TXT x"],
+                         ids=["nxdomain", "no-data", "alias-of-nothing"])
+def test_relay_that_the_dns_denies(home, dns, zone):
+    """Our own configuration: deferred, with the file and the relay's name."""
+    dns.zone(zone)
+    home.route(":r.example:2525")
+    run = home.run()
+    check(run, DNS_SOFT)
+    assert run.message.text.decode().splitlines()[1:] == ["control/smtproutes: the DNS has no relay r.example"], run
+
+
+def test_comment_behind_a_port(home, two):
+    for comment in (" # smart host", "\t#", " #"):
+        home.route(f":{A}:25{comment}")
+        goes_to(home, A)

@@ -65,10 +65,7 @@ def test_s10_004_no_name(home, relay):
 
 @pytest.mark.parametrize("me, helohost, name", [
     pytest.param(None, "h.example  \t\n", b"h.example", id="005"),
-    pytest.param("me.example\n", "", b"", id="006"),
-    pytest.param("", None, b"", id="007"),
     pytest.param("me.example\n", "a.example\nb.example\n", b"a.example", id="008"),
-    pytest.param("me.example\n", "\nb.example\n", b"", id="009"),
     pytest.param("me.example\n", "#c\n", b"#c", id="010"),
     pytest.param("me.example\n", "h.example", b"h.example", id="no-line-end"),
 ])
@@ -216,7 +213,6 @@ def routed(home, smtp, dns):
     ("023", "dst.example\n:192.0.2.1:2525\n", "dst.example", "relay"),
     ("024", " dst.example:192.0.2.1:2525\n", "dst.example", "mx"),
     ("025-blank", ":192.0.2.1:2525 # hi\n", "dst.example", "relay"),
-    ("025-colon", ":192.0.2.1:2525:foo\n", "dst.example", "relay"),
     ("025-cr", ":192.0.2.1:2525\r\n", "dst.example", "relay"),
     ("025-trailing", ":192.0.2.1:2525 \t\n", "dst.example", "relay"),
     ("032", "dst.example:192.0.2.1:2525\n", "dst.example.", "mx"),
@@ -252,8 +248,11 @@ def test_s10_027_mx_on_another_port(home, smtp, dns):
 
 
 def test_s10_028_relay_unknown(home, dns):
+    """Stock bounces the mail for a mistake of ours."""
     home.route(":r.example")
-    check(home.run(), no_host("r.example"))
+    run = home.run()
+    check(run, DNS_SOFT)
+    assert run.message.text.endswith(b"\ncontrol/smtproutes: the DNS has no relay r.example\n"), run
     assert dns.asked("r.example", "MX") == [] and dns.asked("r.example", "A") == ["A"]
     assert dns.asked("dst.example") == []
 
@@ -269,7 +268,7 @@ def test_s10_029_relay_is_a_host(home, smtp, dns):
 def test_s10_030_relay_without_address(home, dns):
     dns.zone("r.example CNAME s.example.\ns.example TXT x")
     home.route(":r.example")
-    check(home.run(), NO_ADDRESS)
+    check(home.run(), DNS_SOFT)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", OWN4, "::1", OWN6])

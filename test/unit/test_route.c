@@ -99,7 +99,9 @@ static const struct route_case cases[] = {
 	{ "a:r:26 \t \n", "a", "r", 26 },
 	/* Ports. */
 	{ ":r:26 # hi", "a", "r", 26 },
-	{ ":r:26:foo", "a", "r", 26 },
+	{ ":r:26\t#", "a", "r", 26 },
+	{ ":[::1]:26 # hi", "a", "[::1]", 26 },
+	{ "a::26 # hi", "a", "", 26 },
 	{ ":r:00026", "a", "r", 26 },
 	{ ":r:65535", "a", "r", 65535 },
 	{ ":r:65536", "a", NULL, 0 },
@@ -126,12 +128,26 @@ static const struct route_case cases[] = {
 	{ "a:[::1]\r\n", "a", "[::1]", 25 },
 	{ "a:r:\r\n", "a", NULL, 0 },
 	{ "#a:s\r\n\r\na:r\r\n", "a", "r", 25 },
+	{ "a:r \r \t\r\n", "a", "r", 25 },
+	{ "a:r:26 # hi\r\n", "a", "r", 26 },
+	/* A byte order mark. */
+	{ "\xef\xbb\xbf"
+	  "a:r\n",
+	    "a", "r", 25 },
+	{ "\xef\xbb\xbf"
+	  "#a:r\n",
+	    "a", "", 25 },
+	{ "\xef\xbb\xbf:r\r\nb:s", "a", "r", 25 },
+	{ "\xef\xbb\xbf", "a", "", 25 },
+	{ "a:s\n\xef\xbb\xbf"
+	  "a:r\n",
+	    "a", "s", 25 },
 	/* Address literals. */
 	{ ":[127.0.0.1]:26", "a", "[127.0.0.1]", 26 },
 	{ ":[127.0.0.1]", "a", "[127.0.0.1]", 25 },
 	{ ":[::1]:26", "a", "[::1]", 26 },
 	{ ":[::1]", "a", "[::1]", 25 },
-	{ ":[2001:DB8::1]:26 x", "a", "[2001:DB8::1]", 26 },
+	{ ":[2001:DB8::1]:26", "a", "[2001:DB8::1]", 26 },
 	{ ":[IPv6:2001:db8::1]:26", "a", "[IPv6:2001:db8::1]", 26 },
 	{ ":[ipv6:2001:db8::1]", "a", "[ipv6:2001:db8::1]", 25 },
 	{ ":[::1]:", "a", NULL, 0 },
@@ -158,7 +174,34 @@ static const struct route_case cases[] = {
 	{ "[foo:[1.2.3.4]:26", "[foo", "[1.2.3.4]", 26 },
 	{ "[2001:r", "[2001", "r", 25 },
 	{ ".4]:r:26", "[::1.2.3.4]", "r", 26 },
+	/* What other programs have behind a relay or its port. */
+	{ ":r:587|user|pass", "a", NULL, 0 },
+	{ ":r|user|pass", "a", NULL, 0 },
+	{ ":r|user|pa:ss", "a", NULL, 0 },
+	{ ":r;587", "a", NULL, 0 },
+	{ ":r;587|user|pass", "a", NULL, 0 },
+	{ ":r:587 user pass", "a", NULL, 0 },
+	{ ":r:587\tuser pass # x", "a", NULL, 0 },
+	{ ":r:587:user:pass", "a", NULL, 0 },
+	{ ":r:587:", "a", NULL, 0 },
+	{ ":r:587/ssl", "a", NULL, 0 },
+	{ ":r:587#hi", "a", NULL, 0 },
+	{ ":r:587tls", "a", NULL, 0 },
+	{ ":r:587,s:25", "a", NULL, 0 },
+	{ ":r,s", "a", NULL, 0 },
+	{ ":r/587", "a", NULL, 0 },
+	{ ":user:pass@r", "a", NULL, 0 },
+	{ ":user@r", "a", NULL, 0 },
+	{ ":smtp:[r]:587", "a", NULL, 0 },
+	{ ":[r]:587", "a", NULL, 0 },
+	{ ":[1.2.3.4]:587|user|pass", "a", NULL, 0 },
+	{ ":[1.2.3.4];587", "a", NULL, 0 },
+	{ ":[::1]|user|pass", "a", NULL, 0 },
+	{ "a::587|user|pass", "a", NULL, 0 },
+	{ ":\"r\"", "a", NULL, 0 },
+	{ ":*", "a", NULL, 0 },
 	/* What stock would bounce the mail for. */
+	{ ":r\xc3\xa9", "a", NULL, 0 },
 	{ ":r # hi", "a", NULL, 0 },
 	{ ": r:26", "a", NULL, 0 },
 	{ ":r\rx", "a", NULL, 0 },
@@ -383,7 +426,7 @@ separates_at_a_nul(void **state)
 		{ "last", "c", "t", 25 },
 		{ "comment", "d", "26", 25 },
 		{ "beyond a comment", "e", "26", 25 },
-		{ "after an empty piece", "f", "w", 25 },
+		{ "in a line that begins with a NUL", "f", "26", 25 },
 		{ "the later of two", "g", "y", 25 },
 		{ "not a port", "h", "z", 25 },
 	};
@@ -398,16 +441,67 @@ separates_at_a_nul(void **state)
 static void
 names_the_line(void **state)
 {
+	static const struct {
+		const char *text;
+		const char *detail;
+	} lines[] = {
+		{ "A.example:relay.example:x",
+		    "no usable port: A.example:relay.example" },
+		{ ".example:::1", "IPv6 address without brackets: .example:" },
+		{ ".example:2001:db8::1",
+		    "IPv6 address without brackets: .example:2001" },
+		{ ":[::1", "not an address: :[" },
+		{ ":1.2.3.256", "not an address: :1.2.3.256" },
+	};
+
 	(void)state;
-	put_text("A.example:relay.example:x\n");
-	assert_string_equal(find("a.example"),
-	    "4.4.1 smtproutes: no usable port: A.example:relay.example:x");
-	put_text(".example:::1\n");
-	assert_string_equal(find("a.example"),
-	    "4.4.1 smtproutes: IPv6 address without brackets: .example:::1");
-	put_text(":[::1\n");
-	assert_string_equal(find("a"),
-	    "4.4.1 smtproutes: not an address: :[::1");
+	for (size_t i = 0; i < COUNT(lines); i++) {
+		char want[200];
+
+		put_text(lines[i].text);
+		snprintf(want, sizeof want, "4.4.1 smtproutes: %s",
+		    lines[i].detail);
+		assert_string_equal(find("a.example"), want);
+	}
+}
+
+/* Wherever it stands; what comes before it may be told. */
+static void
+keeps_passwords_to_itself(void **state)
+{
+	static const char *const values[] = { "relay:587|user|hunter2",
+		"relay|user|hunter2", "relay|us:er|hunter2",
+		"relay;587|hunter2", "relay:587 user hunter2",
+		"relay:587:user:hunter2", "relay:hunter2", "relay:hunter2@x",
+		"relay hunter2", "relay\thunter2", "[relay|hunter2]:587",
+		"[relay]:587|hunter2", "[1.2.3.4]:587|user|hunter2",
+		"[1.2.3.4]hunter2", "[::1]:587 hunter2", "[::1 hunter2",
+		":587|user|hunter2", "|hunter2", "\"hunter2\"", "relay/hunter2",
+		"relay#hunter2", "relay:587 # hunter2|\r" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(values); i++) {
+		char text[100];
+		const char *got;
+
+		snprintf(text, sizeof text, ".example:%s\n", values[i]);
+		put_text(text);
+		got = find("a.example");
+		if (strstr(got, "hunter"))
+			fail_msg("%s: %s", values[i], got);
+		if (!strstr(values[i], " # ") &&
+		    !strstr(got, "4.4.1 smtproutes: "))
+			fail_msg("%s: %s", values[i], got);
+	}
+}
+
+static void
+is_empty_as_a_link_to_the_null_device(void **state)
+{
+	(void)state;
+	assert_int_equal(symlink("/dev/null", files.text), 0);
+	assert_string_equal(find("a"), " 25");
+	assert_false(is_compiled());
 }
 
 static void
@@ -696,6 +790,8 @@ main(void)
 		TEST(routes_by_the_compiled),
 		TEST(separates_at_a_nul),
 		TEST(names_the_line),
+		TEST(keeps_passwords_to_itself),
+		TEST(is_empty_as_a_link_to_the_null_device),
 		TEST(may_be_missing),
 		TEST(refuses_what_it_cannot_read),
 		TEST(uses_the_compiled_routes),
