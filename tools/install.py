@@ -1,23 +1,328 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Put the programs and the state directory in place below QMAIL_HOME.
+"""Install the programs and the state directory below QMAIL_HOME, or remove them.
 
-Called by "meson install".  A program is written under a temporary name,
-synced and renamed: there is never a moment without a qmail-remote that can
-be run, for qmail-rspawn would bounce the mail of that moment.  The helpers go
-first, since qmail-remote needs them.  An existing qmail-remote that is not
-ours is kept as qmail-remote.orig.
+usage: install.py BUILD-DIRECTORY
+       install.py --uninstall BUILD-DIRECTORY
+
+"meson install" runs the first form.  The main program goes to bin/NAME, where
+NAME is the build option program_name.  Rules for bin, at every moment and
+wherever the installer is killed:
+
+* NAME can be run: qmail-rspawn bounces mail if its program is missing.
+  Every change is a rename over the old file.
+* A program that is not ours is kept as its name with ".stock" added.
+* What looks like somebody's own arrangement, such as a wrapper that signs
+  mail, is not touched.  The installation fails before it changes anything.
 """
-import filecmp
+import dataclasses
+import enum
+import glob
 import grp
-import itertools
+import json
 import os
 import pwd
+import re
 import shutil
 import stat
 import sys
 
-PROGRAMS = ["qmail-remote-tls", "qmail-remote-io", "qmail-remote"]
+MAIN = "qmail-remote"
+HELPERS = ["qmail-remote-tls", "qmail-remote-io"]   # qmail-remote needs them: they go first
+
+MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls)?) ([0-9][0-9A-Za-z.]*)\0")
+# 0.1.0 had no mark.  These texts were in no other program.
+FIRST_VERSION = "0.1.0"
+FIRST_TEXTS = {
+    "qmail-remote": (b"/bin/qmail-remote-io\0", b"I (qmail-remote) was invoked improperly.\0"),
+    "qmail-remote-io": (b"I (qmail-remote-io) was invoked improperly.\0",),
+    "qmail-remote-tls": (b"c:k:n:s:t:v:\0", b"%s/trustanchors.cdb\0"),
+}
+STOCK_PAGE = "man8/qmail-remote.8"  # qmail has one of this name
+PAGES = [STOCK_PAGE, "man8/qmail-remote-io.8", "man8/qmail-remote-tls.8", "man5/qmail-remote-control.5"]
+
+
+class Stop(Exception):
+    """Nothing was changed; the text says what to do."""
+
+
+def notify(text):
+    """Tell the person at the terminal: meson shows no output of a script that succeeds."""
+    print(text)
+    if sys.stdout.isatty():
+        return
+    try:
+        with open("/dev/tty", "w", encoding="utf-8") as terminal:
+            print(f"qmail-remote: {text}", file=terminal)
+    except OSError:
+        pass
+
+
+class Settings:
+    """The build options that concern installation."""
+
+    def __init__(self, build):
+        try:
+            with open(f"{build}/meson-info/intro-buildoptions.json", encoding="utf-8") as f:
+                option = {o["name"]: o["value"] for o in json.load(f)}
+        except (OSError, ValueError) as e:
+            raise Stop(f"{build} is not a build directory that meson has set up: {e}") from None
+        self.build = build
+        self.destdir = os.environ.get("DESTDIR", "")
+        self.name = option["program_name"]
+        self.home = option["qmail_home"]
+        self.bin = f"{self.destdir}{self.home}/bin"
+        self.run = self.destdir + (option["qmail_run"] or f"{self.home}/run")
+        self.state = f"{self.run}/qmail-remote"
+        self.man = self.destdir + os.path.join(option["prefix"], option["mandir"])
+        self.user = option["qmailr_user"]
+        self.group = option["qmail_group"]
+        self.programs = [(name, f"{self.bin}/{name}") for name in HELPERS] + [(MAIN, f"{self.bin}/{self.name}")]
+
+
+class Kind(enum.Enum):
+    MISSING = enum.auto()
+    OURS = enum.auto()
+    BINARY = enum.auto()    # compiled, and not ours
+    SCRIPT = enum.auto()
+    LINK = enum.auto()
+    OTHER = enum.auto()     # a directory, a device
+
+
+@dataclasses.dataclass
+class Found:
+    """What there is under a name."""
+    path: str
+    kind: Kind
+    name: str = ""      # of ours: which of the three programs
+    version: str = ""   # of ours
+    data: bytes = b""   # of what is not ours
+
+    @property
+    def base(self):
+        return os.path.basename(self.path)
+
+
+def identify(data):
+    """Name and version if this is one of our programs."""
+    mark = MARK.search(data)
+    if mark:
+        return mark[1].decode(), mark[2].decode()
+    for name, texts in FIRST_TEXTS.items():
+        if all(text in data for text in texts):
+            return name, FIRST_VERSION
+    return None
+
+
+def look(path):
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return Found(path, Kind.MISSING)
+    if stat.S_ISLNK(mode):
+        return Found(path, Kind.LINK)
+    if not stat.S_ISREG(mode):
+        return Found(path, Kind.OTHER)
+    with open(path, "rb") as f:
+        data = f.read()
+    if b"\0" not in data[:512]:
+        return Found(path, Kind.SCRIPT, data=data)
+    ours = identify(data)
+    if ours:
+        return Found(path, Kind.OURS, *ours)
+    return Found(path, Kind.BINARY, data=data)
+
+
+def programs_started_by(found):
+    """A wrapper is known by the names of other qmail-remotes of its directory that it contains."""
+    names = {m.decode().rstrip(".") for m in re.findall(rb"qmail-remote[-.0-9A-Z_a-z]+", found.data)}
+    folder = os.path.dirname(found.path)
+    return sorted(n for n in names if os.path.lexists(f"{folder}/{n}"))
+
+
+def names_program(found, name):
+    return re.search(rb"(?<![-.\w])" + re.escape(name.encode()) + rb"(?![-.\w])", found.data) is not None
+
+
+# What is in the way of an installation.  Each function yields sentences.
+
+def main_obstacles(settings, main):
+    configure = f"meson configure {settings.build} -Dprogram_name="
+    if main.kind == Kind.LINK:
+        yield (f"{main.path} is a symbolic link to {os.readlink(main.path)}. Install under another name "
+               f"({configure}...) and change the link yourself, or replace the link by the program.")
+    elif main.kind == Kind.OTHER:
+        yield f"{main.path} is not a file."
+    elif main.kind in (Kind.SCRIPT, Kind.BINARY):
+        started = programs_started_by(main)
+        if started:
+            yield (f"{main.path} is a wrapper around {', '.join(started)}, and without it what it does, such as "
+                   f"signing, would end. Install behind it: {configure}{started[0]}")
+        elif main.kind == Kind.SCRIPT:
+            yield (f"{main.path} is a script, perhaps a wrapper that signs mail. Install behind it: {configure}NAME, "
+                   "with the NAME that it runs, often qmail-remote.orig; or move the script away.")
+
+
+def helper_obstacles(found):
+    if found.kind in (Kind.LINK, Kind.SCRIPT, Kind.OTHER):
+        yield f"{found.path} is not a program of ours, nor a compiled one. Move it away."
+
+
+def kept_obstacles(found, kept):
+    if kept.kind not in (Kind.MISSING, Kind.BINARY, Kind.OURS):
+        yield f"{kept.path} is in the way: {found.path} is to be kept under this name. Move it away."
+
+
+def is_of_first_version(*programs):
+    return any(p.kind == Kind.OURS and p.version == FIRST_VERSION for p in programs)
+
+
+def is_made_by_first_version(orig, main, helper):
+    """0.1.0 kept the stock program as NAME.orig: by a link, before it installed anything."""
+    if orig.kind != Kind.BINARY or programs_started_by(orig):
+        return False
+    return is_of_first_version(main, helper) or (
+        main.kind == Kind.BINARY and os.path.samefile(orig.path, main.path))
+
+
+def orig_obstacles(settings, orig, main, helper):
+    """NAME.orig is the usual sign of a wrapper in the place of NAME."""
+    if orig.kind == Kind.MISSING or is_made_by_first_version(orig, main, helper):
+        return
+    if orig.kind == main.kind == Kind.OURS:
+        return
+    if (orig.kind == Kind.SCRIPT or programs_started_by(orig)) and is_of_first_version(main):
+        yield (f"{orig.path} is a wrapper that qmail-remote 0.1.0 has moved there: what it did, such as signing, has "
+               "not been done since. README.md, \"Behind a wrapper\", tells how to put it back.")
+    elif orig.kind == Kind.OURS:
+        yield (f"{orig.path} is ours, installed behind a wrapper, but {main.path} is not a wrapper any more. "
+               f"Put the wrapper back, or remove {orig.path} if there is to be none.")
+    else:
+        yield (f"{orig.path} is there, and this installer did not make it: usually a wrapper runs it. "
+               f"If so, install behind the wrapper: meson configure {settings.build} -Dprogram_name={orig.base}. "
+               "If it is a copy that nothing runs, give it another name.")
+
+
+def others_of_ours(settings):
+    """Our main program under other names, which uses the same helpers."""
+    for path in sorted(glob.glob(f"{glob.escape(settings.bin)}/{MAIN}*")):
+        found = look(path)
+        if found.kind == Kind.OURS and found.name == MAIN and found.base != settings.name:
+            yield found
+
+
+def helpers_obstacles(settings, version):
+    """The helpers work only with a main program of their own version."""
+    for found in others_of_ours(settings):
+        if found.base == MAIN and found.version != version:
+            yield (f"{found.path} is version {found.version}: it would get the helpers of {version}, "
+                   "and defer all mail. Upgrade it first, with program_name=qmail-remote.")
+
+
+def home_obstacles(settings):
+    if not settings.destdir and not os.path.isdir(settings.bin):
+        yield (f"there is no directory {settings.bin}. If qmail is somewhere else: "
+               f"meson configure {settings.build} -Dqmail_home=...; to install for another machine, set DESTDIR.")
+
+
+def new_version(settings):
+    found = look(f"{settings.build}/{MAIN}")
+    if found.kind != Kind.OURS:
+        raise Stop(f"{found.path} has not been built")
+    return found.version
+
+
+def check_before_installing(settings):
+    helpers = [look(f"{settings.bin}/{name}") for name in HELPERS]
+    main = look(f"{settings.bin}/{settings.name}")
+    obstacles = [*home_obstacles(settings), *main_obstacles(settings, main),
+                 *orig_obstacles(settings, look(f"{main.path}.orig"), main, helpers[-1]),
+                 *helpers_obstacles(settings, new_version(settings))]
+    for found in helpers:
+        obstacles += helper_obstacles(found)
+    for found in (*helpers, main):
+        obstacles += kept_obstacles(found, look(f"{found.path}.stock"))
+    if obstacles:
+        raise Stop("nothing was installed, since\n" + "\n".join(f"* {o}" for o in obstacles))
+
+
+# Files.
+
+def temporary_name(path):
+    return f"{os.path.dirname(path)}/.{os.path.basename(path)}.{os.getpid()}"
+
+
+def remove(path):
+    if os.path.lexists(path):
+        os.unlink(path)
+
+
+def write_copy(source, path, ids):
+    """A synced copy with its final owner and mode."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(source, "rb") as origin, os.fdopen(fd, "wb") as copy:
+        shutil.copyfileobj(origin, copy)
+        os.fchown(copy.fileno(), *ids)
+        os.fchmod(copy.fileno(), 0o711)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def sync_directory(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def keep(path):
+    """Add the name PATH.stock to a program that is not ours; an older one is replaced."""
+    kept, link = f"{path}.stock", temporary_name(f"{path}.stock")
+    if os.path.exists(kept) and os.path.samefile(path, kept):
+        return
+    os.link(path, link)
+    os.rename(link, kept)
+    notify(f"kept {path} as {kept}")
+
+
+def replace(new, path, undo):
+    """Put the file new in place of path, and note in undo how to get back."""
+    old = f"{temporary_name(path)}.old"
+    if os.path.lexists(path):
+        os.link(path, old)
+    undo.append((old, path))
+    os.rename(new, path)
+
+
+def go_back(undo):
+    for old, path in reversed(undo):
+        if os.path.lexists(old):
+            os.rename(old, path)
+        elif os.path.basename(path) in HELPERS:
+            remove(path)
+
+
+def install_programs(settings, ids):
+    """All that can fail for want of space or rights is done before the first rename."""
+    undo = []
+    try:
+        for name, path in settings.programs:
+            write_copy(f"{settings.build}/{name}", temporary_name(path), ids)
+        main = f"{settings.bin}/{settings.name}"
+        if is_made_by_first_version(look(f"{main}.orig"), look(main), look(f"{settings.bin}/qmail-remote-io")):
+            os.rename(f"{main}.orig", f"{main}.stock")
+            notify(f"renamed {main}.orig, which version 0.1.0 made, to {main}.stock")
+        for _, path in settings.programs:
+            if look(path).kind == Kind.BINARY:
+                keep(path)
+            replace(temporary_name(path), path, undo)
+    except BaseException:
+        go_back(undo)
+        raise
+    finally:
+        for _, path in settings.programs:
+            remove(temporary_name(path))
+            remove(f"{temporary_name(path)}.old")
+    sync_directory(settings.bin)
 
 
 def owner(user, group, what):
@@ -25,51 +330,12 @@ def owner(user, group, what):
     try:
         uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
     except KeyError:
-        print(f"{what}: no {user}:{group} here, set the owner yourself")
+        notify(f"{what}: there is no {user}:{group} here; set the owner yourself, or install again later")
         return -1, -1
     if os.geteuid() != 0:
-        print(f"{what}: not root, set the owner {user}:{group} yourself")
+        notify(f"{what}: this is not root; set the owner {user}:{group} yourself")
         return -1, -1
     return uid, gid
-
-
-def install_program(source, target, ids):
-    temporary = f"{os.path.dirname(target)}/.{os.path.basename(target)}.{os.getpid()}"
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(source, "rb") as origin, os.fdopen(fd, "wb") as copy:
-            shutil.copyfileobj(origin, copy)
-            os.fchown(copy.fileno(), *ids)
-            os.fchmod(copy.fileno(), 0o711)
-            copy.flush()
-            os.fsync(copy.fileno())
-        os.rename(temporary, target)
-    except BaseException:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        raise
-    print(f"installed {target}")
-
-
-def is_ours(path):
-    """Ours names its second half; no other qmail-remote does."""
-    with open(path, "rb") as f:
-        return b"/bin/qmail-remote-io" in f.read()
-
-
-def keep_original(bindir):
-    """The stock that is in place now is what one can go back to; an older one is not thrown away for it."""
-    stock, kept = f"{bindir}/qmail-remote", f"{bindir}/qmail-remote.orig"
-    if not os.path.exists(stock) or is_ours(stock):
-        return
-    if os.path.exists(kept):
-        if filecmp.cmp(stock, kept, shallow=False):
-            return
-        older = next(name for name in (f"{kept}.{n}" for n in itertools.count(1)) if not os.path.lexists(name))
-        os.rename(kept, older)
-        print(f"kept {kept} as {older}")
-    os.link(stock, kept)
-    print(f"kept {stock} as {kept}")
 
 
 def lacks_group(path):
@@ -82,7 +348,7 @@ def lacks_group(path):
 
 
 def make_directory(path, ids, is_own):
-    """Another program's directory is left as it is; ours is put right."""
+    """Another program's directory is left as it is; the owner and mode of ours are set."""
     if os.path.isdir(path) and not is_own:
         return
     os.makedirs(path, mode=0o750, exist_ok=True)
@@ -90,19 +356,140 @@ def make_directory(path, ids, is_own):
     os.chmod(path, 0o2750)
 
 
-def main():
-    build, home, run, user, group = sys.argv[1:]
-    destdir = os.environ.get("DESTDIR", "")
-    bindir = destdir + home + "/bin"
-    run = destdir + run
-    programs = owner("root", group, "programs")
+def install(settings):
+    check_before_installing(settings)
+    ids = owner("root", settings.group, "programs")
+    os.makedirs(settings.bin, exist_ok=True)
+    make_directory(settings.run, ids, lacks_group(settings.run))
+    make_directory(settings.state, owner(settings.user, settings.group, "state directory"), True)
+    install_programs(settings, ids)
+    print(f"installed {', '.join(path for _, path in settings.programs)}")
+    for found in others_of_ours(settings):
+        if found.version != new_version(settings):
+            notify(f"{found.path} is version {found.version} and does not work with the helpers any more: remove it")
+    if not settings.destdir and not list(users_of(settings)):
+        notify(f"nothing seems to run {settings.bin}/{settings.name} yet: neither a program in {settings.bin} nor, "
+               "by QMAILREMOTE in its environment, a process of qmail")
 
-    os.makedirs(bindir, exist_ok=True)
-    keep_original(bindir)
-    for name in PROGRAMS:
-        install_program(f"{build}/{name}", f"{bindir}/{name}", programs)
-    make_directory(run, programs, lacks_group(run))
-    make_directory(run + "/qmail-remote", owner(user, group, "state directory"), True)
+
+# The way back.
+
+def processes_that_name(name):
+    """Processes of qmail that start this program since QMAILREMOTE says so (notqmail 1.08)."""
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        try:
+            with open(path, "rb") as f:
+                variables = f.read().split(b"\0")
+        except OSError:
+            continue
+        value = next((v for v in variables if v.startswith(b"QMAILREMOTE=")), b"")
+        if re.search(rb"[=/]" + re.escape(name.encode()) + rb"$", value):
+            yield f"process {path.split('/')[2]} (QMAILREMOTE)"
+
+
+def users_of(settings):
+    """What may start the main program: without a replacement its mail would bounce."""
+    if settings.name == MAIN:
+        yield "qmail"
+    for path in (f"{settings.destdir}{settings.home}/rc", *sorted(glob.glob(f"{glob.escape(settings.bin)}/*"))):
+        found = look(path)
+        if found.kind in (Kind.SCRIPT, Kind.BINARY) and names_program(found, settings.name):
+            yield path
+    if not settings.destdir:
+        yield from processes_that_name(settings.name)
+
+
+def check_before_removing(settings, main, kept):
+    if main.kind != Kind.OURS or kept.kind == Kind.BINARY:
+        return
+    users = list(users_of(settings))
+    if users:
+        raise Stop(f"nothing was removed: there is no {kept.path} to go back to, and {', '.join(users)} may run "
+                   f"{main.path}. First put another program in its place, as qmail's own \"make setup\" does "
+                   "for qmail-remote, or change what runs it.")
+
+
+def remove_main(settings):
+    main = look(f"{settings.bin}/{settings.name}")
+    orig, kept = look(f"{main.path}.orig"), look(f"{main.path}.stock")
+    if kept.kind == Kind.MISSING and is_made_by_first_version(orig, main, look(f"{settings.bin}/qmail-remote-io")):
+        kept = orig
+    check_before_removing(settings, main, kept)
+    put_back(main, kept)
+
+
+def put_back(found, kept):
+    """Replace ours by what was kept; a copy that is not needed any more goes."""
+    if found.kind in (Kind.OURS, Kind.MISSING) and kept.kind == Kind.BINARY:
+        os.rename(kept.path, found.path)
+        print(f"put {kept.path} back as {found.path}")
+    elif found.kind == Kind.OURS:
+        os.unlink(found.path)
+        print(f"removed {found.path}")
+    elif found.kind == Kind.BINARY and kept.kind == Kind.BINARY:
+        os.unlink(kept.path)
+        print(f"removed {kept.path}; {found.path} is not ours and stays")
+    elif kept.kind == Kind.BINARY:
+        notify(f"{found.path} is not ours: it stays, and so does {kept.path}")
+
+
+def remove_leftovers(settings):
+    """Temporary files of installations that were killed."""
+    for path in glob.glob(f"{glob.escape(settings.bin)}/.qmail-remote*.[0-9]*"):
+        os.unlink(path)
+
+
+def remove_state(settings):
+    if os.path.isdir(settings.state):
+        shutil.rmtree(settings.state)
+        print(f"removed {settings.state}")
+    if os.path.isdir(settings.run) and not os.listdir(settings.run):
+        found = os.stat(settings.run)
+        if (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o2750):
+            os.rmdir(settings.run)
+            print(f"removed {settings.run}")
+
+
+def remove_pages(settings):
+    for page in PAGES:
+        path = f"{settings.man}/{page}"
+        if not os.path.isfile(path):
+            continue
+        with open(path, "rb") as f:
+            is_stock = page == STOCK_PAGE and b"qmail-remote-io" not in f.read()
+        if not is_stock:
+            os.unlink(path)
+            print(f"removed {path}")
+
+
+def uninstall(settings):
+    remove_main(settings)
+    rest = list(others_of_ours(settings))
+    if rest:
+        notify(f"the other files are left for {', '.join(f.path for f in rest)}")
+        return
+    for name in HELPERS:
+        path = f"{settings.bin}/{name}"
+        put_back(look(path), look(f"{path}.stock"))
+    remove_leftovers(settings)
+    remove_state(settings)
+    remove_pages(settings)
+
+
+def main():
+    words = sys.argv[1:]
+    action = install
+    if words[:1] == ["--uninstall"]:
+        action = uninstall
+        words = words[1:]
+    if len(words) != 1 or words[0].startswith("-"):
+        sys.exit("usage: install.py [--uninstall] BUILD-DIRECTORY")
+    try:
+        action(Settings(words[0]))
+    except Stop as e:
+        sys.exit(f"qmail-remote: {e}")
+    except OSError as e:
+        sys.exit(f"qmail-remote: {e.filename or 'error'}: {e.strerror}")
 
 
 if __name__ == "__main__":
