@@ -14,7 +14,7 @@ encode_text(struct smtp_body *b, const char *in, const char *end, char *out)
 
 	if (n == 0)
 		return out;
-	if (!b->in_line && !b->is_counted && *in == '.')
+	if (!b->in_line && *in == '.')
 		*out++ = '.';
 	b->in_line = true;
 	memcpy(out, in, n);

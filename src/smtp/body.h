@@ -13,12 +13,8 @@
  * LF belongs to that line end; every other CR is sent as a blank.  So what
  * leaves here has no CR and no LF but in CRLF, and no line that is a single
  * dot: no message can end its own mail data early, on any server.
- *
- * Mail data whose length is told beforehand (BDAT, RFC 3030) needs no such
- * dots: is_counted leaves them out.
  */
 struct smtp_body {
-	bool is_counted;
 	bool in_line;    /* the line under way has bytes already */
 	bool pending_cr; /* a CR whose next byte is not known yet */
 };

@@ -17,8 +17,7 @@ enum smtp_extension {
 	SMTP_EXT_PIPELINING = 1 << 1, /* RFC 2920 */
 	SMTP_EXT_SIZE = 1 << 2,       /* RFC 1870 */
 	SMTP_EXT_8BITMIME = 1 << 3,   /* RFC 6152 */
-	SMTP_EXT_CHUNKING = 1 << 4,   /* RFC 3030 */
-	SMTP_EXT_LIMITS = 1 << 5      /* RFC 9422 */
+	SMTP_EXT_LIMITS = 1 << 4      /* RFC 9422 */
 };
 
 /*

@@ -6,8 +6,8 @@
 #include "smtp/session.h"
 
 /*
- * Send the mail data of a message after DATA, or in chunks (BDAT, RFC 3030),
- * and read the reply to its end.
+ * Send the mail data of a message after DATA was answered by 354, and read
+ * the reply to its end.
  */
 
 /* A well-formed reply of 2yz is DONE, 4yz or 5yz REFUSED, others MALFORMED. */
@@ -28,23 +28,8 @@ struct smtp_maildata {
 	bool in_doubt;
 };
 
-/* After 354.  DONE only for a reply read after all of it was written. */
+/* DONE only for a reply read after all of it was written. */
 struct smtp_maildata smtp_maildata_send(struct smtp_session *,
     struct smtp_message *);
-
-/*
- * Instead of DATA, when the server offers CHUNKING: chunks follow each other
- * without waiting where it offers PIPELINING as well.  DONE only when every
- * chunk was accepted, the last one after all of it was written.
- */
-struct smtp_maildata smtp_maildata_send_chunks(struct smtp_session *,
-    struct smtp_message *);
-
-/*
- * A message that is held in memory as one last chunk, with its command, into
- * out, which must have room for SMTP_MAILDATA_CHUNK bytes.  Returns its size.
- */
-#define SMTP_MAILDATA_CHUNK (2 * SMTP_MESSAGE_SMALL + 64)
-size_t smtp_maildata_chunk(const struct smtp_message *, char *out);
 
 #endif

@@ -112,12 +112,6 @@ smtp_message_next(struct smtp_message *m, const char **piece)
 	return got;
 }
 
-bool
-smtp_message_can_rewind(const struct smtp_message *m)
-{
-	return m->is_held || m->start != -1;
-}
-
 int
 smtp_message_rewind(struct smtp_message *m)
 {

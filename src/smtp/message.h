@@ -44,9 +44,6 @@ void smtp_message_open(struct smtp_message *, int fd, bool is_wanted);
  */
 ssize_t smtp_message_next(struct smtp_message *, const char **piece);
 
-/* Whether it is of a kind that can be gone back in. */
-bool smtp_message_can_rewind(const struct smtp_message *);
-
 /* Back to the start.  0, or -1 when that is not possible. */
 int smtp_message_rewind(struct smtp_message *);
 

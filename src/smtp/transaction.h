@@ -12,10 +12,9 @@
  *
  * With PIPELINING (RFC 2920) the commands go out as one group and replies are
  * matched in order; without it at most one command is under way.  It is the
- * same code, only that number differs.  With CHUNKING (RFC 3030) a message of
- * up to SMTP_MESSAGE_SMALL bytes is part of that group, a larger one follows
- * in chunks when at least one recipient was accepted.  MAIL declares SIZE
- * (RFC 1870) and BODY=8BITMIME (RFC 6152) where that is offered.
+ * same code, only that number differs.  Mail data follows a 354, for at least
+ * one accepted recipient.  MAIL declares SIZE (RFC 1870) and BODY=8BITMIME
+ * (RFC 6152) where that is offered.
  */
 
 /* A path that a command line can hold; RFC 5321 asks for 256. */
@@ -29,9 +28,7 @@ struct smtp_envelope {
 	/*
 	 * Called for each recipient in order with the reply that it got, if
 	 * it got one; outcome is DONE (2yz), REFUSED (4yz, 5yz) or MALFORMED
-	 * (anything else: the transaction ends there).  Once more for all of
-	 * them when a server that knows no BDAT makes it begin anew with
-	 * DATA: the later word counts, since only that one can deliver.
+	 * (anything else: the transaction ends there).
 	 */
 	void (*verdict)(void *context, size_t recipient, enum smtp_outcome,
 	    const struct smtp_reply *);

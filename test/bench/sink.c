@@ -317,31 +317,6 @@ take_data(struct peer *p)
 	return accept_message(p);
 }
 
-static bool
-take_chunk(struct peer *p, const char *argument)
-{
-	char *rest;
-	size_t left = strtoul(argument, &rest, 10);
-	bool is_last = strcasecmp(rest, " LAST") == 0;
-
-	/* What is read from here on goes over the command. */
-	bytes += (long)left;
-	while (left > 0) {
-		size_t n;
-
-		if (p->start == p->end && !fill(p))
-			return false;
-		n = p->end - p->start;
-		if (n > left)
-			n = left;
-		p->start += n;
-		left -= n;
-	}
-	if (is_last)
-		return accept_message(p);
-	return say(p, "250 2.0.0 go on\r\n");
-}
-
 static enum dialogue
 obey(struct peer *p, const char *command)
 {
@@ -359,8 +334,6 @@ obey(struct peer *p, const char *command)
 		ok = say(p, "250 2.1.5 ok\r\n");
 	} else if (is_verb(command, "DATA")) {
 		ok = say(p, "354 go ahead\r\n") && take_data(p);
-	} else if (is_verb(command, "BDAT ")) {
-		ok = take_chunk(p, command + 5);
 	} else if (is_verb(command, "STARTTLS") && config.tls && !p->ssl) {
 		ok = start_tls(p);
 	} else {

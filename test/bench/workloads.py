@@ -13,7 +13,6 @@ LARGE = 50_000_000
 # What a server offers besides STARTTLS.
 PLAIN = ()
 PIPELINING = ("PIPELINING", "SIZE 104857600", "8BITMIME")
-CHUNKING = PIPELINING + ("CHUNKING",)
 
 EMPTY = measure.Floor("empty")
 COPY = measure.Floor("copy")
@@ -111,11 +110,9 @@ def bundle(w):
 
 TABLE = [
     Workload("small, clear", relay),
-    Workload("small, clear, CHUNKING", relay, extensions=CHUNKING),
     Workload("small, clear, no PIPELINING", relay, extensions=PLAIN),
     Workload("small, clear, by MX", mx()),
     Workload("small, TLS 1.3", relay, tls=True, floor=HANDSHAKE),
-    Workload("small, TLS 1.3, CHUNKING", relay, tls=True, extensions=CHUNKING, floor=HANDSHAKE),
     Workload("small, TLS 1.2", relay, tls=True, sink=("-2",), floor=HANDSHAKE),
     Workload("small, TLS, server with Nagle", relay, tls=True, sink=("-n",), floor=HANDSHAKE),
     Workload("100 recipients, clear", relay, recipients=100),
@@ -124,10 +121,7 @@ TABLE = [
              quiet=1),
     Workload("1000 recipients, TLS", relay, recipients=1000, tls=True, floor=HANDSHAKE),
     Workload("50 MB, clear", relay, size=LARGE, floor=SEND, batches=5, rounds=1),
-    Workload("50 MB, clear, CHUNKING", relay, size=LARGE, extensions=CHUNKING, floor=SEND, batches=5, rounds=1),
     Workload("50 MB, TLS", relay, size=LARGE, tls=True, floor=SEND, batches=5, rounds=1),
-    Workload("50 MB, TLS, CHUNKING", relay, size=LARGE, tls=True, extensions=CHUNKING, floor=SEND, batches=5,
-             rounds=1),
     Workload("1 route", routes(1)),
     Workload("200 000 routes", routes(200_000), batches=5),
     Workload("1 MX host, DNS takes 50 ms", mx(1, 0.05), batches=3, rounds=1),
@@ -148,7 +142,7 @@ TABLE = [
 
 # Waits: server's reply groups that the client could not go on without.
 
-DIALOGUES = {"plain": PLAIN, "PIPELINING": PIPELINING, "CHUNKING": CHUNKING}
+DIALOGUES = {"plain": PLAIN, "PIPELINING": PIPELINING}
 
 
 def expected_waits(tls, dialogue, recipients):
@@ -156,7 +150,6 @@ def expected_waits(tls, dialogue, recipients):
     transaction = {
         "plain": 1 + recipients + 1 + 1,    # MAIL, each RCPT, DATA, end of mail data
         "PIPELINING": 1 + 1,                # the group, end of mail data
-        "CHUNKING": 1,                      # the group with the mail data in it
     }
     return 2 + (3 if tls else 0) + transaction[dialogue]
 

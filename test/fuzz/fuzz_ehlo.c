@@ -42,8 +42,6 @@ add_reference(struct smtp_ehlo *e, char *line)
 		e->extensions |= SMTP_EXT_PIPELINING;
 	if (strcasecmp(word, "8BITMIME") == 0)
 		e->extensions |= SMTP_EXT_8BITMIME;
-	if (strcasecmp(word, "CHUNKING") == 0)
-		e->extensions |= SMTP_EXT_CHUNKING;
 	if (strcasecmp(word, "SIZE") == 0) {
 		e->extensions |= SMTP_EXT_SIZE;
 		word = strtok(NULL, " \t");

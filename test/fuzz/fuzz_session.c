@@ -54,10 +54,10 @@ int program_main(int, char **);
 #define RECIPIENTS 5
 #define COMMANDS 64
 
-enum server_state { AT_COMMAND, AT_DATA, IN_MAIL_DATA, IN_CHUNK };
+enum server_state { AT_COMMAND, AT_DATA, IN_MAIL_DATA };
 enum server_end { IS_OPEN, IS_CLOSED, IS_RESET };
 
-enum verb { HELLO, MAIL, RCPT, DATA, END_OF_DATA, BDAT, LAST, OTHER };
+enum verb { HELLO, MAIL, RCPT, DATA, END_OF_DATA, OTHER };
 
 /* What one command was, and what the server had said when it was whole. */
 struct command {
@@ -89,8 +89,6 @@ static struct {
 	size_t ncommand;
 	struct buf line;
 	struct buf mail_data; /* of the transaction under way */
-	size_t chunk_left;
-	bool is_last;
 } server;
 
 static struct {
@@ -223,11 +221,11 @@ note(enum verb verb, size_t recipient)
 
 /* The end of mail data; is that the whole message? */
 static void
-note_end(enum verb verb)
+note_end(void)
 {
 	const struct buf *got = &server.mail_data, *whole = &source.whole;
 
-	note(verb, 0);
+	note(END_OF_DATA, 0);
 	server.command[server.ncommand - 1].is_whole =
 	    whole->len == got->len &&
 	    memcmp(buf_text(whole), buf_text(got), whole->len) == 0;
@@ -236,8 +234,6 @@ note_end(enum verb verb)
 static void
 take_command(const char *line)
 {
-	char *digits;
-
 	if (strncmp(line, "EHLO ", 5) == 0 || strncmp(line, "HELO ", 5) == 0) {
 		note(HELLO, 0);
 	} else if (strncmp(line, "MAIL FROM:<", 11) == 0) {
@@ -248,11 +244,6 @@ take_command(const char *line)
 	} else if (strcmp(line, "DATA") == 0) {
 		note(DATA, 0);
 		server.state = AT_DATA;
-	} else if (strncmp(line, "BDAT ", 5) == 0) {
-		server.chunk_left = strtoul(line + 5, &digits, 10);
-		server.is_last = strcmp(digits, " LAST") == 0;
-		CHECK(server.is_last || *digits == '\0');
-		server.state = IN_CHUNK;
 	} else {
 		CHECK(strcmp(line, "STARTTLS") == 0 ||
 		      strcmp(line, "RSET") == 0 || strcmp(line, "QUIT") == 0);
@@ -275,7 +266,7 @@ take_mail_data(const struct buf *line)
 	size_t dot = line->data[0] == '.';
 
 	if (strcmp(line->data, ".\r\n") == 0) {
-		note_end(END_OF_DATA);
+		note_end();
 		server.state = AT_COMMAND;
 	} else {
 		buf_append(&server.mail_data, line->data + dot,
@@ -298,18 +289,6 @@ take_line(struct buf *line)
 	buf_cut(line, 0);
 }
 
-static void
-take_chunk_end(void)
-{
-	if (server.chunk_left > 0 || server.state != IN_CHUNK)
-		return;
-	server.state = AT_COMMAND;
-	if (server.is_last)
-		note_end(LAST);
-	else
-		note(BDAT, 0);
-}
-
 /* How many of the n bytes it took. */
 static size_t
 take_bytes(const char *p, size_t n)
@@ -320,17 +299,10 @@ take_bytes(const char *p, size_t n)
 		server.state = answer(server.ncommand).code == 354
 				   ? IN_MAIL_DATA
 				   : AT_COMMAND;
-	if (server.state == IN_CHUNK) {
-		n = n < server.chunk_left ? n : server.chunk_left;
-		buf_append(&server.mail_data, p, n);
-		server.chunk_left -= n;
-	} else {
-		n = lf ? (size_t)(lf + 1 - p) : n;
-		buf_append(&server.line, p, n);
-		if (lf)
-			take_line(&server.line);
-	}
-	take_chunk_end();
+	n = lf ? (size_t)(lf + 1 - p) : n;
+	buf_append(&server.line, p, n);
+	if (lf)
+		take_line(&server.line);
 	return n;
 }
 
@@ -581,15 +553,13 @@ judge_transaction(size_t i, struct outcome *o)
 	for (i++; i < server.ncommand; i++) {
 		const struct command *c = &server.command[i];
 		struct answer a = read_answer(i + 1);
-		bool is_end = c->verb == END_OF_DATA || c->verb == LAST;
+		bool is_end = c->verb == END_OF_DATA;
 
 		if (c->verb == MAIL)
 			break;
 		if (c->verb == RCPT && is_positive(a))
 			any = took[c->recipient] = true;
 		if (c->verb == DATA && a.code != 354)
-			is_good = false;
-		if (c->verb == BDAT && !is_positive(a))
 			is_good = false;
 		if (!is_end || !is_good || !any)
 			continue;

@@ -54,7 +54,7 @@ class Scene:
     saw: Saw
     transport: str      # "clear", "TLSv1.2" or "TLSv1.3": what the server can do
     strictness: int
-    offer: str          # "none", "PIPELINING" or "CHUNKING", which includes it
+    offer: str          # "none" or "PIPELINING"
     second: str         # another MX host: "", "clear" or "tls"
 
     @property
@@ -223,39 +223,32 @@ def _refused(saw, first):
 
 
 def _mail_or_rcpt(scene, saw, good, refused):
-    # All of a message that is sent in chunks may be on its way before the first of these replies is read.
-    doubt = None if scene.offer == "CHUNKING" else False
     grouped = scene.offer != "none"
     if saw.kind == "early":
         # To a group the replies may come together; a command that waits for its turn has no reply yet.
-        return good if grouped else _trouble(saw, doubt)
+        return good if grouped else _trouble(saw)
     if saw.digit == 2:
         if saw.then:
-            return replace(_trouble(Saw("lost"), doubt), first="")
+            return replace(_trouble(Saw("lost")), first="")
         if saw.more and grouped:
             return _shifted(scene, saw)
-        return good if saw.clean else _trouble(saw, doubt)
+        return good if saw.clean else _trouble(saw)
     if saw.digit in (4, 5):
         found = _refused(saw, refused)
         if not grouped:
             return found
         # The rest of the group is answered too, or lost with the connection.
-        return replace(found, quit=None, duplicate=doubt,
+        return replace(found, quit=None,
                        first="" if saw.then and scene.step == "RCPT" else found.first)
-    return _trouble(saw, doubt)
+    return _trouble(saw)
 
 
 def _shifted(scene, saw):
     """A reply too many in a group: from there on each reply stands in the place of the next."""
-    in_chunks = scene.offer == "CHUNKING"
-    doubt = None if in_chunks else False
-    letters = "Z"
     if scene.step == "RCPT" and saw.more // 100 == 5:
         # Nothing tells it from a refusal of the message until the next reply is there.
-        return _result("ZD", duplicate="any" if in_chunks else False)
-    if in_chunks and saw.more // 100 == 2:
-        letters = "ZK"          # nor this from the reply to the chunk; the server has the message
-    return _result(letters, duplicate=doubt)
+        return _result("ZD")
+    return _result("Z")
 
 
 def _data(scene, saw, good):
@@ -286,8 +279,7 @@ def _mail_data(scene, saw, good):
 
 def _end_of_data(scene, saw, good):
     if saw.kind == "early":
-        # With chunks all of them have left by the time that replies are read.
-        return _result("ZK" if scene.offer == "CHUNKING" else "Z", duplicate=None, waits=1)
+        return _result("Z", duplicate=None, waits=1)
     if saw.digit == 2:
         return good if saw.clean else replace(good, quit=None)
     if saw.digit in (4, 5):

@@ -274,7 +274,7 @@ BEHAVIOURS = {"connect": CONNECTS, "handshake": HANDSHAKES, "mail data": MAIL_DA
 _PREVIOUS = {"EHLO": "greeting", "STARTTLS": "EHLO", "EHLO in TLS": "STARTTLS", "MAIL": "EHLO", "RCPT": "MAIL",
              "DATA": "RCPT", "end of data": "DATA", "QUIT": "end of data"}
 
-OFFERS = {"none": (), "PIPELINING": ("PIPELINING",), "CHUNKING": ("PIPELINING", "CHUNKING")}
+OFFERS = {"none": (), "PIPELINING": ("PIPELINING",)}
 TRANSPORTS = ("clear", "TLSv1.2", "TLSv1.3")
 VERSIONS = {"TLSv1.2": (ssl.TLSVersion.TLSv1_2,) * 2, "TLSv1.3": (ssl.TLSVersion.TLSv1_3,) * 2}
 
@@ -305,8 +305,7 @@ def _dimensions(step, behaviour, turn):
     """
     in_tls_only = step in ("STARTTLS", "handshake", "EHLO in TLS") or behaviour.tls
     transports = TRANSPORTS[1:] if in_tls_only else TRANSPORTS[:1] if step == "connect" else TRANSPORTS
-    offers = tuple(OFFERS) if step in ("MAIL", "RCPT", "mail data", "end of data") else \
-        ("none", "PIPELINING") if step == "DATA" else ("PIPELINING",)
+    offers = tuple(OFFERS) if step in ("MAIL", "RCPT", "DATA", "mail data", "end of data") else ("PIPELINING",)
     for n, (transport, strictness) in enumerate(itertools.product(transports, (0, 1, 2)), turn):
         hosts = (("", "tls"), ("", "tls", "clear"), ("", "tls"))[strictness]
         if step in rules.BEFORE:
@@ -401,10 +400,7 @@ def _at_step(cell, timeout, lines, out):
     elif step == "handshake":
         out["STARTTLS"] = here
     elif step == "mail data":
-        if scene.offer == "CHUNKING":
-            out["RCPT"] = ("250 ok", here)
-        else:
-            out["DATA"] = ("354 go", here) if scene.saw.kind != "slow" else As(3, "354 go", here)
+        out["DATA"] = ("354 go", here) if scene.saw.kind != "slow" else As(3, "354 go", here)
     elif step == "end of data":
         out["END"] = here
     else:
@@ -431,13 +427,8 @@ def _too_early(scene, lines, out):
         out["EHLO"][1 if inside else 0] = both
     elif before == "STARTTLS":
         out["STARTTLS"] = (both, TLS)
-    elif before == "RCPT" and scene.offer == "CHUNKING":
-        out["RCPT"] = both
     else:
         out["END" if before == "end of data" else before] = both
-    if step == "end of data" and scene.offer == "CHUNKING":
-        out["DATA"] = "354 go"
-        out["RCPT"] = b"250 ok\r\n250 got it\r\n"
     for key in ("MAIL", "RCPT", "DATA"):
         if isinstance(out.get(key), bytes):
             out[key] = As(out[key][:1].decode(), out[key])

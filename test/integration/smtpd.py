@@ -1,7 +1,7 @@
 """An SMTP server that plays a script, to the byte, and writes down all that it saw.
 
 A script gives a step for each moment: `greeting`, then one for each verb (EHLO, HELO, STARTTLS,
-MAIL, RCPT, DATA, BDAT, RSET, NOOP, QUIT) and `END` for the end of the mail data. A step is
+MAIL, RCPT, DATA, RSET, NOOP, QUIT) and `END` for the end of the mail data. A step is
 
     "250 ok"            sent with CRLF; a LF inside separates the lines of the reply
     b"250 ok\\n"         sent as it is
@@ -387,13 +387,6 @@ class Session:
             if self.answer(verb, "354 go" if self._recipients else "554 no valid recipients") == b"3":
                 self.read_data()
                 self.answer("END", "250 got it")
-        elif verb == "BDAT":
-            words = line.split()
-            self.read_chunk(int(words[1]))
-            last = len(words) > 2
-            if last:
-                self.mails[-1].complete = True
-            self.answer("END" if last else verb, "250 got it")
         elif verb == "QUIT":
             self.answer(verb, "221 bye")
         elif verb in ("RSET", "NOOP"):
@@ -431,16 +424,6 @@ class Session:
         mail.wire = bytes(wire)
         mail.sha256 = digest.hexdigest()
         mail.complete = True
-
-    def read_chunk(self, count):
-        if not self.mails or self.mails[-1].complete:
-            self.mails.append(Mail(self._sender, self._recipients))
-        mail = self.mails[-1]
-        while len(self.buffer) < count:
-            self.fill()
-        mail.wire += bytes(self.buffer[:count])
-        mail.size += count
-        del self.buffer[:count]
 
 
 class Server:

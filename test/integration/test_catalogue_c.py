@@ -196,7 +196,7 @@ def odd_cases():
         assert got == [f"<u{n}@dst.example>".encode() for n in range(3)]
         assert all(len(m.recipients) == 1 for m in stage.mails)
 
-    for name, words in (("lockstep", ()), ("pipe", ("PIPELINING",)), ("chunk", ("PIPELINING", "CHUNKING"))):
+    for name, words in (("lockstep", ()), ("pipe", ("PIPELINING",))):
         yield Case(f"C16-rcptmax-{name}", "K", dict(ehlo=(*words, "LIMITS RCPTMAX=1")), start=three, records="rrrK",
                    several=True, check=each_once)
         yield Case(f"C16-mailmax-{name}", "K", dict(ehlo=(*words, "LIMITS RCPTMAX=1 MAILMAX=1")), start=three,

@@ -7,7 +7,6 @@ from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, Call, Delay, Drip, Read
 
 ALL = ("clear", "pipe", "tls13")
 SAMPLED = (*ALL, "tls12")
-CHUNKS = (*SAMPLED, "chunk", "tlschunk")
 
 HELLO = "250-hi\n250 STARTTLS"
 TWO_TO = dict(recipients=["b@dst.example", "c@dst.example"])
@@ -55,7 +54,7 @@ def reply_cases():
             ("no-digits", b"yes\r\n", "Z", duplicate), ("short", b"25\r\n", "Z", duplicate),
             ("letter", b"25o ok\r\n", "Z", duplicate), ("long", b"2500 ok\r\n", "Z", duplicate),
             ("empty", b"\r\n", "Z", duplicate), ("binary", bytes(range(128, 256)) + b"\n", "Z", duplicate)):
-        yield Case(f"H9-{name}", want, dict(END=reply), over=CHUNKS, unused=True, check=check)
+        yield Case(f"H9-{name}", want, dict(END=reply), over=SAMPLED, unused=True, check=check)
     for moment in ("MAIL", "RCPT", "END"):
         low = moment.lower()
         yield Case(f"H21-250-5.1.1-{low}", "K", {moment: "250 5.1.1 no such user"}, over=SAMPLED)
@@ -124,7 +123,7 @@ def recipient_cases():
 def end_cases():
     duplicate = says("Possible duplicate!")
     yield Case("H7-250", "Z", dict(DATA="250 ok"), over=SAMPLED, unused=True, check=nothing_of_the_body)
-    yield Case("H10-in-time", "K", dict(END=(Delay(1.6), "250 got it")), over=CHUNKS, timeout=2, within=5)
+    yield Case("H10-in-time", "K", dict(END=(Delay(1.6), "250 got it")), over=SAMPLED, timeout=2, within=5)
 
     def waits_1200(stage):
         assert stage.told[3] == b"1200", stage.told
@@ -145,12 +144,11 @@ def end_cases():
     for name, end in (("closed", CLOSE), ("reset", RESET), ("half", (b"250 go", CLOSE)),
                       ("lines", (b"250-ok\r\n", CLOSE)),
                       ("half-reset", (b"25", RESET))):
-        yield Case(f"H11-{name}", "Z", dict(END=end), over=CHUNKS, unused=True, check=duplicate)
-    yield Case("H11-silent", "Z", dict(END=DEAF), over=CHUNKS, unused=True, check=duplicate, timeout=1, within=3.5)
+        yield Case(f"H11-{name}", "Z", dict(END=end), over=SAMPLED, unused=True, check=duplicate)
+    yield Case("H11-silent", "Z", dict(END=DEAF), over=SAMPLED, unused=True, check=duplicate, timeout=1, within=3.5)
     yield Case("H11-half-silent", "Z", dict(END=(b"250 ok", DEAF)), over=ALL, unused=True, check=duplicate, timeout=1,
                within=3.5)
-    yield Case("H12-250-close", "K", dict(END=("250 ok", CLOSE)), over=CHUNKS, unused=True)
-    # In a chunk's group the reset would take with it replies that the server's kernel has not sent.
+    yield Case("H12-250-close", "K", dict(END=("250 ok", CLOSE)), over=SAMPLED, unused=True)
     yield Case("H12-250-reset", "K", dict(END=("250 ok", RESET)), over=SAMPLED, unused=True)
     for name, quit in (("450", "450 no"), ("550", "550 no"), ("nothing", DEAF), ("garbage", b"\0\xff\n" * 50),
                        ("closed", CLOSE), ("reset", RESET), ("421", "421 timeout")):
@@ -210,7 +208,7 @@ def group_cases():
         ok = As("2", Drip(b"250 ok\r\n", 0.001, cut))
         yield Case(f"H18-{name}", "K", dict(MAIL=ok, RCPT=ok, DATA=As("3", Drip(b"354 go\r\n", 0.001, cut)), END=ok),
                    over=SAMPLED)
-    for way in ("pipe", "tls13", "chunk"):
+    for way in ("pipe", "tls13"):
         yield Case("H19-thousand", "K", dict(greeting=Call(small_windows), rcvbuf=4096,
                                              RCPT=b"250-" + b"x" * 500 + b"\r\n250 " + b"y" * 480 + b"\r\n"),
                    over=way, within=15, report=20000, start=dict(
@@ -244,7 +242,7 @@ def step_cases():
                        check=nothing_of_the_body, says=from_mail)
         yield Case(f"H{number + 7}-{name}-body", "Z", dict(DATA=("354 go", Read(20000), step, Read(1 << 30))),
                    over=SAMPLED, unused=True, start=dict(message=BIG), says=from_mail)
-        yield Case(f"H{number + 8}-{name}-dot", "Z", dict(END=step), over=CHUNKS, unused=True)
+        yield Case(f"H{number + 8}-{name}-dot", "Z", dict(END=step), over=SAMPLED, unused=True)
     yield Case("H41-close-notify-dot", "Z", dict(END=(CLOSE_NOTIFY, CLOSE)), over=("tls12", "tls13"), unused=True,
                check=says("Possible duplicate!"))
 

@@ -296,7 +296,7 @@ def message_cases():
             f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
 
     for number in (1, 2, 5, 60):
-        for way in ("clear", "chunk"):
+        for way in ("clear", "pipe"):
             yield Case(f"M9-eio-{number}", "Z", {}, over=way, play=lambda stage, number=number: eio(stage, number),
                        within=8)
 
@@ -305,8 +305,8 @@ def message_cases():
         stage.deliver(message=fd)
         os.close(fd)
 
-    yield Case("M10-stdin-directory", "Z", {}, over=("clear", "chunk"), play=directory)
-    yield Case("M10-stdin-closed", "Z", {}, over=("clear", "chunk"), start=dict(closed=(0,)))
+    yield Case("M10-stdin-directory", "Z", {}, over=("clear", "pipe"), play=directory)
+    yield Case("M10-stdin-closed", "Z", {}, over=("clear", "pipe"), start=dict(closed=(0,)))
 
     def broken_pipe(stage):
         ours, theirs = socket.socketpair()

@@ -31,20 +31,6 @@ def test_signals_that_qmail_rspawn_leaves(home, relay):
     assert seen == [(0, 0), (0, 0)]
 
 
-@pytest.mark.parametrize("recipients, first, second, records", [
-    (1, ["250 ok"], ["450 later"], [("s", f"{ONE} does not like recipient.", "450 later"), ("D", f"Giving up on {ONE}.")]),
-    (2, ["250 ok", "450 later"], ["450 later", "250 ok"],
-     [("s", f"{ONE} does not like recipient.", "450 later"), "r", accepted()]),
-    (2, ["250 ok", "250 ok"], ["550 no", "250 ok"], [("h", f"{ONE} does not like recipient.", "550 no"), "r", accepted()]),
-], ids=["deferred", "the-other", "refused"])
-def test_the_later_verdict_counts(home, relay, recipients, first, second, records):
-    """A server that offers CHUNKING but knows no BDAT is told all recipients again, and only that time can deliver."""
-    replies, ends = iter(first + second), iter(["500 what", "250 got it"])
-    relay(ehlo=("PIPELINING", "CHUNKING"), RCPT=Call(lambda session: next(replies)),
-          END=Call(lambda session: next(ends)))
-    check(home.run(recipients=[f"r{n}@dst.example" for n in range(recipients)]), *records)
-
-
 def test_no_quit_amid_mail_data(home, relay):
     server = relay(DATA=("354 go", Read(70000), "554 enough", Read(1 << 30)))
     assert home.run(message=b"a line like any other\n" * 200000).letters.endswith("D")
@@ -86,35 +72,6 @@ def test_no_further_transaction(home, relay):
     assert server.log.endswith(b"QUIT\r\n") and server.log.count(b"MAIL") == 1
 
 
-def test_mailmax_counts_the_second_try(home, relay):
-    """BDAT is not known, and MAIL may not be said again."""
-    server = relay(ehlo=("PIPELINING", "CHUNKING", "LIMITS MAILMAX=1"), END="502 what")
-    check(home.run(), "r", ("Z", f"{ONE} takes no more messages on this connection. (#4.5.3)"))
-    assert server.log.count(b"MAIL") == 1
-
-
-def test_chunk_out_of_sequence(home, relay):
-    """A server that cannot do what it offers has not refused the mail, and not taken it either."""
-    relay(ehlo=("PIPELINING", "CHUNKING"), END="503 one at a time")
-    run = home.run()
-    assert run.letters == "rZ" and b"503 one at a time" in run.message.text and b"duplicate" not in run.message.text, run
-
-
-@pytest.mark.parametrize("count, letter", [(1, "D"), (2, "Z"), (3, "Z")])
-def test_one_of_many_chunks_out_of_sequence(home, relay, count, letter):
-    """The first is sent alone, those behind it are not."""
-    relay(ehlo=("PIPELINING", "CHUNKING"), BDAT=["250 ok"] * (count - 1) + ["503 what"], END="503 what")
-    run = home.run(message=b"a line like any other\n" * 20000)
-    assert run.letters == "r" + letter and b"503 what" in run.message.text and b"duplicate" not in run.message.text, run
-
-
-@pytest.mark.parametrize("second, letter", [("552 full", "h"), ("550 no", "h"), ("452 full", "s")])
-def test_alone_in_the_second_try(home, relay, second, letter):
-    """That it was accepted before BDAT was refused does not make it one of several."""
-    relay(ehlo=("CHUNKING",), RCPT=["250 ok", second], END="502 what")
-    check(home.run(), (letter, f"{ONE} does not like recipient.", second), ("D", f"Giving up on {ONE}."))
-
-
 def test_data_wanted_though_mail_was_refused(home, relay):
     """After a 354 QUIT would be mail data, and before it nobody knows."""
     def listen(session):
@@ -146,20 +103,12 @@ def test_quit_when_mail_was_refused(home, relay):
     assert server.session.clear.endswith(b"DATA\r\nQUIT\r\n")
 
 
-@pytest.mark.parametrize("extensions", [(), ("SIZE",), ("CHUNKING", "PIPELINING")], ids=["none", "size", "chunking"])
+@pytest.mark.parametrize("extensions", [(), ("SIZE",), ("SIZE", "PIPELINING")], ids=["none", "size", "pipelining"])
 def test_file_that_hides_its_size(home, relay, extensions):
     """Those of /proc say that they are empty."""
     relay(ehlo=extensions)
     with open("/proc/self/status", "rb") as f:
         check(home.run(message=f.fileno()), "r", ("Z", "Unable to read message. (#4.3.0)"))
-
-
-def test_chunk_answered_too_early(home, relay):
-    """Two replies to the first chunk: the second is none to the last one."""
-    home.control("timeoutremote", "2\n")
-    relay(ehlo=("PIPELINING", "CHUNKING"), BDAT=b"250 chunk\r\n250 got it\r\n", END=None)
-    run = home.run(message=b"a line like any other\n" * 10000)
-    assert run.letters == "rZ", run
 
 
 @pytest.mark.parametrize("count", range(3500, 6501, 500))
@@ -170,7 +119,7 @@ def test_replies_before_the_commands_left(home, relay, count):
         return b"250 ok\r\n" * (count + 1)
 
     home.control("timeoutremote", "2\n")
-    relay(ehlo=("PIPELINING", "CHUNKING"), rcvbuf=4608, MAIL=(Call(reply), DEAF))
+    relay(ehlo=("PIPELINING",), rcvbuf=4608, MAIL=(Call(reply), DEAF))
     run = home.run(recipients=[f"{n:06}@dst.example" for n in range(count)], message=b"a line like any other\n" * 6000)
     assert run.letters[-1] == "Z" and run.status == 0, run
 

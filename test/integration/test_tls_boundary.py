@@ -335,14 +335,6 @@ def test_ten_megabytes(site, ten_megabytes, version, ehlo):
     assert bytes(server.session.clear) == HELLO
 
 
-def test_ten_megabytes_in_chunks(site, ten_megabytes):
-    server = site.one(2, ehlo=("PIPELINING", "CHUNKING", "8BITMIME"))
-    run = site.run(message=ten_megabytes, timeout=60)
-    assert run.letters == "rK" and tls_line(run) == verified("m1.example")
-    assert "BDAT" in server.session.verbs and "DATA" not in server.session.verbs
-    assert server.mail.wire == ten_megabytes.replace(b"\n", b"\r\n")
-
-
 MESSAGES = {
     "empty": (b"", b".\r\n"),
     "no-line-end": (b"x", b"x\r\n.\r\n"),

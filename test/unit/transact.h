@@ -22,7 +22,6 @@ static const char mail_data[] = "Subject: x\r\n\r\n..dot\r\n..\r\nend\r\n.\r\n";
 
 #define DONE SMTP_DONE
 #define PIPE SMTP_EXT_PIPELINING
-#define BDAT SMTP_EXT_CHUNKING
 #define REFUSED SMTP_REFUSED
 #define BAD SMTP_MALFORMED
 #define DIED SMTP_DIED
@@ -44,9 +43,6 @@ see_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	struct verdicts *v = context;
 	int class = smtp_reply_class(reply);
 
-	/* From the first one on again, where it begins anew. */
-	if (i == 0)
-		v->n = 0;
 	v->is_in_order = v->is_in_order && i == v->n;
 	if (v->n < sizeof v->seen - 1)
 		v->seen[v->n] =
