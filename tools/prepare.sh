@@ -48,19 +48,25 @@ need_packages() {
 	    die "could not install" $missing
 }
 
-# How to run something as root of private namespaces: directly or through a
-# user namespace.
+# Private network and mount namespaces: as root, or through a user namespace.
+# The default of unshare(1), to make all mounts below "/" private, fails in a
+# chroot whose root is no mount point; world.py does what is needed there.
 need_namespaces() {
-	if unshare --net --mount true 2>/dev/null; then
-		:
-	elif unshare --user --map-root-user --net --mount true 2>/dev/null; then
-		:
-	else
-		die "I need private network and mount namespaces: run me as" \
-		    "root, or allow them to users" \
-		    "(sysctl kernel.unprivileged_userns_clone=1," \
-		    "sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
+	if words=$(unshare --net --mount --propagation unchanged true 2>&1); then
+		return
 	fi
+	if [ "$(id -u)" = 0 ]; then
+		die "I need private network and mount namespaces." \
+		    "A container gives them with CAP_SYS_ADMIN and CAP_NET_ADMIN" \
+		    "(docker run --privileged). $words"
+	fi
+	words=$(unshare --user --map-root-user --net --mount \
+	    --propagation unchanged true 2>&1) ||
+	    die "I need private network and mount namespaces: run me as" \
+	        "root, or allow them to users" \
+	        "(sysctl kernel.unprivileged_userns_clone=1," \
+	        "sysctl kernel.apparmor_restrict_unprivileged_userns=0;" \
+	        "in a chroot only root has them). $words"
 }
 
 # need_build DIRECTORY [MESON-OPTION...]: configured once for these options,

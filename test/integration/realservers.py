@@ -172,8 +172,8 @@ class _Daemon:
         libraries = ":".join(sorted(p.replace(root, self.root, 1) for p in _libraries(root)))
         with open(f"{self.folder}/output", "wb") as output:
             self.process = subprocess.Popen(
-                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", self._setup(root),
-                 "sh", f"{self.root}/{self.program}", *arguments],
+                ["unshare", "--mount", "--propagation", "unchanged", "--pid", "--fork", "--kill-child",
+                 "sh", "-ec", self._setup(root), "sh", f"{self.root}/{self.program}", *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/",
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": libraries},
                 preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))

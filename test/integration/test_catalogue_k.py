@@ -351,7 +351,8 @@ def name_cases():
 
     def missing(stage):
         stage.deliver(program="/usr/bin/unshare", args=[
-            "-m", "sh", "-c", "mount -t tmpfs none /etc && exec \"$@\"", "sh", f"{stage.home.path}/bin/qmail-remote",
+            "-m", "--propagation", "unchanged", "sh", "-c", "mount -t tmpfs none /etc && exec \"$@\"",
+            "sh", f"{stage.home.path}/bin/qmail-remote",
             "dst.example", "a@src.example", "b@dst.example"])
 
     yield k("K17-missing", "K", play=missing, says="without resolv.conf the resolver is 127.0.0.1")

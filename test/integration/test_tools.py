@@ -1,10 +1,15 @@
-"""What ./demo, ./fuzz and ./bench say of arguments that they cannot use, and what ./demo says of a message."""
+"""What ./demo, ./check, ./fuzz and ./bench need and say, and what ./demo says of a message."""
 
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
+
+import world
+
+MS_SHARED = 1 << 20
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -60,3 +65,58 @@ def test_demo_says_what_arrived(demo, message, how):
     done = demo("/dev/stdin", input=message)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == f"The message arrived {how}."
+
+
+@pytest.fixture
+def chroot(request):
+    """Run a shell command in a plain chroot: its root is a directory, and no mount point."""
+    outside = "/srv/plain"
+    os.mkdir(outside)
+    world._mount("none", outside, "tmpfs", 0, "mode=755")
+    world._mount("none", outside, None, MS_SHARED)
+    root = f"{outside}/root"
+    build = os.path.abspath(request.config.getoption("build"))
+    for path in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev", "/proc", TOP, build):
+        if os.path.islink(path):
+            os.symlink(os.readlink(path), root + path)
+        elif os.path.isdir(path) and not os.path.isdir(root + path):
+            os.makedirs(root + path)
+            world._mount(path, root + path, None, world.MS_BIND | world.MS_REC)
+    for name in ("srv", "tmp"):
+        os.mkdir(f"{root}/{name}")
+    yield lambda command: run("chroot", root, "sh", "-c", f"cd {shlex.quote(TOP)} && {command}")
+    subprocess.run(["umount", "-l", outside], check=True)
+    os.rmdir(outside)
+
+
+def test_namespaces_in_a_plain_chroot(chroot):
+    assert chroot("mountpoint -q /").returncode != 0
+    done = chroot("program=x; . tools/prepare.sh; need_namespaces")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_demo_in_a_plain_chroot(chroot, request):
+    """What it mounts there is not seen outside."""
+    build = os.path.abspath(request.config.getoption("build"))
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        before = f.read()
+    done = chroot(f"/usr/bin/python3 tools/demo.py {shlex.quote(build)}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("The message arrived byte for byte")
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        assert f.read() == before
+
+
+@pytest.mark.parametrize("tool", ["demo", "check", "bench"])
+def test_namespaces_are_needed_first(tool, tmp_path):
+    """Before packages are installed, and with the words of unshare(1)."""
+    for name, text in (("unshare", "echo 'unshare: unshare failed: Out of luck' >&2; exit 1"),
+                       ("dpkg-query", "exit 1"), ("apt-get", f"touch {tmp_path}/installed")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = run(f"{TOP}/{tool}", env={"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{tool}: I need private network and mount namespaces")
+    assert done.stderr.endswith("unshare: unshare failed: Out of luck\n")
+    assert not (tmp_path / "installed").exists()
+    assert "run me as root" not in done.stderr    # which it is

@@ -9,6 +9,7 @@ Everything else has no route. Nothing outside of the namespaces is touched.
 """
 
 import ctypes
+import errno
 import os
 import subprocess
 
@@ -107,11 +108,33 @@ def ip(*lines):
         raise Unavailable(f"ip: {trouble}")
 
 
+def _keep_mounts_private():
+    """What is mounted in our mount namespace is not to be seen in the one that it was copied from."""
+    try:
+        _mount("none", "/", None, MS_REC | MS_PRIVATE)
+        return
+    except Unavailable:
+        if ctypes.get_errno() != errno.EINVAL:
+            raise
+    # In a plain chroot "/" is no mount point. Entering our own mount namespace leads to its root.
+    root, here = os.open("/", os.O_PATH), os.open(".", os.O_PATH)
+    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    _check("the root of our mount namespace", _libc.setns(namespace, CLONE_NEWNS))
+    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    os.fchdir(root)
+    os.chroot(".")
+    os.fchdir(here)
+    for fd in (root, here, namespace):
+        os.close(fd)
+
+
 def enter():
     """Put this thread, and all that it starts from now on, into the private world."""
     become_root()
     _check("namespaces of our own", _libc.unshare(CLONE_NEWNS | CLONE_NEWNET))
-    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    if not os.path.exists("/proc/self/ns/mnt"):
+        raise Unavailable("/proc is not mounted here")
+    _keep_mounts_private()
 
     try:
         if _ip("link add hole0 type veth peer name hole1\nlink set hole1 addrgenmode none up\n"):

@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +210,29 @@ listen_at(int type)
 	return fd;
 }
 
+/*
+ * In a plain chroot "/" is no mount point: entering our own mount namespace
+ * leads to its root, where the propagation of all mounts can be changed.
+ */
+static int
+keep_mounts_private(void)
+{
+	const unsigned long flags = MS_REC | MS_PRIVATE;
+	int root, here, namespace;
+
+	if (mount(NULL, "/", NULL, flags, NULL) == 0)
+		return 0;
+	root = open("/", O_PATH | O_CLOEXEC);
+	here = open(".", O_PATH | O_CLOEXEC);
+	namespace = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (root == -1 || here == -1 || namespace == -1 ||
+	    setns(namespace, CLONE_NEWNS) == -1 ||
+	    mount(NULL, "/", NULL, flags, NULL) == -1)
+		return -1;
+	return fchdir(root) == 0 && chroot(".") == 0 && fchdir(here) == 0 ? 0
+									  : -1;
+}
+
 /* Loopback up, and a resolv.conf with traps. */
 static int
 furnish(void)
@@ -225,7 +249,7 @@ furnish(void)
 	result =
 	    write(fd, conf, sizeof conf - 1) == sizeof conf - 1 &&
 		    ioctl(s, SIOCSIFFLAGS, &lo) == 0 &&
-		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		    keep_mounts_private() == 0 &&
 		    mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0
 		? 0
 		: -1;
