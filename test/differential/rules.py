@@ -1,0 +1,279 @@
+"""Why two programs say different things of the same session, and where that is written.
+
+A session is walked from its beginning: the first deviation of the script that the two take differently is the
+reason for all that differs from there on. Each rule says which deviation that is, what our program must make of it,
+and which paragraph of qmail-remote(8), DIFFERENCES, tells of it. What no rule explains is a defect.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+_DIED = "Connected to IP but connection died. (#4.4.2)"
+_DOUBT = "Connected to IP but connection died. Possible duplicate! (#4.4.2)"
+
+# Forms of a reply that qmail reads as we do.
+_SAME_FORMS = ("glued", "tab", "bare", "lf", "hyphen end", "empty line inside")
+# Lines without a code: nothing more than that comes, so the time runs out.
+_NO_CODE = ("two digits", "letters", "high bit", "colon", "question mark", "four digits")
+# Answers to MAIL with parameters that are asked again without.
+_WITHOUT_PARAMETERS = (500, 501, 502, 504, 553, 555)
+
+
+@dataclass(frozen=True)
+class Difference:
+    kind: str       # first: of one delivery; fate: of the recipients; text: of the reply as shown; bytes: stored
+    text: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    words: str              # they stand in the paragraph
+    ours: object            # function of script, deviation and our first differing delivery: that is as it should be
+
+
+def _any(script, d, delivery):
+    return True
+
+
+def _not_delivered(script, d, delivery):
+    return delivery.message.letter == "Z"
+
+
+def _by_the_code(letter):
+    def ours(script, d, delivery):
+        want = letter or ("D" if d.code // 100 == 5 else "Z")
+        return delivery.message.letter == want
+    return ours
+
+
+def _shifted(script, d, delivery):
+    """A reply too many: in a group it may be taken for the next one, and is never a success."""
+    bad = d.detail == "550" and script.offered("PIPELINING")
+    return delivery.message.letter in ("ZD" if bad else "Z")
+
+
+def _refused_for_now(script, d, delivery):
+    if d.moment == "MAIL":
+        return delivery.message.letter == "Z"
+    return "h" not in delivery.letters[d.recipient:d.recipient + 1]
+
+
+def _size(script, d, delivery):
+    return delivery.message.letter == "D" and "(#5.3.4)" in delivery.sentence
+
+
+def _known_words(script, d, delivery):
+    """What the server has said is told, whatever the reset did to QUIT."""
+    if d.moment == "END" and d.code // 100 == 2:
+        return delivery.message.letter == "K"
+    if d.moment == "RCPT":
+        return delivery.message.letter in "ZDK"
+    return delivery.sentence not in (_DIED, _DOUBT)
+
+
+RULES = [
+    Rule("EHLO", "EHLO comes first", _any),
+    Rule("EHLO 421", "answers it with 421", _by_the_code("Z")),
+    Rule("parameters", "parameters of MAIL", _by_the_code("")),
+    Rule("SIZE", "larger than the server's SIZE", _size),
+    Rule("RCPTMAX", "several transactions", _any),
+    Rule("class of reply", "MAIL, RCPT and the mail data with 2yz", _not_delivered),
+    Rule("skipped lines", "three digits", _any),
+    Rule("broken reply", "the same on all lines", _not_delivered),
+    Rule("extra reply", "before their command was sent", _shifted),
+    Rule("QUIT", "whatever happens to QUIT", _known_words),
+    Rule("503", "503", _not_delivered),
+    Rule("552", "552 for a recipient", _refused_for_now),
+    Rule("group", "one by one", _not_delivered),
+    Rule("lost in a group", "lost in a group", _not_delivered),
+    Rule("end before mail data", "before the end of the mail data", _by_the_code("")),
+    Rule("no line end", "without a final line end", _any),
+    Rule("CR", "A CR that is not part of a line end", _any),
+    Rule("text", "cannot have control characters", _any),
+]
+_BY_NAME = {r.name: r for r in RULES}
+
+
+def missing(page):
+    """The rules of which the page says nothing."""
+    done = subprocess.run(["mandoc", "-T", "utf8", page], stdout=subprocess.PIPE, check=True)
+    text = re.sub("[\x08].", "", re.sub(".\x08", "", done.stdout.decode()))
+    section = text.partition("DIFFERENCES FROM QMAIL")[2].partition("SEE ALSO")[0]
+    section = re.sub(r"\s+", " ", section)
+    return [r for r in RULES if r.words not in section]
+
+
+# What differs.
+
+def _told(delivery):
+    return f"{delivery.letters} {delivery.sentence}"
+
+
+def _first(ours, theirs):
+    """The first delivery of which the two say different things."""
+    for mine, other in zip(ours.tries, theirs.tries):
+        if _told(mine) != _told(other):
+            return mine, other
+    return None
+
+
+def differences(script, ours, theirs):
+    first = _first(ours, theirs)
+    if first:
+        yield Difference("first", f"{_told(first[0])} | {_told(first[1])}")
+    elif ours.first.replies != theirs.first.replies:
+        yield Difference("text", f"{ours.first.replies} | {theirs.first.replies}")
+    if ours.fate != theirs.fate or ours.copies != theirs.copies:
+        yield Difference("fate", f"{_short(ours)} | {_short(theirs)}")
+    if any(wire(ours, a) != wire(theirs, a) for a in script.addresses if wire(ours, a) and wire(theirs, a)):
+        yield Difference("bytes", "the servers have different bytes")
+
+
+def wire(story, address):
+    """The bytes of the first copy that a recipient got."""
+    return next((m.wire for t in story.tries for m in t.taken(address)), None)
+
+
+def _short(story):
+    return ", ".join(f"{story.fate[a]} {story.copies[a]}" for a in story.fate)
+
+
+# Where the two part.
+
+def _form(d):
+    """Which rule a reply of odd form falls under, if any."""
+    if d.kind == "tolerable":
+        return None if d.detail in _SAME_FORMS else "skipped lines"
+    return {"broken": "broken reply", "extra": "extra reply"}.get(d.kind)
+
+
+def _by_reset(d):
+    """QUIT could not be written."""
+    last_word = d.code // 100 >= 4 or d.moment == "END" or (d.moment == "greeting" and d.code != 220)
+    return "QUIT" if d.kind == "then" and d.detail == "rst" and last_word else None
+
+
+def _at_greeting(script, d):
+    return _form(d) or _by_reset(d)
+
+
+def _at_hello(script, d):
+    if d.moment == "HELO":
+        return "EHLO"
+    if d.kind == "size":
+        return "SIZE"
+    if d.kind == "recipients":
+        return "RCPTMAX" if script.recipients > 2 else None
+    if d.moment == "EHLO":
+        return _at_ehlo(d)
+    return _form(d) or (_by_reset(d) if d.code != 250 else None)
+
+
+def _at_ehlo(d):
+    if d.kind == "extra":
+        return "extra reply"
+    if d.kind == "then" or (d.kind == "code" and d.code // 100 in (2, 3)):
+        return "EHLO"
+    return "EHLO 421" if d.code == 421 else "EHLO" if d.kind in ("tolerable", "broken", "cut", "silent") else None
+
+
+def _at_mail(script, d):
+    if d.kind == "parameters":
+        # They are sent where the server offers SIZE or 8BITMIME.
+        return None if d.code in _WITHOUT_PARAMETERS else "parameters"
+    if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
+        return "class of reply"
+    return _form(d) or _by_reset(d)
+
+
+def _in_group(script):
+    return script.offered("PIPELINING")
+
+
+def _at_rcpt(script, d):
+    if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
+        return "class of reply"
+    if d.code == 503 and _in_group(script) and not d.enhanced.startswith("5.7"):
+        return "503"
+    if d.code == 552 and d.recipient > 0:
+        return "552"
+    return _form(d) or _by_reset(d) or _lost(script, d)
+
+
+def _lost(script, d):
+    return "lost in a group" if d.kind in ("cut", "then", "silent") and _in_group(script) else None
+
+
+def _at_data(script, d):
+    if d.code // 100 < 4 and d.code != 354 and d.kind in ("code", "then", "noise", "tolerable"):
+        return "class of reply"
+    if d.code == 503 and _in_group(script) and not d.enhanced.startswith("5.7"):
+        return "503"
+    if d.kind == "then" and d.code == 354:
+        return "end before mail data"
+    return _form(d) or _by_reset(d) or _lost(script, d)
+
+
+def _at_end(script, d):
+    if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
+        return "class of reply"
+    return _form(d) or _by_reset(d)
+
+
+_AT = {"greeting": _at_greeting, "hello": _at_hello, "EHLO": _at_hello, "HELO": _at_hello, "MAIL": _at_mail,
+       "RCPT": _at_rcpt, "DATA": _at_data, "END": _at_end, "QUIT": lambda script, d: None}
+
+
+def _of_message(script):
+    if re.search(rb"\r(?!\n)", script.message):
+        return "CR"
+    if script.message[-1:] not in (b"", b"\n"):
+        return "no line end"
+    return None
+
+
+def partings(script):
+    """(rule name, deviation) for each place at which the two may part, from the beginning."""
+    told = False
+    for d in script.deviations:
+        if d.moment == "END" and not told:
+            told = True
+            if _of_message(script):
+                yield _of_message(script), None
+        if d.kind == "first only":
+            if _in_group(script):
+                yield "group", d
+            continue
+        if d.moment == "body":
+            yield "end before mail data", d
+            continue
+        name = _AT[d.moment](script, d)
+        if name:
+            yield name, d
+    if not told and _of_message(script):
+        yield _of_message(script), None
+
+
+def _of_text(script, ours, theirs):
+    """Why a reply is shown in another way."""
+    if any(b"?" in mine or b"?" in other for mine, other in zip(ours.replies, theirs.replies)):
+        return _BY_NAME["text"]
+    # One of the two has read a reply in the place of another.
+    return next((_BY_NAME[n] for n, d in partings(script) if d and d.kind in ("extra", "tolerable")), None)
+
+
+def explain(script, ours, theirs, difference):
+    """The rule for a difference, or None."""
+    if difference.kind == "bytes":
+        name = _of_message(script) or ("CR" if b"\r" in script.message else None)
+        return _BY_NAME.get(name)
+    if difference.kind == "text":
+        return _of_text(script, ours.first, theirs.first)
+    first = _first(ours, theirs) or (ours.tries[-1], theirs.tries[-1])
+    for name, d in partings(script):
+        rule = _BY_NAME[name]
+        if rule.ours(script, d, first[0]):
+            return rule
+    return None
