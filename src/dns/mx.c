@@ -11,6 +11,7 @@
 #include "dns/resolver.h"
 
 #define TIMEOUT_MAX 1000000 /* seconds */
+#define RESOLV_CONF "/etc/resolv.conf"
 
 struct lookup {
 	const char *host;
@@ -90,21 +91,6 @@ deadline_for(unsigned long timeout_s)
 	return deadline_in((int64_t)timeout_s * 1000);
 }
 
-/*
- * Other names are not asked for: those with escapes cannot be, and of the rest
- * newer versions of the resolver's library send just these.
- */
-static bool
-is_askable(const char *name)
-{
-	size_t i;
-
-	for (i = 0; name[i] != '\0'; i++)
-		if (!str_is_alnum(name[i]) && strchr("-_./*", name[i]) == NULL)
-			return false;
-	return i > 0;
-}
-
 static struct mx_host *
 add_host(struct mx_list *list, const char *name, unsigned preference)
 {
@@ -158,16 +144,16 @@ has_host(const struct mx_list *list, const char *name)
 static int
 by_preference(const void *a, const void *b)
 {
-	const struct dns_rr *x = a, *y = b;
+	const struct dns_mx *x = a, *y = b;
 
 	return (int)x->preference - (int)y->preference;
 }
 
 /* Puts any of the equally good records from first on in the first place. */
-static const struct dns_rr *
-draw(struct dns_rr *first, const struct dns_rr *end)
+static const struct dns_mx *
+draw(struct dns_mx *first, const struct dns_mx *end)
 {
-	struct dns_rr *drawn, swap;
+	struct dns_mx *drawn, swap;
 	size_t n = 1;
 
 	while (first + n < end && first[n].preference == first->preference)
@@ -181,21 +167,21 @@ draw(struct dns_rr *first, const struct dns_rr *end)
 
 /* Hosts in order, each once, where it is best; true if some were left out. */
 static bool
-add_mx(struct mx_list *list, struct dns_answer *mx)
+add_mx(struct mx_list *list, struct dns_answer *answer)
 {
-	const struct dns_rr *rr;
+	const struct dns_mx *mx;
 	size_t i;
 
-	qsort(mx->rr, mx->nrr, sizeof *mx->rr, by_preference);
-	for (i = 0; i < mx->nrr && list->nhost < MX_HOST_MAX; i++) {
-		rr = draw(mx->rr + i, mx->rr + mx->nrr);
+	qsort(answer->mx, answer->nmx, sizeof *answer->mx, by_preference);
+	for (i = 0; i < answer->nmx && list->nhost < MX_HOST_MAX; i++) {
+		mx = draw(answer->mx + i, answer->mx + answer->nmx);
 		/* "." is no host; alone, it is a null MX. */
-		if (rr->name[0] == '\0' || has_host(list, rr->name) ||
-		    add_literal(list, rr->name, rr->preference))
+		if (mx->name[0] == '\0' || has_host(list, mx->name) ||
+		    add_literal(list, mx->name, mx->preference))
 			continue;
-		add_host(list, rr->name, rr->preference);
+		add_host(list, mx->name, mx->preference);
 	}
-	return i < mx->nrr;
+	return i < answer->nmx;
 }
 
 /* The first wave. */
@@ -234,7 +220,8 @@ find_hosts(struct lookup *l)
 static bool
 is_to_be_asked(const struct lookup *l, const struct mx_host *host)
 {
-	return !host->is_literal && (l->is_implicit || is_askable(host->name));
+	return !host->is_literal &&
+	       (l->is_implicit || dns_name_is_askable(host->name));
 }
 
 static bool
@@ -251,10 +238,10 @@ has_ip(const struct mx_host *host, const struct ip *ip)
 static void
 add_ip(struct mx_host *host, const struct dns_answer *from, size_t k)
 {
-	if (k >= from->nrr || host->nip == MX_HOST_IP_MAX ||
-	    has_ip(host, &from->rr[k].ip))
+	if (k >= from->nip || host->nip == MX_HOST_IP_MAX ||
+	    has_ip(host, &from->ip[k]))
 		return;
-	host->ip[host->nip++] = from->rr[k].ip;
+	host->ip[host->nip++] = from->ip[k];
 }
 
 static enum dns_outcome
@@ -283,7 +270,7 @@ settle(const struct lookup *l, struct mx_host *host,
 	if (host->outcome != DNS_FOUND)
 		return;
 	host->ip = mem_alloc(MX_HOST_IP_MAX, sizeof *host->ip);
-	for (k = 0; k < found->v6.nrr || k < found->v4.nrr; k++) {
+	for (k = 0; k < found->v6.nip || k < found->v4.nip; k++) {
 		add_ip(host, &found->v6, k);
 		add_ip(host, &found->v4, k);
 	}
@@ -370,16 +357,6 @@ ask(struct lookup *l)
 	return judge(l);
 }
 
-/* Nothing is asked about a name that cannot be, nor about the root. */
-static bool
-is_possible(const char *host)
-{
-	unsigned char packet[DNS_QUESTION_SIZE];
-
-	return host[0] != '\0' &&
-	       dns_question_write(packet, host, DNS_MX, 0, true) != 0;
-}
-
 /* A relay comes from a file of ours: nonsense there bounces no mail. */
 static int
 refuse_name(const struct lookup *l)
@@ -393,14 +370,17 @@ refuse_name(const struct lookup *l)
 static int
 look_up(struct lookup *l)
 {
+	struct dns_config config;
 	int result;
 
 	*l->list = (struct mx_list){ 0 };
 	if (add_literal(l->list, l->host, 0))
 		return 0;
-	if (!is_possible(l->host))
+	/* Nothing is asked about the root, nor about what is no name. */
+	if (l->host[0] == '\0' || !dns_name_is_valid(l->host))
 		return refuse_name(l);
-	l->resolver = dns_resolver_create();
+	dns_config_read(&config, RESOLV_CONF);
+	l->resolver = dns_resolver_create(&config);
 	if (l->resolver == NULL)
 		return try_later(l, "records", l->host);
 	result = ask(l);

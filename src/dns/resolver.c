@@ -1,158 +1,62 @@
 /* SPDX-License-Identifier: ISC */
-#define CARES_NO_DEPRECATED /* ares_send() is the call that 1.18 has too */
-
 #include "dns/resolver.h"
 
-#include <sys/time.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <ares.h>
-
 #include "base/mem.h"
 #include "base/random.h"
-#include "dns/schedule.h"
+#include "base/str.h"
+#include "dns/transport.h"
 
 #define ID_COUNT 64
+#define ALIAS_STEPS_MAX 8
 
-#define SERVERS_MAX 3 /* in resolv.conf, as others read it */
-
-/* For 200 large answers at once; the kernel gives what it allows. */
-#define RECEIVE_BUFFER (1 << 20)
+/*
+ * Rounds of a schedule that resolv.conf does not give, in milliseconds: most
+ * answers that come at all come within the first, and a minute in all outlasts
+ * the restart of a server.
+ */
+static const int64_t default_round[] = { 1000, 3000, 11000, 45000 };
+#define ROUND_MAX 45000
+#define ROUNDS (sizeof default_round / sizeof *default_round)
 
 struct dns_resolver {
-	ares_channel channel;
-	size_t unanswered;
-	bool is_ending; /* answers have no place to go to any more */
-	struct pollfd *socket;
-	size_t nsocket, room;
+	struct dns_config config;
+	struct dns_transport *transport;
+	struct question *question;      /* those that are not answered */
+	struct deadline until;          /* of the wait under way */
+	bool is_plain[DNS_SERVERS_MAX]; /* it answers without EDNS0 only */
 	uint16_t id[ID_COUNT]; /* of questions to come, drawn in one go */
 	size_t nid;
 };
 
-struct question {
-	struct dns_resolver *resolver;
-	struct dns_answer *into;
-	int type;
-	bool has_edns;
-	char name[DNS_NAME_SIZE];
+/* How a server stands to a question, since it was last asked. */
+struct standing {
+	bool has_failed;
+	bool was_asked_plain;
+	/* What its replies ask for; it is done once the transport is idle. */
+	bool wants_plain;
+	bool wants_tcp[2]; /* without and with EDNS0 */
 };
 
-static struct pollfd *
-find_socket(struct dns_resolver *r, ares_socket_t fd)
-{
-	size_t i;
-
-	for (i = 0; i < r->nsocket; i++)
-		if (r->socket[i].fd == fd)
-			return &r->socket[i];
-	return NULL;
-}
-
-/* The library tells what it waits for on a socket; nothing: forget it. */
-static void
-on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
-{
-	struct dns_resolver *r = data;
-	struct pollfd *p = find_socket(r, fd);
-
-	if (!readable && !writable) {
-		if (p != NULL)
-			*p = r->socket[--r->nsocket];
-		return;
-	}
-	if (p == NULL) {
-		if (r->nsocket == r->room) {
-			r->room = 2 * r->room + 4;
-			r->socket =
-			    mem_resize(r->socket, r->room, sizeof *r->socket);
-		}
-		p = &r->socket[r->nsocket++];
-		*p = (struct pollfd){ .fd = fd };
-	}
-	p->events = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
-}
-
-/*
- * Reading from a socket that blocks would hold us past every deadline; the
- * library does not look whether its own fcntl() failed.
- */
-static int
-on_new_socket(ares_socket_t fd, int type, void *data)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	(void)type;
-	(void)data;
-	return flags != -1 && (flags & O_NONBLOCK) ? 0 : -1;
-}
-
-/*
- * The servers come from resolv.conf.  So does the schedule, which the library
- * as of 1.18 does not read there; its own is up to 75 seconds.  Names are
- * always absolute, so we say that there are no search domains and no hosts
- * file: that spares the library reading nsswitch.conf and the like to learn of
- * them.
- */
-static int
-open_channel(struct dns_resolver *r)
-{
-	struct ares_options options = { 0 };
-	char lookups[] = "b";
-	int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_DOMAINS |
-		   ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB |
-		   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_RCVBUF;
-	struct dns_schedule schedule = dns_schedule_read("/etc/resolv.conf");
-
-	options.flags =
-	    ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_STAYOPEN;
-	options.ednspsz = DNS_UDP_SIZE;
-	options.timeout = (int)schedule.timeout_s * 1000;
-	options.tries = (int)schedule.attempts;
-	options.socket_receive_buffer_size = RECEIVE_BUFFER;
-	options.lookups = lookups;
-	options.sock_state_cb = on_socket_state;
-	options.sock_state_cb_data = r;
-#ifdef ARES_OPT_QUERY_CACHE
-	/* Its key leaves out the AD bit, and we ask everything once. */
-	mask |= ARES_OPT_QUERY_CACHE;
-	options.qcache_max_ttl = 0;
-#endif
-	if (ares_init_options(&r->channel, &options, mask) != ARES_SUCCESS)
-		return -1;
-	ares_set_socket_configure_callback(r->channel, on_new_socket, NULL);
-	return 0;
-}
-
-struct dns_resolver *
-dns_resolver_create(void)
-{
-	struct dns_resolver *r;
-
-	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
-		return NULL;
-	r = mem_alloc(1, sizeof *r);
-	if (open_channel(r) == 0)
-		return r;
-	free(r);
-	ares_library_cleanup();
-	return NULL;
-}
-
-void
-dns_resolver_destroy(struct dns_resolver *r)
-{
-	if (r == NULL)
-		return;
-	r->is_ending = true;
-	ares_destroy(r->channel);
-	ares_library_cleanup();
-	free(r->socket);
-	free(r);
-}
+struct question {
+	struct dns_resolver *resolver;
+	struct question *next;
+	struct dns_answer *into;
+	int type;
+	char name[DNS_NAME_SIZE]; /* what is asked for at present */
+	unsigned nalias;          /* names that led to this one */
+	bool is_begun, is_answered;
+	bool is_secure; /* so were all answers until now */
+	unsigned round; /* of the schedule */
+	size_t first;   /* the server that a round begins with */
+	size_t nasked;  /* servers asked in this round */
+	size_t server;  /* the last of them */
+	int64_t try_ms; /* the time that it has */
+	struct deadline round_end, try_end, plain_at;
+	struct standing standing[DNS_SERVERS_MAX];
+};
 
 /* An ID nobody can guess: with the port, all that an answer is known by. */
 static int
@@ -167,141 +71,323 @@ draw_id(struct dns_resolver *r, uint16_t *id)
 	return 0;
 }
 
-static void on_answer(void *, int, int, unsigned char *, int);
-
-/* Sends it, and it is answered some day; -1: not sent. */
-static int
-send_question(struct question *q)
+static void
+send_question(struct question *q, struct dns_path path)
 {
 	struct dns_resolver *r = q->resolver;
-	unsigned char packet[DNS_QUESTION_SIZE];
+	unsigned char message[DNS_QUESTION_SIZE];
 	uint16_t id;
 	size_t n;
 
-	if (draw_id(r, &id) == -1)
-		return -1;
-	n = dns_question_write(packet, q->name, q->type, id, q->has_edns);
-	r->unanswered++;
-	ares_send(r->channel, packet, (int)n, on_answer, q);
-	return 0;
+	if (draw_id(r, &id) == -1) {
+		q->standing[path.server].has_failed = true;
+		return;
+	}
+	if (r->config.uses_tcp)
+		path.is_tcp = true;
+	n = dns_question_write(message, q->name, q->type, id, path.has_edns);
+	dns_transport_send(r->transport, path, message, n, q);
 }
 
-/*
- * The versions of the library tell SERVFAIL and "no server" apart in different
- * ways, so whatever comes without a message is temporary, and a message says
- * for itself what it is.  Of the two ways to refuse EDNS0 the library knows
- * FORMERR, but 1.18 of only one question; after it for another, and after
- * BADVERS, we ask again, once.
- */
 static void
-on_answer(void *data, int status, int timeouts, unsigned char *bytes, int n)
+ask_plain(struct question *q, size_t server)
 {
-	struct question *q = data;
-	struct dns_resolver *r = q->resolver;
+	q->standing[server].was_asked_plain = true;
+	if (server == q->server)
+		q->plain_at = deadline_never();
+	send_question(q, (struct dns_path){ .server = server });
+}
 
-	(void)timeouts;
-	r->unanswered--;
-	/* Since 1.26 it sends no name with blanks, brackets and the like. */
-	if (!r->is_ending && status == ARES_EBADNAME)
-		q->into->outcome = DNS_NXDOMAIN;
-	if (!r->is_ending && status == ARES_SUCCESS && bytes != NULL && n > 0) {
-		dns_answer_parse(q->into, q->name, q->type, bytes, (size_t)n);
-		if (q->into->refuses_edns && q->has_edns) {
-			q->has_edns = false;
-			if (send_question(q) == 0)
-				return;
-		}
+/* A truncated answer came at once, so the server has its time once more. */
+static void
+ask_tcp(struct question *q, size_t server, bool has_edns)
+{
+	if (server == q->server) {
+		q->plain_at = deadline_never();
+		q->try_end = deadline_in(q->try_ms);
 	}
+	send_question(q,
+	    (struct dns_path){
+		.server = server, .is_tcp = true, .has_edns = has_edns });
+}
+
+/* Asks the next server of this round, for an equal share of what is left. */
+static void
+ask_next(struct question *q)
+{
+	struct dns_resolver *r = q->resolver;
+	size_t n = r->config.nserver, server = (q->first + q->nasked) % n;
+
+	q->try_ms = deadline_left(q->round_end) / (int64_t)(n - q->nasked);
+	q->try_end = deadline_in(q->try_ms);
+	q->plain_at = deadline_in(q->try_ms / 2);
+	q->server = server;
+	q->nasked++;
+	q->standing[server] = (struct standing){ 0 };
+	if (r->is_plain[server])
+		ask_plain(q, server);
+	else
+		send_question(q,
+		    (struct dns_path){ .server = server, .has_edns = true });
+}
+
+static int64_t
+round_ms(const struct dns_config *c, unsigned round)
+{
+	int64_t ms = (int64_t)c->timeout_s * 1000;
+
+	if (ms == 0)
+		return default_round[round < ROUNDS ? round : ROUNDS - 1];
+	while (round-- > 0 && ms < ROUND_MAX)
+		ms *= 2;
+	return ms * (int64_t)c->nserver;
+}
+
+static void
+begin_round(struct question *q)
+{
+	const struct dns_resolver *r = q->resolver;
+
+	q->is_begun = true;
+	q->nasked = 0;
+	q->round_end = deadline_earlier(r->until,
+	    deadline_in(round_ms(&r->config, q->round)));
+	ask_next(q);
+}
+
+static bool
+is_last_round(const struct question *q)
+{
+	const struct dns_resolver *r = q->resolver;
+
+	/* Otherwise the deadline is the end. */
+	return deadline_left(r->until) == -1 &&
+	       q->round + 1 ==
+		   (r->config.attempts != 0 ? r->config.attempts : ROUNDS);
+}
+
+/* The server in turn has failed, or its time is over. */
+static void
+advance(struct question *q)
+{
+	if (q->nasked < q->resolver->config.nserver) {
+		ask_next(q);
+	} else if (!deadline_passed(q->round_end)) {
+		/* For late answers of those that have not failed. */
+		q->try_end = q->round_end;
+		q->plain_at = deadline_never();
+	} else if (is_last_round(q)) {
+		q->is_answered = true;
+	} else {
+		q->round++;
+		begin_round(q);
+	}
+}
+
+static void
+send_what_replies_ask_for(struct question *q)
+{
+	for (size_t i = 0; i < q->resolver->config.nserver; i++) {
+		struct standing *s = &q->standing[i];
+
+		if (s->wants_plain)
+			ask_plain(q, i);
+		for (int edns = 0; edns < 2; edns++)
+			if (s->wants_tcp[edns])
+				ask_tcp(q, i, edns);
+		s->wants_plain = s->wants_tcp[0] = s->wants_tcp[1] = false;
+	}
+}
+
+static bool
+have_all_failed(const struct question *q)
+{
+	for (size_t i = 0; i < q->resolver->config.nserver; i++)
+		if (!q->standing[i].has_failed)
+			return false;
+	return true;
+}
+
+/* Does for a question what is to be done by now. */
+static void
+step(struct question *q)
+{
+	if (!q->is_begun)
+		begin_round(q);
+	send_what_replies_ask_for(q);
+	if (have_all_failed(q))
+		q->is_answered = true;
+	else if (q->standing[q->server].has_failed ||
+		 deadline_passed(q->try_end))
+		advance(q);
+	else if (deadline_passed(q->plain_at))
+		ask_plain(q, q->server);
+}
+
+/* Goes on with what an alias leads to. */
+static void
+follow_alias(struct question *q, const struct dns_answer *answer)
+{
+	q->is_answered = ++q->nalias > ALIAS_STEPS_MAX ||
+			 !dns_name_is_askable(answer->canonical);
+	q->is_begun = false;
+	q->round = 0;
+	(void)str_copy(q->name, sizeof q->name, answer->canonical);
+	memset(q->standing, 0, sizeof q->standing);
+	dns_transport_forget(q->resolver->transport, q);
+}
+
+static void
+take_answer(struct question *q, const struct dns_answer *answer)
+{
+	*q->into = *answer;
+	q->into->security = q->is_secure ? DNS_SECURE : DNS_INSECURE;
+	if (q->nalias > 0 && !answer->is_alias) {
+		q->into->is_alias = true;
+		(void)str_copy(q->into->canonical, sizeof q->into->canonical,
+		    q->name);
+	}
+	q->is_answered = true;
+}
+
+static void
+note_failure(struct question *q, const struct dns_path *path)
+{
+	struct standing *s = &q->standing[path->server];
+
+	if (!path->has_edns)
+		s->has_failed = true;
+	else if (!s->was_asked_plain)
+		s->wants_plain = true;
+}
+
+static void
+on_reply(void *owner, const struct dns_path *path, const unsigned char *bytes,
+    size_t n)
+{
+	struct question *q = owner;
+	struct dns_answer answer = { 0 };
+	enum dns_reply reply = DNS_REPLY_FAILED;
+
+	if (q->is_answered)
+		return;
+	if (bytes != NULL)
+		reply = dns_answer_parse(&answer, q->name, q->type, bytes, n);
+	if (reply == DNS_REPLY_TRUNCATED && !path->is_tcp) {
+		q->standing[path->server].wants_tcp[path->has_edns] = true;
+		return;
+	}
+	if (reply != DNS_REPLY_FINAL && reply != DNS_REPLY_ALIAS) {
+		note_failure(q, path);
+		return;
+	}
+	q->resolver->is_plain[path->server] = !path->has_edns;
+	q->is_secure = q->is_secure && answer.security == DNS_SECURE;
+	if (reply == DNS_REPLY_ALIAS)
+		follow_alias(q, &answer);
+	else
+		take_answer(q, &answer);
+}
+
+struct dns_resolver *
+dns_resolver_create(const struct dns_config *config)
+{
+	struct dns_resolver *r = mem_alloc(1, sizeof *r);
+
+	r->config = *config;
+	r->transport =
+	    dns_transport_create(r->config.server, r->config.nserver, on_reply);
+	if (r->transport != NULL)
+		return r;
+	free(r);
+	return NULL;
+}
+
+static void
+forget(struct question *q)
+{
+	dns_transport_forget(q->resolver->transport, q);
 	free(q);
 }
 
-/* The list of sockets may change with each call: work from a copy. */
 static void
-process(struct dns_resolver *r)
+forget_all(struct dns_resolver *r)
 {
-	size_t n = r->nsocket, i;
-	struct pollfd *ready = mem_resize(NULL, n + 1, sizeof *ready);
+	struct question *q;
 
-	if (n > 0)
-		memcpy(ready, r->socket, n * sizeof *ready);
-	for (i = 0; i < n; i++) {
-		/* An error is learnt by reading. */
-		bool in = (ready[i].revents & ~POLLOUT) != 0;
-		bool out = (ready[i].revents & POLLOUT) != 0;
-
-		if (in || out)
-			ares_process_fd(r->channel,
-			    in ? ready[i].fd : ARES_SOCKET_BAD,
-			    out ? ready[i].fd : ARES_SOCKET_BAD);
+	while ((q = r->question) != NULL) {
+		r->question = q->next;
+		forget(q);
 	}
-	free(ready);
-	/* Time-outs: sending again, or giving up. */
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
-/*
- * The refusal of a server on this machine is there at once.  Left in the
- * socket it would be told to whoever sends there next, and the question that
- * it is for would wait for its time-out.
- */
-static void
-learn_refusals(struct dns_resolver *r)
+void
+dns_resolver_destroy(struct dns_resolver *r)
 {
-	for (int i = 0; i < SERVERS_MAX; i++) {
-		if (poll(r->socket, (nfds_t)r->nsocket, 0) <= 0)
-			return;
-		process(r);
-	}
+	if (r == NULL)
+		return;
+	forget_all(r);
+	dns_transport_destroy(r->transport);
+	free(r);
 }
 
 void
 dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
     struct dns_answer *into)
 {
-	unsigned char packet[DNS_QUESTION_SIZE];
 	struct question *q;
 
 	*into = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
-	if (dns_question_write(packet, name, type, 0, true) == 0) {
+	if (!dns_name_is_valid(name)) {
 		into->outcome = DNS_NXDOMAIN;
 		return;
 	}
 	q = mem_alloc(1, sizeof *q);
-	*q = (struct question){
-		.resolver = r, .into = into, .type = type, .has_edns = true
-	};
-	memcpy(q->name, name, strlen(name) + 1); /* a possible name fits */
-	if (send_question(q) == -1)
-		free(q);
-	else
-		learn_refusals(r);
+	*q = (struct question){ .resolver = r,
+		.next = r->question,
+		.into = into,
+		.type = type,
+		.is_secure = true };
+	if (r->config.is_rotated)
+		q->first = random_below(r->config.nserver);
+	(void)str_copy(q->name, sizeof q->name, name);
+	r->question = q;
 }
 
-/* Waits for any socket; false when there is nothing left to wait for. */
-static bool
-wait_once(struct dns_resolver *r, struct deadline until)
+/* Returns when something is to be done next for any question. */
+static struct deadline
+step_all(struct dns_resolver *r)
 {
-	struct timeval left;
-	int64_t ms;
+	struct deadline next = r->until;
+	struct question **at = &r->question, *q;
 
-	if (ares_timeout(r->channel, NULL, &left) == NULL)
-		return false;
-	ms = (int64_t)left.tv_sec * 1000 + (left.tv_usec + 999) / 1000;
-	until = deadline_earlier(until, deadline_in(ms));
-	if (poll(r->socket, (nfds_t)r->nsocket, deadline_left(until)) != -1)
-		process(r);
-	else if (errno != EINTR)
-		return false;
-	return true;
+	while ((q = *at) != NULL) {
+		if (!q->is_answered)
+			step(q);
+		if (q->is_answered) {
+			*at = q->next;
+			forget(q);
+			continue;
+		}
+		next = deadline_earlier(next, q->try_end);
+		next = deadline_earlier(next, q->plain_at);
+		at = &q->next;
+	}
+	return next;
 }
 
 void
 dns_resolver_wait(struct dns_resolver *r, struct deadline until)
 {
-	while (r->unanswered > 0 && !deadline_passed(until))
-		if (!wait_once(r, until))
-			break;
-	/* Ends the rest, which has been DNS_TEMPFAIL from the start. */
-	if (r->unanswered > 0)
-		ares_cancel(r->channel);
+	struct deadline next;
+
+	r->until = until;
+	while (!deadline_passed(until)) {
+		next = step_all(r);
+		if (r->question == NULL)
+			return;
+		dns_transport_run(r->transport, next);
+	}
+	/* What is left has been DNS_TEMPFAIL from the start. */
+	forget_all(r);
 }

@@ -11,6 +11,8 @@
 #define HEADER_SIZE 12
 #define CLASS_IN 1
 #define TYPE_NS 2
+#define TYPE_SOA 6
+#define TYPE_DNAME 39
 #define TYPE_OPT 41
 
 #define FLAG_QR 0x8000
@@ -21,9 +23,7 @@
 #define FLAG_AD 0x0020
 #define OPCODE_MASK 0x7800
 #define RCODE_MASK 0x000f
-#define RCODE_FORMERR 1
 #define RCODE_NXDOMAIN 3
-#define RCODE_BADVERS 16
 
 #define LABEL_MAX 63
 #define TEXT_MAX 253
@@ -49,11 +49,11 @@ struct record {
 
 struct message {
 	unsigned rcode; /* all 12 bits of it (RFC 6891 section 6.1.3) */
+	bool is_truncated;
 	bool is_authentic;
-	bool is_referral; /* "ask those", from a server that does not itself */
-	bool has_edns;
-	struct wire answer; /* at the first record of the answer section */
-	unsigned nanswer;
+	bool is_referral;    /* "ask those", from a server that does not */
+	struct wire records; /* at the first one of the answer section */
+	unsigned nanswer, nauthority, nadditional;
 };
 
 /* What one owner has in the answer section. */
@@ -61,7 +61,6 @@ struct finding {
 	bool is_malformed;
 	bool is_alias;
 	struct name target;
-	bool has_unusable; /* records of the type asked that were left out */
 };
 
 static bool
@@ -135,6 +134,19 @@ name_equal(const struct name *a, const struct name *b)
 {
 	return a->len == b->len && str_case_equal((const char *)a->byte,
 				       (const char *)b->byte, a->len);
+}
+
+/* Is it the zone's own name, or a name below it? */
+static bool
+name_is_within(const struct name *name, const struct name *zone)
+{
+	size_t at = 0;
+
+	while (name->len - at > zone->len)
+		at += name->byte[at] + 1u;
+	return name->len - at == zone->len &&
+	       str_case_equal((const char *)name->byte + at,
+		   (const char *)zone->byte, zone->len);
 }
 
 /*
@@ -220,113 +232,127 @@ read_last_name(struct wire data, struct name *name)
 	return !data.bad && wire_left(&data) == 0;
 }
 
-/*
- * Reads header and question, and all records once, so that whoever reads
- * them again finds them whole.  False when the message is no answer.
- */
+/* Reads header and question.  False when the message is no answer to it. */
 static bool
-read_message(struct message *m, const struct name *asked, int type,
-    const unsigned char *bytes, size_t n)
+read_head(struct message *m, struct wire *w, const struct name *asked, int type)
 {
-	struct wire w;
-	struct record record;
 	struct name name;
-	unsigned flags, nquestion, nother, nadditional, i;
+	unsigned flags, nquestion;
 
-	wire_init(&w, bytes, n);
-	(void)wire_u16(&w); /* the ID was the resolver's to compare */
-	flags = wire_u16(&w);
-	nquestion = wire_u16(&w);
-	m->nanswer = wire_u16(&w);
-	nother = wire_u16(&w);
-	nadditional = wire_u16(&w);
-	if (w.bad || (flags & FLAG_QR) == 0 || (flags & OPCODE_MASK) != 0 ||
-	    (flags & FLAG_TC) != 0 || nquestion != 1)
+	(void)wire_u16(w); /* the ID was the resolver's to compare */
+	flags = wire_u16(w);
+	nquestion = wire_u16(w);
+	m->nanswer = wire_u16(w);
+	m->nauthority = wire_u16(w);
+	m->nadditional = wire_u16(w);
+	if (w->bad || (flags & FLAG_QR) == 0 || (flags & OPCODE_MASK) != 0 ||
+	    nquestion != 1)
 		return false;
-
-	read_name(&w, &name);
-	if (wire_u16(&w) != type || wire_u16(&w) != CLASS_IN || w.bad ||
+	read_name(w, &name);
+	if (wire_u16(w) != type || wire_u16(w) != CLASS_IN || w->bad ||
 	    !name_equal(&name, asked))
 		return false;
 
+	m->records = *w;
 	m->rcode = flags & RCODE_MASK;
+	m->is_truncated = (flags & FLAG_TC) != 0;
 	m->is_authentic = (flags & FLAG_AD) != 0;
-	m->is_referral = m->has_edns = false;
-	m->answer = w;
-	nother += m->nanswer;
-	for (i = 0; i < nother + nadditional && !w.bad; i++) {
-		read_record(&w, &record);
-		if (i >= m->nanswer && i < nother && record.type == TYPE_NS &&
-		    (flags & (FLAG_AA | FLAG_RA)) == 0)
-			m->is_referral = true;
-		if (i < nother || record.type != TYPE_OPT)
-			continue;
-		m->has_edns = true;
-		m->rcode |= (record.ttl >> 24) << 4;
-	}
-	return !w.bad && wire_left(&w) == 0;
-}
-
-/* The place for one more record; of too many MX the worst gives way. */
-static struct dns_rr *
-place(struct dns_answer *answer, const struct dns_rr *rr)
-{
-	struct dns_rr *worst = answer->rr;
-	size_t n = answer->nrr, i;
-
-	if (n < DNS_RR_MAX) {
-		if ((n & (n - 1)) == 0)
-			answer->rr = mem_resize(answer->rr, n == 0 ? 1 : 2 * n,
-			    sizeof *answer->rr);
-		answer->nrr++;
-		return &answer->rr[n];
-	}
-	for (i = 1; i < n; i++)
-		if (answer->rr[i].preference >= worst->preference)
-			worst = &answer->rr[i];
-	return rr->preference < worst->preference ? worst : NULL;
-}
-
-/* Reads the data of an A, AAAA or MX record; false: not a usable one. */
-static bool
-read_data(struct dns_rr *rr, unsigned type, struct wire data, bool *malformed)
-{
-	struct name name;
-	size_t n = wire_left(&data);
-
-	memset(rr, 0, sizeof *rr);
-	if (type == DNS_A && n == 4) {
-		rr->ip = ip_from_v4(data.at);
-		return true;
-	}
-	if (type == DNS_AAAA && n == 16) {
-		rr->ip = ip_from_v6(data.at);
-		return true;
-	}
-	if (type != DNS_MX || n < 3)
-		return false;
-	rr->preference = wire_u16(&data);
-	if (!read_last_name(data, &name)) {
-		*malformed = true;
-		return false;
-	}
-	name_to_text(&name, rr->name);
+	m->is_referral = (flags & (FLAG_AA | FLAG_RA)) == 0;
 	return true;
 }
 
+/*
+ * Reads all records once, so that whoever reads them again finds them whole.
+ * False when they are not.
+ */
+static bool
+read_records(struct message *m, struct wire *w)
+{
+	unsigned nother = m->nanswer + m->nauthority, i;
+	bool has_ns = false;
+	struct record record;
+
+	for (i = 0; i < nother + m->nadditional && !w->bad; i++) {
+		read_record(w, &record);
+		if (i >= m->nanswer && i < nother && record.type == TYPE_NS)
+			has_ns = true;
+		if (i >= nother && record.type == TYPE_OPT)
+			m->rcode |= (record.ttl >> 24) << 4;
+	}
+	m->is_referral = m->is_referral && has_ns;
+	return !w->bad && wire_left(w) == 0;
+}
+
+/* Room for one more record behind n of them. */
+static void *
+make_room(void *records, size_t n, size_t size)
+{
+	return (n & (n - 1)) == 0
+		   ? mem_resize(records, n == 0 ? 1 : 2 * n, size)
+		   : records;
+}
+
+/* Of too many records the best are kept. */
+static struct dns_mx *
+place_mx(struct dns_answer *answer, unsigned preference)
+{
+	struct dns_mx *worst = answer->mx;
+	size_t n = answer->nmx, i;
+
+	if (n < DNS_MX_MAX) {
+		answer->mx = make_room(answer->mx, n, sizeof *answer->mx);
+		answer->nmx++;
+		return &answer->mx[n];
+	}
+	for (i = 1; i < n; i++)
+		if (answer->mx[i].preference >= worst->preference)
+			worst = &answer->mx[i];
+	return preference < worst->preference ? worst : NULL;
+}
+
+static void
+note_mx(struct dns_answer *answer, struct finding *found, struct wire data)
+{
+	struct name name;
+	struct dns_mx *mx;
+	unsigned preference;
+
+	if (wire_left(&data) < 3)
+		return;
+	preference = wire_u16(&data);
+	if (!read_last_name(data, &name)) {
+		found->is_malformed = true;
+		return;
+	}
+	mx = place_mx(answer, preference);
+	if (mx == NULL)
+		return;
+	mx->preference = (uint16_t)preference;
+	name_to_text(&name, mx->name);
+}
+
+static void
+note_ip(struct dns_answer *answer, struct ip ip)
+{
+	if (answer->nip == DNS_IP_MAX)
+		return;
+	answer->ip = make_room(answer->ip, answer->nip, sizeof *answer->ip);
+	answer->ip[answer->nip++] = ip;
+}
+
+/* Takes what the record has; nothing if its data cannot be used. */
 static void
 note_record(struct dns_answer *answer, struct finding *found,
     const struct record *record)
 {
-	struct dns_rr rr, *kept;
+	size_t n = wire_left(&record->data);
 
-	if (!read_data(&rr, record->type, record->data, &found->is_malformed)) {
-		found->has_unusable = true;
-		return;
-	}
-	kept = place(answer, &rr);
-	if (kept != NULL)
-		*kept = rr;
+	if (record->type == DNS_A && n == 4)
+		note_ip(answer, ip_from_v4(record->data.at));
+	else if (record->type == DNS_AAAA && n == 16)
+		note_ip(answer, ip_from_v6(record->data.at));
+	else if (record->type == DNS_MX)
+		note_mx(answer, found, record->data);
 }
 
 static void
@@ -346,27 +372,82 @@ collect(struct dns_answer *answer, const struct message *m,
     const struct name *owner, unsigned type)
 {
 	struct finding found = { 0 };
-	struct wire w = m->answer;
+	struct wire w = m->records;
 	struct record record;
 	unsigned i;
 
 	for (i = 0; i < m->nanswer && !found.is_malformed; i++) {
 		read_record(&w, &record);
-		if (record.class != CLASS_IN)
+		if (record.class != CLASS_IN ||
+		    !name_equal(&record.owner, owner))
 			continue;
-		if (!name_equal(&record.owner, owner)) {
-			if (record.type == type)
-				found.has_unusable = true;
-		} else if (record.type == type) {
+		if (record.type == type)
 			note_record(answer, &found, &record);
-		} else if (record.type == DNS_CNAME) {
+		else if (record.type == DNS_CNAME)
 			note_alias(&found, &record);
-		}
 	}
 	return found;
 }
 
-static enum dns_outcome
+/*
+ * May this record be in an answer section that has nothing for the owner?  Of
+ * aliases those that led to it, which the caller counts, and the DNAMEs that
+ * they were made from (RFC 6672 section 3.1), but none that leads on.
+ */
+static bool
+fits_denial(const struct record *record, const struct name *owner,
+    unsigned *aliases)
+{
+	if (record->class != CLASS_IN)
+		return false;
+	if (record->type == DNS_CNAME)
+		return (*aliases)-- > 0;
+	return record->type == TYPE_DNAME &&
+	       !name_is_within(owner, &record->owner);
+}
+
+/* Does the message say that there are no records of the type? */
+static bool
+is_denial(const struct message *m, const struct name *owner, unsigned type,
+    unsigned aliases)
+{
+	bool needs_soa = aliases > 0, has_soa = false;
+	struct wire w = m->records;
+	struct record record;
+	unsigned i;
+
+	for (i = 0; i < m->nanswer + m->nauthority + m->nadditional; i++) {
+		read_record(&w, &record);
+		if (i < m->nanswer && !fits_denial(&record, owner, &aliases))
+			return false;
+		if (record.type == type && name_equal(&record.owner, owner))
+			return false;
+		if (i >= m->nanswer && i < m->nanswer + m->nauthority &&
+		    record.type == TYPE_SOA &&
+		    name_is_within(owner, &record.owner))
+			has_soa = true;
+	}
+	return has_soa || !needs_soa;
+}
+
+/* What to make of an answer without records for what the aliases led to. */
+static enum dns_reply
+conclude(struct dns_answer *answer, const struct message *m,
+    const struct name *owner, unsigned type, unsigned aliases)
+{
+	bool is_denied = is_denial(m, owner, type, aliases);
+
+	if (is_denied && m->rcode == RCODE_NXDOMAIN)
+		answer->outcome = DNS_NXDOMAIN;
+	else if (is_denied && !m->is_referral)
+		answer->outcome = DNS_NODATA;
+	else if (aliases > 0)
+		return DNS_REPLY_ALIAS;
+	return answer->outcome == DNS_TEMPFAIL ? DNS_REPLY_FAILED
+					       : DNS_REPLY_FINAL;
+}
+
+static enum dns_reply
 follow(struct dns_answer *answer, const struct message *m,
     const struct name *asked, unsigned type)
 {
@@ -378,52 +459,75 @@ follow(struct dns_answer *answer, const struct message *m,
 		found = collect(answer, m, &owner, type);
 		if (found.is_malformed)
 			break;
-		if (answer->nrr > 0)
-			return DNS_FOUND;
-		/*
-		 * Permanent failure needs a genuine "no data": records that
-		 * are there and cannot be used are none.
-		 */
+		if (answer->nmx + answer->nip > 0) {
+			/* There are records, and there is no such name? */
+			if (m->rcode != 0)
+				break;
+			answer->outcome = DNS_FOUND;
+			return DNS_REPLY_FINAL;
+		}
 		if (!found.is_alias)
-			return found.has_unusable ? DNS_TEMPFAIL : DNS_NODATA;
-		answer->is_alias = true;
+			return conclude(answer, m, &owner, type, aliases);
 		owner = found.target;
+		answer->is_alias = true;
+		name_to_text(&owner, answer->canonical);
 	}
-	return DNS_TEMPFAIL;
+	return DNS_REPLY_FAILED;
 }
 
-void
+enum dns_reply
 dns_answer_parse(struct dns_answer *answer, const char *name, int type,
     const unsigned char *bytes, size_t n)
 {
 	struct message m;
 	struct name asked;
+	struct wire w;
+	enum dns_reply reply = DNS_REPLY_FAILED;
 
 	*answer = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
-	if (!name_from_text(&asked, name) ||
-	    !read_message(&m, &asked, type, bytes, n))
-		return;
+	wire_init(&w, bytes, n);
+	if (!name_from_text(&asked, name) || !read_head(&m, &w, &asked, type))
+		return DNS_REPLY_FAILED;
+	if (m.is_truncated)
+		return DNS_REPLY_TRUNCATED;
+	if (!read_records(&m, &w))
+		return DNS_REPLY_FAILED;
 	if (m.is_authentic)
 		answer->security = DNS_SECURE;
-	answer->refuses_edns = m.rcode == RCODE_BADVERS ||
-			       (m.rcode == RCODE_FORMERR && !m.has_edns);
-	if (m.rcode == RCODE_NXDOMAIN)
-		answer->outcome = DNS_NXDOMAIN;
-	else if (m.rcode == 0)
-		answer->outcome = follow(answer, &m, &asked, (unsigned)type);
-	/* "Ask somebody else" denies nothing. */
-	if (answer->outcome == DNS_NODATA && m.is_referral)
-		answer->outcome = DNS_TEMPFAIL;
+	if (m.rcode == 0 || m.rcode == RCODE_NXDOMAIN)
+		reply = follow(answer, &m, &asked, (unsigned)type);
 	if (answer->outcome == DNS_TEMPFAIL)
 		dns_answer_finish(answer);
+	return reply;
 }
 
 void
 dns_answer_finish(struct dns_answer *answer)
 {
-	free(answer->rr);
-	answer->rr = NULL;
-	answer->nrr = 0;
+	free(answer->mx);
+	free(answer->ip);
+	answer->mx = NULL;
+	answer->ip = NULL;
+	answer->nmx = answer->nip = 0;
+}
+
+bool
+dns_name_is_valid(const char *text)
+{
+	struct name name;
+
+	return name_from_text(&name, text);
+}
+
+bool
+dns_name_is_askable(const char *name)
+{
+	size_t i;
+
+	for (i = 0; name[i] != '\0'; i++)
+		if (!str_is_alnum(name[i]) && strchr("-_./*", name[i]) == NULL)
+			return false;
+	return i > 0;
 }
 
 static size_t

@@ -30,23 +30,34 @@ enum dns_outcome {
 
 enum dns_security { DNS_INSECURE, DNS_SECURE };
 
-/* One record of the type that was asked for. */
-struct dns_rr {
-	uint16_t preference;      /* MX */
-	char name[DNS_NAME_SIZE]; /* MX: exchange; "" is the root */
-	struct ip ip;             /* A, AAAA */
+#define DNS_MX_MAX 1000 /* records kept of one answer: the best ones */
+#define DNS_IP_MAX 128  /* addresses kept of one answer: the first ones */
+
+struct dns_mx {
+	uint16_t preference;
+	char name[DNS_NAME_SIZE]; /* the exchange; "" is the root */
 };
 
+/* The records are owned by the answer. */
 struct dns_answer {
 	enum dns_outcome outcome;
-	enum dns_security security; /* the AD bit of this very answer */
-	bool is_alias;              /* the name asked is a CNAME here */
-	bool refuses_edns;          /* ask again without */
-	struct dns_rr *rr;          /* owned by the answer */
-	size_t nrr;
+	enum dns_security security;    /* the AD bits of all its messages */
+	bool is_alias;                 /* the name asked is a CNAME */
+	char canonical[DNS_NAME_SIZE]; /* what aliases led to, or "" */
+	struct dns_mx *mx;
+	size_t nmx;
+	struct ip *ip; /* A, AAAA */
+	size_t nip;
 };
 
-#define DNS_RR_MAX 1000       /* records kept of one answer, the best MX */
+/* What is to be done with a message that should answer a question. */
+enum dns_reply {
+	DNS_REPLY_FINAL,     /* nothing: the outcome is known */
+	DNS_REPLY_ALIAS,     /* ask the same of answer->canonical */
+	DNS_REPLY_TRUNCATED, /* ask over TCP */
+	DNS_REPLY_FAILED     /* ask in another way, or another server */
+};
+
 #define DNS_QUESTION_SIZE 282 /* of the longest question */
 
 /*
@@ -56,28 +67,50 @@ struct dns_answer {
 #define DNS_UDP_SIZE 1232
 
 /*
+ * Can there be such a name?  It is absolute, with or without a dot at its end,
+ * "" for the root; its bytes are taken as they are, without escapes.  False
+ * for an empty label, one of more than 63 bytes, or more than 253 bytes in
+ * all.
+ */
+bool dns_name_is_valid(const char *name);
+
+/*
  * Writes the message that asks for (name, type), with RD and AD, into
- * DNS_QUESTION_SIZE bytes.  name is absolute, with or without a dot at its
- * end, "" for the root; its bytes are taken as they are, without escapes.
- * Returns the length, 0 when there can be no such name: an empty label, one
- * of more than 63 bytes, or more than 253 bytes in all.
+ * DNS_QUESTION_SIZE bytes.  The name is a valid one.  Returns the length.
  */
 size_t dns_question_write(unsigned char *, const char *name, int type,
     uint16_t id, bool with_edns);
 
 /*
+ * Can this name be asked for?  Those with escapes cannot, and of the rest newer
+ * versions of the resolver's library send just letters, digits and -_./ and *.
+ */
+bool dns_name_is_askable(const char *name);
+
+/*
  * Parses a whole DNS message (RFC 1035 section 4) that answers the question
- * (name, type).  CNAMEs are followed inside the answer, at most 16, from the
- * name asked to the owner of the records; records of other owners and
- * addresses of the wrong length are left out.  DNS_TEMPFAIL is an answer that
- * is malformed, truncated, to another question, or has records of the type
- * of which none can be used; so is every rcode other than 0 and 3, and a
- * referral by a server that neither is an authority nor asks others.
+ * (name, type).  It is DNS_REPLY_FINAL with an outcome other than
+ * DNS_TEMPFAIL, or something else with DNS_TEMPFAIL and no records.
+ *
+ * CNAMEs are followed inside the answer section, at most 16, from the name
+ * asked to the owner of the records; records of other owners and addresses of
+ * the wrong length are left out.  Where a chain ends without records, and
+ * nothing shows that there are none, the last name is to be asked for.
+ *
+ * An answer denies that there are records by its rcode and by having none
+ * (RFC 2308 section 2): with records of other types, owners or classes in its
+ * answer section, or with the wanted ones in another section, it denies
+ * nothing and is DNS_REPLY_FAILED.  What an alias leads to is denied only with
+ * the SOA record of a zone that this name is in.  DNS_REPLY_FAILED is also
+ * every other rcode, a referral by a server that neither is an authority nor
+ * asks others, a loop of aliases, and what is malformed or answers another
+ * question.
+ *
  * Names in records are presented as text with RFC 1035 escapes only where a
  * byte is not a printable non-blank ASCII character other than '.' and '\';
  * a name whose escapes do not fit is "?".
  */
-void dns_answer_parse(struct dns_answer *, const char *name, int type,
+enum dns_reply dns_answer_parse(struct dns_answer *, const char *name, int type,
     const unsigned char *, size_t);
 void dns_answer_finish(struct dns_answer *);
 

@@ -38,30 +38,39 @@ static const struct {
 	{ "Example.ORG", DNS_MX },
 };
 
-/* Is there such a record in the answer section? */
+/* Is there an MX record of this preference in the answer section? */
 static bool
-has_record(ns_msg *message, int type, const struct dns_rr *rr)
+has_mx(ns_msg *message, const struct dns_mx *mx)
 {
 	for (int i = 0; i < ns_msg_count(*message, ns_s_an); i++) {
 		const unsigned char *data;
-		struct ip ip;
 		ns_rr record;
 
-		if (ns_parserr(message, ns_s_an, i, &record) == -1)
-			continue;
-		if ((int)ns_rr_type(record) != type)
+		if (ns_parserr(message, ns_s_an, i, &record) == -1 ||
+		    ns_rr_type(record) != ns_t_mx || ns_rr_rdlen(record) < 3)
 			continue;
 		data = ns_rr_rdata(record);
-		if (type == DNS_MX) {
-			if (ns_rr_rdlen(record) >= 3 &&
-			    (data[0] << 8 | data[1]) == rr->preference)
-				return true;
+		if ((data[0] << 8 | data[1]) == mx->preference)
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_ip(ns_msg *message, int type, const struct ip *ip)
+{
+	for (int i = 0; i < ns_msg_count(*message, ns_s_an); i++) {
+		const unsigned char *data;
+		struct ip found;
+		ns_rr record;
+
+		if (ns_parserr(message, ns_s_an, i, &record) == -1 ||
+		    (int)ns_rr_type(record) != type ||
+		    ns_rr_rdlen(record) != (type == DNS_A ? 4 : 16))
 			continue;
-		}
-		if (ns_rr_rdlen(record) != (type == DNS_A ? 4 : 16))
-			continue;
-		ip = type == DNS_A ? ip_from_v4(data) : ip_from_v6(data);
-		if (ip_equal(&ip, &rr->ip))
+		data = ns_rr_rdata(record);
+		found = type == DNS_A ? ip_from_v4(data) : ip_from_v6(data);
+		if (ip_equal(&found, ip))
 			return true;
 	}
 	return false;
@@ -76,28 +85,40 @@ check_name(const char *name)
 }
 
 static void
-check_answer(const struct dns_answer *answer, int type,
+check_answer(const struct dns_answer *answer, enum dns_reply reply, int type,
     const unsigned char *packet, size_t n)
 {
-	bool is_settled = answer->outcome != DNS_TEMPFAIL;
+	size_t nrecord = answer->nmx + answer->nip;
 	ns_msg message;
 
-	CHECK((answer->nrr > 0) == (answer->outcome == DNS_FOUND));
-	CHECK(answer->nrr <= DNS_RR_MAX && (answer->rr || !answer->nrr));
-	CHECK(!is_settled || !answer->refuses_edns);
+	CHECK((nrecord > 0) == (answer->outcome == DNS_FOUND));
+	CHECK(answer->nmx <= DNS_MX_MAX && (answer->mx || !answer->nmx));
+	CHECK(answer->nip <= DNS_IP_MAX && (answer->ip || !answer->nip));
+	CHECK((answer->outcome != DNS_TEMPFAIL) == (reply == DNS_REPLY_FINAL));
+	CHECK(answer->is_alias || answer->canonical[0] == '\0');
+	check_name(answer->canonical);
 	if (answer->security == DNS_SECURE)
 		CHECK(n >= 12 && packet[3] & 0x20);
-	if (!is_settled)
+	if (reply == DNS_REPLY_TRUNCATED)
+		CHECK(n >= 12 && packet[2] & 0x02);
+	if (reply == DNS_REPLY_ALIAS)
+		CHECK(answer->is_alias);
+	if (reply != DNS_REPLY_FINAL)
 		return;
 	CHECK(ns_initparse(packet, (int)n, &message) == 0);
 	CHECK(ns_msg_getflag(message, ns_f_qr));
 	CHECK(!ns_msg_getflag(message, ns_f_tc));
 	CHECK((ns_msg_getflag(message, ns_f_rcode) == ns_r_nxdomain) ==
 	      (answer->outcome == DNS_NXDOMAIN));
-	for (size_t i = 0; i < answer->nrr; i++) {
-		check_name(answer->rr[i].name);
-		CHECK(has_record(&message, type, &answer->rr[i]));
+	/* Nothing is denied by a message with records, but for aliases. */
+	if (answer->outcome != DNS_FOUND && !answer->is_alias)
+		CHECK(ns_msg_count(message, ns_s_an) == 0);
+	for (size_t i = 0; i < answer->nmx; i++) {
+		check_name(answer->mx[i].name);
+		CHECK(has_mx(&message, &answer->mx[i]));
 	}
+	for (size_t i = 0; i < answer->nip; i++)
+		CHECK(has_ip(&message, type, &answer->ip[i]));
 }
 
 /* The header and the question of an answer, so that the rest is looked at. */
@@ -127,15 +148,16 @@ check_question(const char *s, size_t n)
 	size_t len;
 
 	CHECK(packet);
-	len = dns_question_write(packet, name, DNS_MX, 1, true);
-	CHECK(len <= DNS_QUESTION_SIZE);
-	if (len > 0) {
+	if (dns_name_is_valid(name)) {
+		len = dns_question_write(packet, name, DNS_MX, 1, true);
+		CHECK(len <= DNS_QUESTION_SIZE);
 		CHECK(ns_initparse(packet, (int)len, &message) == 0);
 		CHECK(ns_msg_count(message, ns_s_qd) == 1);
 		/* As an answer it says that there are no such records. */
 		packet[2] |= 0x80;
-		dns_answer_parse(&answer, name, DNS_MX, packet, len);
-		CHECK(answer.outcome == DNS_NODATA && answer.nrr == 0);
+		CHECK(dns_answer_parse(&answer, name, DNS_MX, packet, len) ==
+		      DNS_REPLY_FINAL);
+		CHECK(answer.outcome == DNS_NODATA && answer.nmx == 0);
 		dns_answer_finish(&answer);
 	}
 	free(packet);
@@ -151,6 +173,7 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	int type = questions[what & 7].type;
 	struct buf packet = { 0 };
 	struct dns_answer answer;
+	enum dns_reply reply;
 	unsigned char *exact;
 
 	check_question((const char *)in.at, in.left);
@@ -161,8 +184,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	CHECK(exact);
 	exact[0] = 0;
 	memcpy(exact + 1, buf_text(&packet), packet.len);
-	dns_answer_parse(&answer, name, type, exact + 1, packet.len);
-	check_answer(&answer, type, exact + 1, packet.len);
+	reply = dns_answer_parse(&answer, name, type, exact + 1, packet.len);
+	check_answer(&answer, reply, type, exact + 1, packet.len);
 	dns_answer_finish(&answer);
 	free(exact);
 	buf_finish(&packet);

@@ -41,14 +41,17 @@ class Question:
 class Rule:
     """How to answer: rcode, delay in seconds, drop, truncate (over UDP), empty, raw, ad, hold, drip.
 
-    `raw` is bytes, or a function of query and reply; a list of several answers goes out one by one.
+    `close`: TCP connections end without an answer; `once`: after the first one.
+    `raw` is bytes, or a function of query and reply; a list of several answers goes out one by one. The query
+    has a `proto`, "udp" or "tcp".
     """
 
     def __init__(self, rcode=None, delay=0, drop=False, truncate=False, empty=False,
-                 raw=None, ad=False, hold=None, close=False, drip=0):
+                 raw=None, ad=False, hold=None, close=False, once=False, drip=0):
         self.rcode = dns.rcode.from_text(rcode) if rcode else None
         self.delay, self.drop, self.truncate, self.empty = delay, drop, truncate, empty
-        self.raw, self.ad, self.hold, self.close, self.drip = raw, ad, hold, close, drip
+        self.raw, self.ad, self.hold, self.drip = raw, ad, hold, drip
+        self.close, self.once = close, once
 
 
 def _name(text):
@@ -60,12 +63,13 @@ class Server:
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.reset()
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        # With the zone of a link-local address, as in fe80::1%eth0.
+        family, _, _, _, here = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0]
         self.udp = socket.socket(family, socket.SOCK_DGRAM)
-        self.udp.bind((address, port))
+        self.udp.bind(here)
         self.tcp = socket.socket(family, socket.SOCK_STREAM)
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind((address, port))
+        self.tcp.bind(here)
         self.tcp.listen(64)
         for target in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=target, daemon=True).start()
@@ -130,6 +134,7 @@ class Server:
 
     def _answer(self, query, proto):
         """The wire form of the answer and the rule that was used."""
+        query.proto = proto
         question = query.question[0]
         name, kind = question.name, question.rdtype
         with self.lock:
@@ -262,6 +267,8 @@ class Server:
                     return
                 if reply is not None:
                     self._later(rule, lambda r=reply, d=rule.drip: send(r, d))
+                if rule.once:
+                    return
         except (OSError, EOFError, dns.exception.DNSException):
             pass
         finally:

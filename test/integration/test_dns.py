@@ -1,15 +1,31 @@
 """DNS: two waves in parallel, big and broken answers, one bad host among good ones, no resolver, time limits."""
 
+import struct
 import threading
 
 import pytest
 from dns import flags, message, rcode, rdatatype, rrset
 
+import dnsd
 import world
 from expect import DNS_SOFT, NO_ADDRESS, accepted, check, no_host
-from smtpd import RESET
+from smtpd import RESET, Call
 
 IP = "192.0.2.1"
+
+# So much time for one try that none is repeated however busy the machine is.
+PATIENT = "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n"
+
+
+_servers = {}
+
+
+def another_server(address):
+    """A DNS server at another address; it stays, with nothing in it, until it is wanted again."""
+    if address not in _servers:
+        _servers[address] = dnsd.Server(address)
+    _servers[address].reset()
+    return _servers[address]
 
 
 def test_two_waves(home, smtp, dns):
@@ -37,6 +53,7 @@ def test_all_addresses_are_asked_at_once(home, smtp, dns):
 
 
 def test_each_question_once(home, smtp, dns):
+    world.resolv_conf(PATIENT)
     smtp(IP)
     dns.zone(f"dst.example MX 5 m.example.\ndst.example MX 5 m.example.\ndst.example MX 9 m.example.\nm.example A {IP}")
     check(home.run(), "r", accepted())
@@ -72,6 +89,76 @@ def test_huge_answer(home, smtp, dns):
     check(home.run(), "r", accepted())
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_tcp_connection_for_one_question(home, smtp, dns, attempts):
+    """All answers are truncated, and each connection ends after an answer."""
+    world.resolv_conf(f"nameserver 127.0.0.1\noptions timeout:10 attempts:{attempts}\n")
+    smtp(IP)
+    for n in range(10):
+        dns.zone(f"dst.example MX {n} m{n}.example.\nm{n}.example AAAA 2001:db8::{n + 1}")
+    dns.zone(f"m9.example A {IP}")
+    dns.rule(truncate=True, once=True)
+    check(home.run(), "r", accepted())
+    assert {(q.name, q.kind) for q in dns.log if q.proto == "tcp"} == {("dst.example", "MX")} | {
+        (f"m{n}.example", kind) for n in range(10) for kind in ("A", "AAAA")}
+
+
+@pytest.mark.parametrize("scheme", ["fe80::53%hole0", "[fe80::53%hole0]:53"])
+def test_link_local_server(home, smtp, scheme):
+    world.ip("addr replace fe80::53/64 dev hole0 nodad")
+    world.resolv_conf(f"nameserver {scheme}\n")
+    smtp(IP)
+    server = another_server("fe80::53%hole0")
+    try:
+        server.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
+        server.rule("m.example", truncate=True)
+        check(home.run(), "r", accepted())
+    finally:
+        world.resolv_conf()
+        world.ip("addr del fe80::53/64 dev hole0")
+
+
+def _crowd(kind, size, count):
+    """As many addresses as fit into one answer."""
+    def make(query, reply):
+        answer = message.make_response(query, recursion_available=True)
+        if query.proto == "udp":
+            answer.flags |= flags.TC
+            return answer.to_wire()
+        wire = bytearray(answer.to_wire())
+        wire[6:8] = struct.pack("!H", count)
+        wire[10:12] = b"\0\0"
+        question = query.question[0].name.to_wire() + struct.pack("!HH", kind, 1)
+        records = (struct.pack("!HHHIH", 0xc00c, kind, 1, 60, size) + n.to_bytes(2, "big").rjust(size, b"\x20")
+                   for n in range(count))
+        return bytes(wire[:12]) + question + b"".join(records)
+    return make
+
+
+def test_memory(home, smtp, dns):
+    """100 MX hosts, each with 4000 IPv4 and 2300 IPv6 addresses, take little more memory than one with one."""
+    peaks = []
+
+    def note(session):
+        peaks.append(home.processes[-1].status_of("VmHWM"))
+        return "220 hello"
+
+    smtp(IP, greeting=Call(note))
+    home.control("timeoutdns", "100\n")
+    dns.zone(f"dst.example MX 1 m.example.\nm.example A {IP}")
+    process = home.start()
+    check(process.finish(), "r", accepted())
+    for n in range(99):
+        dns.zone(f"big.example MX {n + 2} m{n}.example.")
+        dns.rule(f"m{n}.example", "A", raw=_crowd(rdatatype.A, 4, 4000))
+        dns.rule(f"m{n}.example", "AAAA", raw=_crowd(rdatatype.AAAA, 16, 2300))
+    dns.zone("big.example MX 1 m.example.")
+    process = home.start(host="big.example")
+    check(process.finish(timeout=110), "r", accepted())
+    assert len({q.name for q in dns.log if q.proto == "tcp"}) == 100    # with the MX records
+    assert peaks[1] - peaks[0] < 4096, peaks
+
+
 def test_tcp_fails_after_truncation(home, dns):
     world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:2\n")
     home.control("timeoutdns", "3\n")
@@ -82,6 +169,7 @@ def test_tcp_fails_after_truncation(home, dns):
 
 def test_edns_answer(home, smtp, dns):
     """Between 512 and 1232 bytes one exchange is enough, as EDNS is used."""
+    world.resolv_conf(PATIENT)
     smtp(IP)
     for n in range(15):
         dns.zone(f"dst.example MX {n} quite-a-long-name-of-a-server-{n}.example.")
@@ -217,6 +305,103 @@ def test_broken_answer(home, smtp, dns, raw):
     assert server.connections == 0
 
 
+# Answers that are no denial, and aliases.
+
+def _answer(*records, code=0, authority=()):
+    """A reply with these records, whatever was asked for: NAME TYPE DATA."""
+    def make(query, reply):
+        answer = message.make_response(query, recursion_available=True)
+        answer.set_rcode(code)
+        for section, lines in ((answer.answer, records), (answer.authority, authority)):
+            for line in lines:
+                name, kind, data = line.split(None, 2)
+                section.append(rrset.from_text(name, 60, "IN", kind, data))
+        return answer.to_wire()
+    return make
+
+
+_SOA = ". SOA ns. root. 1 1 1 1 1"
+
+
+@pytest.mark.parametrize("raw", [
+    _answer("dst.example. TXT x"), _answer("dst.example. TXT x", authority=[_SOA]),
+    _answer("other.example. MX 5 m.example."), _answer("other.example. A 192.0.2.1"),
+    _answer("other.example. CNAME m.example."), _answer("example. DNAME example.net."),
+    _answer("other.example. TXT x", code=rcode.NXDOMAIN),
+    _answer("dst.example. MX 5 m.example.", code=rcode.NXDOMAIN),
+    _answer(authority=["dst.example. A 192.0.2.1", "dst.example. AAAA 2001:db8::1", "dst.example. MX 5 m.example."]),
+], ids=["type", "type-soa", "owner-mx", "owner-a", "owner-cname", "dname", "nxdomain-owner", "nxdomain-mx", "authority"])
+@pytest.mark.parametrize("kind", ["MX", None])
+def test_records_of_something_else_deny_nothing(home, smtp, dns, raw, kind):
+    server = smtp(IP)
+    dns.zone(f"dst.example A {IP}")
+    dns.rule("dst.example", kind, raw=raw)
+    check(home.run(), DNS_SOFT)
+    assert server.connections == 0
+
+
+def test_records_of_something_else_at_all_hosts(home, dns):
+    dns.zone("dst.example MX 5 m.example.\ndst.example MX 6 n.example.")
+    for name in "mn":
+        dns.rule(f"{name}.example", raw=_answer("other.example. A 192.0.2.1"))
+    check(home.run(), DNS_SOFT)
+
+
+def _alias_only(dns, name, target, **how):
+    dns.rule(name, raw=_answer(f"{name}. CNAME {target}.", **how))
+
+
+@pytest.mark.parametrize("how", [{}, {"code": rcode.NXDOMAIN}, {"authority": ["dst.example. SOA ns. root. 1 1 1 1 1"]}],
+                         ids=["bare", "nxdomain", "soa"])
+def test_alias_only(home, smtp, dns, how):
+    """The target is asked for, of both waves."""
+    smtp(IP)
+    dns.zone(f"real.example MX 5 m.example.\nhost.example A {IP}")
+    _alias_only(dns, "dst.example", "REAL.example", **how)
+    _alias_only(dns, "m.example", "host.example")
+    check(home.run(), "r", accepted())
+    assert dns.asked("real.example") == ["MX"] and set(dns.asked("host.example")) == {"A", "AAAA"}
+
+
+@pytest.mark.parametrize("steps", [8, 9])
+@pytest.mark.parametrize("kind", ["host", "mx"])
+def test_alias_only_many_times(home, smtp, dns, steps, kind):
+    server = smtp(IP)
+    dns.zone(f"a0.example MX 5 m.example.\na0.example A {IP}\nm.example A {IP}")
+    for n in range(1, steps + 1):
+        _alias_only(dns, f"a{n}.example", f"a{n - 1}.example")
+    if kind == "host":
+        dns.zone(f"dst.example MX 5 a{steps}.example.")
+        run = home.run()
+    else:
+        run = home.run(host=f"a{steps}.example")
+    check(run, *(("r", accepted()) if steps == 8 else (DNS_SOFT,)))
+    assert server.connections == (steps == 8)
+
+
+def test_alias_only_in_a_loop(home, dns):
+    _alias_only(dns, "dst.example", "b.example")
+    _alias_only(dns, "b.example", "dst.example")
+    check(home.run(), DNS_SOFT)
+    _alias_only(dns, "dst.example", "dst.example")
+    check(home.run(), DNS_SOFT)
+
+
+def test_alias_only_to_nothing(home, dns):
+    _alias_only(dns, "dst.example", "nothing.example")
+    check(home.run(), no_host())
+
+
+def test_alias_of_a_name_with_no_records_is_not_asked_for(home, smtp, dns):
+    """What unbound and others answer: the SOA record speaks for the target."""
+    world.resolv_conf(PATIENT)
+    smtp(IP)
+    dns.zone(f"dst.example MX 5 m.example.\nm.example CNAME host.example.\nhost.example A {IP}")
+    check(home.run(), "r", accepted())
+    assert sorted((q.name, q.kind) for q in dns.log) == [
+        ("dst.example", "MX"), ("m.example", "A"), ("m.example", "AAAA")]
+
+
 # No resolver, and time.
 
 def test_no_resolver(home, smtp):
@@ -262,6 +447,72 @@ def test_timeoutdns(home, dns, which):
     assert 0.9 < run.wall < 2.5
 
 
+class _Deaf:
+    """Answers nothing until so many questions of a name have come."""
+
+    def __init__(self, dns, name, count):
+        self.dns, self.name, self.count = dns, name, count
+        dns.rule(name, raw=self)
+
+    def questions(self):
+        return [q for q in self.dns.log if q.name == self.name and q.kind != "AAAA"]
+
+    def __call__(self, query, reply):
+        return reply.to_wire() if len(self.questions()) > self.count else None
+
+
+@pytest.mark.parametrize("which", ["dst.example", "m.example"])
+def test_timeoutdns_goes_beyond_resolv_conf(home, smtp, dns, which):
+    """In each of the two waves questions are repeated until the time is over."""
+    world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    home.control("timeoutdns", "30\n")
+    smtp(IP)
+    dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
+    deaf = _Deaf(dns, which, 3)
+    check(home.run(), "r", accepted())
+    asked = [q.when for q in deaf.questions()]
+    assert asked[2] - asked[0] > 0.9, asked
+
+
+def test_default_schedule(home, smtp, dns):
+    """Rounds of 1, 3 and 11 seconds, each question once with EDNS0 and, half of the round later, once without."""
+    smtp(IP)
+    dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
+    deaf = _Deaf(dns, "dst.example", 4)
+    process = home.start()
+    check(process.finish(), "r", accepted())
+    asked = [q.when - process.started for q in deaf.questions()]
+    for when, least in zip(asked, (0, 0.5, 1, 2.5, 4)):
+        assert when >= least, asked
+    assert [q.edns for q in deaf.questions()] == [1232, None, 1232, None, 1232]
+
+
+def test_default_schedule_with_two_servers(home, smtp, dns):
+    """They share each round."""
+    world.resolv_conf("nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
+    smtp(IP)
+    silent = another_server("127.0.0.2")
+    silent.rule(drop=True)
+    dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
+    deaf = _Deaf(dns, "dst.example", 2)
+    process = home.start()
+    check(process.finish(), "r", accepted())
+    asked = [q.when - process.started for q in deaf.questions()]
+    for when, least in zip(asked, (0.5, 0.75, 2.5)):
+        assert when >= least, asked
+    assert sum(q.name == "dst.example" for q in silent.log) >= 4
+
+
+@pytest.mark.parametrize("how", [{"rcode": "SERVFAIL"}, {"rcode": "REFUSED"}, {"rcode": "NOTIMP"}, {"rcode": "FORMERR"}],
+                         ids=lambda h: h["rcode"])
+def test_failure_of_all_servers_ends_it(home, dns, how):
+    world.resolv_conf("nameserver 127.0.0.2\nnameserver 127.0.0.9\nnameserver 127.0.0.1\n")
+    home.control("timeoutdns", "60\n")
+    another_server("127.0.0.2").rule(**how)
+    dns.rule(**how)
+    check(home.run(timeout=50), DNS_SOFT)
+
+
 @pytest.mark.parametrize("text", [None, "0\n", "\n", "abc\n", "99999999999\n", "4294967296\n"])
 def test_timeoutdns_default(home, smtp, dns, text):
     """No limit of ours: the resolver's own schedule."""
@@ -272,19 +523,64 @@ def test_timeoutdns_default(home, smtp, dns, text):
     check(home.run(), "r", accepted())
 
 
-def test_no_edns(home, smtp, dns):
-    """FORMERR to each question with OPT, of both waves."""
-    def make(query, reply):
-        if query.edns < 0:
-            return reply.to_wire()
-        answer = message.make_response(message.make_query(query.question[0].name, query.question[0].rdtype))
-        answer.id = query.id
-        answer.set_rcode(rcode.FORMERR)
-        return answer.to_wire()
+def _formerr(query, reply):
+    reply.set_rcode(rcode.FORMERR)
+    return reply.to_wire()
 
+
+def _formerr_without_opt(query, reply):
+    answer = message.make_response(message.make_query(query.question[0].name, query.question[0].rdtype))
+    answer.id = query.id
+    return _formerr(query, answer)
+
+
+def _formerr_without_question(query, reply):
+    answer = message.make_response(query)
+    answer.question = []
+    return _formerr(query, answer)
+
+
+def _header_only(code):
+    return lambda query, reply: struct.pack("!6H", query.id, 0x8180 | code, 0, 0, 0, 0)
+
+
+def _rcode(name):
+    def make(query, reply):
+        answer = message.make_response(query)
+        answer.set_rcode(rcode.from_text(name))
+        return answer.to_wire()
+    return make
+
+
+_NO_EDNS = {
+    "formerr": _formerr, "formerr-no-opt": _formerr_without_opt, "formerr-no-question": _formerr_without_question,
+    "formerr-header": _header_only(rcode.FORMERR), "servfail-header": _header_only(rcode.SERVFAIL),
+    "notimp": _rcode("NOTIMP"), "servfail": _rcode("SERVFAIL"), "refused": _rcode("REFUSED"),
+    "badvers": _rcode("BADVERS"), "silent": lambda query, reply: None,
+}
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+@pytest.mark.parametrize("how", _NO_EDNS)
+def test_no_edns(home, smtp, dns, how, attempts):
+    """No question with OPT is answered, of both waves: each is asked without, in the time that there is."""
+    world.resolv_conf(f"nameserver 127.0.0.1\noptions timeout:4 attempts:{attempts}\n")
     smtp(IP)
     dns.zone(f"dst.example MX 5 m.example.\ndst.example MX 6 n.example.\nm.example A {IP}\nn.example A 192.0.2.2")
-    dns.rule(raw=make)
+    dns.rule(raw=lambda query, reply: reply.to_wire() if query.edns < 0 else _NO_EDNS[how](query, reply))
+    check(home.run(), "r", accepted())
+    assert {q.edns for q in dns.log} == {1232, None}
+
+
+@pytest.mark.parametrize("limit", [None, "3\n"])
+def test_no_edns_and_only_one_of_two_servers(home, smtp, dns, limit):
+    """The first server is there and silent, the second one bears no EDNS0."""
+    world.resolv_conf("nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
+    home.control("timeoutdns", limit)
+    smtp(IP)
+    another_server("127.0.0.2").rule(drop=True)
+    dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
+    dns.rule(raw=lambda query, reply: reply.to_wire() if query.edns < 0 else None)
     check(home.run(), "r", accepted())
 
 
@@ -357,7 +653,7 @@ def test_no_hosts_file(home, smtp, dns):
     try:
         check(home.run(), no_host())
         home.route(":m.example")
-        check(home.run(), no_host("m.example"))
+        check(home.run(), DNS_SOFT)
     finally:
         world.hosts()
     assert server.connections == 0

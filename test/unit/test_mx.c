@@ -103,8 +103,9 @@ struct dns_resolver {
 };
 
 struct dns_resolver *
-dns_resolver_create(void)
+dns_resolver_create(const struct dns_config *config)
 {
+	assert_in_range(config->nserver, 1, DNS_SERVERS_MAX);
 	return fake.is_missing ? NULL : mem_alloc(1, 1);
 }
 
@@ -130,35 +131,43 @@ dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
 	*into = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
 }
 
-static struct dns_rr *
-new_record(struct dns_answer *a)
+static void
+add_mx(struct dns_answer *a, unsigned preference, const char *name)
+{
+	struct dns_mx *mx;
+
+	a->outcome = DNS_FOUND;
+	a->mx = mem_resize(a->mx, a->nmx + 1, sizeof *a->mx);
+	mx = &a->mx[a->nmx++];
+	mx->preference = (uint16_t)preference;
+	assert_int_equal(str_copy(mx->name, sizeof mx->name, name), 0);
+}
+
+static void
+add_ip(struct dns_answer *a, struct ip ip)
 {
 	a->outcome = DNS_FOUND;
-	if ((a->nrr & (a->nrr - 1)) == 0)
-		a->rr = mem_resize(a->rr, 2 * a->nrr + 1, sizeof *a->rr);
-	memset(&a->rr[a->nrr], 0, sizeof *a->rr);
-	return &a->rr[a->nrr++];
+	a->ip = mem_resize(a->ip, a->nip + 1, sizeof *a->ip);
+	a->ip[a->nip++] = ip;
 }
 
 static void
 fill(struct dns_answer *a, int type, const char *data)
 {
-	char copy[256], *word, *rest;
-	struct dns_rr *rr;
+	char copy[256], *word, *rest, *name;
+	struct ip ip;
 
 	assert_int_equal(str_copy(copy, sizeof copy, data), 0);
 	for (word = strtok_r(copy, " ", &rest); word != NULL;
 	     word = strtok_r(NULL, " ", &rest)) {
-		rr = new_record(a);
-		if (type != DNS_MX) {
-			assert_true(ip_parse(word, strlen(word), &rr->ip));
-			continue;
+		if (type == DNS_MX) {
+			name = strtok_r(NULL, " ", &rest);
+			add_mx(a, (unsigned)atoi(word),
+			    strcmp(name, ".") == 0 ? "" : name);
+		} else {
+			assert_true(ip_parse(word, strlen(word), &ip));
+			add_ip(a, ip);
 		}
-		rr->preference = (uint16_t)atoi(word);
-		word = strtok_r(NULL, " ", &rest);
-		if (strcmp(word, ".") == 0)
-			word[0] = '\0';
-		assert_int_equal(str_copy(rr->name, sizeof rr->name, word), 0);
 	}
 }
 
@@ -398,11 +407,9 @@ equal_hosts(struct dns_answer *a, const char *name, int type)
 	}
 	for (i = 0; name[0] != "abcdfl"[i]; i++)
 		;
-	if (type == DNS_A) {
-		new_record(a);
-		a->rr[0].ip = ip_from_v4((unsigned char[4]){
-		    10, 0, 0, (unsigned char)i });
-	}
+	if (type == DNS_A)
+		add_ip(a, ip_from_v4((unsigned char[4]){
+			      10, 0, 0, (unsigned char)i }));
 }
 
 static void
@@ -438,21 +445,16 @@ equal_preferences_are_shuffled(void **state)
 static void
 abundance(struct dns_answer *a, const char *name, int type)
 {
-	struct dns_rr *rr;
 	unsigned i, n = (unsigned)atoi(name + 1);
+	char host[16];
 
-	for (i = 0; i < DNS_RR_MAX; i++) {
-		rr = new_record(a);
-		if (type == DNS_MX) {
-			rr->preference = (uint16_t)(1000 - i);
-			(void)snprintf(rr->name, sizeof rr->name, "h%u",
-			    rr->preference / 2);
-		} else {
-			rr->ip = ip_from_v4((unsigned char[4]){
-			    (unsigned char)type, (unsigned char)n,
-			    (unsigned char)(i >> 8), (unsigned char)i });
-		}
+	for (i = DNS_MX_MAX; type == DNS_MX && i > 0; i--) {
+		(void)snprintf(host, sizeof host, "h%u", i / 2);
+		add_mx(a, i, host);
 	}
+	for (i = 0; type != DNS_MX && i < DNS_IP_MAX; i++)
+		add_ip(a, ip_from_v4((unsigned char[4]){ (unsigned char)type,
+			      (unsigned char)n, 0, (unsigned char)i }));
 }
 
 static void

@@ -1,477 +1,598 @@
 /* SPDX-License-Identifier: ISC */
-#define _GNU_SOURCE /* unshare() */
-
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
-
-#include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <arpa/inet.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pthread.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/mem.h"
 #include "dns/resolver.h"
+#include "dns/transport.h"
 
 /*
- * A name server in a network of its own.  What it does with a question is
- * the first label of the name.
+ * The resolver with a clock and name servers of our own: a minute costs
+ * nothing, and each question is seen with its time.
  */
 
-#define MANY 40
+#define SENT_MAX 4000
+
+static int64_t now_ms;
+
+struct deadline
+deadline_in(int64_t ms)
+{
+	return (struct deadline){ now_ms + ms };
+}
+
+struct deadline
+deadline_never(void)
+{
+	return (struct deadline){ INT64_MAX };
+}
+
+struct deadline
+deadline_earlier(struct deadline a, struct deadline b)
+{
+	return a.at < b.at ? a : b;
+}
+
+int
+deadline_left(struct deadline d)
+{
+	if (d.at == INT64_MAX)
+		return -1;
+	return d.at > now_ms ? (int)(d.at - now_ms) : 0;
+}
+
+bool
+deadline_passed(struct deadline d)
+{
+	return deadline_left(d) == 0;
+}
+
+/*
+ * What a server does with a question: a letter for one with EDNS0, one for one
+ * without, one for TCP.  '-' nothing, 'x' it cannot be reached, 'o' it answers,
+ * 'd' no data, 'N' no such name, 't' truncated, 'w' an address of another name,
+ * 's' SERVFAIL, 'n' NOTIMP, 'r' REFUSED, 'f' FORMERR, 'F' FORMERR with OPT,
+ * 'q' FORMERR without the question, 'h' FORMERR and the header only,
+ * 'b' BADVERS.
+ */
+struct behaviour {
+	const char *kind;
+	int64_t delay_ms;
+};
+
+struct sent {
+	struct dns_path path;
+	void *owner;
+	unsigned char byte[DNS_QUESTION_SIZE];
+	size_t n;
+	int64_t reply_at; /* -1: never, or it was there */
+};
+
+struct dns_transport {
+	dns_on_reply *on_reply;
+};
 
 static struct {
-	int udp, tcp, conf;
-	bool is_usable;
-	bool has_wrong_flags; /* a question without RD, AD or EDNS0 */
-	unsigned id[MANY];    /* of the questions that were held */
-	unsigned held;
-	struct {
-		unsigned char byte[512];
-		struct sockaddr_in from;
-	} hold[MANY];
-} server;
+	const struct behaviour *server;
+	struct sent sent[SENT_MAX];
+	size_t nsent;
+	bool has_log;
+	char log[2000]; /* of time, server and kind of question */
+} fake;
 
-static bool
-is_called(const unsigned char *question, const char *label)
+struct dns_transport *
+dns_transport_create(const struct dns_server *server, size_t n,
+    dns_on_reply *on_reply)
 {
-	return question[12] == strlen(label) &&
-	       memcmp(question + 13, label, question[12]) == 0;
+	struct dns_transport *t = mem_alloc(1, sizeof *t);
+
+	(void)server;
+	assert_in_range(n, 1, DNS_SERVERS_MAX);
+	t->on_reply = on_reply;
+	return t;
 }
 
-static bool
-has_edns(const unsigned char *question)
+void
+dns_transport_destroy(struct dns_transport *t)
 {
-	return question[11] == 1;
+	for (size_t i = 0; i < fake.nsent; i++)
+		assert_null(fake.sent[i].owner);
+	free(t);
 }
 
-/* Turns the question into an answer: 192.0.2.1, or just an rcode. */
-static size_t
-make_answer(unsigned char *p, unsigned rcode)
+static char
+kind_of(const struct dns_path *path)
 {
-	static const unsigned char record[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0,
-		1, 0, 4, 192, 0, 2, 1 };
-	static const unsigned char badvers[] = { 0, 0, 41, 4, 0xd0, 1, 0, 0, 0,
-		0, 0 };
-	size_t n = 12;
-
-	/* What follows the question goes: c-ares 1.34 adds a cookie to it. */
-	while (p[n] != 0)
-		n += p[n] + 1u;
-	n += 5;
-	p[2] |= 0x80;
-	p[3] = (unsigned char)(0x80 | (p[3] & 0x20) | (rcode & 15));
-	p[7] = rcode == 0;
-	p[11] = rcode == 16;
-	if (rcode == 0) {
-		memcpy(p + n, record, sizeof record);
-		n += sizeof record;
-	} else if (rcode == 16) {
-		memcpy(p + n, badvers, sizeof badvers);
-		n += sizeof badvers;
-	}
-	return n;
+	if (path->is_tcp)
+		return 't';
+	return path->has_edns ? 'e' : 'p';
 }
 
-static void
-reply(const unsigned char *p, size_t n, const struct sockaddr_in *to)
+static char
+behaviour_for(const struct dns_path *path)
 {
-	(void)!sendto(server.udp, p, n, 0, (const struct sockaddr *)to,
-	    sizeof *to);
+	const char *kind = fake.server[path->server].kind;
+
+	return path->is_tcp ? kind[2] : kind[!path->has_edns];
 }
 
-/* Collects MANY questions, then answers the last one first. */
-static void
-reply_backwards(const unsigned char *p, size_t n,
-    const struct sockaddr_in *from)
+void
+dns_transport_send(struct dns_transport *t, struct dns_path path,
+    const unsigned char *message, size_t n, void *owner)
 {
-	memcpy(server.hold[server.held].byte, p, n);
-	server.id[server.held] = (unsigned)p[0] << 8 | p[1];
-	server.hold[server.held++].from = *from;
-	if (server.held < MANY)
-		return;
-	while (server.held-- > 0)
-		reply(server.hold[server.held].byte,
-		    make_answer(server.hold[server.held].byte, 0),
-		    &server.hold[server.held].from);
-	server.held = 0;
+	struct sent *s = &fake.sent[fake.nsent++];
+	size_t len = strlen(fake.log);
+
+	(void)t;
+	assert_true(fake.nsent <= SENT_MAX);
+	assert_true(n <= sizeof s->byte);
+	assert_int_equal(message[11], path.has_edns);
+	*s = (struct sent){ .path = path, .owner = owner, .n = n };
+	memcpy(s->byte, message, n);
+	s->reply_at = behaviour_for(&path) == '-'
+			  ? -1
+			  : now_ms + fake.server[path.server].delay_ms;
+	if (fake.has_log)
+		(void)snprintf(fake.log + len, sizeof fake.log - len,
+		    "%s%lld:%zu%c", len > 0 ? " " : "", (long long)now_ms,
+		    path.server, kind_of(&path));
 }
 
-static void
-serve_udp(void)
+void
+dns_transport_forget(struct dns_transport *t, const void *owner)
 {
-	unsigned char p[512];
-	struct sockaddr_in from;
-	socklen_t len = sizeof from;
-	ssize_t got =
-	    recvfrom(server.udp, p, 400, 0, (struct sockaddr *)&from, &len);
-	size_t n = (size_t)got;
-
-	if (got < 12)
-		return;
-	if (p[2] != 1 || p[3] != 0x20 ||
-	    (!has_edns(p) && !is_called(p, "formerr") &&
-		!is_called(p, "badvers")))
-		server.has_wrong_flags = true;
-	if (is_called(p, "drop"))
-		return;
-	if (is_called(p, "backwards")) {
-		reply_backwards(p, n, &from);
-		return;
-	}
-	if (is_called(p, "short")) {
-		reply(p, 1, &from);
-		reply(p, 11, &from);
-		reply(p, 12, &from);
-	}
-	if (is_called(p, "servfail"))
-		n = make_answer(p, 2);
-	else if (is_called(p, "nx"))
-		n = make_answer(p, 3);
-	else if (is_called(p, "formerr") && has_edns(p))
-		n = make_answer(p, 1);
-	else if (is_called(p, "badvers") && has_edns(p))
-		n = make_answer(p, 16);
-	else
-		n = make_answer(p, 0);
-	if (is_called(p, "wrongid") || is_called(p, "forged")) {
-		p[0] ^= 1;
-		reply(p, n, &from);
-		p[0] ^= 1;
-	}
-	if (is_called(p, "forged")) {
-		p[13] = 'F' + 1;
-		reply(p, n, &from);
-		p[13] = 'f';
-	}
-	if (is_called(p, "tcp") || is_called(p, "tcpdead"))
-		p[2] |= 2;
-	reply(p, n, &from);
+	(void)t;
+	for (size_t i = 0; i < fake.nsent; i++)
+		if (fake.sent[i].owner == owner)
+			fake.sent[i].owner = NULL;
 }
 
-static void
-serve_tcp(void)
-{
-	unsigned char p[512];
-	int fd = accept(server.tcp, NULL, NULL);
-	ssize_t got = recv(fd, p, 2, MSG_WAITALL);
+struct packet {
+	unsigned char byte[600];
 	size_t n;
-
-	if (got == 2)
-		got = recv(fd, p + 2, p[1], MSG_WAITALL);
-	if (got > 12 && !is_called(p + 2, "tcpdead")) {
-		n = make_answer(p + 2, 0);
-		p[1] = (unsigned char)n;
-		(void)!send(fd, p, n + 2, 0);
-	}
-	(void)close(fd);
-}
-
-static void *
-serve(void *unused)
-{
-	struct pollfd fds[] = { { server.udp, POLLIN, 0 },
-		{ server.tcp, POLLIN, 0 } };
-
-	(void)unused;
-	while (poll(fds, 2, -1) > 0) {
-		if (fds[0].revents != 0)
-			serve_udp();
-		if (fds[1].revents != 0)
-			serve_tcp();
-	}
-	return NULL;
-}
-
-static int
-listen_at(int type)
-{
-	struct sockaddr_in here = { .sin_family = AF_INET,
-		.sin_port = htons(53),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, type, 0);
-
-	if (fd == -1 ||
-	    bind(fd, (const struct sockaddr *)&here, sizeof here) == -1)
-		return -1;
-	if (type == SOCK_STREAM && listen(fd, 10) == -1)
-		return -1;
-	return fd;
-}
-
-/*
- * In a plain chroot "/" is no mount point: entering our own mount namespace
- * leads to its root, where the propagation of all mounts can be changed.
- */
-static int
-keep_mounts_private(void)
-{
-	const unsigned long flags = MS_REC | MS_PRIVATE;
-	int root, here, namespace;
-
-	if (mount(NULL, "/", NULL, flags, NULL) == 0)
-		return 0;
-	root = open("/", O_PATH | O_CLOEXEC);
-	here = open(".", O_PATH | O_CLOEXEC);
-	namespace = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (root == -1 || here == -1 || namespace == -1 ||
-	    setns(namespace, CLONE_NEWNS) == -1 ||
-	    mount(NULL, "/", NULL, flags, NULL) == -1)
-		return -1;
-	return fchdir(root) == 0 && chroot(".") == 0 && fchdir(here) == 0 ? 0
-									  : -1;
-}
-
-/* Loopback up, and a resolv.conf with traps. */
-static int
-furnish(void)
-{
-	static const char conf[] = "search x.example\noptions ndots:9\n"
-				   "nameserver 127.0.0.1\n";
-	char path[] = "/tmp/test_resolver.XXXXXX";
-	struct ifreq lo = { .ifr_flags = IFF_UP };
-	int fd = mkstemp(path), s = socket(AF_INET, SOCK_DGRAM, 0), result;
-
-	if (fd == -1 || s == -1)
-		return -1;
-	memcpy(lo.ifr_name, "lo", 3);
-	result =
-	    write(fd, conf, sizeof conf - 1) == sizeof conf - 1 &&
-		    ioctl(s, SIOCSIFFLAGS, &lo) == 0 &&
-		    keep_mounts_private() == 0 &&
-		    mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0
-		? 0
-		: -1;
-	server.conf = fd;
-	(void)close(s);
-	(void)unlink(path);
-	return result;
-}
-
-static int
-set_up(void **state)
-{
-	int flags = CLONE_NEWNET | CLONE_NEWNS;
-	pthread_t thread;
-
-	(void)state;
-	if (unshare(geteuid() == 0 ? flags : flags | CLONE_NEWUSER) == -1 ||
-	    furnish() == -1)
-		return 0;
-	server.udp = listen_at(SOCK_DGRAM);
-	server.tcp = listen_at(SOCK_STREAM);
-	if (server.udp == -1 || server.tcp == -1 ||
-	    pthread_create(&thread, NULL, serve, NULL) != 0)
-		return 0;
-	(void)pthread_detach(thread);
-	/* None of this may matter. */
-	(void)setenv("LOCALDOMAIN", "y.example", 1);
-	(void)setenv("RES_OPTIONS", "ndots:7", 1);
-	server.is_usable = true;
-	return 0;
-}
+};
 
 static void
-need_server(void)
+put(struct packet *p, const void *bytes, size_t n)
 {
-	if (!server.is_usable)
-		skip();
+	assert_true(p->n + n <= sizeof p->byte);
+	memcpy(p->byte + p->n, bytes, n);
+	p->n += n;
 }
 
-static enum dns_outcome
-ask_one(const char *name)
-{
-	struct dns_resolver *r = dns_resolver_create();
-	struct dns_answer a;
-	enum dns_outcome outcome;
-
-	assert_non_null(r);
-	dns_resolver_ask(r, name, DNS_A, &a);
-	dns_resolver_wait(r, deadline_in(4000));
-	dns_resolver_destroy(r);
-	outcome = a.outcome;
-	if (outcome == DNS_FOUND)
-		assert_int_equal(a.security, DNS_SECURE);
-	dns_answer_finish(&a);
-	return outcome;
-}
-
+/* A name of two bytes, or of one that cannot be asked for. */
 static void
-answers_of_all_kinds(void **state)
+put_alias(struct packet *p, char kind, char rest)
+{
+	unsigned char data[] = { 2, (unsigned char)kind, (unsigned char)rest,
+		0 };
+
+	put(p, "\xc0\x0c\0\5\0\1\0\0\0\1\0\4", 12);
+	put(p, data, sizeof data);
+	p->byte[7] = 1;
+}
+
+/* "c3" is an alias of "c2" and so on, "l0" and "l1" of each other. */
+static void
+put_answer(struct packet *p)
+{
+	char kind = (char)p->byte[13], rest = (char)p->byte[14];
+
+	if (p->byte[12] == 2 && kind == 'c' && rest > '0') {
+		put_alias(p, kind, (char)(rest - 1));
+	} else if (p->byte[12] == 2 && kind == 'l') {
+		put_alias(p, kind, rest ^ 1);
+	} else if (p->byte[12] == 2 && kind == 'o') {
+		put_alias(p, ' ', ' ');
+	} else {
+		put(p, "\xc0\x0c\0\1\0\1\0\0\0\1\0\4\xc0\0\2\1", 16);
+		p->byte[7] = 1;
+	}
+}
+
+/* Turns the question into a reply; the AD bit stays as it was asked for. */
+static void
+make_reply(struct packet *p, char what)
 {
 	static const struct {
-		const char *name;
-		enum dns_outcome outcome;
-	} cases[] = {
-		{ "good.example", DNS_FOUND },
-		{ "good.example.", DNS_FOUND },
-		{ "single", DNS_FOUND },
-		{ "GOOD.example", DNS_FOUND },
-		{ "", DNS_FOUND },
-		{ "nx.example", DNS_NXDOMAIN },
-		{ "servfail.example", DNS_TEMPFAIL },
-		{ "formerr.example", DNS_FOUND },
-		{ "badvers.example", DNS_FOUND },
-		{ "tcp.example", DNS_FOUND },
-		{ "tcpdead.example", DNS_TEMPFAIL },
-		{ "wrongid.example", DNS_FOUND },
-		{ "forged.example", DNS_FOUND },
-		{ "a..example", DNS_NXDOMAIN },
-		{ ".", DNS_NXDOMAIN },
-	};
-	size_t i;
+		char what;
+		unsigned char rcode;
+	} rcodes[] = { { 'N', 3 }, { 's', 2 }, { 'n', 4 }, { 'r', 5 },
+		{ 'f', 1 }, { 'F', 1 }, { 'q', 1 }, { 'h', 1 } };
+
+	if (p->byte[11] == 1)
+		p->n -= 11;
+	p->byte[2] |= 0x80;
+	p->byte[3] |= 0x80;
+	p->byte[11] = 0;
+	for (size_t i = 0; i < sizeof rcodes / sizeof *rcodes; i++)
+		if (rcodes[i].what == what)
+			p->byte[3] |= rcodes[i].rcode;
+	if (what == 'o')
+		put_answer(p);
+	if (what == 'w')
+		put(p, "\1w\0\0\1\0\1\0\0\0\1\0\4\xc0\0\2\1", 17);
+	p->byte[7] = what == 'o' || what == 'w';
+	if (what == 't')
+		p->byte[2] |= 2;
+	if (what == 'F' || what == 'b') {
+		put(p, "\0\0\x29\4\xd0\0\0\0\0\0\0", 11);
+		p->byte[p->n - 6] = what == 'b';
+		p->byte[11] = 1;
+	}
+	if (what == 'q' || what == 'h')
+		p->byte[5] = 0;
+	if (what == 'h')
+		p->n = 12;
+}
+
+static void
+deliver(struct dns_transport *t, struct sent *s)
+{
+	char what = behaviour_for(&s->path);
+	struct packet p = { .n = s->n };
+
+	memcpy(p.byte, s->byte, s->n);
+	s->reply_at = -1;
+	if (s->owner == NULL)
+		return;
+	make_reply(&p, what);
+	t->on_reply(s->owner, &s->path, what == 'x' ? NULL : p.byte, p.n);
+}
+
+void
+dns_transport_run(struct dns_transport *t, struct deadline until)
+{
+	struct sent *first = NULL;
+
+	for (size_t i = 0; i < fake.nsent; i++) {
+		struct sent *s = &fake.sent[i];
+
+		if (s->reply_at != -1 && s->reply_at <= until.at &&
+		    (first == NULL || s->reply_at < first->reply_at))
+			first = s;
+	}
+	if (first != NULL && first->reply_at > now_ms)
+		now_ms = first->reply_at;
+	else if (first == NULL)
+		now_ms = until.at;
+	if (first != NULL)
+		deliver(t, first);
+}
+
+struct asking {
+	unsigned long timeout_s, attempts;
+	int64_t limit_ms; /* 0: none */
+	bool is_rotated, uses_tcp;
+	struct behaviour server[DNS_SERVERS_MAX];
+};
+
+static struct dns_config
+config_for(const struct asking *a)
+{
+	struct dns_config c = { .timeout_s = a->timeout_s,
+		.attempts = a->attempts,
+		.is_rotated = a->is_rotated,
+		.uses_tcp = a->uses_tcp };
+
+	while (c.nserver < DNS_SERVERS_MAX && a->server[c.nserver].kind)
+		c.nserver++;
+	return c;
+}
+
+static struct dns_resolver *
+begin(const struct asking *a)
+{
+	struct dns_config c = config_for(a);
+	struct dns_resolver *r;
+
+	fake.server = a->server;
+	fake.nsent = 0;
+	fake.has_log = true;
+	fake.log[0] = '\0';
+	now_ms = 0;
+	r = dns_resolver_create(&c);
+	assert_non_null(r);
+	return r;
+}
+
+static struct deadline
+limit(const struct asking *a)
+{
+	return a->limit_ms == 0 ? deadline_never() : deadline_in(a->limit_ms);
+}
+
+static struct dns_answer
+ask(const struct asking *a, const char *name)
+{
+	struct dns_resolver *r = begin(a);
+	struct dns_answer answer;
+
+	dns_resolver_ask(r, name, DNS_A, &answer);
+	dns_resolver_wait(r, limit(a));
+	dns_resolver_destroy(r);
+	return answer;
+}
+
+/* Without limit, each try at 20 s; so what takes time shows. */
+#define SLOW 20, 1, 0, false, false
+
+static const struct {
+	const char *what;
+	struct asking asking;
 	enum dns_outcome outcome;
+	int64_t ms; /* when it ends */
+	const char *log;
+} cases[] = {
+	{ "an answer", { SLOW, { { "o--", 7 } } }, DNS_FOUND, 7, "0:0e" },
+	{ "no data", { SLOW, { { "d--", 7 } } }, DNS_NODATA, 7, "0:0e" },
+	{ "no such name", { SLOW, { { "N--", 7 } } }, DNS_NXDOMAIN, 7, "0:0e" },
 
+	/* The schedule. */
+	{ "silence", { 0, 0, 0, false, false, { { "---", 0 } } }, DNS_TEMPFAIL,
+	    60000,
+	    "0:0e 500:0p 1000:0e 2500:0p 4000:0e 9500:0p 15000:0e 37500:0p" },
+	{ "silence of two",
+	    { 0, 0, 0, false, false, { { "---", 0 }, { "---", 0 } } },
+	    DNS_TEMPFAIL, 60000,
+	    "0:0e 250:0p 500:1e 750:1p 1000:0e 1750:0p 2500:1e 3250:1p "
+	    "4000:0e 6750:0p 9500:1e 12250:1p 15000:0e 26250:0p 37500:1e "
+	    "48750:1p" },
+	{ "silence, resolv.conf", { 2, 3, 0, false, false, { { "---", 0 } } },
+	    DNS_TEMPFAIL, 14000,
+	    "0:0e 1000:0p 2000:0e 4000:0p 6000:0e 10000:0p" },
+	{ "silence of two, resolv.conf",
+	    { 2, 1, 0, false, false, { { "---", 0 }, { "---", 0 } } },
+	    DNS_TEMPFAIL, 4000, "0:0e 1000:0p 2000:1e 3000:1p" },
+	{ "silence, a limit", { 0, 0, 5000, false, false, { { "---", 0 } } },
+	    DNS_TEMPFAIL, 5000, "0:0e 500:0p 1000:0e 2500:0p 4000:0e 4500:0p" },
+	{ "silence, a limit beyond resolv.conf",
+	    { 1, 1, 8000, false, false, { { "---", 0 } } }, DNS_TEMPFAIL, 8000,
+	    "0:0e 500:0p 1000:0e 2000:0p 3000:0e 5000:0p 7000:0e 7500:0p" },
+	{ "silence, a limit beyond the rounds",
+	    { 0, 0, 100000, false, false, { { "---", 0 } } }, DNS_TEMPFAIL,
+	    100000,
+	    "0:0e 500:0p 1000:0e 2500:0p 4000:0e 9500:0p 15000:0e 37500:0p "
+	    "60000:0e 80000:0p" },
+	{ "silence, a limit below the first round",
+	    { 5, 2, 1000, false, false, { { "---", 0 } } }, DNS_TEMPFAIL, 1000,
+	    "0:0e 500:0p" },
+	{ "a late answer counts",
+	    { 0, 0, 0, false, false, { { "o--", 14000 } } }, DNS_FOUND, 14000,
+	    "0:0e 500:0p 1000:0e 2500:0p 4000:0e 9500:0p" },
+	{ "a late answer of another",
+	    { 0, 0, 0, false, false, { { "o--", 700 }, { "---", 0 } } },
+	    DNS_FOUND, 700, "0:0e 250:0p 500:1e" },
+
+	/* Servers that fail, and others. */
+	{ "refused", { SLOW, { { "xx-", 0 } } }, DNS_TEMPFAIL, 0, "0:0e 0:0p" },
+	{ "refused, a limit", { 0, 0, 9000, false, false, { { "xx-", 0 } } },
+	    DNS_TEMPFAIL, 0, "0:0e 0:0p" },
+	{ "all fail", { SLOW, { { "ss-", 3 }, { "rr-", 4 } } }, DNS_TEMPFAIL,
+	    14, "0:0e 3:0p 6:1e 10:1p" },
+	{ "one fails", { SLOW, { { "ss-", 3 }, { "o--", 4 } } }, DNS_FOUND, 10,
+	    "0:0e 3:0p 6:1e" },
+	{ "two fail", { SLOW, { { "ss-", 3 }, { "xx-", 0 }, { "o--", 4 } } },
+	    DNS_FOUND, 10, "0:0e 3:0p 6:1e 6:1p 6:2e" },
+	{ "one is silent", { SLOW, { { "---", 0 }, { "o--", 4 } } }, DNS_FOUND,
+	    20004, "0:0e 10000:0p 20000:1e" },
+	{ "one is silent, one fails: each round is as long as ever",
+	    { 0, 0, 4000, false, false, { { "---", 0 }, { "ss-", 1 } } },
+	    DNS_TEMPFAIL, 4000,
+	    "0:0e 250:0p 500:1e 501:1p 1000:0e 1750:0p 2500:1e 2501:1p" },
+	{ "one fails, one is silent",
+	    { 0, 0, 1000, false, false, { { "ss-", 0 }, { "---", 0 } } },
+	    DNS_TEMPFAIL, 1000, "0:0e 0:0p 0:1e 500:1p" },
+
+	/* Servers that cannot bear EDNS0. */
+	{ "EDNS0: silence", { SLOW, { { "-o-", 5 } } }, DNS_FOUND, 10005,
+	    "0:0e 10000:0p" },
+	{ "EDNS0: FORMERR", { SLOW, { { "fo-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "EDNS0: FORMERR with OPT", { SLOW, { { "Fo-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "EDNS0: FORMERR without question", { SLOW, { { "qo-", 5 } } },
+	    DNS_FOUND, 10, "0:0e 5:0p" },
+	{ "EDNS0: FORMERR of 12 bytes", { SLOW, { { "ho-", 5 } } }, DNS_FOUND,
+	    10, "0:0e 5:0p" },
+	{ "EDNS0: NOTIMP", { SLOW, { { "no-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "EDNS0: SERVFAIL", { SLOW, { { "so-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "EDNS0: REFUSED", { SLOW, { { "ro-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "EDNS0: BADVERS", { SLOW, { { "bo-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "EDNS0: unreachable", { SLOW, { { "xo-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "EDNS0: useless answers", { SLOW, { { "wo-", 5 } } }, DNS_FOUND, 10,
+	    "0:0e 5:0p" },
+	{ "useless answers", { SLOW, { { "ww-", 5 } } }, DNS_TEMPFAIL, 10,
+	    "0:0e 5:0p" },
+
+	/* TCP. */
+	{ "truncated", { SLOW, { { "t-o", 5 } } }, DNS_FOUND, 10, "0:0e 5:0t" },
+	{ "truncated without EDNS0", { SLOW, { { "fto", 5 } } }, DNS_FOUND, 15,
+	    "0:0e 5:0p 10:0t" },
+	{ "truncated over TCP", { SLOW, { { "ttt", 5 } } }, DNS_TEMPFAIL, 20,
+	    "0:0e 5:0t 10:0p 15:0t" },
+	{ "TCP fails", { SLOW, { { "ttx", 5 }, { "o--", 5 } } }, DNS_FOUND, 25,
+	    "0:0e 5:0t 10:0p 15:0t 20:1e" },
+	{ "TCP is silent", { SLOW, { { "t--", 5 }, { "o--", 5 } } }, DNS_FOUND,
+	    20010, "0:0e 5:0t 20005:1e" },
+	{ "TCP only", { 20, 1, 0, false, true, { { "xxo", 5 } } }, DNS_FOUND, 5,
+	    "0:0t" },
+};
+
+static void
+asking(void **state)
+{
 	(void)state;
-	need_server();
-	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		outcome = ask_one(cases[i].name);
-		if (outcome != cases[i].outcome)
-			fail_msg("%s: %d", cases[i].name, (int)outcome);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dns_answer a = ask(&cases[i].asking, "name");
+
+		if (a.outcome != cases[i].outcome || now_ms != cases[i].ms ||
+		    strcmp(fake.log, cases[i].log) != 0)
+			fail_msg("%s: %d after %lld ms: %s", cases[i].what,
+			    (int)a.outcome, (long long)now_ms, fake.log);
+		assert_int_equal(a.nip, a.outcome == DNS_FOUND);
+		dns_answer_finish(&a);
 	}
-	assert_false(server.has_wrong_flags);
-	/* c-ares 1.18 goes on waiting; 1.34 gives up, which does no harm. */
-	outcome = ask_one("short.example");
-	assert_true(outcome == DNS_FOUND || outcome == DNS_TEMPFAIL);
 }
 
-/*
- * The IDs of those questions: far apart, in no direction, and all over the
- * range.  What is random fails this once in some billion times.
- */
 static void
-check_ids(void)
+aliases_are_followed_8_times(void **state)
 {
-	unsigned near = 0, up = 0, high = 0, low = 0;
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+	static const struct {
+		const char *name, *canonical;
+		enum dns_outcome outcome;
+		int64_t ms;
+	} names[] = {
+		{ "c0", "", DNS_FOUND, 1 },
+		{ "c1", "c0", DNS_FOUND, 2 },
+		{ "c8", "c0", DNS_FOUND, 9 },
+		{ "c9", "", DNS_TEMPFAIL, 9 },
+		{ "l0", "", DNS_TEMPFAIL, 9 },
+		/* A name with blanks is not asked for. */
+		{ "oo", "", DNS_TEMPFAIL, 1 },
+	};
 
-	for (size_t i = 1; i < MANY; i++) {
-		int step = (int)server.id[i] - (int)server.id[i - 1];
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		struct dns_answer a = ask(&good, names[i].name);
 
-		near += step > -16 && step < 16;
-		up += step > 0;
-		high |= server.id[i];
-		low |= ~server.id[i];
+		if (a.outcome != names[i].outcome || now_ms != names[i].ms)
+			fail_msg("%s: %d after %lld ms", names[i].name,
+			    (int)a.outcome, (long long)now_ms);
+		assert_string_equal(a.canonical, names[i].canonical);
+		assert_int_equal(a.is_alias, a.canonical[0] != '\0');
+		if (a.outcome == DNS_FOUND)
+			assert_int_equal(a.security, DNS_SECURE);
+		dns_answer_finish(&a);
 	}
-	assert_in_range(near, 0, 5);
-	assert_in_range(up, 3, MANY - 4);
-	assert_int_equal(high & 0xffff, 0xffff);
-	assert_int_equal(low & 0xffff, 0xffff);
 }
 
 static void
-many_at_once_in_any_order(void **state)
+the_limit_is_for_all_aliases_together(void **state)
 {
-	struct dns_resolver *r;
-	struct dns_answer a[MANY];
-	char name[32];
-	unsigned i;
+	static const struct asking slow = { 0, 0, 3000, false, false,
+		{ { "o--", 800 } } };
+	struct dns_answer a = ask(&slow, "c8");
 
 	(void)state;
-	need_server();
-	r = dns_resolver_create();
-	assert_non_null(r);
-	for (i = 0; i < MANY; i++) {
-		(void)snprintf(name, sizeof name, "backwards.n%u", i);
-		dns_resolver_ask(r, name, DNS_A, &a[i]);
-	}
-	dns_resolver_wait(r, deadline_in(4000));
-	for (i = 0; i < MANY; i++) {
-		assert_int_equal(a[i].outcome, DNS_FOUND);
+	assert_int_equal(a.outcome, DNS_TEMPFAIL);
+	assert_int_equal(now_ms, 3000);
+}
+
+/* Once a server has shown it, no time is lost any more. */
+static void
+a_server_without_edns_is_remembered(void **state)
+{
+	static const struct asking plain = { SLOW, { { "-o-", 1 } } };
+	struct dns_resolver *r = begin(&plain);
+	struct dns_answer a[3];
+
+	(void)state;
+	dns_resolver_ask(r, "one", DNS_A, &a[0]);
+	dns_resolver_wait(r, deadline_never());
+	dns_resolver_ask(r, "two", DNS_A, &a[1]);
+	dns_resolver_ask(r, "three", DNS_A, &a[2]);
+	dns_resolver_wait(r, deadline_never());
+	assert_string_equal(fake.log, "0:0e 10000:0p 10001:0p 10001:0p");
+	dns_resolver_destroy(r);
+	for (size_t i = 0; i < 3; i++)
 		dns_answer_finish(&a[i]);
-	}
-	dns_resolver_destroy(r);
-	check_ids();
 }
 
 static void
-a_deadline_ends_the_rest(void **state)
+rotation_begins_with_any_server(void **state)
 {
-	struct dns_resolver *r;
-	struct dns_answer good, lost;
-	struct deadline early, late;
+	static const struct asking rotated = { 20, 1, 0, true, false,
+		{ { "o--", 1 }, { "o--", 1 }, { "o--", 1 } } };
+	bool was_first[3] = { false };
 
 	(void)state;
-	need_server();
-	r = dns_resolver_create();
-	assert_non_null(r);
-	dns_resolver_ask(r, "good.example", DNS_A, &good);
-	dns_resolver_ask(r, "drop.example", DNS_A, &lost);
-	early = deadline_in(190);
-	late = deadline_in(1000);
-	dns_resolver_wait(r, deadline_in(200));
-	assert_true(deadline_passed(early));
-	assert_false(deadline_passed(late));
-	assert_int_equal(good.outcome, DNS_FOUND);
-	assert_int_equal(lost.outcome, DNS_TEMPFAIL);
-	dns_answer_finish(&good);
+	/* One of them is never first once in 10^35 times. */
+	for (int i = 0; i < 200; i++) {
+		struct dns_answer a = ask(&rotated, "name");
 
-	/* It goes on from there. */
-	dns_resolver_ask(r, "good.example", DNS_A, &good);
-	dns_resolver_wait(r, deadline_never());
-	assert_int_equal(good.outcome, DNS_FOUND);
-	dns_answer_finish(&good);
-	dns_resolver_destroy(r);
+		was_first[fake.sent[0].path.server] = true;
+		dns_answer_finish(&a);
+	}
+	assert_true(was_first[0] && was_first[1] && was_first[2]);
 }
 
 static void
-asked_in_vain(void **state)
+a_day_of_silence_is_bearable(void **state)
 {
-	struct dns_resolver *r;
+	static const struct asking silent = { 0, 0, 86400000, false, false,
+		{ { "---", 0 } } };
+	struct dns_resolver *r = begin(&silent);
+	struct dns_answer a;
 
 	(void)state;
-	need_server();
-	r = dns_resolver_create();
-	assert_non_null(r);
-	dns_resolver_wait(r, deadline_never());
-	{
-		struct dns_answer gone;
+	fake.has_log = false;
+	dns_resolver_ask(r, "name", DNS_A, &a);
+	dns_resolver_wait(r, limit(&silent));
+	dns_resolver_destroy(r);
+	assert_int_equal(a.outcome, DNS_TEMPFAIL);
+	assert_int_equal(now_ms, 86400000);
+	assert_in_range(fake.nsent, 3800, SENT_MAX);
+}
 
-		dns_resolver_ask(r, "drop.example", DNS_A, &gone);
+static void
+names_that_cannot_be_are_not_sent(void **state)
+{
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+	static const char *const names[] = { "a..b", ".", ".a" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		struct dns_answer a = ask(&good, names[i]);
+
+		assert_int_equal(a.outcome, DNS_NXDOMAIN);
+		assert_string_equal(fake.log, "");
 	}
+}
+
+static void
+what_is_not_waited_for_does_no_harm(void **state)
+{
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+	struct dns_resolver *r = begin(&good);
+	struct dns_answer a;
+
+	(void)state;
+	dns_resolver_wait(r, deadline_never());
+	dns_resolver_ask(r, "name", DNS_A, &a);
+	dns_resolver_wait(r, deadline_in(0));
+	assert_int_equal(a.outcome, DNS_TEMPFAIL);
+	dns_resolver_ask(r, "name", DNS_A, &a);
 	dns_resolver_destroy(r);
 	dns_resolver_destroy(NULL);
-}
-
-static void
-no_server_at_all(void **state)
-{
-	(void)state;
-	need_server();
-	/* Nothing configured is 127.0.0.1, which is still there. */
-	assert_int_equal(ftruncate(server.conf, 0), 0);
-	assert_int_equal(ask_one("good.example"), DNS_FOUND);
-	{
-		struct ifreq lo = { .ifr_flags = 0 };
-		int s = socket(AF_INET, SOCK_DGRAM, 0);
-
-		memcpy(lo.ifr_name, "lo", 3);
-		assert_int_equal(ioctl(s, SIOCSIFFLAGS, &lo), 0);
-		(void)close(s);
-	}
-	assert_int_equal(ask_one("good.example"), DNS_TEMPFAIL);
+	assert_string_equal(fake.log, "");
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers_of_all_kinds),
-		cmocka_unit_test(many_at_once_in_any_order),
-		cmocka_unit_test(a_deadline_ends_the_rest),
-		cmocka_unit_test(asked_in_vain),
-		cmocka_unit_test(no_server_at_all),
+		cmocka_unit_test(asking),
+		cmocka_unit_test(aliases_are_followed_8_times),
+		cmocka_unit_test(the_limit_is_for_all_aliases_together),
+		cmocka_unit_test(a_server_without_edns_is_remembered),
+		cmocka_unit_test(rotation_begins_with_any_server),
+		cmocka_unit_test(a_day_of_silence_is_bearable),
+		cmocka_unit_test(names_that_cannot_be_are_not_sent),
+		cmocka_unit_test(what_is_not_waited_for_does_no_harm),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
