@@ -29,14 +29,15 @@ def another_server(address):
 
 
 def test_two_waves(home, smtp, dns):
-    """Ten hosts, a resolver that takes 300 ms for each answer."""
+    """Ten hosts, a resolver that takes a second for each answer."""
+    world.resolv_conf(PATIENT)
     smtp(IP)
     for n in range(10):
         dns.zone(f"dst.example MX {n} m{n}.example.\nm{n}.example A {IP if n == 9 else f'192.0.2.{n + 90}'}")
-    dns.rule(delay=0.3)
+    dns.rule(delay=1)
     run = home.run()
     check(run, "r", accepted())
-    assert 0.6 <= run.wall < 1.0
+    assert 2 <= run.wall < 6
 
 
 def test_all_addresses_are_asked_at_once(home, smtp, dns):
@@ -428,13 +429,13 @@ def test_second_resolver(home, smtp, dns):
 @pytest.mark.parametrize("kind, address", [("A", IP), ("AAAA", "2001:db8::1")])
 def test_resolver_that_refuses_costs_no_time(home, smtp, dns, refusing, kind, address):
     """Each of the questions asked at once is told of it, not only one."""
-    world.resolv_conf(f"nameserver {refusing}\nnameserver 127.0.0.1\n")
+    world.resolv_conf(f"nameserver {refusing}\n{PATIENT}")
     smtp(address)
     for n in range(10):
         dns.zone(f"dst.example MX {n} m{n}.example.\nm{n}.example {kind} {address}")
     run = home.run()
     check(run, "r", accepted(address))
-    assert run.wall < 1
+    assert run.wall < 10
 
 
 @pytest.mark.parametrize("which", ["dst.example", "m.example"])
@@ -469,9 +470,11 @@ def test_timeoutdns_goes_beyond_resolv_conf(home, smtp, dns, which):
     smtp(IP)
     dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
     deaf = _Deaf(dns, which, 3)
-    check(home.run(), "r", accepted())
-    asked = [q.when for q in deaf.questions()]
-    assert asked[2] - asked[0] > 0.9, asked
+    process = home.start()
+    check(process.finish(), "r", accepted())
+    asked = [q.when - process.started for q in deaf.questions()]
+    for when, least in zip(asked, (0, 0.5, 1, 2)):
+        assert when >= least, asked
 
 
 def test_default_schedule(home, smtp, dns):
