@@ -8,6 +8,8 @@
 
 #include "base/str.h"
 
+#define MAPPED_BITS 96 /* before the IPv4 address in a mapped one */
+
 static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
 
 struct ip
@@ -92,19 +94,75 @@ ip_parse(const char *s, size_t n, struct ip *ip)
 	return parse_v4(s, n, ip) || parse_v6(s, n, ip);
 }
 
-bool
-ip_parse_literal(const char *s, size_t n, struct ip *ip)
+/* What may stand in brackets. */
+static bool
+parse_inside(const char *s, size_t n, struct ip *ip)
 {
 	static const char tag[] = "ipv6:";
 	const size_t taglen = sizeof tag - 1;
 
-	if (n < 2 || s[0] != '[' || s[n - 1] != ']')
-		return parse_v4(s, n, ip);
-	s++;
-	n -= 2;
 	if (n > taglen && str_case_equal(s, tag, taglen))
 		return parse_v6(s + taglen, n - taglen, ip);
 	return ip_parse(s, n, ip);
+}
+
+static bool
+is_bracketed(const char *s, size_t n)
+{
+	return n >= 2 && s[0] == '[' && s[n - 1] == ']';
+}
+
+bool
+ip_parse_literal(const char *s, size_t n, struct ip *ip)
+{
+	if (is_bracketed(s, n))
+		return parse_inside(s + 1, n - 2, ip);
+	return parse_v4(s, n, ip);
+}
+
+/* The bits of the 16 bytes that n digits stand for, 0 if they make no sense. */
+static unsigned
+parse_bits(const char *s, size_t n, bool is_v6)
+{
+	const unsigned long most = is_v6 ? 128 : 32;
+	unsigned long bits = 0;
+
+	if (str_number(s, n, most + 1, &bits) != n || bits == 0 || bits > most)
+		return 0;
+	return (unsigned)(bits + 128 - most);
+}
+
+bool
+ip_parse_net(const char *s, size_t n, struct ip_net *net)
+{
+	const char *slash = n > 0 ? memchr(s, '/', n) : NULL;
+	size_t len = slash ? (size_t)(slash - s) : n;
+	size_t rest = slash ? n - len - 1 : 0;
+	bool is_v6 = memchr(s, ':', len) != NULL;
+
+	net->bits = 128;
+	if (slash && is_bracketed(s, n)) {
+		net->bits = parse_bits(slash + 1, rest - 1, is_v6);
+		return net->bits > 0 && parse_inside(s + 1, len - 1, &net->ip);
+	}
+	if (slash)
+		net->bits = parse_bits(slash + 1, rest, is_v6);
+	return net->bits > 0 && (ip_parse(s, len, &net->ip) ||
+				    ip_parse_literal(s, len, &net->ip));
+}
+
+bool
+ip_is_in_net(const struct ip *ip, const struct ip_net *net)
+{
+	size_t whole = net->bits / 8;
+	unsigned mask = 0xff00 >> net->bits % 8 & 0xff;
+
+	if (ip_is_v4(ip) && net->bits < MAPPED_BITS)
+		return false;
+	if (memcmp(ip->byte, net->ip.byte, whole) != 0)
+		return false;
+	return mask == 0 ||
+	       ((ip->byte[whole] ^ net->ip.byte[whole]) & mask) == 0;
 }
 
 /* The longest run of at least two zero groups, the first of equals. */

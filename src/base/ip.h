@@ -18,6 +18,12 @@ struct ip {
 	unsigned char byte[16];
 };
 
+/* The addresses whose first bits, 1 to 128, are those of ip. */
+struct ip_net {
+	struct ip ip;
+	unsigned bits;
+};
+
 #define IP_TEXT_SIZE 46 /* of the longest text form with its NUL */
 
 struct ip ip_from_v4(const unsigned char[4]);
@@ -39,6 +45,20 @@ bool ip_parse(const char *, size_t n, struct ip *);
  * section 4.1.3, the tag in any case) and "[2001:db8::1]".
  */
 bool ip_parse_literal(const char *, size_t n, struct ip *);
+
+/*
+ * Reads n bytes as an address in any of these forms, in brackets or not, or
+ * as a network: "192.0.2.0/24", "2001:db8::/32", "[2001:db8::]/32".  The
+ * number is 1 to 32 for a dotted quad and 1 to 128 else; the bits behind it
+ * may be anything.  An address by itself is a network of its own.
+ */
+bool ip_parse_net(const char *, size_t n, struct ip_net *);
+
+/*
+ * No IPv4 address is in a network of IPv6 addresses, however large, but in
+ * one of mapped addresses.
+ */
+bool ip_is_in_net(const struct ip *, const struct ip_net *);
 
 /* Into text of IP_TEXT_SIZE bytes; returns text. */
 char *ip_format(const struct ip *, char *text);

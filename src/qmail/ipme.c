@@ -20,44 +20,93 @@
 #define LIST_SIZE_MAX ((size_t)1 << 20)
 
 static void
-add(struct ip **list, size_t *n, struct ip ip)
+add_listed(struct ipme *me, const struct ip_net *net)
 {
-	*list = mem_resize(*list, *n + 1, sizeof **list);
-	(*list)[(*n)++] = ip;
+	me->listed =
+	    mem_resize(me->listed, me->nlisted + 1, sizeof *me->listed);
+	me->listed[me->nlisted++] = *net;
 }
 
-/* A line end of another system's editor must not hide an address. */
+static void
+add_interface(struct ipme *me, const struct ip *ip)
+{
+	me->interface = mem_resize(me->interface, me->ninterface + 1,
+	    sizeof *me->interface);
+	me->interface[me->ninterface++] = *ip;
+}
+
 static bool
-parse_line(const char *line, size_t n, struct ip *ip)
+is_separator(char c)
 {
-	if (n > 0 && line[n - 1] == '\r')
-		n--;
-	return ip_parse(line, n, ip) || ip_parse_literal(line, n, ip);
+	return c == ' ' || c == '\t' || c == ',';
 }
 
+/* False when something in the line is no address. */
+static bool
+read_line(struct ipme *me, const char *at, size_t n)
+{
+	const char *comment = memchr(at, '#', n);
+	const char *end = comment ? comment : at + n;
+
+	while (at < end) {
+		const char *word = at;
+		struct ip_net net;
+
+		while (at < end && !is_separator(*at))
+			at++;
+		if (at > word) {
+			if (!ip_parse_net(word, (size_t)(at - word), &net))
+				return false;
+			add_listed(me, &net);
+		}
+		while (at < end && is_separator(*at))
+			at++;
+	}
+	return true;
+}
+
+static int
+refuse_list(const char *path, const char *reason, struct dsn *why)
+{
+	dsn_set(why, "4.3.0", "Unable to read control files.");
+	return dsn_detail(why, "%s: %s", path, reason);
+}
+
+static int
+refuse_line(const char *path, const char *line, size_t n, struct dsn *why)
+{
+	struct buf reason = { 0 };
+
+	buf_puts(&reason, "not an address: ");
+	buf_append(&reason, line, n);
+	refuse_list(path, buf_text(&reason), why);
+	buf_finish(&reason);
+	return -1;
+}
+
+/* A line that was meant to keep mail from an address must not be passed by. */
 static int
 read_list(struct ipme *me, const char *path, struct dsn *why)
 {
 	struct buf text = { 0 };
 	const char *at, *line;
-	size_t len;
-	struct ip ip;
+	size_t n;
+	int result = 0;
 
 	if (fdio_read_file(path, LIST_SIZE_MAX, &text) == -1) {
-		int error = errno;
-
+		if (errno != ENOENT)
+			result = refuse_list(path, strerror(errno), why);
 		buf_finish(&text);
-		if (error == ENOENT)
-			return 0;
-		dsn_set(why, "4.3.0", "Unable to read control files.");
-		return dsn_detail(why, "%s: %s", path, strerror(error));
+		return result;
 	}
 	at = buf_text(&text);
-	while (control_next(&at, buf_text(&text) + text.len, &line, &len))
-		if (parse_line(line, len, &ip))
-			add(&me->listed, &me->nlisted, ip);
+	at += control_mark(at, text.len);
+	while (result == 0 &&
+	       control_next(&at, buf_text(&text) + text.len, &line, &n))
+		if (!read_line(me, line, n))
+			result = refuse_line(path, line, n, why);
 	buf_finish(&text);
-	return 0;
+	return result;
 }
 
 /* Of an interface address that may be of another family or none at all. */
@@ -80,28 +129,23 @@ from_sockaddr(const struct sockaddr *sa, struct ip *ip)
 	return false;
 }
 
-static int
-read_interfaces(struct ipme *me, struct dsn *why)
+/*
+ * A system that does not tell (no netlink socket where a service manager
+ * restricts them) is no reason to hold mail back: a mail loop through this
+ * machine is then noticed by others.
+ */
+static void
+read_interfaces(struct ipme *me)
 {
-	static const unsigned char unspecified[16];
 	struct ifaddrs *all;
 	struct ip ip;
 
-	if (getifaddrs(&all) == -1) {
-		const char *reason = strerror(errno);
-
-		dsn_set(why, "4.3.0",
-		    "System resources temporarily unavailable.");
-		return dsn_detail(why, "own addresses: %s", reason);
-	}
+	if (getifaddrs(&all) == -1)
+		return;
 	for (const struct ifaddrs *i = all; i; i = i->ifa_next)
 		if (i->ifa_flags & IFF_UP && from_sockaddr(i->ifa_addr, &ip))
-			add(&me->interface, &me->ninterface, ip);
+			add_interface(me, &ip);
 	freeifaddrs(all);
-	/* Connecting to these reaches this machine too. */
-	add(&me->interface, &me->ninterface, ip_from_v4(unspecified));
-	add(&me->interface, &me->ninterface, ip_from_v6(unspecified));
-	return 0;
 }
 
 int
@@ -110,24 +154,51 @@ ipme_read(struct ipme *me, const char *path, bool wants_interfaces,
 {
 	if (read_list(me, path, why) == -1)
 		return -1;
-	return wants_interfaces ? read_interfaces(me, why) : 0;
+	if (wants_interfaces)
+		read_interfaces(me);
+	return 0;
 }
 
 static bool
-contains(const struct ip *list, size_t n, const struct ip *ip)
+is_listed(const struct ipme *me, const struct ip *ip)
 {
-	for (size_t i = 0; i < n; i++)
-		if (ip_equal(&list[i], ip))
+	for (size_t i = 0; i < me->nlisted; i++)
+		if (ip_is_in_net(ip, &me->listed[i]))
 			return true;
 	return false;
+}
+
+static bool
+is_interface(const struct ipme *me, const struct ip *ip)
+{
+	for (size_t i = 0; i < me->ninterface; i++)
+		if (ip_equal(&me->interface[i], ip))
+			return true;
+	return false;
+}
+
+/*
+ * Connecting to these reaches this machine, wherever it is: 0.0.0.0/8 (RFC
+ * 1122 section 3.2.1.3: this host), 127.0.0.0/8, :: and ::1.
+ */
+static bool
+is_always_own(const struct ip *ip)
+{
+	static const unsigned char zeros[sizeof ip->byte - 1];
+	unsigned char first = ip->byte[12];
+
+	if (ip_is_v4(ip))
+		return first == 0 || first == 127;
+	return memcmp(ip->byte, zeros, sizeof zeros) == 0 &&
+	       ip->byte[sizeof zeros] <= 1;
 }
 
 enum ipme_kind
 ipme_kind(const struct ipme *me, const struct ip *ip)
 {
-	if (contains(me->listed, me->nlisted, ip))
+	if (is_listed(me, ip))
 		return IPME_LISTED;
-	if (contains(me->interface, me->ninterface, ip))
+	if (is_always_own(ip) || is_interface(me, ip))
 		return IPME_INTERFACE;
 	return IPME_NOT;
 }

@@ -216,18 +216,14 @@ check_ipme(void)
 	const size_t i = NFILE - 1;
 
 	if (ipme_read(&me, names[i], true, &why) == -1) {
-		CHECK(files[i].error == EIO);
-		CHECK(strcmp(why.status, "4.3.0") == 0);
+		CHECK(strcmp(why.status, "4.3.0") == 0 && why.detail[0]);
+		CHECK(files[i].error == EIO ||
+		      strstr(why.detail, "not an address: "));
 	}
 	for (size_t k = 0; k < me.nlisted; k++) {
-		char text[IP_TEXT_SIZE];
-		struct ip ip;
-
-		ip_format(&me.listed[k], text);
-		CHECK(strlen(text) < sizeof text);
-		CHECK(ip_parse(text, strlen(text), &ip));
-		CHECK(ip_equal(&ip, &me.listed[k]));
-		CHECK(ipme_kind(&me, &ip) == IPME_LISTED);
+		CHECK(me.listed[k].bits >= 1 && me.listed[k].bits <= 128);
+		if (me.listed[k].bits >= 96 || !ip_is_v4(&me.listed[k].ip))
+			CHECK(ipme_kind(&me, &me.listed[k].ip) == IPME_LISTED);
 	}
 	ipme_finish(&me);
 }

@@ -135,8 +135,7 @@ def own_cases():
     yield Case("A9-better-one-down", "Z", None, zone=mx(ONE, OWN4, TWO),
                prepare=lambda s: s.server(TWO, host="h3.example"),
                check=lambda s: not s.sessions or 1 / 0, says="hosts that are worse than we are are never tried")
-    own = "interface addresses and the unspecified ones are \"me\": D 5.4.6; other 127/8 addresses are connected to, " \
-          "as in stock"
+    own = "interface addresses, all of 127/8 and 0/8, :: and ::1 are \"me\": D 5.4.6; stock connects to 127.0.0.2"
     yield alone("A10-unspecified", "D", "0.0.0.0", prepare=_listen_everywhere, check=me, says=own)
     yield alone("A10-unspecified-ipv6", "D", "::", prepare=_listen_everywhere, check=me, says=own)
     yield alone("A10-mapped-unspecified", "D", "::ffff:0.0.0.0", prepare=_listen_everywhere, check=me, says=own)
@@ -148,16 +147,15 @@ def own_cases():
         yield alone(f"A10-{name}", "Z", address, check=lambda s: not s.sessions or 1 / 0, within=2,
                     says="what cannot be connected to fails as any other address: Z")
         yield alone(f"A10-{name}-next", "K", address, TWO, prepare=with_second, within=2)
-    yield alone("A10-127-0-0-2", "K", "127.0.0.2", prepare=lambda s: s.server("127.0.0.2", host="h1.example"),
-                says="other addresses of 127/8 than those of interfaces are connected to, as in stock: "
-                     "a local relay may be meant")
-    yield alone("A10-127-0-0-2-listed", "D", "127.0.0.2", prepare=lambda s: (s.server("127.0.0.2", host="h1.example"),
-                                                                            s.home.control("ipme", "127.0.0.2\n")),
-                check=me)
+    for name, address in (("127-0-0-2", "127.0.0.2"), ("mapped-127-0-0-2", "::ffff:127.0.0.2"), ("0-0-0-9", "0.0.0.9")):
+        yield alone(f"A10-{name}", "D", address, prepare=_listen_everywhere, check=me, says=own)
+        yield alone(f"A10-{name}-and-worse", "D", address, TWO, prepare=with_second, check=me)
+    yield Case("A10-127-0-0-2-relay", "K", {}, prepare=lambda s: s.server("127.0.0.2", host="h1.example"),
+               control=dict(smtproutes=":127.0.0.2\n"), says="a local relay may be meant")
 
 
 def _listen_everywhere(stage):
-    for address in ("127.0.0.1", "::1"):
+    for address in ("127.0.0.1", "127.0.0.2", "::1"):
         stage.server(address, host="h1.example")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from expect import ITS_ME, NO_CONNECTION, accepted, check
+from expect import CONTROL, ITS_ME, NO_CONNECTION, accepted, check
 
 ME4, ME6 = "192.0.2.5", "2001:db8::5"
 
@@ -20,10 +20,14 @@ def _a(name, address):
 
 
 FORMS = [
-    (f"{ME4}\n", ME4), (ME4, ME4), (f"{ME4} \t\n", ME4), (f"# ours\n\n{ME4}\n", ME4), ("nonsense\n10.0.0.256\n" + ME4 + "\n", ME4),
+    (f"{ME4}\n", ME4), (ME4, ME4), (f"{ME4} \t\n", ME4), (f"# ours\n\n{ME4}\n", ME4), (f" \t{ME4}\n", ME4),
     (f"{ME6}\n", ME6), ("2001:DB8:0:0:0:0:0:5\n", ME6), ("2001:0db8:0000:0000:0000:0000:0000:0005\n", ME6),
     ("2001:db8::0.0.0.5\n", ME6), (f"::ffff:{ME4}\n", ME4), (f"10.0.0.1\n{ME6}\n{ME4}\n", ME6), (f"10.0.0.1\n{ME6}\n{ME4}\n", ME4),
     ("10.0.0.1\n" * 5000 + ME4 + "\n", ME4),
+    (f"{ME4} # the router\n", ME4), (f"{ME4}# the router\n", ME4), (f"10.0.0.1, {ME4}\n", ME4), (f"10.0.0.1,{ME4}\n", ME4),
+    (f"10.0.0.1 \t{ME4} , {ME6}\n", ME6), (f"{ME4}\r\n10.0.0.1\r\n", ME4), (f"[{ME4}]\n[{ME6}]\n", ME6),
+    (f"[IPv6:{ME6}]\n", ME6), ("192.0.2.5/32\n", ME4), ("192.0.2.0/29\n", ME4), ("192.0.2.7/29\n", ME4),
+    ("2001:db8::ffff/112\n", ME6), ("[2001:db8::]/64\n", ME6), ("[2001:db8::/64]\n", ME6), ("0.0.0.1/1,128.0.0.0/1\n", ME4),
 ]
 
 
@@ -34,12 +38,27 @@ def test_form(home, dns, mine, text, address):
     check(home.run(), ITS_ME)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "#\n", "nonsense\n", "192.0.2.5/32\n", f"#{ME4}\n", "192.0.2.50\n"])
+@pytest.mark.parametrize("text", ["", "\n", "#\n", f"#{ME4}\n", "192.0.2.50\n", f"  # {ME4}\n", " , \n", f"\0{ME4}\n", "192.0.2.8/29\n",
+                                  "192.0.2.4/32\n", "::/1\n"])
 def test_harmless(home, smtp, dns, text):
     smtp(ME4)
     home.control("ipme", text)
     dns.zone(_a("dst.example", ME4))
     check(home.run(), "r", accepted(ME4))
+
+
+WRONG = ["nonsense", "10.0.0.256", f"{ME4}/0", f"{ME4}/33", "::/0", f"{ME6}/129", f"{ME4}/", f"{ME4} nonsense", f"[{ME4}",
+         f"{ME4};10.0.0.1", f"{ME4}-9", "mail.our.example", f"{ME4}/255.255.255.0"]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_line_that_is_no_address(home, dns, mine, line):
+    """It was meant to keep mail away from somewhere: deferred, with the line, whatever the others say."""
+    home.control("ipme", f"10.0.0.1\n{line}\n10.0.0.2\n")
+    dns.zone(_a("dst.example", ME4))
+    run = home.run()
+    check(run, CONTROL)
+    assert run.message.text.decode().splitlines()[1] == f"control/ipme: not an address: {line}", run
 
 
 @pytest.mark.parametrize("host", [f"[{ME4}]", ME4, f"[IPv6:{ME6}]", "[IPv6:2001:db8:0::5]", f"[IPv6:::ffff:{ME4}]"])
@@ -109,3 +128,22 @@ def test_unknown_mx_beside_me(home, dns, mine):
     dns.zone("dst.example MX 1 soft.example.\ndst.example MX 5 me.example.\n" + _a("me.example", ME4))
     dns.rule("soft.example", rcode="SERVFAIL")
     assert home.run().letters in ("Z", "D")
+
+
+@pytest.mark.parametrize("error", ["EAFNOSUPPORT", "EPERM", "EMFILE"])
+def test_interfaces_that_cannot_be_read(home, smtp, dns, error):
+    """As where a service manager allows no netlink sockets: mail goes, and 127.0.0.1 still is this machine."""
+    def run(address):
+        dns.zone(_a("dst.example", address))
+        run = home.run(program="/usr/bin/strace", args=[
+            "-f", "-qq", "-o", log, "-e", "trace=socket", "-e", f"inject=socket:error={error}:when=1",
+            f"{home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
+        with open(log, encoding="ascii") as f:
+            assert "NETLINK" in f.readline()
+        return run
+
+    log = f"{home.path}/sockets"
+
+    smtp(ME4)
+    check(run(ME4), "r", accepted(ME4))
+    check(run("127.0.0.1"), ITS_ME)

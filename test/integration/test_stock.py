@@ -435,9 +435,36 @@ def test_s10_047_address_is_me(home, smtp, dns, address):
     assert not any(s.connections for s in servers)
 
 
-def test_s10_047_127_0_0_2_is_not_me(home, smtp):
+THIS_MACHINE = ["127.0.0.2", "127.255.255.254", "0.0.0.9", "0.1.2.3", "::ffff:127.0.0.2", "::ffff:127.9.9.9", "::ffff:0.0.0.9"]
+
+
+@pytest.mark.parametrize("address", THIS_MACHINE)
+def test_s10_047_all_of_127_and_0_is_me(home, smtp, dns, address):
+    """Stock connects to them, and the mail goes round in this machine."""
+    server = smtp("::")
+    everywhere = smtp("0.0.0.0", port=25)
+    dns.zone(f"dst.example {'AAAA' if ':' in address else 'A'} {address}")
+    check(home.run(), ITS_ME)
+    check(home.run(f"[{'IPv6:' if ':' in address else ''}{address}]"), ITS_ME)
+    assert server.connections == everywhere.connections == 0
+
+
+@pytest.mark.parametrize("relay", ["127.0.0.2", "[127.0.0.2]", "[::ffff:127.0.0.2]", "r.example"])
+def test_s10_031_relay_is_127_0_0_2(home, smtp, dns, relay):
+    """Unless an administrator names it."""
     smtp("127.0.0.2")
-    check(home.run("[127.0.0.2]"), "r", accepted("127.0.0.2"))
+    dns.zone("r.example A 127.0.0.2")
+    home.route(f":{relay}")
+    check(home.run(), "r", accepted("127.0.0.2"))
+
+
+def test_127_0_0_2_is_me_beside_another_address(home, smtp, dns):
+    """The exception for :: and ::1 is for these two: they stand in the DNS for want of an IPv6 address."""
+    server = smtp("192.0.2.2")
+    dns.zone("dst.example A 192.0.2.2\ndst.example A 127.0.0.2\nother.example A 192.0.2.2\nother.example AAAA ::1")
+    check(home.run(), ITS_ME)
+    assert server.connections == 0
+    check(home.run("other.example"), "r", accepted("192.0.2.2"))
 
 
 def test_s10_048_equal_to_me(home, smtp, dns):

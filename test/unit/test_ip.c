@@ -234,6 +234,138 @@ reads_what_it_writes(void **state)
 	}
 }
 
+static bool
+parse_net(const char *text, struct ip_net *net)
+{
+	size_t n = strlen(text);
+	char *exact = malloc(n ? n : 1);
+	bool ok;
+
+	assert_non_null(exact);
+	memcpy(exact, text, n);
+	ok = ip_parse_net(exact, n, net);
+	free(exact);
+	return ok;
+}
+
+static void
+reads_networks(void **state)
+{
+	static const struct {
+		const char *in;
+		const char *ip; /* NULL: no network */
+		unsigned bits;
+	} cases[] = {
+		{ "192.0.2.1", "192.0.2.1", 128 },
+		{ "[192.0.2.1]", "192.0.2.1", 128 },
+		{ "2001:db8::1", "2001:db8::1", 128 },
+		{ "[2001:db8::1]", "2001:db8::1", 128 },
+		{ "[IPv6:2001:db8::1]", "2001:db8::1", 128 },
+		{ "192.0.2.1/32", "192.0.2.1", 128 },
+		{ "192.0.2.1/024", "192.0.2.1", 120 },
+		{ "192.0.2.1/1", "192.0.2.1", 97 },
+		{ "[192.0.2.0]/24", "192.0.2.0", 120 },
+		{ "[192.0.2.0/24]", "192.0.2.0", 120 },
+		{ "2001:db8::/32", "2001:db8::", 32 },
+		{ "2001:db8::/128", "2001:db8::", 128 },
+		{ "[2001:db8::]/32", "2001:db8::", 32 },
+		{ "[2001:db8::/32]", "2001:db8::", 32 },
+		{ "[IPv6:2001:db8::]/32", "2001:db8::", 32 },
+		{ "[ipv6:2001:db8::/32]", "2001:db8::", 32 },
+		{ "::ffff:192.0.2.0/120", "192.0.2.0", 120 },
+		{ "::/1", "::", 1 },
+		{ "", NULL, 0 },
+		{ "/", NULL, 0 },
+		{ "/24", NULL, 0 },
+		{ "[/24]", NULL, 0 },
+		{ "[/]", NULL, 0 },
+		{ "[]", NULL, 0 },
+		{ "[]/24", NULL, 0 },
+		{ "192.0.2.0/", NULL, 0 },
+		{ "192.0.2.0/0", NULL, 0 },
+		{ "192.0.2.0/33", NULL, 0 },
+		{ "192.0.2.0/256", NULL, 0 },
+		{ "192.0.2.0/4294967320", NULL, 0 },
+		{ "192.0.2.0/24x", NULL, 0 },
+		{ "192.0.2.0/-1", NULL, 0 },
+		{ "192.0.2.0/ 24", NULL, 0 },
+		{ "192.0.2.0/24/24", NULL, 0 },
+		{ "192.0.2.0/255.255.255.0", NULL, 0 },
+		{ "192.0.2/24", NULL, 0 },
+		{ "[192.0.2.0/24", NULL, 0 },
+		{ "192.0.2.0/24]", NULL, 0 },
+		{ "[192.0.2.0/]", NULL, 0 },
+		{ "[192.0.2.0]/", NULL, 0 },
+		{ "::/0", NULL, 0 },
+		{ "::/129", NULL, 0 },
+		{ "IPv6:2001:db8::/32", NULL, 0 },
+		{ "2001:db8::%lo/32", NULL, 0 },
+		{ "mail.example/24", NULL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct ip_net net;
+		char text[IP_TEXT_SIZE];
+		bool ok = parse_net(cases[i].in, &net);
+
+		if (ok != (cases[i].ip != NULL))
+			fail_msg("%s: %d", cases[i].in, ok);
+		if (!ok)
+			continue;
+		assert_string_equal(ip_format(&net.ip, text), cases[i].ip);
+		assert_int_equal(net.bits, cases[i].bits);
+	}
+}
+
+static void
+tells_what_is_in_a_network(void **state)
+{
+	static const struct {
+		const char *net;
+		const char *ip;
+		bool in;
+	} cases[] = {
+		{ "192.0.2.1", "192.0.2.1", true },
+		{ "192.0.2.1", "::ffff:192.0.2.1", true },
+		{ "192.0.2.1", "192.0.2.2", false },
+		{ "192.0.2.77/24", "192.0.2.0", true },
+		{ "192.0.2.77/24", "192.0.2.255", true },
+		{ "192.0.2.77/24", "192.0.3.0", false },
+		{ "192.0.2.129/25", "192.0.2.128", true },
+		{ "192.0.2.129/25", "192.0.2.127", false },
+		{ "192.0.2.129/31", "192.0.2.128", true },
+		{ "192.0.2.129/31", "192.0.2.130", false },
+		{ "192.0.2.129/32", "192.0.2.128", false },
+		{ "128.0.0.0/1", "255.255.255.255", true },
+		{ "128.0.0.0/1", "127.255.255.255", false },
+		{ "2001:db8::1", "2001:db8::1", true },
+		{ "2001:db8::1", "2001:db8::", false },
+		{ "2001:db8::1/127", "2001:db8::", true },
+		{ "2001:db8:0:1::/63", "2001:db8::1", true },
+		{ "2001:db8:0:1::/63", "2001:db8:0:2::1", false },
+		{ "2001:db8::/32", "2001:db9::", false },
+		{ "::/1", "7fff::", true },
+		{ "::/1", "8000::", false },
+		{ "::/1", "192.0.2.1", false },
+		{ "::/95", "192.0.2.1", false },
+		{ "::ffff:0:0/96", "192.0.2.1", true },
+		{ "::ffff:0:0/96", "::fffe:0:0", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct ip_net net;
+		struct ip ip;
+
+		assert_true(parse_net(cases[i].net, &net));
+		assert_true(ip_parse(cases[i].ip, strlen(cases[i].ip), &ip));
+		if (ip_is_in_net(&ip, &net) != cases[i].in)
+			fail_msg("%s in %s: %d", cases[i].ip, cases[i].net,
+			    !cases[i].in);
+	}
+}
+
 int
 main(void)
 {
@@ -244,6 +376,8 @@ main(void)
 		cmocka_unit_test(knows_its_kind),
 		cmocka_unit_test(fills_socket_addresses),
 		cmocka_unit_test(reads_what_it_writes),
+		cmocka_unit_test(reads_networks),
+		cmocka_unit_test(tells_what_is_in_a_network),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE /* RTLD_NEXT */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +10,10 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +22,23 @@
 #include "qmail/ipme.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static bool tells_no_interfaces;
+
+/* In the place of the system's, which it asks but for one test. */
+int
+getifaddrs(struct ifaddrs **list)
+{
+	int (*system)(struct ifaddrs **);
+	void *symbol = dlsym(RTLD_NEXT, "getifaddrs");
+
+	if (tells_no_interfaces) {
+		errno = EAFNOSUPPORT;
+		return -1;
+	}
+	memcpy(&system, &symbol, sizeof system);
+	return system(list);
+}
 
 static char home[] = "/tmp/test_ipme.XXXXXX";
 
@@ -57,22 +79,28 @@ kind(const struct ipme *me, const char *text)
 static void
 reads_any_textual_form(void **state)
 {
-	static const char list[] = "198.51.100.1\n"
-				   "# 198.51.100.2\n"
-				   "[198.51.100.3] \t\n"
-				   "\n"
-				   "2001:DB8:0:0:0:0:0:1\n"
-				   "[2001:db8::2]\n"
-				   "[IPv6:2001:db8::3]\n"
-				   "::ffff:198.51.100.4\n"
-				   "198.51.100.5\r\n"
-				   "198.051.100.006\n"
-				   "127.0.0.1\n"
-				   "me.example\n"
-				   "198.51.100.7 a comment\n"
-				   "300.1.1.1\n"
-				   " 198.51.100.8\n"
-				   "[2001:db8::4";
+	static const char list[] =
+	    "\xef\xbb\xbf"
+	    "198.51.100.1\n"
+	    "# 198.51.100.2\n"
+	    "[198.51.100.3] \t\n"
+	    "\n"
+	    "2001:DB8:0:0:0:0:0:1\n"
+	    "[2001:db8::2]\n"
+	    "[IPv6:2001:db8::3]\n"
+	    "::ffff:198.51.100.4\n"
+	    "198.51.100.5\r\n"
+	    "198.051.100.006\n"
+	    "127.0.0.1\n"
+	    "198.51.100.7 # a comment, 198.51.100.17\n"
+	    " \t198.51.100.8\t\r\n"
+	    "\0"
+	    "198.51.100.9\n"
+	    "198.51.100.10,198.51.100.11 ,\t198.51.100.12 2001:db8::4#, x\n"
+	    " ,\t, \n"
+	    "  # 198.51.100.13\n"
+	    "203.0.113.77/28, [2001:db8:1::]/48\r\n"
+	    "[2001:db8::5]";
 	static const struct {
 		const char *ip;
 		enum ipme_kind kind;
@@ -88,13 +116,22 @@ reads_any_textual_form(void **state)
 		{ "198.51.100.5", IPME_LISTED },
 		{ "198.51.100.6", IPME_LISTED },
 		{ "127.0.0.1", IPME_LISTED },
-		{ "198.51.100.7", IPME_NOT },
-		{ "198.51.100.8", IPME_NOT },
-		{ "44.1.1.1", IPME_NOT },
-		{ "2001:db8::4", IPME_NOT },
-		{ "0.0.0.0", IPME_INTERFACE },
-		{ "::", IPME_INTERFACE },
-		{ "127.0.0.2", IPME_NOT },
+		{ "198.51.100.7", IPME_LISTED },
+		{ "198.51.100.17", IPME_NOT },
+		{ "198.51.100.8", IPME_LISTED },
+		{ "198.51.100.9", IPME_NOT },
+		{ "198.51.100.10", IPME_LISTED },
+		{ "198.51.100.11", IPME_LISTED },
+		{ "198.51.100.12", IPME_LISTED },
+		{ "2001:db8::4", IPME_LISTED },
+		{ "198.51.100.13", IPME_NOT },
+		{ "203.0.113.63", IPME_NOT },
+		{ "203.0.113.64", IPME_LISTED },
+		{ "203.0.113.79", IPME_LISTED },
+		{ "203.0.113.80", IPME_NOT },
+		{ "2001:db8:1:ffff::1", IPME_LISTED },
+		{ "2001:db8:2::1", IPME_NOT },
+		{ "2001:db8::5", IPME_LISTED },
 	};
 	struct ipme me = { 0 };
 	struct dsn why = { 0 };
@@ -109,19 +146,91 @@ reads_any_textual_form(void **state)
 	assert_int_equal(unlink("ipme"), 0);
 }
 
-/* A line in the middle with a NUL is no address; the rest is read. */
 static void
-goes_on_after_garbage(void **state)
+refuses_a_line_that_is_no_address(void **state)
 {
-	static const char list[] = "198.51.100.1\0x\n\0\n\xff\n198.51.100.2";
+	static const struct {
+		const char *text;
+		const char *line;
+	} cases[] = {
+		{ "198.51.100.1\nme.example\n", "me.example" },
+		{ "300.1.1.1\n", "300.1.1.1" },
+		{ "[2001:db8::4\n", "[2001:db8::4" },
+		{ "198.51.100.1 a comment\n", "198.51.100.1 a comment" },
+		{ "198.51.100.0/0 # all\r\n", "198.51.100.0/0 # all" },
+		{ "::/0", "::/0" },
+		{ "198.51.100.0/33", "198.51.100.0/33" },
+		{ "198.51.100.1;198.51.100.2", "198.51.100.1;198.51.100.2" },
+		{ "198.51.100.1-9", "198.51.100.1-9" },
+		{ "fe80::1%eth0", "fe80::1%eth0" },
+		{ "192.0.2.1\n\xff\n", "?" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct ipme me = { 0 };
+		struct dsn why = { 0 };
+		char want[100] = "ipme: not an address: ";
+
+		put(cases[i].text, strlen(cases[i].text));
+		assert_int_equal(ipme_read(&me, "ipme", true, &why), -1);
+		assert_string_equal(why.status, "4.3.0");
+		assert_string_equal(why.text, "Unable to read control files.");
+		assert_string_equal(why.detail, strcat(want, cases[i].line));
+		ipme_finish(&me);
+	}
+	assert_int_equal(unlink("ipme"), 0);
+}
+
+/* Neither is the whole of 127.0.0.0/8 on an interface, nor is it listed. */
+static void
+knows_what_is_this_machine_everywhere(void **state)
+{
+	static const struct {
+		const char *ip;
+		enum ipme_kind kind;
+	} cases[] = {
+		{ "127.0.0.1", IPME_INTERFACE },
+		{ "127.0.0.2", IPME_INTERFACE },
+		{ "127.255.255.255", IPME_INTERFACE },
+		{ "::ffff:127.3.2.1", IPME_INTERFACE },
+		{ "126.255.255.255", IPME_NOT },
+		{ "128.0.0.0", IPME_NOT },
+		{ "0.0.0.0", IPME_INTERFACE },
+		{ "0.1.2.3", IPME_INTERFACE },
+		{ "0.255.255.255", IPME_INTERFACE },
+		{ "::ffff:0.0.0.9", IPME_INTERFACE },
+		{ "1.0.0.0", IPME_NOT },
+		{ "::", IPME_INTERFACE },
+		{ "::1", IPME_INTERFACE },
+		{ "::2", IPME_NOT },
+		{ "::127.0.0.1", IPME_NOT },
+		{ "1::1", IPME_NOT },
+	};
+	struct ipme me = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		if (kind(&me, cases[i].ip) != cases[i].kind)
+			fail_msg("%s: %d", cases[i].ip, kind(&me, cases[i].ip));
+}
+
+/* A line that begins with a NUL is passed by; a NUL inside is no address. */
+static void
+knows_nuls(void **state)
+{
+	static const char passed_by[] = "\0\n\0x\n198.51.100.2";
+	static const char wrong[] = "198.51.100.1\0x\n198.51.100.2";
 	struct ipme me = { 0 };
 	struct dsn why = { 0 };
 
 	(void)state;
-	put(list, sizeof list - 1);
+	put(passed_by, sizeof passed_by - 1);
 	assert_int_equal(ipme_read(&me, "ipme", true, &why), 0);
-	assert_int_equal(kind(&me, "198.51.100.1"), IPME_NOT);
 	assert_int_equal(kind(&me, "198.51.100.2"), IPME_LISTED);
+	ipme_finish(&me);
+	put(wrong, sizeof wrong - 1);
+	assert_int_equal(ipme_read(&me, "ipme", true, &why), -1);
 	ipme_finish(&me);
 	assert_int_equal(unlink("ipme"), 0);
 }
@@ -206,15 +315,34 @@ knows_its_interfaces(void **state)
 	ipme_finish(&me);
 }
 
+/* As in a service that may not open netlink sockets. */
+static void
+needs_no_interfaces(void **state)
+{
+	struct ipme me = { 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	tells_no_interfaces = true;
+	assert_int_equal(ipme_read(&me, "nowhere", true, &why), 0);
+	tells_no_interfaces = false;
+	assert_int_equal(me.ninterface, 0);
+	assert_int_equal(kind(&me, "127.0.0.1"), IPME_INTERFACE);
+	ipme_finish(&me);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_any_textual_form),
-		cmocka_unit_test(goes_on_after_garbage),
+		cmocka_unit_test(refuses_a_line_that_is_no_address),
+		cmocka_unit_test(knows_what_is_this_machine_everywhere),
+		cmocka_unit_test(knows_nuls),
 		cmocka_unit_test(needs_no_list),
 		cmocka_unit_test(refuses_an_unreadable_list),
 		cmocka_unit_test(knows_its_interfaces),
+		cmocka_unit_test(needs_no_interfaces),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);
