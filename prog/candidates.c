@@ -143,9 +143,10 @@ has_failed(struct candidates *c, size_t i)
 {
 	size_t first = find_address(c, &c->target[i].ip);
 
-	if (first == i || c->target[first].state != DIAL_FAILED)
+	if (first == i || (c->target[first].state != DIAL_FAILED &&
+			      c->target[first].state != DIAL_UNABLE))
 		return false;
-	c->target[i].state = DIAL_FAILED;
+	c->target[i].state = c->target[first].state;
 	c->target[i].error = c->target[first].error;
 	c->candidate[i].is_noted = true;
 	return true;
@@ -167,7 +168,7 @@ skip_dead(struct candidates *c, size_t start, size_t end,
 		one->is_skipped =
 		    tcpto_skips(tcpto, &c->target[i].ip, now, &one->was_known);
 		if (one->is_skipped)
-			c->target[i].state = DIAL_BARRED;
+			c->target[i].state = DIAL_SKIPPED;
 	}
 }
 
@@ -197,36 +198,38 @@ timeout_ms(unsigned long timeout_s)
 	return timeout_s > INT_MAX / 1000 ? INT_MAX : (int)timeout_s * 1000;
 }
 
-int
+bool
 candidates_dial(struct candidates *c, const struct tcpto *tcpto,
-    unsigned long timeout_s, size_t *winner)
+    unsigned long timeout_s, struct dialed *won)
 {
-	int fd = -1;
+	bool is_connected = false;
 
-	for (size_t start = 0, end; start < c->n && fd == -1; start = end) {
-		int saved;
-
+	*won = (struct dialed){ .fd = -1 };
+	for (size_t start = 0, end; start < c->n && !is_connected;
+	     start = end) {
 		if (deadline_passed(c->until))
 			break;
 		end = group_end(c, start);
 		skip_dead(c, start, end, tcpto);
-		fd = dial_first(c->target + start, end - start,
-		    timeout_ms(timeout_s), winner);
-		saved = errno;
-		*winner += start;
+		is_connected = dial_first(c->target + start, end - start,
+		    timeout_ms(timeout_s), won);
+		won->target += start;
 		note(c, start, end, tcpto);
-		errno = saved;
 	}
-	return fd;
+	return is_connected;
 }
 
-int
-candidates_redial(struct candidates *c, size_t winner, unsigned long timeout_s)
+bool
+candidates_redial(struct candidates *c, size_t i, unsigned long timeout_s,
+    int *fd)
 {
-	size_t only;
+	struct dialed won;
 
-	c->target[winner].state = DIAL_UNTRIED;
-	return dial_first(&c->target[winner], 1, timeout_ms(timeout_s), &only);
+	c->target[i].state = DIAL_UNTRIED;
+	if (!dial_first(&c->target[i], 1, timeout_ms(timeout_s), &won))
+		return false;
+	*fd = won.fd;
+	return true;
 }
 
 bool

@@ -55,15 +55,15 @@ int candidates_choose(struct candidates *, const struct mx_list *,
 
 /*
  * Connects to the first candidate that is left and answers, one preference
- * after the other, and keeps tcpto informed.  Returns as dial_first(); -1
+ * after the other, and keeps tcpto informed.  Returns as dial_first(); false
  * also when the time for all of them is over.
  */
-int candidates_dial(struct candidates *, const struct tcpto *,
-    unsigned long timeout_s, size_t *winner);
+bool candidates_dial(struct candidates *, const struct tcpto *,
+    unsigned long timeout_s, struct dialed *won);
 
-/* Connects to the winner of an earlier call once more. */
-int candidates_redial(struct candidates *, size_t winner,
-    unsigned long timeout_s);
+/* Connects to the i-th candidate once more. */
+bool candidates_redial(struct candidates *, size_t i, unsigned long timeout_s,
+    int *fd);
 
 /*
  * Makes those with had_no_tls untried again.  False if there are none.

@@ -218,8 +218,8 @@ attempt_address(struct delivery *d, const struct tls_situation *situation,
 	result = attempt_server(&a, fd, &d->server, &d->trouble);
 	if (result != ATTEMPT_CLEAR)
 		return result;
-	fd = candidates_redial(&d->candidates, i, d->control.timeoutconnect);
-	if (fd < 0)
+	if (!candidates_redial(&d->candidates, i, d->control.timeoutconnect,
+		&fd))
 		return ATTEMPT_NEXT;
 	a.policy.level = TLS_LEVEL_NONE;
 	return attempt_server(&a, fd, &d->server, &d->trouble);
@@ -227,26 +227,17 @@ attempt_address(struct delivery *d, const struct tls_situation *situation,
 
 /* True when a server is ready. */
 static bool
-try_servers(struct delivery *d, const struct tls_situation *situation,
-    struct dsn *why)
+try_servers(struct delivery *d, const struct tls_situation *situation)
 {
-	for (;;) {
-		size_t i = 0;
-		int fd = candidates_dial(&d->candidates, &tcpto,
-		    d->control.timeoutconnect, &i);
+	struct candidates *c = &d->candidates;
+	struct dialed won;
 
-		if (fd == -2) {
-			dsn_set(why, "4.3.0",
-			    "System resources temporarily unavailable.");
-			dsn_detail(why, "socket: %s", strerror(errno));
-		}
-		if (fd < 0)
-			return false;
-		switch (attempt_address(d, situation, fd, i)) {
+	while (candidates_dial(c, &tcpto, d->control.timeoutconnect, &won)) {
+		switch (attempt_address(d, situation, won.fd, won.target)) {
 		case ATTEMPT_READY:
 			return true;
 		case ATTEMPT_NO_TLS:
-			d->candidates.candidate[i].had_no_tls = true;
+			c->candidate[won.target].had_no_tls = true;
 			break;
 		case ATTEMPT_STOP:
 			return false;
@@ -254,23 +245,24 @@ try_servers(struct delivery *d, const struct tls_situation *situation,
 			break;
 		}
 	}
+	return false;
 }
 
 static bool
-find_server(struct delivery *d, struct dsn *why)
+find_server(struct delivery *d)
 {
 	struct tls_situation situation = {
 		.has_anchors = d->control.trustanchors.len > 0,
 		.strictness = d->control.tlsstrictness,
 	};
 
-	if (try_servers(d, &situation, why))
+	if (try_servers(d, &situation))
 		return true;
-	if (why->status[0] || d->trouble.rank == TROUBLE_OURS ||
+	if (d->trouble.rank == TROUBLE_OURS ||
 	    !candidates_reconsider(&d->candidates))
 		return false;
 	situation.starting_over = true;
-	return try_servers(d, &situation, why);
+	return try_servers(d, &situation);
 }
 
 /* What the last server that said something said. */
@@ -288,6 +280,19 @@ report_trouble(const struct trouble *t)
 		report_line("TLS: ", t->tls);
 }
 
+/* What became of the i-th candidate. */
+static const char *
+why_unconnected(const struct candidates *c, size_t i)
+{
+	const struct dial_target *t = &c->target[i];
+
+	if (c->candidate[i].is_skipped)
+		return "skipped, it timed out lately";
+	if (t->state == DIAL_FAILED || t->state == DIAL_UNABLE)
+		return strerror(t->error);
+	return "not tried, the others took too long";
+}
+
 /* Nobody answered: the sentence of stock, then each address and its cause. */
 static void
 report_unconnected(const struct candidates *c)
@@ -300,11 +305,7 @@ report_unconnected(const struct candidates *c)
 	for (size_t i = 0; i < c->n && i < TOLD_MAX; i++) {
 		report_puts(ip_format(&c->target[i].ip, text));
 		report_puts(": ");
-		report_puts(c->candidate[i].is_skipped
-				? "skipped, it timed out lately"
-			    : c->target[i].state == DIAL_FAILED
-				? strerror(c->target[i].error)
-				: "not tried, the others took too long");
+		report_puts(why_unconnected(c, i));
 		report_puts("\n");
 	}
 }
@@ -360,7 +361,7 @@ main(int argc, char **argv)
 	d.envelope = argv + 2;
 	if (prepare(&d, &why) == -1 || find_candidates(&d, &why) == -1)
 		fail(&why);
-	if (find_server(&d, &why))
+	if (find_server(&d))
 		become_io(&d, &why);
 	if (why.status[0])
 		fail(&why);

@@ -34,20 +34,22 @@ struct race {
 	struct pollfd poll[ATTEMPTS_MAX];
 };
 
-enum start { START_CONNECTED, START_WAITING, START_FAILED, START_NO_SOCKET };
+enum start { START_CONNECTED, START_WAITING, START_FAILED };
 
-/* Not the peer's fault, so the peer must not be blamed for it. */
+/* The words of a peer, or of the network on the way to it. */
 static bool
-is_local_trouble(int error)
+is_from_network(int error)
 {
-	return error == EMFILE || error == ENFILE || error == ENOBUFS ||
-	       error == ENOMEM || error == EACCES || error == EPERM;
+	return error == ECONNREFUSED || error == ECONNRESET ||
+	       error == ECONNABORTED || error == ETIMEDOUT ||
+	       error == EHOSTUNREACH || error == ENETUNREACH;
 }
 
+/* All other errors are this machine's: the peer must not be blamed for them. */
 static void
 set_failed(struct dial_target *t, int error)
 {
-	t->state = DIAL_FAILED;
+	t->state = is_from_network(error) ? DIAL_FAILED : DIAL_UNABLE;
 	t->error = error;
 }
 
@@ -60,8 +62,6 @@ start_attempt(struct dial_target *t, int *fd)
 
 	*fd = socket(ss.ss_family, SOCK_STREAM, 0);
 	if (*fd == -1) {
-		if (is_local_trouble(errno))
-			return START_NO_SOCKET;
 		set_failed(t, errno);
 		return START_FAILED;
 	}
@@ -120,19 +120,17 @@ set_options(int fd)
 }
 
 /* Takes the winner's descriptor out of the race and ends the race. */
-static int
-win(struct race *r, size_t i, size_t *winner)
+static void
+win(struct race *r, size_t i, struct dialed *won)
 {
-	int fd = r->poll[i].fd;
-
-	set_options(fd);
-	*winner = r->attempt[i].target;
-	r->target[*winner].state = DIAL_CONNECTED;
+	won->fd = r->poll[i].fd;
+	won->target = r->attempt[i].target;
+	set_options(won->fd);
+	r->target[won->target].state = DIAL_CONNECTED;
 	r->n--;
 	r->attempt[i] = r->attempt[r->n];
 	r->poll[i] = r->poll[r->n];
 	drop_all(r);
-	return fd;
 }
 
 static bool
@@ -191,9 +189,9 @@ look(struct race *r, size_t *which, bool *ended)
 
 /*
  * Starts what is due: one attempt, more of them only as long as they fail at
- * once.  START_WAITING when there is nothing to do but wait.
+ * once.  True when the last one under way is connected already.
  */
-static enum start
+static bool
 start_due(struct race *r, int timeout_ms)
 {
 	while (r->n < ATTEMPTS_MAX && find_next(r)) {
@@ -201,8 +199,6 @@ start_due(struct race *r, int timeout_ms)
 		struct pollfd *p = &r->poll[r->n];
 		enum start how = start_attempt(&r->target[r->next], &p->fd);
 
-		if (how == START_NO_SOCKET)
-			return how;
 		a->target = r->next++;
 		if (how == START_FAILED)
 			continue;
@@ -210,23 +206,23 @@ start_due(struct race *r, int timeout_ms)
 		a->until = deadline_in(timeout_ms);
 		r->n++;
 		r->stagger = deadline_in(DIAL_STAGGER_MS);
-		return how;
+		return how == START_CONNECTED;
 	}
-	return START_WAITING;
+	return false;
 }
 
-static int
-give_up(struct race *r)
+/* Where they cannot be waited for, none of those under way is of use. */
+static void
+give_up(struct race *r, int error)
 {
-	int saved = errno;
-
-	drop_all(r);
-	errno = saved;
-	return -2;
+	while (r->n > 0) {
+		set_failed(&r->target[r->attempt[r->n - 1].target], error);
+		drop_attempt(r, r->n - 1);
+	}
 }
 
-int
-dial_first(struct dial_target *t, size_t n, int timeout_ms, size_t *winner)
+bool
+dial_first(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
 {
 	struct race r = { .target = t, .ntarget = n };
 	bool is_due = true; /* start one now, whatever the stagger says */
@@ -235,23 +231,24 @@ dial_first(struct dial_target *t, size_t n, int timeout_ms, size_t *winner)
 		size_t which;
 
 		if (is_due || deadline_passed(r.stagger)) {
-			switch (start_due(&r, timeout_ms)) {
-			case START_CONNECTED:
-				return win(&r, r.n - 1, winner);
-			case START_NO_SOCKET:
-				return give_up(&r);
-			default:
-				is_due = false;
+			if (start_due(&r, timeout_ms)) {
+				win(&r, r.n - 1, won);
+				return true;
 			}
+			is_due = false;
 		}
 		if (r.n == 0)
-			return -1;
+			return false;
 		for (size_t i = 0; i < r.n; i++)
 			r.poll[i].revents = 0;
 		if (poll(r.poll, (nfds_t)r.n, wait_ms(&r)) == -1 &&
-		    errno != EINTR)
-			return give_up(&r);
-		if (look(&r, &which, &is_due))
-			return win(&r, which, winner);
+		    errno != EINTR) {
+			give_up(&r, errno);
+			is_due = true;
+		}
+		if (look(&r, &which, &is_due)) {
+			win(&r, which, won);
+			return true;
+		}
 	}
 }

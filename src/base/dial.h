@@ -2,6 +2,7 @@
 #ifndef BASE_DIAL_H
 #define BASE_DIAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,8 @@ enum dial_state {
 	DIAL_UNTRIED,   /* no attempt, or one given up because another won */
 	DIAL_CONNECTED, /* the winner of an earlier call */
 	DIAL_FAILED,    /* error says why; ETIMEDOUT is a time-out */
-	DIAL_BARRED     /* set by the caller: never to be connected to */
+	DIAL_UNABLE,    /* this machine did not let us try; error says why */
+	DIAL_SKIPPED    /* set by the caller: never to be connected to */
 };
 
 struct dial_target {
@@ -30,17 +32,24 @@ struct dial_target {
 	int error; /* an errno value, of a failed attempt */
 };
 
+/* A connection, and which of the targets it is to. */
+struct dialed {
+	int fd; /* non-blocking, close-on-exec */
+	size_t target;
+};
+
 /*
  * Connects to the first target, in the order given, that is DIAL_UNTRIED and
  * answers: a target is started when the one before it has failed or has not
  * connected within DIAL_STAGGER_MS, each has timeout_ms, the first connection
  * wins and the others are given up (they stay DIAL_UNTRIED).
  *
- * Returns a non-blocking close-on-exec descriptor and sets *winner, or -1
- * when no target is left untried.  EMFILE and the like at socket(), and a
- * poll() that fails, are not the peer's fault: they return -2 with errno, and
- * what was not connected to stays untried.
+ * Fills *won, or returns false when no target is left untried.  What the
+ * system refuses for one target (descriptors or ports used up, an address
+ * family that is not there, a firewall of our own) makes that one DIAL_UNABLE
+ * and concerns no other, those under way neither: it says nothing of the peer.
  */
-int dial_first(struct dial_target *, size_t n, int timeout_ms, size_t *winner);
+bool dial_first(struct dial_target *, size_t n, int timeout_ms,
+    struct dialed *won);
 
 #endif

@@ -1,12 +1,14 @@
 """IPv4 and IPv6: which address is tried, when, and how it is named."""
 
+import resource
 import time
 
 import pytest
 
 from expect import ITS_ME, NO_CONNECTION, accepted, check, no_host
-from qmailhome import read4, used
+from qmailhome import pack4, pack6, read4, read6, used
 from smtpd import CLOSE
+import world
 from world import HOLE4, HOLE6, UNREACHABLE6
 
 V4, V6 = "192.0.2.1", "2001:db8::1"
@@ -204,3 +206,55 @@ def test_causes_are_told(home, dns):
     assert refused == ["192.0.2.98: Connection refused", "2001:db8::98: Connection refused"]
     # In the words of glibc, or of musl.
     assert unreachable in (f"{UNREACHABLE6}: No route to host", f"{UNREACHABLE6}: Host is unreachable")
+
+
+# Refused by this machine: a firewall of our own, no ports or descriptors left, an address family that is not there.
+
+PROHIBITED4, PROHIBITED6, BLACKHOLE4 = "198.18.1.1", "2001:db8:f00::1", "198.18.2.1"
+
+
+@pytest.fixture
+def refusing():
+    """connect() to these ends at once in EACCES, EACCES and EINVAL."""
+    routes = ["prohibit 198.18.1.0/24", "prohibit 2001:db8:f00::/48", "blackhole 198.18.2.0/24"]
+    world.ip(*(f"route add {r}" for r in routes))
+    yield
+    world.ip(*(f"route del {r}" for r in routes))
+
+
+@pytest.mark.parametrize("address", [PROHIBITED4, PROHIBITED6, BLACKHOLE4])
+def test_refused_by_this_machine_costs_that_address_alone(home, smtp, dns, refusing, address):
+    smtp(V4)
+    dns.zone("dst.example MX 5 m.example.\ndst.example MX 6 n.example.\n" + _records("m.example", address)
+             + _records("n.example", V4))
+    check(home.run(), "r", accepted(V4))
+    dns.zone(_records("dst.example", address, V4))
+    check(home.run(), "r", accepted(V4))
+
+
+def test_refused_by_this_machine_is_told_and_not_noted(home, dns, refusing):
+    """The system's own words for each; what tcpto knows of them stays."""
+    now = int(time.time()) - 100
+    home.tcpto(pack4("10.0.0.1", 3, now) + pack4(PROHIBITED4, 1, now) + pack4(BLACKHOLE4, 1, now))
+    with open(home.tcpto6_path, "wb") as f:
+        f.write(pack6(PROHIBITED6, 1, now).ljust(2048, b"\0"))
+    dns.zone(_records("dst.example", PROHIBITED4, PROHIBITED6, BLACKHOLE4))
+    run = home.run()
+    check(run, NO_CONNECTION)
+    assert sorted(run.message.text.decode().splitlines()[1:]) == [
+        f"{PROHIBITED4}: Permission denied", f"{BLACKHOLE4}: Invalid argument", f"{PROHIBITED6}: Permission denied"], run
+    assert [(r.address, r.count) for r in used(read4())] == [("10.0.0.1", 3), (PROHIBITED4, 1), (BLACKHOLE4, 1)]
+    assert [(r.address, r.count) for r in used(read6())] == [(PROHIBITED6, 1)]
+
+
+def test_attempts_under_way_go_on(home, dns):
+    """Two wait, no descriptor is left for the third: they still get all their time."""
+    home.control("timeoutconnect", "3\n")
+    dns.zone(_records("dst.example", HOLE6, HOLE4, "2001:db8:dead::3"))
+    run = home.run(limits={resource.RLIMIT_NOFILE: 5})
+    check(run, NO_CONNECTION)
+    lines = run.message.text.decode().splitlines()[1:]
+    assert len(lines) == 3 and sum(line.endswith("timed out") for line in lines) == 2, run
+    # In the words of glibc, or of musl.
+    assert any(line.endswith(("Too many open files", "No file descriptors available")) for line in lines), run
+    assert len(used(read4())) + len(used(read6())) == 2
