@@ -32,7 +32,8 @@ static const struct layout layout6 = { 32, 16, 16, 20 };
 struct table {
 	const struct layout *layout;
 	int fd;
-	size_t n; /* whole records */
+	int64_t cleared; /* records from before count for nothing; 0: never */
+	size_t n;        /* whole records */
 	unsigned char byte[RECORDS * RECORD_MAX];
 };
 
@@ -82,7 +83,36 @@ set_time(struct table *t, size_t i, int64_t when)
 static bool
 is_live(struct table *t, size_t i, int64_t now)
 {
-	return counter(t, i) > 0 && time_of(t, i) - now <= WINDOW_MAX_S;
+	int64_t when = time_of(t, i);
+
+	return counter(t, i) > 0 && when - now <= WINDOW_MAX_S &&
+	       when >= t->cleared;
+}
+
+/*
+ * When qmail's table was cleared and not used since, 0 if it was not.  Whoever
+ * does that (qmail-tcpok, or qmail-rspawn as qmail starts) means all addresses,
+ * and does not know of tcpto6.  Read without a lock: it is written by a single
+ * write().
+ */
+static int64_t
+time_of_clearing(const char *path)
+{
+	static const unsigned char zeros[RECORDS * RECORD_MAX];
+	unsigned char byte[sizeof zeros];
+	const size_t size = RECORDS * layout4.size;
+	struct stat st;
+	ssize_t got;
+	int fd = fdio_open_file(path, &st);
+
+	if (fd == -1)
+		return 0;
+	got = fdio_read(fd, byte, size);
+	close(fd);
+	if (got < (ssize_t)layout4.size ||
+	    memcmp(byte, zeros, (size_t)got) != 0)
+		return 0;
+	return st.st_mtime;
 }
 
 /* fe80::/10 means another host on each interface. */
@@ -141,6 +171,7 @@ open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
 	if (got == -1)
 		goto fail;
 	t->n = (size_t)got / t->layout->size;
+	t->cleared = v4 ? 0 : time_of_clearing(files->path4);
 	return 0;
 
 fail:

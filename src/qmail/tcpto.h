@@ -13,7 +13,9 @@
  *
  * tcpto (IPv4) is shared with stock's qmail-tcpto, qmail-tcpok and
  * qmail-rspawn: 64 records of 16 bytes, never grown, shrunk or sorted.
- * tcpto6 (IPv6) has 64 records of 32 bytes and is made when it is missing.
+ * tcpto6 (IPv6) has 64 records of 32 bytes and is made when it is missing;
+ * clearing tcpto clears it too: while tcpto is all zero, what is older than
+ * the last change of that file counts for nothing.
  * Both are read and changed under flock().  Whatever goes wrong with them,
  * the delivery goes on as if the table were empty.
  */

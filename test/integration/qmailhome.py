@@ -50,11 +50,13 @@ class Home:
     def route(self, line):
         self.control("smtproutes", line + "\n")
 
-    def tcpto(self, records, size=1024):
+    def tcpto(self, records, size=1024, when=0):
+        """Written long ago: one that is all zero clears tcpto6 of what is older."""
         data = records.ljust(size, b"\0")[:max(size, len(records))]
         with open(self.tcpto_path, "wb") as f:
             f.write(data)
         os.chmod(self.tcpto_path, 0o644)
+        os.utime(self.tcpto_path, (when, when))
 
     def message(self, data):
         """A new file each time: another delivery may be reading the one before."""

@@ -219,3 +219,29 @@ def test_readers_see_whole_records(home):
     thread.join()
     assert all(r.count == 1 and r.address.startswith("203.0.113.") for rs in seen for r in rs)
     assert len(used(read4())) == 20
+
+
+@pytest.mark.parametrize("records, age, contacted", [(b"", 50, True), (b"", 150, False), (pack4("10.0.0.1", 1, 77), 50, False)],
+                         ids=["cleared", "cleared-before", "in-use"])
+def test_clearing_tcpto_clears_tcpto6(home, smtp, records, age, contacted):
+    """qmail-tcpok, and qmail-rspawn as qmail starts, write zeros over tcpto; neither knows of tcpto6."""
+    now = time.time()
+    server = smtp(V6)
+    home.route(f":[{V6}]")
+    _write6(home, pack6(V6, 3, now - 100))
+    home.tcpto(records, when=now - age)
+    run = home.run()
+    assert run.letters == ("rK" if contacted else "Z"), run
+    assert server.connections == contacted
+
+
+def test_restart_of_qmail_clears_tcpto6(home, smtp):
+    """What qmail-rspawn does at its start, in a process of its own; then the first time-out counts as one."""
+    _hole(home)
+    _write6(home, pack6(HOLE6, 9, time.time() - 10))
+    assert home.run().message.text.decode().splitlines()[1] == f"{HOLE6}: skipped, it timed out lately"
+    with open(home.tcpto_path, "rb+") as f:
+        f.write(b"\0" * 1024)
+    run = home.run()
+    assert run.message.text.decode().splitlines()[1].endswith("timed out"), run
+    assert [(r.address, r.count) for r in used(read6())] == [(HOLE6, 1)]

@@ -358,6 +358,100 @@ forgets_who_answered(void **state)
 	expect_record("v6", "tcpto6", 0, &after6);
 }
 
+/* Zeros, or what is there, written at that time. */
+static void
+write_tcpto_at(const void *data, size_t n, int64_t when)
+{
+	const struct timespec times[2] = { { when, 0 }, { when, 0 } };
+
+	write_file("tcpto", data, n);
+	assert_int_equal(utimensat(AT_FDCWD, "tcpto", times, 0), 0);
+}
+
+/* By qmail-tcpok, or as qmail starts: none of them knows of tcpto6. */
+static void
+is_cleared_with_tcpto(void **state)
+{
+	static const unsigned char zeros[1100];
+	static const unsigned char used[1024] = { [1023] = 1 };
+	static const struct {
+		const char *name;
+		const void *data;
+		size_t n;
+		int64_t when;
+		bool cleared;
+	} cases[] = {
+		{ "later", zeros, 1024, NOW - 99, true },
+		{ "just now", zeros, 1024, NOW, true },
+		{ "in the same second", zeros, 1024, NOW - 100, false },
+		{ "before", zeros, 1024, NOW - 101, false },
+		{ "one record, cleared", zeros, 16, NOW, true },
+		{ "with more behind it", zeros, 1100, NOW, true },
+		{ "not zero", used, 1024, NOW, false },
+		{ "no record", zeros, 15, NOW, false },
+		{ "empty", zeros, 0, NOW, false },
+	};
+	static const struct rec r = { "2001:db8::1", 3, NOW - 100 };
+	struct ip host = ip(r.ip);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct rec after = { r.ip, cases[i].cleared ? 1 : 3,
+			cases[i].cleared ? NOW : NOW - 100 };
+		bool known;
+
+		write_tcpto_at(cases[i].data, cases[i].n, cases[i].when);
+		write_table("tcpto6", &r, 1, true);
+		if (tcpto_skips(&files, &host, NOW, &known) == cases[i].cleared)
+			fail_msg("%s", cases[i].name);
+		tcpto_timed_out(&files, &host, NOW);
+		expect_record(cases[i].name, "tcpto6", 0, &after);
+	}
+}
+
+/* A directory, a FIFO, none at all: nobody has cleared anything. */
+static void
+is_not_cleared_by_what_is_no_table(void **state)
+{
+	static const struct rec r = { "2001:db8::1", 3, NOW - 100 };
+	struct ip host = ip(r.ip);
+	bool known;
+
+	write_table("tcpto6", &r, 1, true);
+	assert_true(tcpto_skips(&files, &host, NOW, &known));
+	assert_int_equal(mkdir("tcpto", 0700), 0);
+	assert_true(tcpto_skips(&files, &host, NOW, &known));
+	assert_int_equal(rmdir("tcpto"), 0);
+	assert_int_equal(mkfifo("tcpto", 0600), 0);
+	assert_true(tcpto_skips(&files, &host, NOW, &known));
+	clear_home(state);
+}
+
+/* A cleared record is as good as a free one for a new address. */
+static void
+replaces_what_was_cleared(void **state)
+{
+	static const unsigned char zeros[1024];
+	struct rec r[64];
+	char text[64][24];
+	struct rec new = { "2001:db8::2", 1, NOW };
+	struct ip host = ip(new.ip);
+
+	(void)state;
+	for (int i = 0; i < 64; i++) {
+		snprintf(text[i], sizeof text[i], "2001:db8:1::%x", i);
+		r[i] = (struct rec){ text[i], 1, NOW - 300 + i };
+	}
+	r[40].time = NOW - 400;
+	write_table("tcpto6", r, 64, true);
+	tcpto_timed_out(&files, &host, NOW);
+	expect_record("the oldest", "tcpto6", 40, &new);
+	write_table("tcpto6", r, 64, true);
+	write_tcpto_at(zeros, sizeof zeros, NOW - 299);
+	tcpto_timed_out(&files, &host, NOW);
+	expect_record("the first cleared one", "tcpto6", 0, &new);
+}
+
 static void
 makes_only_tcpto6(void **state)
 {
@@ -588,6 +682,11 @@ main(void)
 		cmocka_unit_test_teardown(keeps_bytes_it_does_not_own,
 		    clear_home),
 		cmocka_unit_test_teardown(forgets_who_answered, clear_home),
+		cmocka_unit_test_teardown(is_cleared_with_tcpto, clear_home),
+		cmocka_unit_test_teardown(is_not_cleared_by_what_is_no_table,
+		    clear_home),
+		cmocka_unit_test_teardown(replaces_what_was_cleared,
+		    clear_home),
 		cmocka_unit_test_teardown(makes_only_tcpto6, clear_home),
 		cmocka_unit_test_teardown(maps_to_ipv4, clear_home),
 		cmocka_unit_test_teardown(leaves_link_local_out, clear_home),
