@@ -301,6 +301,22 @@ def test_wrapper_that_the_first_version_moved(site, wrapper):
     assert "0.1.0 has moved there" in site.refuses()
 
 
+def test_wrapper_is_put_back_as_readme_says(site):
+    """Each command leaves a program that can be run."""
+    put_first_version(site)
+    site.put("qmail-remote.orig", WRAPPER)
+    with open(f"{TOP}/README.md", encoding="utf-8") as f:
+        commands = re.search(r"To put it back.*?\n\n((?:    # .*\n)+)", f.read(), re.DOTALL)[1].split("    # ")[2:]
+    assert len(commands) == 4
+    for command in commands:
+        subprocess.run(["sh", "-ec", command], check=True, cwd=site.bin)
+        assert site.has("qmail-remote") == FIRST or (site.has("qmail-remote") == WRAPPER
+                                                     and site.has("qmail-remote.orig") == FIRST)
+    site.configure("qmail-remote.orig")
+    site.install()
+    assert site.has("qmail-remote") == WRAPPER and site.is_ours("qmail-remote.orig")
+
+
 def test_removes_the_first_version(site):
     put_first_version(site)
     site.put("qmail-remote.orig", STOCK)
