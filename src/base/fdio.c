@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define LOCK_RETRY_MS 10
+#define READ_PIECE ((size_t)4096)
 
 int
 fdio_set_nonblocking(int fd)
@@ -101,6 +102,27 @@ fdio_write(int fd, const void *p, size_t n)
 }
 
 int
+fdio_read_at(int fd, uint64_t offset, void *data, size_t n)
+{
+	char *p = data;
+
+	while (n > 0) {
+		ssize_t got = pread(fd, p, n, (off_t)offset);
+
+		if (got == -1 && errno == EINTR)
+			continue;
+		if (got == 0)
+			errno = EIO;
+		if (got <= 0)
+			return -1;
+		p += got;
+		offset += (uint64_t)got;
+		n -= (size_t)got;
+	}
+	return 0;
+}
+
+int
 fdio_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
 {
 	const char *p = data;
@@ -123,33 +145,6 @@ fdio_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
 			return -1;
 		}
 	}
-	return 0;
-}
-
-/* Of a regular file: a short read is its end. */
-static int
-read_to_end(int fd, size_t limit, struct buf *b)
-{
-	size_t start = b->len;
-	size_t piece = 4096;
-	bool is_short;
-	ssize_t got;
-
-	do {
-		got = fdio_read(fd, buf_reserve(b, piece), piece);
-		if (got == -1)
-			return -1;
-		b->len += (size_t)got;
-		b->data[b->len] = '\0';
-		if (b->len - start > limit) {
-			errno = EFBIG;
-			return -1;
-		}
-		is_short = (size_t)got < piece;
-		/* Twice as much each time: a long list takes few reads. */
-		if (piece < 1 << 20)
-			piece *= 2;
-	} while (!is_short);
 	return 0;
 }
 
@@ -188,6 +183,33 @@ fdio_open_file(const char *path, struct stat *st)
 }
 
 int
+fdio_read_to_end(int fd, const struct stat *st, size_t limit, struct buf *b)
+{
+	uint64_t expected = st->st_size > 0 ? (uint64_t)st->st_size : 0;
+	size_t size = 0;
+
+	while (expected <= limit) {
+		size_t piece = size < expected ? (size_t)expected - size : 0;
+		ssize_t got;
+
+		/* More than is left, so that the end shows in a short read. */
+		piece += READ_PIECE;
+		got = fdio_read(fd, buf_reserve(b, piece), piece);
+		if (got == -1)
+			return -1;
+		size += (size_t)got;
+		b->len += (size_t)got;
+		b->data[b->len] = '\0';
+		if (size > limit)
+			break;
+		if (got == 0 || ((size_t)got < piece && size >= expected))
+			return 0;
+	}
+	errno = EFBIG;
+	return -1;
+}
+
+int
 fdio_read_file(const char *path, size_t limit, struct buf *b)
 {
 	struct stat st;
@@ -196,7 +218,7 @@ fdio_read_file(const char *path, size_t limit, struct buf *b)
 
 	if (fd == -1)
 		return -1;
-	result = read_to_end(fd, limit, b);
+	result = fdio_read_to_end(fd, &st, limit, b);
 	saved = errno;
 	close(fd);
 	errno = saved;

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/deadline.h"
@@ -35,6 +36,12 @@ ssize_t fdio_read(int fd, void *, size_t);
 ssize_t fdio_write(int fd, const void *, size_t);
 
 /*
+ * Reads just n bytes at an offset, which the descriptor's own is no part of.
+ * 0, or -1 with errno; EIO when the file ends before.
+ */
+int fdio_read_at(int fd, uint64_t offset, void *, size_t n);
+
+/*
  * Writes all, also to a non-blocking descriptor; each piece must get on
  * within stall_ms.  0, or -1 with errno (ETIMEDOUT when it stalled).
  */
@@ -49,8 +56,16 @@ int fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
 int fdio_open_file(const char *path, struct stat *st);
 
 /*
- * Appends the whole of such a file to buf.  0, or -1 with errno: those of
- * fdio_open_file(), EFBIG when there are more than limit bytes, ...
+ * Appends what is left of an open file to buf; st is what fstat() said of it.
+ * A read may return less than there is, so the end is where no more comes, or
+ * where one came short that reached the size.  0, or -1 with errno: EFBIG when
+ * there are more than limit bytes.
+ */
+int fdio_read_to_end(int fd, const struct stat *st, size_t limit, struct buf *);
+
+/*
+ * Appends the whole of a file to buf.  0, or -1 with errno: those of the two
+ * functions above.
  */
 int fdio_read_file(const char *path, size_t limit, struct buf *);
 

@@ -117,6 +117,74 @@ reads_files(void **state)
 }
 
 static void
+reads_up_to_the_end(void **state)
+{
+	struct buf b = { 0 };
+	struct stat st;
+	int fd, ends[2];
+
+	(void)state;
+	make_file("some", 5000);
+	fd = fdio_open_file("some", &st);
+	assert_true(fd != -1);
+	/* It has grown, then shrunk, since fstat(). */
+	st.st_size = 10;
+	assert_int_equal(fdio_read_to_end(fd, &st, 10000, &b), 0);
+	assert_int_equal(b.len, 5000);
+	st.st_size = 20000;
+	assert_int_equal(lseek(fd, 1000, SEEK_SET), 1000);
+	assert_int_equal(fdio_read_to_end(fd, &st, 20000, &b), 0);
+	assert_int_equal(b.len, 9000);
+	assert_int_equal(fdio_read_to_end(fd, &st, 19999, &b), -1);
+	assert_int_equal(errno, EFBIG);
+	close(fd);
+
+	/* Reads that return less than was asked for, as of some files. */
+	assert_int_equal(pipe(ends), 0);
+	if (fork() == 0) {
+		for (int i = 0; i < 5; i++) {
+			if (write(ends[1], "0123456789", 10) != 10)
+				_exit(1);
+			poll(NULL, 0, 5);
+		}
+		_exit(0);
+	}
+	close(ends[1]);
+	buf_cut(&b, 0);
+	st.st_size = 50;
+	assert_int_equal(fdio_read_to_end(ends[0], &st, 50, &b), 0);
+	assert_int_equal(b.len, 50);
+	close(ends[0]);
+	buf_finish(&b);
+}
+
+static void
+reads_at_an_offset(void **state)
+{
+	struct stat st;
+	char data[8];
+	int fd;
+
+	(void)state;
+	make_file("some", 7);
+	fd = fdio_open_file("some", &st);
+	assert_int_equal(fdio_read_at(fd, 0, data, 7), 0);
+	assert_int_equal(data[6], 42);
+	assert_int_equal(fdio_read_at(fd, 6, data, 1), 0);
+	assert_int_equal(data[0], 42);
+	assert_int_equal(fdio_read_at(fd, 100, data, 0), 0);
+	assert_int_equal(fdio_read_at(fd, 0, data, 8), -1);
+	assert_int_equal(errno, EIO);
+	assert_int_equal(fdio_read_at(fd, 7, data, 1), -1);
+	assert_int_equal(errno, EIO);
+	assert_int_equal(fdio_read_at(fd, UINT64_MAX, data, 1), -1);
+	assert_int_equal(errno, EINVAL);
+	/* The descriptor's own offset has not moved. */
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
+	close(fd);
+}
+
+static void
 sets_flags(void **state)
 {
 	int ends[2];
@@ -330,6 +398,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_files),
+		cmocka_unit_test(reads_up_to_the_end),
+		cmocka_unit_test(reads_at_an_offset),
 		cmocka_unit_test(sets_flags),
 		cmocka_unit_test(waits),
 		cmocka_unit_test(goes_on_after_a_signal),

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmail/table.h"
+
+#include <sys/stat.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/compiled.h"
+#include "base/fdio.h"
+#include "base/ip.h"
+#include "base/str.h"
+#include "qmail/control.h"
+
+#define TEXT_MAX ((size_t)1 << 30)
+#define MARK_MAX 3 /* bytes of a byte order mark */
+
+/* An entry in memory. */
+struct entry {
+	const char *key;
+	size_t keylen;
+	const char *value;
+	size_t len;
+};
+
+/* The length of the address literal that s begins with, 0 for none. */
+static size_t
+literal_length(const char *s, size_t n)
+{
+	const char *close = n > 0 && *s == '[' ? memchr(s, ']', n) : NULL;
+	size_t len = close ? (size_t)(close + 1 - s) : 0;
+	struct ip ip;
+
+	return len > 0 && ip_parse_literal(s, len, &ip) ? len : 0;
+}
+
+/*
+ * Stock could not make sense of the colons of an IPv6 literal, so no line that
+ * it understood is read in another way.
+ */
+size_t
+table_part_length(const char *s, size_t n)
+{
+	size_t len = literal_length(s, n);
+	const char *colon;
+
+	if (len > 0 && (len == n || s[len] == ':'))
+		return len;
+	colon = memchr(s, ':', n);
+	return colon ? (size_t)(colon - s) : n;
+}
+
+static bool
+parse_entry(struct entry *e, const char *s, size_t n)
+{
+	e->key = s;
+	e->keylen = table_part_length(s, n);
+	if (e->keylen == n)
+		return false;
+	e->value = s + e->keylen + 1;
+	e->len = n - e->keylen - 1;
+	return true;
+}
+
+static void
+found_set(struct table_entry *f, const struct entry *e)
+{
+	f->any = true;
+	buf_append(&f->key, e->key, e->keylen);
+	buf_append(&f->value, e->value, e->len);
+}
+
+/*
+ * Walks through the text from its end, so that the first entry seen with a key
+ * is the one that counts.  What is left: of the line [line, end), and all
+ * before it.  The line ends at stop, without what is cut off its end.
+ */
+struct cursor {
+	const char *text;
+	const char *line;
+	const char *end;
+	const char *stop;
+};
+
+static void
+previous_line(struct cursor *c)
+{
+	const char *stop = c->line;
+	const char *start, *at;
+	size_t n;
+
+	if (stop[-1] == '\n')
+		stop--;
+	for (start = stop; start > c->text && start[-1] != '\n'; start--)
+		;
+	c->line = c->end = at = start;
+	c->stop = stop;
+	if (control_next(&at, stop, &start, &n))
+		c->end = start + n;
+}
+
+/* A NUL separates entries within a line, as in stock. */
+static bool
+previous_entry(struct cursor *c, struct entry *e)
+{
+	do {
+		const char *start;
+		size_t n;
+
+		while (c->end == c->line) {
+			if (c->line == c->text)
+				return false;
+			previous_line(c);
+		}
+		for (start = c->end; start > c->line && start[-1]; start--)
+			;
+		n = (size_t)(c->end - start);
+		c->end = start > c->line ? start - 1 : start;
+		if (parse_entry(e, start, n))
+			return true;
+	} while (true);
+}
+
+static bool
+has_key(const struct entry *e, const char *key, size_t n)
+{
+	return e->keylen == n && str_case_equal(e->key, key, n);
+}
+
+/* The key is the host, a suffix of it that begins with a dot, or empty. */
+static bool
+matches(const struct entry *e, const char *host, size_t n)
+{
+	if (e->keylen > n)
+		return false;
+	if (e->keylen < n && e->keylen > 0 && e->key[0] != '.')
+		return false;
+	return str_case_equal(e->key, host + n - e->keylen, e->keylen);
+}
+
+static void
+append_lower(struct buf *b, const char *s, size_t n)
+{
+	char *lower = buf_reserve(b, n);
+
+	for (size_t i = 0; i < n; i++)
+		lower[i] = str_lower(s[i]);
+	b->len += n;
+	b->data[b->len] = '\0';
+}
+
+/*
+ * The list as it is.
+ */
+
+/* An entry's place is that of its line. */
+static void
+compile_entry(struct compiling *out, const struct buf *text,
+    const struct cursor *c, const struct entry *e, struct buf *key)
+{
+	struct compiled_place place = {
+		.offset = (uint64_t)(c->line - buf_text(text)),
+		.length = (uint64_t)(c->stop - c->line),
+	};
+
+	buf_cut(key, 0);
+	append_lower(key, e->key, e->keylen);
+	compiling_add(out, buf_text(key), e->keylen, &place);
+}
+
+/*
+ * One pass finds the entry for host, of the longest key and the last of
+ * those, and compiles, where out is not NULL.
+ */
+static void
+scan(const struct buf *text, const char *host, struct table_entry *f,
+    struct compiling *out)
+{
+	struct cursor c = { .text = buf_text(text) };
+	const char *end = c.text + text->len;
+	size_t n = strlen(host);
+	struct entry e, before = { 0 }, best = { 0 };
+	struct buf key = { 0 };
+
+	c.text += control_mark(c.text, text->len);
+	c.line = c.end = c.stop = end;
+	for (; previous_entry(&c, &e); before = e) {
+		/* A list may say the same a hundred thousand times. */
+		if (before.key && has_key(&e, before.key, before.keylen))
+			continue;
+		if (out)
+			compile_entry(out, text, &c, &e, &key);
+		if (matches(&e, host, n) &&
+		    (!best.key || e.keylen > best.keylen))
+			best = e;
+	}
+	if (best.key)
+		found_set(f, &best);
+	buf_finish(&key);
+}
+
+/*
+ * There would be a look-up for each dot of the host.  No mail gets to one so
+ * long: it is not worth them, one pass over the text is enough.
+ */
+static bool
+is_compilable(const char *host, const struct stat *st)
+{
+	return st->st_size > 0 && strlen(host) <= COMPILED_KEY_MAX;
+}
+
+/*
+ * Reads the list, which is compiled on the way if nobody else does.  -1 with
+ * errno.
+ */
+static int
+find_in_text(int fd, const struct stat *st, const struct table_files *files,
+    const char *host, struct table_entry *f)
+{
+	struct compiling *out = NULL;
+	struct buf text = { 0 };
+	int saved, result;
+
+	if (is_compilable(host, st))
+		out = compiling_begin(files->index, files->lock, st);
+	result = fdio_read_to_end(fd, st, TEXT_MAX, &text);
+	saved = errno;
+	if (result == 0)
+		scan(&text, host, f, out);
+	/* Where it cannot be put in place, the text will do next time too. */
+	if (out && result == 0)
+		(void)compiling_end(out, fd);
+	else if (out)
+		compiling_abort(out);
+	buf_finish(&text);
+	errno = saved;
+	return result;
+}
+
+/*
+ * By the index.
+ */
+
+/* Whether a line begins here, behind so many bytes of the list. */
+static bool
+begins_line(const char *s, size_t n, uint64_t offset)
+{
+	if (offset == 0)
+		return control_mark(s, n) == 0;
+	if (s[-1] == '\n')
+		return true;
+	return offset == MARK_MAX && control_mark(s - MARK_MAX, MARK_MAX) > 0;
+}
+
+/*
+ * Reads the line at a place, with what is before and behind it; false when
+ * what is there is no whole line.
+ */
+static bool
+read_line(int fd, const struct stat *st, const struct compiled_place *place,
+    struct buf *b, struct cursor *c)
+{
+	size_t before =
+	    place->offset < MARK_MAX ? (size_t)place->offset : MARK_MAX;
+	size_t n = (size_t)place->length;
+	size_t behind = place->offset + n < (uint64_t)st->st_size;
+	char *line = buf_reserve(b, before + n + behind) + before;
+
+	if (fdio_read_at(fd, place->offset - before, b->data,
+		before + n + behind) == -1)
+		return false;
+	*c = (struct cursor){ .text = line, .line = line + n, .end = line + n };
+	return n > 0 && begins_line(line, n, place->offset) &&
+	       !memchr(line, '\n', n) && (!behind || line[n] == '\n');
+}
+
+/*
+ * The last entry of that key in the line at a place.  False when there is no
+ * such line or entry: then the index is not of this list, whatever it says.
+ */
+static bool
+read_entry(int fd, const struct stat *st, const struct compiled_place *place,
+    const char *key, size_t keylen, struct table_entry *f)
+{
+	struct buf line = { 0 };
+	struct cursor c;
+	struct entry e;
+
+	if (read_line(fd, st, place, &line, &c))
+		while (!f->any && previous_entry(&c, &e))
+			if (has_key(&e, key, keylen))
+				found_set(f, &e);
+	buf_finish(&line);
+	return f->any;
+}
+
+/* Looks up each key that may match in turn, the longest first. */
+static enum compiled_result
+find_place(struct compiled *index, const char *host, const char **key,
+    struct compiled_place *place)
+{
+	const char *end = host + strlen(host);
+
+	for (*key = host;; (*key)++) {
+		enum compiled_result result;
+
+		if (*key > host && *key < end && **key != '.')
+			continue;
+		result =
+		    compiled_find(index, *key, (size_t)(end - *key), 0, place);
+		if (result != COMPILED_ABSENT || *key == end)
+			return result;
+	}
+}
+
+/* False when the index cannot be used and the list must be read. */
+static bool
+find_by_index(int fd, const struct stat *st, const char *path, const char *host,
+    struct table_entry *f)
+{
+	struct compiled *index = compiled_open(path, st);
+	struct buf lower = { 0 };
+	struct compiled_place place;
+	enum compiled_result result;
+	const char *key;
+	bool is_right;
+
+	if (!index)
+		return false;
+	append_lower(&lower, host, strlen(host));
+	result = find_place(index, buf_text(&lower), &key, &place);
+	is_right = result == COMPILED_ABSENT ||
+		   (result == COMPILED_FOUND &&
+		       read_entry(fd, st, &place, key, strlen(key), f));
+	compiled_close(index);
+	buf_finish(&lower);
+	return is_right;
+}
+
+int
+table_find(const struct table_files *files, const char *host,
+    struct table_entry *f)
+{
+	struct stat st;
+	int fd = fdio_open_file(files->text, &st);
+	int result = 0, saved;
+
+	if (fd == -1)
+		return errno == ENOENT ? 0 : -1;
+	if (!is_compilable(host, &st) ||
+	    !find_by_index(fd, &st, files->index, host, f))
+		result = find_in_text(fd, &st, files, host, f);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
+}
+
+void
+table_entry_finish(struct table_entry *f)
+{
+	buf_finish(&f->key);
+	buf_finish(&f->value);
+}
