@@ -34,9 +34,9 @@
 #define PROGRAM_IO QMAIL_HOME "/bin/qmail-remote-io"
 #define PROGRAM_TLS QMAIL_HOME "/bin/qmail-remote-tls"
 
-static const struct route_files route_files = {
+static const struct table_files route_files = {
 	.text = "control/smtproutes",
-	.cdb = QMAIL_STATE "/smtproutes.cdb",
+	.index = QMAIL_STATE "/smtproutes.cdb",
 	.lock = QMAIL_STATE "/smtproutes.lock",
 };
 

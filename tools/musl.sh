@@ -59,18 +59,6 @@ make_cares() {
 	make install
 }
 
-make_cdb() {
-	get tinycdb
-	cd "$work/tinycdb"
-	make CC="$CC -O2" libcdb.a
-	cp libcdb.a "$prefix/lib"
-	cp cdb.h "$prefix/include"
-	printf 'Name: libcdb\nDescription: tinycdb\nVersion: %s\n' 0.78 \
-	    >"$PKG_CONFIG_LIBDIR/libcdb.pc"
-	printf 'Libs: -L%s/lib -lcdb\nCflags: -I%s/include\n' \
-	    "$prefix" "$prefix" >>"$PKG_CONFIG_LIBDIR/libcdb.pc"
-}
-
 make_openssl() {
 	get openssl
 	cd "$work/openssl"
@@ -103,7 +91,6 @@ build_programs() {
 need_packages $check_packages dpkg-dev make perl
 make_compiler
 library cares libcares.a
-library cdb libcdb.a
 library openssl libssl.a
 build_programs "$1" >"$1.build.log" 2>&1 ||
     { cat "$1.build.log"; die "the build failed"; }

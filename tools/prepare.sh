@@ -3,7 +3,7 @@
 # skipped when its work has been done before.
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config libc-ares-dev
-	libssl-dev libcdb-dev"
+	libssl-dev"
 demo_packages="$build_packages python3 python3-dnspython python3-cryptography
 	iproute2 openssl"
 check_packages="$demo_packages libcmocka-dev python3-pytest

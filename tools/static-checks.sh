@@ -59,7 +59,7 @@ result "no unfinished marks" \
 # The headers of the libraries do not depend on the C library.
 headers=build/musl-headers
 mkdir -p "$headers"
-cp /usr/include/ares*.h /usr/include/cdb.h "$headers"
+cp /usr/include/ares*.h "$headers"
 cp -r /usr/include/openssl "$headers"
 cp /usr/include/*-linux-gnu*/openssl/* "$headers/openssl"
 ln -sfn /usr/include/linux /usr/include/asm-generic \

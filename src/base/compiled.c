@@ -11,74 +11,102 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cdb.h>
-
 #include "base/buf.h"
 #include "base/fdio.h"
 #include "base/mem.h"
 
 /*
- * The library writes the file; it is read here, with pread().  The library
- * maps it, and then a read error or somebody who truncates the file kills the
- * process, where we want to go to the source instead.
+ * The format is that of a cdb (cdb(5)), which is read with pread() alone: of a
+ * mapped file a read error, or somebody who truncates it, kills the process.
+ * Numbers are stored least significant byte first.
  *
  *      0  256 times position and slots of a hash table        } the
  *   2048  the first record: under the key "source" the stamp  } front
- *         the other records: under '=' and the key a checksum and the value
+ *         the other records: under '=' and the key a checksum and a place
  *         the hash tables
  *
- * The stamp says of which source and how large the file is, and has a
- * checksum of each hash table and one of the front itself.  So nothing is
- * believed that has not been checked, not even that a key is absent: of a
- * damaged slot of a hash table nothing else would tell.
+ * The stamp names the source and the size of the cdb, and has a checksum of
+ * each hash table and one of the front itself.  They are against accidents:
+ * nothing else would show that a key is missing because a slot was damaged.
+ * Against a forged file nothing helps but to look into the source.
  */
 #define TABLES 256
 #define HEAD_SIZE (TABLES * 8)
+#define SLOT_SIZE 8
 #define RECORD_HEAD_SIZE 8
 #define SUM_SIZE 8
 
 static const char stamp_key[] = "source";
-static const char stamp_magic[] = "qr-cdb 1"; /* another for another format */
+static const char stamp_magic[] = "qr-cdb 2"; /* another for another format */
 
 #define STAMP_KEY_SIZE (sizeof stamp_key - 1)
 #define STAMP_MAGIC_SIZE (sizeof stamp_magic - 1)
-#define IDENTITY_AT (HEAD_SIZE + RECORD_HEAD_SIZE + STAMP_KEY_SIZE)
+#define STAMP_AT (HEAD_SIZE + RECORD_HEAD_SIZE)
+#define IDENTITY_AT (STAMP_AT + STAMP_KEY_SIZE)
 #define IDENTITY_SIZE (STAMP_MAGIC_SIZE + 8 * 8)
 #define TABLE_SUMS_AT (IDENTITY_AT + IDENTITY_SIZE)
 #define FRONT_SUM_AT (TABLE_SUMS_AT + TABLES * SUM_SIZE)
 #define FRONT_SIZE (FRONT_SUM_AT + SUM_SIZE)
 #define STAMP_SIZE (FRONT_SIZE - IDENTITY_AT)
 
-/* No caller has larger ones: a larger length in a file is damage. */
-#define ITEM_MAX ((size_t)16 << 20)
+#define VALUE_SIZE (SUM_SIZE + 16) /* checksum, offset, length */
+#define KEY_SIZE_MAX (1 + COMPILED_KEY_MAX)
+#define RECORD_MAX (RECORD_HEAD_SIZE + KEY_SIZE_MAX + VALUE_SIZE)
+
+/*
+ * Bounds on a file that anybody may have written.  A line of the source has
+ * two bytes at least, and its record and slots not that many times more; keys
+ * spread over 256 hash tables.
+ */
+#define SIZE_MAX_OF(source) (FRONT_SIZE + 4096 + 64 * (uint64_t)(source))
+#define TABLE_MAX_OF(size) (65536 + (size) / 64)
+
+/* Records under one hash that are looked at, or written. */
+#define SAME_HASH_MAX 64
+
+#define WRITE_PIECE ((size_t)1 << 16)
 
 /* A coarse clock of a file system ticks at least this often. */
 #define COARSEST_TICK_S 2
 
-/* Of records that were read: their values are borrowed until the end. */
-struct piece {
-	struct piece *next;
-	char data[];
-};
-
 struct compiled {
 	int fd;
 	size_t size;
+	uint64_t source_size;
 	struct buf key;
 	struct buf table; /* the hash table last looked into */
-	struct piece *pieces;
 	unsigned char front[FRONT_SIZE];
+};
+
+/* A record, for its hash table. */
+struct record {
+	uint32_t hash, at;
 };
 
 struct compiling {
 	int fd, lockfd;
 	struct stat source;
 	struct buf path, temporary;
-	struct buf key, value;
+	struct buf key;
+	struct buf records;   /* struct record */
+	struct buf unwritten; /* what follows in the file */
+	uint64_t size;        /* of the file, with that */
 	bool failed;
-	bool finished; /* make has been given back */
-	struct cdb_make make;
 };
+
+static void
+pack32(unsigned char *p, uint32_t n)
+{
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = (unsigned char)(n >> 8 * i);
+}
+
+static uint32_t
+unpack32(const unsigned char *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+	       (uint32_t)p[3] << 24;
+}
 
 static void
 pack64(unsigned char *p, uint64_t n)
@@ -106,9 +134,9 @@ mix(uint64_t sum, uint64_t word)
 }
 
 /*
- * A checksum against accidents; against malice there are permissions.  Four
- * sums side by side, since each step of one has to wait for the step before:
- * the hash table of a long list takes a third of the time.
+ * A checksum against accidents.  Four sums side by side, since each step of
+ * one has to wait for the step before: the hash table of a long list takes a
+ * third of the time.
  */
 static uint64_t
 checksum(uint64_t sum, const void *data, size_t n)
@@ -164,42 +192,21 @@ write_key(struct buf *b, const void *key, size_t n)
 	buf_append(b, key, n);
 }
 
-static bool
-read_at(int fd, size_t at, void *data, size_t n)
+/* The hash of a key, as cdb(5) has it. */
+static uint32_t
+hash_of(const void *key, size_t n)
 {
-	char *p = data;
+	const unsigned char *p = key;
+	uint32_t hash = 5381;
 
-	while (n > 0) {
-		ssize_t got = pread(fd, p, n, (off_t)at);
-
-		if (got == -1 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return false;
-		p += got;
-		at += (size_t)got;
-		n -= (size_t)got;
-	}
-	return true;
+	while (n-- > 0)
+		hash = (hash * 33) ^ *p++;
+	return hash;
 }
 
-/* Reads a hash table from a file of size bytes. */
-static bool
-read_table(int fd, size_t size, const unsigned char *front, size_t i,
-    struct buf *table)
-{
-	size_t at = cdb_unpack(front + 8 * i);
-	size_t n = cdb_unpack(front + 8 * i + 4);
-
-	if (n > size / 8)
-		return false;
-	n *= 8;
-	buf_cut(table, 0);
-	if (!read_at(fd, at, buf_reserve(table, n), n))
-		return false;
-	table->len = n;
-	return true;
-}
+/*
+ * Reading.
+ */
 
 /* The stamp is of this source and the front is as it was written. */
 static bool
@@ -219,14 +226,17 @@ compiled_open(const char *path, const struct stat *source)
 	struct compiled *c = mem_alloc(1, sizeof *c);
 	struct stat st;
 
+	c->source_size = (uint64_t)source->st_size;
 	c->fd = open(path,
 	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (c->fd == -1 || fstat(c->fd, &st) == -1 || !S_ISREG(st.st_mode))
 		goto fail;
-	if (st.st_size < (off_t)FRONT_SIZE || st.st_size > UINT32_MAX)
+	if (st.st_size < (off_t)FRONT_SIZE || st.st_size > UINT32_MAX ||
+	    (uint64_t)st.st_size > SIZE_MAX_OF(c->source_size))
 		goto fail;
 	c->size = (size_t)st.st_size;
-	if (read_at(c->fd, 0, c->front, FRONT_SIZE) && is_of(c, source))
+	if (fdio_read_at(c->fd, 0, c->front, FRONT_SIZE) == 0 &&
+	    is_of(c, source))
 		return c;
 
 fail:
@@ -241,86 +251,113 @@ compiled_close(struct compiled *c)
 		return;
 	if (c->fd != -1)
 		close(c->fd);
-	while (c->pieces) {
-		struct piece *next = c->pieces->next;
-
-		free(c->pieces);
-		c->pieces = next;
-	}
 	buf_finish(&c->key);
 	buf_finish(&c->table);
 	free(c);
 }
 
+static bool
+read_table(struct compiled *c, size_t i)
+{
+	size_t at = unpack32(c->front + SLOT_SIZE * i);
+	size_t n = unpack32(c->front + SLOT_SIZE * i + 4);
+
+	if (n > TABLE_MAX_OF(c->size) / SLOT_SIZE)
+		return false;
+	n *= SLOT_SIZE;
+	buf_cut(&c->table, 0);
+	if (fdio_read_at(c->fd, at, buf_reserve(&c->table, n), n) == -1)
+		return false;
+	c->table.len = n;
+	return checksum(0, c->table.data, n) ==
+	       unpack64(c->front + TABLE_SUMS_AT + SUM_SIZE * i);
+}
+
 /* The record at a place: COMPILED_ABSENT when it has another key. */
 static enum compiled_result
-read_record(struct compiled *c, size_t at, const void **value, size_t *len)
+read_record(const struct compiled *c, size_t at, struct compiled_place *place)
 {
-	unsigned char head[RECORD_HEAD_SIZE];
-	struct piece *piece;
-	size_t keylen, n;
-	const char *data;
+	unsigned char record[RECORD_MAX];
+	const unsigned char *key = record + RECORD_HEAD_SIZE, *value;
+	size_t n, keylen;
 
-	if (!read_at(c->fd, at, head, sizeof head))
+	if (at > c->size - RECORD_HEAD_SIZE)
 		return COMPILED_DAMAGED;
-	keylen = cdb_unpack(head);
-	n = cdb_unpack(head + 4);
-	if (keylen > ITEM_MAX || n < SUM_SIZE || n > ITEM_MAX ||
-	    keylen + n > c->size)
+	n = c->size - at < sizeof record ? c->size - at : sizeof record;
+	if (fdio_read_at(c->fd, at, record, n) == -1)
 		return COMPILED_DAMAGED;
-	piece = mem_alloc(1, sizeof *piece + keylen + n);
-	piece->next = c->pieces;
-	c->pieces = piece;
-	if (!read_at(c->fd, at + sizeof head, piece->data, keylen + n))
+	keylen = unpack32(record);
+	if (keylen > KEY_SIZE_MAX || unpack32(record + 4) != VALUE_SIZE ||
+	    RECORD_HEAD_SIZE + keylen + VALUE_SIZE > n)
 		return COMPILED_DAMAGED;
-	data = piece->data + keylen + SUM_SIZE;
-	n -= SUM_SIZE;
-	if (record_sum(piece->data, keylen, data, n) !=
-	    unpack64((unsigned char *)piece->data + keylen))
+	value = key + keylen;
+	if (record_sum(key, keylen, value + SUM_SIZE, VALUE_SIZE - SUM_SIZE) !=
+	    unpack64(value))
 		return COMPILED_DAMAGED;
-	if (keylen != c->key.len || memcmp(piece->data, c->key.data, keylen))
+	if (keylen != c->key.len || memcmp(key, c->key.data, keylen) != 0)
 		return COMPILED_ABSENT;
-	*value = data;
-	*len = n;
+	place->offset = unpack64(value + SUM_SIZE);
+	place->length = unpack64(value + SUM_SIZE + 8);
 	return COMPILED_FOUND;
 }
 
-enum compiled_result
-compiled_find(struct compiled *c, const void *key, size_t keylen, unsigned n,
-    const void **value, size_t *len)
+static bool
+is_in_source(const struct compiled *c, const struct compiled_place *p)
 {
-	size_t slots, slot, table;
-	unsigned hash;
+	return p->length <= COMPILED_LENGTH_MAX &&
+	       p->length <= c->source_size &&
+	       p->offset <= c->source_size - p->length;
+}
 
-	if (keylen > ITEM_MAX)
-		return COMPILED_ABSENT;
-	write_key(&c->key, key, keylen);
-	hash = cdb_hash(c->key.data, (unsigned)c->key.len);
-	table = hash % TABLES;
-	if (!read_table(c->fd, c->size, c->front, table, &c->table) ||
-	    checksum(0, c->table.data, c->table.len) !=
-		unpack64(c->front + TABLE_SUMS_AT + table * SUM_SIZE))
-		return COMPILED_DAMAGED;
-	slots = c->table.len / 8;
+/* Steps through the slots of a hash, in the table that was read. */
+static enum compiled_result
+search_table(struct compiled *c, uint32_t hash, unsigned n,
+    struct compiled_place *place)
+{
+	size_t slots = c->table.len / SLOT_SIZE;
+	unsigned same = 0;
+
 	for (size_t i = 0; i < slots; i++) {
-		const unsigned char *p;
+		size_t slot = (hash / TABLES + i) % slots;
+		const unsigned char *p =
+		    (unsigned char *)c->table.data + SLOT_SIZE * slot;
 		enum compiled_result result;
-		size_t at;
+		size_t at = unpack32(p + 4);
 
-		slot = (hash / TABLES + i) % slots;
-		p = (unsigned char *)c->table.data + 8 * slot;
-		at = cdb_unpack(p + 4);
 		if (at == 0)
 			break;
-		if (cdb_unpack(p) != hash || at == HEAD_SIZE)
+		if (unpack32(p) != hash || at == HEAD_SIZE)
 			continue;
-		result = read_record(c, at, value, len);
+		if (++same > SAME_HASH_MAX)
+			return COMPILED_DAMAGED;
+		result = read_record(c, at, place);
+		if (result == COMPILED_FOUND && !is_in_source(c, place))
+			return COMPILED_DAMAGED;
 		if (result == COMPILED_DAMAGED ||
 		    (result == COMPILED_FOUND && n-- == 0))
 			return result;
 	}
 	return COMPILED_ABSENT;
 }
+
+enum compiled_result
+compiled_find(struct compiled *c, const void *key, size_t keylen, unsigned n,
+    struct compiled_place *place)
+{
+	uint32_t hash;
+
+	if (keylen > COMPILED_KEY_MAX)
+		return COMPILED_DAMAGED;
+	write_key(&c->key, key, keylen);
+	hash = hash_of(c->key.data, c->key.len);
+	if (!read_table(c, hash % TABLES))
+		return COMPILED_DAMAGED;
+	return search_table(c, hash, n, place);
+}
+
+/*
+ * Compiling.
+ */
 
 static bool
 is_before(struct timespec a, struct timespec b)
@@ -357,25 +394,39 @@ is_directory(const char *path)
 }
 
 /*
- * Takes the lock, or gives -1 at once.  It is not written to: one that root
- * left behind, delivering by hand, serves too, if its group may read it
- * whatever the umask was.
+ * Opens the lock file, which is never written to.  It is made when it is
+ * missing; only then is its mode set, so that the group can read it whatever
+ * the umask is: what else has this name may be a link to any file, and it may
+ * be root that delivers, by hand.
  */
+static int
+open_lock(const char *path)
+{
+	const int flags =
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = open(path, flags);
+
+	if (fd != -1 || errno != ENOENT)
+		return fd;
+	fd = open(path, flags | O_CREAT | O_EXCL, 0640);
+	if (fd != -1)
+		(void)fchmod(fd, 0640);
+	return fd;
+}
+
+/* Takes the lock, or returns -1 at once. */
 static int
 lock(const char *path)
 {
-	int fd = open(path,
-	    O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-	    0640);
+	int fd = open_lock(path);
+	struct stat st;
 
-	/* By anybody but its owner that fails, and need not be done. */
+	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0) == 0)
+		return fd;
 	if (fd != -1)
-		(void)fchmod(fd, 0640);
-	if (fd != -1 && fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0) == -1) {
 		close(fd);
-		fd = -1;
-	}
-	return fd;
+	return -1;
 }
 
 /*
@@ -401,11 +452,18 @@ create(const char *path)
 	return fd;
 }
 
+static void
+add_record(struct compiling *c, uint32_t hash, uint64_t at)
+{
+	struct record e = { hash, (uint32_t)at };
+
+	buf_append(&c->records, &e, sizeof e);
+}
+
 struct compiling *
 compiling_begin(const char *path, const char *lockpath,
     const struct stat *source)
 {
-	static const unsigned char no_stamp[STAMP_SIZE];
 	struct compiling *c;
 	int lockfd;
 
@@ -420,60 +478,154 @@ compiling_begin(const char *path, const char *lockpath,
 	buf_puts(&c->path, path);
 	buf_printf(&c->temporary, "%s.new", path);
 	c->fd = create(buf_text(&c->temporary));
-	c->finished = c->fd == -1 || cdb_make_start(&c->make, c->fd) != 0;
-	if (c->finished || cdb_make_add(&c->make, stamp_key, STAMP_KEY_SIZE,
-			       no_stamp, STAMP_SIZE)) {
+	/* The front is written last, over this hole. */
+	if (c->fd == -1 || lseek(c->fd, (off_t)FRONT_SIZE, SEEK_SET) == -1) {
 		compiling_abort(c);
 		return NULL;
 	}
+	c->size = FRONT_SIZE;
+	add_record(c, hash_of(stamp_key, STAMP_KEY_SIZE), HEAD_SIZE);
 	return c;
+}
+
+static void
+write_out(struct compiling *c)
+{
+	if (!c->failed && fdio_write_all(c->fd, buf_text(&c->unwritten),
+			      c->unwritten.len, 0) == -1)
+		c->failed = true;
+	buf_cut(&c->unwritten, 0);
+}
+
+/* What comes next in the file. */
+static void
+put(struct compiling *c, const void *data, size_t n)
+{
+	buf_append(&c->unwritten, data, n);
+	c->size += n;
+	if (c->size > UINT32_MAX)
+		c->failed = true;
+	if (c->unwritten.len >= WRITE_PIECE)
+		write_out(c);
 }
 
 void
 compiling_add(struct compiling *c, const void *key, size_t keylen,
-    const void *value, size_t len)
+    const struct compiled_place *place)
 {
-	unsigned char sum[SUM_SIZE];
+	unsigned char head[RECORD_HEAD_SIZE], value[VALUE_SIZE];
 
-	if (keylen >= ITEM_MAX || len > ITEM_MAX - SUM_SIZE)
+	if (place->length > COMPILED_LENGTH_MAX)
 		c->failed = true;
-	if (c->failed)
+	if (c->failed || keylen > COMPILED_KEY_MAX)
 		return;
 	write_key(&c->key, key, keylen);
-	pack64(sum, record_sum(c->key.data, c->key.len, value, len));
-	buf_cut(&c->value, 0);
-	buf_append(&c->value, sum, sizeof sum);
-	buf_append(&c->value, value, len);
-	if (cdb_make_add(&c->make, c->key.data, (unsigned)c->key.len,
-		c->value.data, (unsigned)c->value.len) != 0)
-		c->failed = true;
+	pack32(head, (uint32_t)c->key.len);
+	pack32(head + 4, VALUE_SIZE);
+	pack64(value + SUM_SIZE, place->offset);
+	pack64(value + SUM_SIZE + 8, place->length);
+	pack64(value, record_sum(c->key.data, c->key.len, value + SUM_SIZE,
+			  VALUE_SIZE - SUM_SIZE));
+	add_record(c, hash_of(c->key.data, c->key.len), c->size);
+	put(c, head, sizeof head);
+	put(c, c->key.data, c->key.len);
+	put(c, value, sizeof value);
+}
+
+/* Puts a record into its hash table, unless there are many of its hash. */
+static bool
+fill_slot(unsigned char *table, size_t slots, const struct record *e)
+{
+	unsigned same = 0;
+
+	for (size_t slot = e->hash / TABLES % slots;;
+	     slot = (slot + 1) % slots) {
+		unsigned char *p = table + SLOT_SIZE * slot;
+
+		if (unpack32(p + 4) == 0) {
+			pack32(p, e->hash);
+			pack32(p + 4, e->at);
+			return true;
+		}
+		if (unpack32(p) == e->hash && ++same > SAME_HASH_MAX)
+			return false;
+	}
 }
 
 /*
- * Writes the stamp over its place in the first record.  The library does not
- * notice when the hash tables get beyond 4 GB.
+ * Fills a hash table of twice as many slots as there are records.  Of more
+ * than so many of one hash the rest is taken out of the list: nobody looks at
+ * them, and each would have to walk past all others.  Returns how many stay.
  */
-static int
-write_stamp(struct compiling *c)
+static size_t
+fill_table(unsigned char *table, struct record *e, size_t n)
 {
-	unsigned char front[FRONT_SIZE];
-	unsigned char *stamp = front + IDENTITY_AT;
-	struct buf *table = &c->value;
-	struct stat st;
+	size_t kept = 0;
 
-	if (fstat(c->fd, &st) == -1 || st.st_size > UINT32_MAX ||
-	    !read_at(c->fd, 0, front, FRONT_SIZE))
-		return -1;
-	write_identity(stamp, &c->source, (uint64_t)st.st_size);
-	for (size_t i = 0; i < TABLES; i++) {
-		if (!read_table(c->fd, (size_t)st.st_size, front, i, table))
-			return -1;
-		pack64(front + TABLE_SUMS_AT + i * SUM_SIZE,
-		    checksum(0, table->data, table->len));
+	for (size_t i = 0; i < n; i++)
+		if (fill_slot(table, 2 * n, &e[i]))
+			e[kept++] = e[i];
+	return kept;
+}
+
+/* Writes the i-th hash table, of n records; its sum goes into the front. */
+static void
+put_table(struct compiling *c, unsigned char *front, size_t i, struct record *e,
+    size_t n)
+{
+	unsigned char *table = mem_alloc(2 * n, SLOT_SIZE);
+	size_t kept = fill_table(table, e, n);
+	size_t size = 2 * kept * SLOT_SIZE;
+
+	if (kept < n) {
+		memset(table, 0, 2 * n * SLOT_SIZE);
+		fill_table(table, e, kept);
 	}
+	pack32(front + SLOT_SIZE * i, (uint32_t)c->size);
+	pack32(front + SLOT_SIZE * i + 4, (uint32_t)(2 * kept));
+	pack64(front + TABLE_SUMS_AT + SUM_SIZE * i, checksum(0, table, size));
+	put(c, table, size);
+	free(table);
+}
+
+/* The records by their tables, in the order of adding within each. */
+static void
+put_tables(struct compiling *c, unsigned char *front)
+{
+	const struct record *e = (const void *)c->records.data;
+	size_t n = c->records.len / sizeof *e;
+	struct record *sorted = mem_alloc(n, sizeof *sorted);
+	size_t end[TABLES] = { 0 }, next[TABLES];
+
+	for (size_t i = 0; i < n; i++)
+		end[e[i].hash % TABLES]++;
+	for (size_t i = 0, sum = 0; i < TABLES; i++) {
+		next[i] = sum;
+		end[i] = sum += end[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		sorted[next[e[i].hash % TABLES]++] = e[i];
+	for (size_t i = 0, from = 0; i < TABLES; from = end[i++])
+		put_table(c, front, i, sorted + from, end[i] - from);
+	free(sorted);
+}
+
+/* Hash tables and front: without the front, which is last, it is no cdb. */
+static int
+finish(struct compiling *c)
+{
+	unsigned char front[FRONT_SIZE] = { 0 };
+
+	put_tables(c, front);
+	write_out(c);
+	if (c->failed)
+		return -1;
+	pack32(front + HEAD_SIZE, STAMP_KEY_SIZE);
+	pack32(front + HEAD_SIZE + 4, STAMP_SIZE);
+	memcpy(front + STAMP_AT, stamp_key, STAMP_KEY_SIZE);
+	write_identity(front + IDENTITY_AT, &c->source, c->size);
 	pack64(front + FRONT_SUM_AT, checksum(0, front, FRONT_SUM_AT));
-	if (pwrite(c->fd, stamp, STAMP_SIZE, (off_t)IDENTITY_AT) !=
-	    (ssize_t)STAMP_SIZE)
+	if (pwrite(c->fd, front, FRONT_SIZE, 0) != (ssize_t)FRONT_SIZE)
 		return -1;
 	return fsync(c->fd);
 }
@@ -496,13 +648,8 @@ compiling_end(struct compiling *c, int sourcefd)
 {
 	int result = -1;
 
-	if (!c->failed) {
-		c->finished = true;
-		if (cdb_make_finish(&c->make) == 0 && write_stamp(c) == 0 &&
-		    is_unchanged(&c->source, sourcefd))
-			result =
-			    rename(buf_text(&c->temporary), buf_text(&c->path));
-	}
+	if (!c->failed && finish(c) == 0 && is_unchanged(&c->source, sourcefd))
+		result = rename(buf_text(&c->temporary), buf_text(&c->path));
 	compiling_abort(c);
 	return result;
 }
@@ -510,9 +657,6 @@ compiling_end(struct compiling *c, int sourcefd)
 void
 compiling_abort(struct compiling *c)
 {
-	/* Whatever it writes now: it is the only way to free its memory. */
-	if (!c->finished && cdb_make_finish(&c->make) != 0)
-		c->failed = true;
 	if (c->fd != -1) {
 		/* Not there any more once it has been put in place. */
 		unlink(buf_text(&c->temporary));
@@ -522,6 +666,7 @@ compiling_abort(struct compiling *c)
 	buf_finish(&c->path);
 	buf_finish(&c->temporary);
 	buf_finish(&c->key);
-	buf_finish(&c->value);
+	buf_finish(&c->records);
+	buf_finish(&c->unwritten);
 	free(c);
 }

@@ -3,38 +3,53 @@
 #define BASE_COMPILED_H
 
 #include <sys/stat.h>
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
- * A cdb compiled from a source file, that knows of which file.
+ * A cdb that tells where in a source file the entries of each key are.
+ *
+ * It is an index and no authority: whoever could write it once may have put
+ * anything there.  So a value is a place in the source, and what is used is
+ * read from there, after a look that the place is of the kind and has the key
+ * that was asked for.  What an index leaves out cannot be noticed in this way.
  *
  * A record inside names the source: device, inode, size, mtime and ctime in
  * nanoseconds, and the size of the cdb itself.  Readers take no lock: the
  * cdb is written under a temporary name, synced and renamed.  It is a help,
  * never a condition: when it is missing, stale, damaged or not writable the
- * reader goes to the source.
+ * reader goes through the source.
  */
 
 struct compiled;
+
+/* Bytes of the source. */
+struct compiled_place {
+	uint64_t offset, length;
+};
+
+#define COMPILED_KEY_MAX 1024 /* bytes; longer keys are not in an index */
+#define COMPILED_LENGTH_MAX ((uint64_t)16 << 20) /* of a place */
 
 enum compiled_result { COMPILED_FOUND, COMPILED_ABSENT, COMPILED_DAMAGED };
 
 /*
  * Opens the cdb at path if it was compiled from just the file that source
- * (of stat()) describes; NULL when it is not to be used for any reason.
+ * (fstat() of the open file) describes; NULL when it is not to be used for
+ * any reason.  Nothing that is there under this name makes it block.
  */
 struct compiled *compiled_open(const char *path, const struct stat *source);
 void compiled_close(struct compiled *);
 
 /*
- * The n-th value (from 0) that was added under key, in the order of adding.
- * *value is borrowed until compiled_close().  Every answer, that a key is
- * absent too, has been checked against checksums: what is not as it was
- * written is COMPILED_DAMAGED.
+ * The n-th place (from 0) that was added under key, in the order of adding;
+ * it is inside the source.  Checksums show what accidents have done to the
+ * file, also to a key that seems absent: COMPILED_DAMAGED.  So it is for
+ * keys that are too long, and for what comes after 64 records of one hash:
+ * memory and time are bounded, whatever the file is.
  */
 enum compiled_result compiled_find(struct compiled *, const void *key,
-    size_t keylen, unsigned n, const void **value, size_t *len);
+    size_t keylen, unsigned n, struct compiled_place *);
 
 /*
  * Compiling.  begin takes the lock at lockpath without waiting; NULL when
@@ -49,9 +64,9 @@ struct compiling;
 struct compiling *compiling_begin(const char *path, const char *lockpath,
     const struct stat *source);
 
-/* Values under one key keep their order.  Failures show at the end. */
+/* Places under one key keep their order.  Failures show at the end. */
 void compiling_add(struct compiling *, const void *key, size_t keylen,
-    const void *value, size_t len);
+    const struct compiled_place *);
 
 /*
  * Puts the cdb in place, unless the source at sourcefd is no longer as it

@@ -7,30 +7,22 @@
 
 #include "base/buf.h"
 #include "base/dsn.h"
+#include "qmail/table.h"
 
 /*
  * The smtproutes entry for a host (qmail-remote(8), control/smtproutes).
  *
- * Lines are domain:relay:port.  The keys tried are the whole host, each
- * suffix of it that begins with a dot, longest first, then the empty key;
- * ASCII case does not matter; of lines with the same key the last one wins.
+ * A table (qmail/table.h) of lines domain:relay:port.
  */
 struct route {
 	struct buf relay; /* empty: by the MX records of the host itself */
 	uint16_t port;
 };
 
-struct route_files {
-	const char *text; /* control/smtproutes */
-	const char *cdb;  /* run/qmail-remote/smtproutes.cdb */
-	const char *lock; /* run/qmail-remote/smtproutes.lock */
-};
-
 /*
- * Finds the route for host in the compiled routes, or in the text when those
- * cannot be used, and compiles them anew when they are out of date.  No
- * match and a missing file give an empty relay and port 25.  The relay is
- * as written, with its brackets; an empty relay may come with a port.
+ * Finds the route for host.  No match and a missing file give an empty relay
+ * and port 25.  The relay is as written, with its brackets; an empty relay may
+ * come with a port.
  * -1 with 4.3.0 when the text cannot be read, and with 4.4.1 (as in stock,
  * which then tries port 0) when the matching line has no usable port, a relay
  * that can be no host, or anything but a comment (a blank, then '#') behind
@@ -38,7 +30,7 @@ struct route_files {
  * detail then names the file, the fault, the key and the relay's name, and
  * nothing of what follows: it may be a password.
  */
-int route_find(const char *host, const struct route_files *, struct route *,
+int route_find(const char *host, const struct table_files *, struct route *,
     struct dsn *why);
 void route_finish(struct route *);
 

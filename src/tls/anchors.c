@@ -3,7 +3,6 @@
 
 #include <sys/stat.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,29 +18,35 @@
 #include "base/compiled.h"
 #include "base/fdio.h"
 #include "base/mem.h"
+#include "tls/pem.h"
 #include "tls/trouble.h"
 
-#define CODE "4.3.5"           /* RFC 3463: system incorrectly configured */
-#define BUNDLE_LIMIT (1 << 24) /* bytes */
-#define KEY_SIZE 9             /* eight digits of the subject's hash, NUL */
+#define CODE "4.3.5" /* RFC 3463: system incorrectly configured */
+#define BUNDLE_LIMIT ((size_t)1 << 24) /* bytes */
+#define KEY_SIZE 9 /* eight digits of the subject's hash, NUL */
+
+/* More of one name than anybody has. */
+#define SAME_NAME_MAX 64
 
 struct tls_anchors {
 	X509_STORE *store;
 	X509_LOOKUP_METHOD *method;
-	struct compiled *compiled;
+	struct buf path;
+	bool is_directory;
 	/*
-	 * The bundle stays open, for the case that a record of the compiled
-	 * form turns out damaged when no file can be opened any more.
+	 * Of a bundle, which stays open: no file can be opened any more when
+	 * it has to be read.
 	 */
 	int fd;
-	bool failed;
+	struct stat st;
+	struct compiled *index; /* NULL: all of them are in the store */
+	struct dsn trouble;     /* of a look-up; no status: none */
 };
 
 /*
- * The compiled form: under the hash of the canonical subject name, as
- * "openssl x509 -hash" prints it, the DER of each certificate with it.
+ * The index has, under the hash of the canonical subject name as "openssl x509
+ * -hash" prints it, where in the bundle each certificate with it is.
  */
-
 static int
 subject_key(const X509_NAME *name, char key[KEY_SIZE])
 {
@@ -54,8 +59,16 @@ subject_key(const X509_NAME *name, char key[KEY_SIZE])
 	return 0;
 }
 
+/* Always -1. */
+static int
+fail(const char *path, const char *reason, struct dsn *why)
+{
+	return dsn_set(why, CODE, "cannot read trust anchors in %s: %s", path,
+	    reason);
+}
+
 /*
- * The bundle.
+ * Reading files of certificates.
  */
 
 /*
@@ -63,158 +76,238 @@ subject_key(const X509_NAME *name, char key[KEY_SIZE])
  * trusted for appended; one decoder reads both, and the store heeds them.
  */
 static X509 *
-decode(const void *der, size_t n)
+parse_certificate(const struct buf *der)
 {
-	const unsigned char *p = der;
+	const unsigned char *p = (const unsigned char *)buf_text(der);
 
-	return n <= LONG_MAX ? d2i_X509_AUX(NULL, &p, (long)n) : NULL;
+	return der->len <= LONG_MAX ? d2i_X509_AUX(NULL, &p, (long)der->len)
+				    : NULL;
 }
 
 static bool
-is_certificate(const char *type)
+is_certificate(const struct pem_block *b)
 {
-	return strcmp(type, PEM_STRING_X509) == 0 ||
-	       strcmp(type, PEM_STRING_X509_OLD) == 0 ||
-	       strcmp(type, PEM_STRING_X509_TRUSTED) == 0;
+	return pem_has_label(b, PEM_STRING_X509) ||
+	       pem_has_label(b, PEM_STRING_X509_OLD) ||
+	       pem_has_label(b, PEM_STRING_X509_TRUSTED);
 }
 
-/* One certificate into the store and, if there is one, the compiled form. */
-static int
-take_certificate(struct tls_anchors *a, const unsigned char *der, long n,
-    struct compiling *out)
+/*
+ * Only a block that begins its line: what the index says of another one could
+ * not be checked by a look at what is before it.
+ */
+static void
+index_certificate(struct compiling *index, const X509 *cert,
+    const struct pem *p, const struct pem_block *b)
 {
-	X509 *cert = decode(der, (size_t)n);
+	struct compiled_place place = {
+		.offset = (uint64_t)(b->start - p->text),
+		.length = b->len,
+	};
 	char key[KEY_SIZE];
-	int result = -1;
+
+	if (b->start > p->text && b->start[-1] != '\n')
+		return;
+	if (subject_key(X509_get_subject_name(cert), key) == 0)
+		compiling_add(index, key, KEY_SIZE - 1, &place);
+}
+
+/* 1 when it is in the store now, 0 when it is no certificate, -1 in errno. */
+static int
+add_certificate(struct tls_anchors *a, const struct pem *p,
+    const struct pem_block *b, const struct buf *der, struct compiling *index)
+{
+	X509 *cert = parse_certificate(der);
+	int ok;
 
 	if (cert == NULL)
-		return -1;
-	if (subject_key(X509_get_subject_name(cert), key) == -1 ||
-	    X509_STORE_add_cert(a->store, cert) != 1)
-		goto out;
-	if (out != NULL)
-		compiling_add(out, key, KEY_SIZE - 1, der, (size_t)n);
-	result = 0;
-
-out:
+		return 0;
+	ok = X509_STORE_add_cert(a->store, cert);
+	if (ok == 1 && index != NULL)
+		index_certificate(index, cert, p, b);
 	X509_free(cert);
+	return ok == 1;
+}
+
+/* Always -1: the file is damaged, and certificates of it may be lost. */
+static int
+fail_at(const struct pem *p, const char *path, struct dsn *why)
+{
+	char reason[80];
+
+	snprintf(reason, sizeof reason, "line %zu: %s", pem_fault_line(p),
+	    p->fault);
+	return fail(path, reason, why);
+}
+
+/*
+ * All certificates of a file's text into the store and, if there is one, the
+ * index.  What is not a certificate is passed over; -1 with why when there is
+ * none at all, or one may have been lost.
+ */
+static int
+add_text(struct tls_anchors *a, const struct buf *text, const char *path,
+    struct compiling *index, struct dsn *why)
+{
+	struct pem_block b;
+	struct pem p;
+	struct buf der = { 0 };
+	enum pem_result result;
+	int count = 0;
+
+	pem_init(&p, buf_text(text), text->len);
+	while ((result = pem_next(&p, &b)) == PEM_BLOCK) {
+		if (!is_certificate(&b))
+			continue;
+		if (!pem_decode(&p, &b, &der)) {
+			result = PEM_DAMAGED;
+			break;
+		}
+		count += add_certificate(a, &p, &b, &der, index);
+	}
+	buf_finish(&der);
+	ERR_clear_error();
+	if (tls_trouble_is_out_of_memory())
+		return fail(path, strerror(ENOMEM), why);
+	if (result == PEM_DAMAGED)
+		return fail_at(&p, path, why);
+	return count > 0 ? 0 : fail(path, "no certificate", why);
+}
+
+static int
+add_file(struct tls_anchors *a, int fd, const struct stat *st, const char *path,
+    struct compiling *index, struct dsn *why)
+{
+	struct buf text = { 0 };
+	int result;
+
+	if (fdio_read_to_end(fd, st, BUNDLE_LIMIT, &text) == -1)
+		result = fail(path, strerror(errno), why);
+	else
+		result = add_text(a, &text, path, index, why);
+	buf_finish(&text);
 	return result;
 }
 
 /*
- * All certificates of a bundle's text; what else is in there is skipped.
- * Returns how many there were.
+ * Looking up by the index.
  */
-static size_t
-take_bundle(struct tls_anchors *a, const struct buf *text,
-    struct compiling *out)
+
+/*
+ * The certificate at a place of the bundle; NULL when no block is there, or
+ * none of a certificate.
+ */
+static X509 *
+read_certificate(const struct tls_anchors *a,
+    const struct compiled_place *place)
 {
-	BIO *bio = BIO_new_mem_buf(buf_text(text), (int)text->len);
-	size_t count = 0;
+	size_t before = place->offset > 0;
+	size_t n = before + (size_t)place->length;
+	struct buf text = { 0 }, der = { 0 };
+	struct pem_block b;
+	struct pem p;
+	X509 *cert = NULL;
 
-	while (bio != NULL && !BIO_eof(bio)) {
-		char *type = NULL;
-		char *header = NULL;
-		unsigned char *der = NULL;
-		long n = 0;
+	if (fdio_read_at(a->fd, place->offset - before, buf_reserve(&text, n),
+		n) == -1)
+		goto out;
+	text.len = n;
+	pem_init(&p, text.data + before, n - before);
+	if ((before == 0 || text.data[0] == '\n') &&
+	    pem_next(&p, &b) == PEM_BLOCK && b.start == p.text &&
+	    b.len == place->length && is_certificate(&b) &&
+	    pem_decode(&p, &b, &der))
+		cert = parse_certificate(&der);
 
-		/* A block that cannot be decoded has been passed over too. */
-		if (PEM_read_bio(bio, &type, &header, &der, &n) == 1 &&
-		    is_certificate(type) &&
-		    take_certificate(a, der, n, out) == 0)
-			count++;
-		OPENSSL_free(type);
-		OPENSSL_free(header);
-		OPENSSL_free(der);
-	}
-	BIO_free(bio);
-	ERR_clear_error();
-	return count;
-}
-
-static int
-read_text(int fd, struct buf *text)
-{
-	ssize_t got;
-
-	if (lseek(fd, 0, SEEK_SET) == -1)
-		return -1;
-	do {
-		const size_t piece = 1 << 18;
-
-		got = fdio_read(fd, buf_reserve(text, piece), piece);
-		if (got == -1)
-			return -1;
-		text->len += (size_t)got;
-		text->data[text->len] = '\0';
-		if (text->len > BUNDLE_LIMIT) {
-			errno = EFBIG;
-			return -1;
-		}
-	} while (got > 0);
-	return 0;
-}
-
-/* 0, or -1 with errno; 0 in errno means that there was no certificate. */
-static int
-read_bundle(struct tls_anchors *a, struct compiling *out)
-{
-	struct buf text = { 0 };
-	int result = read_text(a->fd, &text);
-
-	if (result == 0 && take_bundle(a, &text, out) == 0) {
-		errno = 0;
-		result = -1;
-	}
-	/* A certificate may have been lost: not to be used, nor compiled. */
-	if (result == 0 && tls_trouble_is_out_of_memory()) {
-		errno = ENOMEM;
-		result = -1;
-	}
+out:
 	buf_finish(&text);
-	return result;
+	buf_finish(&der);
+	return cert;
+}
+
+/*
+ * Puts the anchors of that name that the index knows into the store.  Whatever
+ * the index says, they are in the bundle; the one that is wrong or leaves some
+ * out is of no use, and then the chain does not verify.
+ */
+static void
+add_indexed(struct tls_anchors *a, const X509_NAME *name)
+{
+	struct compiled_place place;
+	char key[KEY_SIZE];
+	unsigned i;
+
+	if (subject_key(name, key) == -1)
+		return;
+	for (i = 0;
+	     i < SAME_NAME_MAX && compiled_find(a->index, key, KEY_SIZE - 1, i,
+				      &place) == COMPILED_FOUND;
+	     i++) {
+		X509 *cert = read_certificate(a, &place);
+
+		/* Different names may have the same hash. */
+		if (cert != NULL &&
+		    X509_NAME_cmp(X509_get_subject_name(cert), name) == 0)
+			(void)X509_STORE_add_cert(a->store, cert);
+		X509_free(cert);
+	}
+	ERR_clear_error();
+}
+
+/*
+ * Looking up in a hashed directory: in files of the name's hash, ".0" and so
+ * on, up to one that there is not.
+ */
+
+static bool
+is_dangling(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+/* False when there is no such file. */
+static bool
+add_hashed_file(struct tls_anchors *a, const char *path)
+{
+	struct stat st;
+	int fd = fdio_open_file(path, &st);
+
+	if (fd != -1) {
+		(void)add_file(a, fd, &st, path, NULL, &a->trouble);
+		close(fd);
+	} else if (errno == ENOENT) {
+		return is_dangling(path);
+	} else {
+		(void)fail(path, strerror(errno), &a->trouble);
+	}
+	return true;
+}
+
+static void
+add_hashed(struct tls_anchors *a, const X509_NAME *name)
+{
+	struct buf path = { 0 };
+	char key[KEY_SIZE];
+	unsigned i = 0;
+	bool any;
+
+	if (subject_key(name, key) == -1)
+		return;
+	do {
+		buf_cut(&path, 0);
+		buf_printf(&path, "%s%s.%u", a->path.data, key, i++);
+		any = add_hashed_file(a, path.data);
+	} while (any && i < SAME_NAME_MAX);
+	buf_finish(&path);
 }
 
 /*
  * Looking up, while a chain is built.
  */
 
-/*
- * Puts all compiled anchors of that name into the store.  *found is the
- * first of them, owned by the caller too.  -1: the record is damaged.
- */
-static int
-add_compiled(struct tls_anchors *a, const X509_NAME *name, X509 **found)
-{
-	enum compiled_result result;
-	char key[KEY_SIZE];
-	unsigned i;
-
-	if (subject_key(name, key) == -1)
-		return -1;
-	for (i = 0;; i++) {
-		const void *der;
-		size_t n;
-		X509 *cert;
-
-		result =
-		    compiled_find(a->compiled, key, KEY_SIZE - 1, i, &der, &n);
-		if (result != COMPILED_FOUND)
-			break;
-		cert = decode(der, n);
-		if (cert == NULL)
-			return -1;
-		/* Different names may have the same hash. */
-		if (X509_NAME_cmp(X509_get_subject_name(cert), name) == 0 &&
-		    X509_STORE_add_cert(a->store, cert) == 1 && *found == NULL)
-			*found = cert;
-		else
-			X509_free(cert);
-	}
-	return result == COMPILED_DAMAGED ? -1 : 0;
-}
-
-/* The same from the whole bundle, whose certificates are all in the store. */
+/* From what is in the store by now; owned by the caller. */
 static X509 *
 find_stored(X509_STORE *store, const X509_NAME *name)
 {
@@ -233,35 +326,22 @@ find_stored(X509_STORE *store, const X509_NAME *name)
 	return found;
 }
 
-static X509 *
-find(struct tls_anchors *a, const X509_NAME *name)
-{
-	X509 *found = NULL;
-
-	if (a->compiled == NULL || add_compiled(a, name, &found) == 0)
-		return found;
-	/*
-	 * The compiled form cannot be made anew from here: it would take
-	 * files.  It goes on to cost time until the bundle changes.
-	 */
-	X509_free(found);
-	compiled_close(a->compiled);
-	a->compiled = NULL;
-	if (read_bundle(a, NULL) == -1)
-		a->failed = true;
-	return find_stored(a->store, name);
-}
-
+/* Called for a name of which there is nothing in the store. */
 static int
 get_by_subject(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type,
     const X509_NAME *name, X509_OBJECT *object)
 {
+	struct tls_anchors *a = X509_LOOKUP_get_method_data(lookup);
 	X509 *cert;
 	int ok;
 
 	if (type != X509_LU_X509)
 		return 0;
-	cert = find(X509_LOOKUP_get_method_data(lookup), name);
+	if (a->is_directory)
+		add_hashed(a, name);
+	else if (a->index != NULL)
+		add_indexed(a, name);
+	cert = find_stored(a->store, name);
 	if (cert == NULL)
 		return 0;
 	/*
@@ -276,6 +356,71 @@ get_by_subject(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type,
 }
 
 /*
+ * Verifying.
+ */
+
+/* As ctx was set up; a context serves once (X509_verify_cert(3)). */
+static X509_STORE_CTX *
+copy_context(X509_STORE_CTX *ctx, X509_STORE *store)
+{
+	X509_STORE_CTX *copy = X509_STORE_CTX_new();
+	X509_VERIFY_PARAM *param = X509_VERIFY_PARAM_new();
+
+	if (copy == NULL || param == NULL ||
+	    X509_VERIFY_PARAM_set1(param, X509_STORE_CTX_get0_param(ctx)) !=
+		1 ||
+	    X509_STORE_CTX_init(copy, store, X509_STORE_CTX_get0_cert(ctx),
+		X509_STORE_CTX_get0_untrusted(ctx)) != 1) {
+		X509_VERIFY_PARAM_free(param);
+		X509_STORE_CTX_free(copy);
+		return NULL;
+	}
+	X509_STORE_CTX_set0_param(copy, param);
+	return copy;
+}
+
+static int
+verify_again(X509_STORE_CTX *ctx, const struct tls_anchors *a)
+{
+	X509_STORE_CTX *again = copy_context(ctx, a->store);
+	int ok;
+
+	if (again == NULL)
+		return 0;
+	ok = X509_verify_cert(again);
+	X509_STORE_CTX_set_error(ctx, X509_STORE_CTX_get_error(again));
+	X509_STORE_CTX_set_error_depth(ctx,
+	    X509_STORE_CTX_get_error_depth(again));
+	X509_STORE_CTX_set0_verified_chain(ctx,
+	    X509_STORE_CTX_get1_chain(again));
+	X509_STORE_CTX_free(again);
+	return ok;
+}
+
+/* The whole bundle, from here on without its index. */
+static int
+read_bundle(struct tls_anchors *a, struct compiling *index, struct dsn *why)
+{
+	compiled_close(a->index);
+	a->index = NULL;
+	if (lseek(a->fd, 0, SEEK_SET) == -1)
+		return fail(a->path.data, strerror(errno), why);
+	return add_file(a, a->fd, &a->st, a->path.data, index, why);
+}
+
+int
+tls_anchors_verify(X509_STORE_CTX *ctx, void *anchors)
+{
+	struct tls_anchors *a = anchors;
+	int ok = X509_verify_cert(ctx);
+
+	if (ok != 1 && a->index != NULL &&
+	    read_bundle(a, NULL, &a->trouble) == 0)
+		ok = verify_again(ctx, a);
+	return ok == 1;
+}
+
+/*
  * Opening.
  */
 
@@ -284,7 +429,7 @@ use_lookup(struct tls_anchors *a, struct dsn *why)
 {
 	X509_LOOKUP *lookup;
 
-	a->method = X509_LOOKUP_meth_new("compiled trust anchors");
+	a->method = X509_LOOKUP_meth_new("trust anchors");
 	if (a->method == NULL ||
 	    !X509_LOOKUP_meth_set_get_by_subject(a->method, get_by_subject))
 		goto fail;
@@ -298,94 +443,58 @@ fail:
 }
 
 static int
-open_directory(struct tls_anchors *a, const char *path, struct dsn *why)
+open_directory(struct tls_anchors *a, struct dsn *why)
 {
-	X509_LOOKUP *lookup;
-
 	/* The '/' at its end makes this fail for whatever is no directory. */
-	if (access(path, X_OK) == -1)
-		return dsn_set(why, CODE, "cannot read trust anchors in %s: %s",
-		    path, strerror(errno));
-	/* The library would read it as a list of directories. */
-	if (strchr(path, ':') != NULL)
-		return dsn_set(why, CODE,
-		    "cannot read trust anchors in %s: colon in the name", path);
-	lookup = X509_STORE_add_lookup(a->store, X509_LOOKUP_hash_dir());
-	if (lookup == NULL ||
-	    X509_LOOKUP_add_dir(lookup, path, X509_FILETYPE_PEM) != 1)
-		return dsn_set(why, CODE, "cannot read trust anchors in %s",
-		    path);
-	return 0;
+	if (access(a->path.data, X_OK) == -1)
+		return fail(a->path.data, strerror(errno), why);
+	a->is_directory = true;
+	return use_lookup(a, why);
 }
 
-static int
-open_file(const char *path, struct stat *st)
-{
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-	if (fd == -1)
-		return -1;
-	if (fstat(fd, st) == 0) {
-		if (S_ISREG(st->st_mode))
-			return fd;
-		errno = S_ISDIR(st->st_mode) ? EISDIR : EINVAL;
-	}
-	close(fd);
-	return -1;
-}
-
-/* Reads the bundle, compiling it on the way where that can be done. */
+/* Reads the bundle, making an index on the way where that can be done. */
 static int
 parse_bundle(struct tls_anchors *a, const char *cdb, const char *lock,
-    const struct stat *st)
+    struct dsn *why)
 {
-	struct compiling *out = NULL;
-	int saved;
+	struct compiling *index = compiling_begin(cdb, lock, &a->st);
+	int result = read_bundle(a, index, why);
 
-	if (cdb != NULL)
-		out = compiling_begin(cdb, lock, st);
-	if (read_bundle(a, out) == 0) {
-		if (out != NULL)
-			(void)compiling_end(out, a->fd);
-		return 0;
-	}
-	saved = errno;
-	if (out != NULL)
-		compiling_abort(out);
-	errno = saved;
-	return -1;
+	if (index != NULL && result == 0)
+		(void)compiling_end(index, a->fd);
+	else if (index != NULL)
+		compiling_abort(index);
+	return result;
 }
 
 static int
-load_bundle(struct tls_anchors *a, const char *statedir, const struct stat *st)
+load_bundle(struct tls_anchors *a, const char *statedir, struct dsn *why)
 {
 	struct buf cdb = { 0 };
 	struct buf lock = { 0 };
 	int result = 0;
 
-	if (statedir == NULL)
-		return parse_bundle(a, NULL, NULL, st);
 	buf_printf(&cdb, "%s/trustanchors.cdb", statedir);
 	buf_printf(&lock, "%s/trustanchors.lock", statedir);
-	a->compiled = compiled_open(cdb.data, st);
-	if (a->compiled == NULL)
-		result = parse_bundle(a, cdb.data, lock.data, st);
+	a->index = compiled_open(cdb.data, &a->st);
+	if (a->index == NULL)
+		result = parse_bundle(a, cdb.data, lock.data, why);
 	buf_finish(&cdb);
 	buf_finish(&lock);
 	return result;
 }
 
 static int
-open_bundle(struct tls_anchors *a, const char *path, const char *statedir,
-    struct dsn *why)
+open_bundle(struct tls_anchors *a, const char *statedir, struct dsn *why)
 {
-	struct stat st;
+	int result;
 
-	a->fd = open_file(path, &st);
-	if (a->fd == -1 || load_bundle(a, statedir, &st) == -1)
-		return dsn_set(why, CODE, "cannot read trust anchors in %s: %s",
-		    path, errno != 0 ? strerror(errno) : "no certificate");
-	return a->compiled != NULL ? use_lookup(a, why) : 0;
+	a->fd = fdio_open_file(a->path.data, &a->st);
+	if (a->fd == -1)
+		return fail(a->path.data, strerror(errno), why);
+	result = statedir != NULL ? load_bundle(a, statedir, why)
+				  : read_bundle(a, NULL, why);
+	return result == 0 && a->index != NULL ? use_lookup(a, why) : result;
 }
 
 struct tls_anchors *
@@ -396,13 +505,14 @@ tls_anchors_open(const char *path, const char *statedir, struct dsn *why)
 	int result;
 
 	a->fd = -1;
+	buf_append(&a->path, path, n);
 	a->store = X509_STORE_new();
 	if (a->store == NULL)
 		result = dsn_set(why, "4.3.0", "out of memory");
 	else if (n > 0 && path[n - 1] == '/')
-		result = open_directory(a, path, why);
+		result = open_directory(a, why);
 	else
-		result = open_bundle(a, path, statedir, why);
+		result = open_bundle(a, statedir, why);
 	if (result == 0)
 		return a;
 	tls_anchors_close(a);
@@ -416,9 +526,10 @@ tls_anchors_close(struct tls_anchors *a)
 		return;
 	X509_STORE_free(a->store);
 	X509_LOOKUP_meth_free(a->method);
-	compiled_close(a->compiled);
+	compiled_close(a->index);
 	if (a->fd != -1)
 		close(a->fd);
+	buf_finish(&a->path);
 	free(a);
 }
 
@@ -428,8 +539,8 @@ tls_anchors_store(const struct tls_anchors *a)
 	return a->store;
 }
 
-bool
-tls_anchors_failed(const struct tls_anchors *a)
+const struct dsn *
+tls_anchors_trouble(const struct tls_anchors *a)
 {
-	return a->failed;
+	return a->trouble.status[0] != '\0' ? &a->trouble : NULL;
 }

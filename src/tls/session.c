@@ -275,6 +275,7 @@ static enum tls_status
 tell_failure(const struct tls_session *s, struct dsn *said)
 {
 	unsigned long code = ERR_peek_last_error();
+	const struct dsn *trouble;
 
 	if (tls_session_lacks_memory(s)) {
 		dsn_set(said, TLS_TROUBLE_LOCAL, "TLS: out of memory");
@@ -284,9 +285,9 @@ tell_failure(const struct tls_session *s, struct dsn *said)
 		tls_trouble_local(said, "TLS");
 		return TLS_STATUS_LOCAL;
 	}
-	if (s->anchors != NULL && tls_anchors_failed(s->anchors)) {
-		dsn_set(said, TLS_TROUBLE_LOCAL,
-		    "cannot read the trust anchors");
+	trouble = s->anchors ? tls_anchors_trouble(s->anchors) : NULL;
+	if (trouble != NULL) {
+		*said = *trouble;
 		return TLS_STATUS_LOCAL;
 	}
 	if (s->expired)
@@ -378,6 +379,8 @@ use_anchors(struct tls_session *s, const char *path, const char *statedir,
 	if (s->anchors == NULL)
 		return -1;
 	SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(s->context, tls_anchors_verify,
+	    s->anchors);
 	if (SSL_CTX_get_security_level(s->context) < SECURITY_LEVEL)
 		SSL_CTX_set_security_level(s->context, SECURITY_LEVEL);
 	if (SSL_CTX_set1_verify_cert_store(s->context,

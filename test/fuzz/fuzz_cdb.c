@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * A compiled file of any bytes, its checksums made right so that they are
- * followed wherever they lead; and a good one with one byte changed, which
- * never gives a wrong answer.
+ * An index of any bytes, its checksums made right so that they are followed
+ * wherever they lead, but never out of the source; and a good one with one
+ * byte changed, which never gives a wrong answer.
  */
 
 #include <sys/stat.h>
@@ -12,8 +12,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cdb.h>
 
 static int
 later(clockid_t clock, struct timespec *t)
@@ -38,43 +36,38 @@ no_sync(int fd)
 
 #include "fuzz.h"
 
-/* Where the random bytes of a table begin that has no place of its own. */
+/* Makes the checksums of a file right. */
 static void
 set_stamp(int fd, const struct stat *source, size_t size)
 {
-	unsigned char front[FRONT_SIZE];
-	struct buf table = { 0 };
+	struct compiled c = { .fd = fd, .size = size };
 
 	if (size < FRONT_SIZE)
 		return;
-	CHECK(read_at(fd, 0, front, FRONT_SIZE));
-	write_identity(front + IDENTITY_AT, source, size);
+	CHECK(fdio_read_at(fd, 0, c.front, FRONT_SIZE) == 0);
+	write_identity(c.front + IDENTITY_AT, source, size);
 	for (size_t i = 0; i < TABLES; i++) {
-		if (!read_table(fd, size, front, i, &table))
+		buf_cut(&c.table, 0);
+		if (!read_table(&c, i) && c.table.len == 0)
 			continue;
-		pack64(front + TABLE_SUMS_AT + i * SUM_SIZE,
-		    checksum(0, table.data, table.len));
+		pack64(c.front + TABLE_SUMS_AT + i * SUM_SIZE,
+		    checksum(0, c.table.data, c.table.len));
 	}
-	pack64(front + FRONT_SUM_AT, checksum(0, front, FRONT_SUM_AT));
-	CHECK(pwrite(fd, front, FRONT_SIZE, 0) == (ssize_t)FRONT_SIZE);
-	buf_finish(&table);
+	pack64(c.front + FRONT_SUM_AT, checksum(0, c.front, FRONT_SUM_AT));
+	CHECK(pwrite(fd, c.front, FRONT_SIZE, 0) == (ssize_t)FRONT_SIZE);
+	buf_finish(&c.table);
 }
 
 static void
 look_up(struct compiled *c, const char *key, size_t keylen)
 {
-	const void *value;
-	size_t len;
+	struct compiled_place place;
 
 	for (unsigned n = 0; n < 3; n++) {
-		volatile unsigned char sum = 0;
-
-		if (compiled_find(c, key, keylen, n, &value, &len) !=
-		    COMPILED_FOUND)
+		if (compiled_find(c, key, keylen, n, &place) != COMPILED_FOUND)
 			return;
-		/* All of it can be read. */
-		for (size_t i = 0; i < len; i++)
-			sum = (unsigned char)(sum + ((const char *)value)[i]);
+		CHECK(place.offset <= c->source_size);
+		CHECK(place.length <= c->source_size - place.offset);
 	}
 }
 
@@ -92,23 +85,21 @@ follow_anything(struct fuzz_input *in, const struct stat *source)
 
 	memset(file, 0, sizeof file);
 	write_key(&whole, key, keylen);
-	where = cdb_hash(whole.data, (unsigned)whole.len) % TABLES;
+	where = hash_of(whole.data, whole.len) % TABLES;
 	/* The table of the key first, then those next to it. */
 	for (size_t i = 0; i < ntable; i++) {
 		unsigned char *p = file + (where + i) % TABLES * 8;
 		unsigned high = fuzz_byte(in);
 
-		cdb_pack((high << 24) + (unsigned)FRONT_SIZE + fuzz_byte(in),
-		    p);
-		cdb_pack(fuzz_byte(in), p + 4);
+		pack32(p, (high << 24) + (unsigned)FRONT_SIZE + fuzz_byte(in));
+		pack32(p + 4, fuzz_byte(in));
 	}
 	n = in->left < 4096 ? in->left : 4096;
 	memcpy(file + FRONT_SIZE, in->at, n);
 	/* A slot that is found: the hash of the key wants to be guessed. */
 	for (size_t i = FRONT_SIZE; i + 4 <= FRONT_SIZE + n; i += 4)
 		if (memcmp(file + i, "HASH", 4) == 0)
-			cdb_pack(cdb_hash(whole.data, (unsigned)whole.len),
-			    file + i);
+			pack32(file + i, hash_of(whole.data, whole.len));
 	fd = fuzz_write_file("cdb", file, FRONT_SIZE + n);
 	set_stamp(fd, source, FRONT_SIZE + n);
 	close(fd);
@@ -138,22 +129,18 @@ follow_raw(struct fuzz_input *in, const struct stat *source, bool is_stamped)
 	compiled_close(c);
 }
 
-/* The values of lines "key:value", the n-th of each key. */
+/* The places of the lines "key:value", the n-th of each key. */
 static void
-check_values(struct compiled *c, const char *text, size_t size, bool is_whole)
+check_places(struct compiled *c, const char *text, size_t size, bool is_whole)
 {
 	const char *line = text, *end = text + size;
 
 	while (c && line < end) {
-		const char *lf = memchr(line, '\n', (size_t)(end - line));
-		const char *stop = lf ? lf : end;
-		const char *colon = memchr(line, ':', (size_t)(stop - line));
+		size_t len = strcspn(line, "\n"), keylen = strcspn(line, "\n:");
 		const char *other = text;
-		size_t keylen = (size_t)((colon ? colon : stop) - line);
 		enum compiled_result result;
 		unsigned before = 0;
-		const void *value;
-		size_t len;
+		struct compiled_place place;
 
 		/* How many lines before this one have its key. */
 		while (other < line) {
@@ -162,49 +149,51 @@ check_values(struct compiled *c, const char *text, size_t size, bool is_whole)
 			before += n == keylen && !memcmp(other, line, n);
 			other += strcspn(other, "\n") + 1;
 		}
-		result = compiled_find(c, line, keylen, before, &value, &len);
-		CHECK(result == COMPILED_FOUND ||
-		      (!is_whole && result == COMPILED_DAMAGED));
+		result = compiled_find(c, line, keylen, before, &place);
+		CHECK(result == COMPILED_FOUND || !is_whole ||
+		      keylen > COMPILED_KEY_MAX || before >= SAME_HASH_MAX);
+		CHECK(result != COMPILED_ABSENT || before >= SAME_HASH_MAX);
 		if (result == COMPILED_FOUND) {
-			const char *v = colon ? colon : stop;
-
-			CHECK(len == (size_t)(stop - v));
-			CHECK(memcmp(value, v, len) == 0);
+			CHECK(place.offset == (size_t)(line - text));
+			CHECK(place.length == len);
 		}
-		result = compiled_find(c, line, keylen, 10000, &value, &len);
+		result = compiled_find(c, line, keylen, 10000, &place);
 		CHECK(result != COMPILED_FOUND);
-		line = lf ? lf + 1 : end;
+		line += len + (line + len < end);
 	}
 }
 
 static void
-damage_a_byte(struct fuzz_input *in, const struct stat *source, int sourcefd)
+damage_a_byte(struct fuzz_input *in)
 {
 	size_t at = fuzz_byte(in);
 	unsigned char change = fuzz_byte(in);
 	struct compiling *making;
 	struct compiled *c;
-	struct stat st;
+	struct stat source, st;
 	char *text;
 	size_t size;
 	unsigned char byte;
-	int fd;
+	int fd, sourcefd;
 
 	at = (at << 8 | fuzz_byte(in)) << 2 | (change & 3);
 	text = fuzz_string((const char *)in->at, in->left);
 	size = strlen(text);
-	making = compiling_begin("cdb", "lock", source);
+	sourcefd = fuzz_write_file("source", text, size);
+	CHECK(fstat(sourcefd, &source) == 0);
+	making = compiling_begin("cdb", "lock", &source);
 	CHECK(making);
 	for (const char *line = text; line < text + size;) {
 		size_t n = strcspn(line, "\n"), k = strcspn(line, "\n:");
+		struct compiled_place place = { (size_t)(line - text), n };
 
-		compiling_add(making, line, k, line + k, n - k);
+		compiling_add(making, line, k, &place);
 		line += n + (line[n] == '\n');
 	}
 	CHECK(compiling_end(making, sourcefd) == 0);
-	c = compiled_open("cdb", source);
+	c = compiled_open("cdb", &source);
 	CHECK(c);
-	check_values(c, text, size, true);
+	check_places(c, text, size, true);
 	compiled_close(c);
 
 	fd = open("cdb", O_RDWR);
@@ -214,28 +203,30 @@ damage_a_byte(struct fuzz_input *in, const struct stat *source, int sourcefd)
 	byte ^= change ? change : 0x80;
 	CHECK(pwrite(fd, &byte, 1, (off_t)at) == 1);
 	close(fd);
-	c = compiled_open("cdb", source);
-	check_values(c, text, size, false);
+	c = compiled_open("cdb", &source);
+	check_places(c, text, size, false);
 	compiled_close(c);
+	close(sourcefd);
 	free(text);
 }
 
 int
 LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
+	static const char source_text[300];
 	struct fuzz_input in = { data, size };
 	struct stat source;
 	int fd;
 
 	fuzz_enter_directory();
-	fd = fuzz_write_file("source", "", 0);
+	fd = fuzz_write_file("source", source_text, sizeof source_text);
 	CHECK(fstat(fd, &source) == 0);
 	switch (fuzz_byte(&in) & 3) {
 	case 0:
 		follow_raw(&in, &source, true);
 		break;
 	case 1:
-		damage_a_byte(&in, &source, fd);
+		damage_a_byte(&in);
 		break;
 	case 2:
 		follow_anything(&in, &source);

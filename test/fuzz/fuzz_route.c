@@ -12,8 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cdb.h>
-
 static int
 later(clockid_t clock, struct timespec *t)
 {
@@ -34,12 +32,13 @@ no_sync(int fd)
 #define clock_gettime later
 #define fsync no_sync
 #include "base/compiled.c"
+#include "qmail/table.c"
 #include "qmail/route.c"
 #undef clock_gettime
 
 #include "fuzz.h"
 
-static const struct route_files paths = { "routes", "cdb", "lock" };
+static const struct table_files paths = { "routes", "cdb", "lock" };
 
 /* The last entry with just this key. */
 static bool
@@ -82,20 +81,13 @@ find_plainly(const char *text, size_t size, const char *host, struct entry *e)
 }
 
 static void
-check_same(const struct found *f, bool any, const void *value, size_t len)
+check_same(const struct table_entry *f, bool any, const void *value, size_t len)
 {
 	CHECK(f->any == any);
 	if (any) {
 		CHECK(f->value.len == len);
 		CHECK(memcmp(buf_text(&f->value), value, len) == 0);
 	}
-}
-
-static void
-found_finish(struct found *f)
-{
-	buf_finish(&f->key);
-	buf_finish(&f->value);
 }
 
 static void
@@ -126,31 +118,34 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	size_t n;
 	const char *part = fuzz_part(&in, '\n', &n);
 	char *host = fuzz_string(part, n);
-	struct found text = { 0 }, compiled = { 0 };
+	struct table_entry text = { 0 }, compiled = { 0 };
 	struct buf relay = { 0 }, again = { 0 };
 	uint16_t port, port_again;
 	struct entry e = { 0 };
 	struct stat st;
 	bool any;
+	int fd;
 
 	fuzz_enter_directory();
 	unlink("cdb");
 	close(fuzz_write_file("routes", in.at, in.left));
 	any = find_plainly((const char *)in.at, in.left, host, &e);
-	CHECK(find_in_text(host, &paths, &text) == 0);
+	fd = fdio_open_file("routes", &st);
+	CHECK(fd != -1);
+	CHECK(find_in_text(fd, &st, &paths, host, &text) == 0);
 	check_same(&text, any, e.value, e.len);
-	CHECK(stat("routes", &st) == 0);
 	if (is_compilable(host, &st)) {
-		CHECK(find_compiled(host, "cdb", &st, &compiled));
+		CHECK(find_by_index(fd, &st, "cdb", host, &compiled));
 		check_same(&compiled, any, e.value, e.len);
 	}
+	close(fd);
 	check_route(host, &relay, &port);
 	unlink("cdb");
 	check_route(host, &again, &port_again);
 	CHECK(port == port_again);
 	CHECK(strcmp(buf_text(&relay), buf_text(&again)) == 0);
-	found_finish(&text);
-	found_finish(&compiled);
+	table_entry_finish(&text);
+	table_entry_finish(&compiled);
 	buf_finish(&relay);
 	buf_finish(&again);
 	free(host);

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import forgery
 from expect import CONTROL, DNS_SOFT, NO_CONNECTION, accepted, check
 from test_stock import one_user
 
@@ -94,6 +95,55 @@ def test_removed_or_emptied(home, two, dns):
         goes_to(home, B)
         home.route(f":{A}")
         goes_to(home, A)
+
+
+ROUTES = f"#dst.example:{B}\nx.dst.example:{B}\nother.example:{B}\ndst.example:{A}\nlast.example:{B}\n"
+
+
+@pytest.mark.parametrize("piece", [
+    f"dst.example:{B}", f"#dst.example:{B}", f"x.dst.example:{B}", f"other.example:{B}", f"dst.example:{A[:-1]}",
+    f"dst.example:{A}\nlast.example:{B}", f"example:{A}", "", None,
+], ids=["comment", "comment-line", "longer-key", "other-key", "cut", "two-lines", "tail-of-a-line", "empty", "outside"])
+def test_forged_index(home, two, piece):
+    """What an index says is looked up in the routes; where it is wrong they are read themselves."""
+    home.control("smtproutes", ROUTES)
+    source = f"{home.path}/control/smtproutes"
+    key = b"dst.example"
+    if piece is None:
+        place = (len(ROUTES), 20)
+    else:
+        place = (ROUTES.index(piece), len(piece))
+    _spoil(home, forgery.index(source, [(key, *place)]))
+    goes_to(home, A)
+
+
+def test_index_that_leaves_routes_out(home, two, dns):
+    """That cannot be noticed; doc/SECURITY.md says so.  Mail goes nowhere that is not in the file or the DNS."""
+    dns.zone(f"dst.example A {B}")
+    home.control("smtproutes", f"dst.example:192.0.2.99\ndst.example:{A}\n")
+    source = f"{home.path}/control/smtproutes"
+    _spoil(home, forgery.index(source, []))
+    goes_to(home, B)
+    _spoil(home, forgery.index(source, [(b"dst.example", *forgery.place(source, f"dst.example:{A}".encode()))]))
+    goes_to(home, A)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "device", "directory", "huge"])
+def test_odd_things_in_place_of_the_index(home, two, kind):
+    home.route(f":{A}")
+    path = home.cdb_path
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        os.mkdir(path)
+    elif kind == "huge":
+        _spoil(home, forgery.index(f"{home.path}/control/smtproutes", []))
+        os.truncate(path, 1 << 32)
+    else:
+        os.symlink("/dev/zero" if kind == "device" else f"{home.path}/control/smtproutes", path)
+    run = home.run(timeout=10)
+    check(run, "r", accepted(A))
+    assert run.wall < 5
 
 
 def test_unreadable_in_spite_of_compiled(home, two):

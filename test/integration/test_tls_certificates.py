@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+import forgery
 import pki
 from expect import accepted, check
 from test_stock import one_user
@@ -360,48 +362,141 @@ def test_system_bundle(site, server, system_bundle):
     compiled(site, system_bundle)
     trusted(site, server)
     with open(state(site), "rb") as f:
-        assert site.certs.root.der in f.read()
+        assert site.certs.root.der not in f.read()
     assert sorted(os.listdir(site.home.run_path)) == ["trustanchors.cdb", "trustanchors.lock"]
 
 
-@pytest.fixture
-def watched():
-    """A directory whose files tell when they were last read."""
-    path = "/srv/watched"
-    os.makedirs(path, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "strictatime,mode=755", "none", path], check=True)
-    yield path
-    # The TLS helper has the bundle open until it ends, which may be after its delivery.
-    subprocess.run(["umount", "-l", path], check=True)
-
-
-def test_system_bundle_is_not_parsed_each_time(site, server, system_bundle, watched):
-    """Once it is compiled it is opened, and not read."""
-    def was_read():
-        before = os.stat(path).st_atime_ns
-        time.sleep(0.02)
-        trusted(site, server)
-        return os.stat(path).st_atime_ns != before
-
-    path = shutil.copy(system_bundle, f"{watched}/anchors.pem")
-    compiled(site, path)
-    assert not was_read()
+def test_bundle_is_not_parsed_each_time(site, server):
+    """Where there is an index only the certificate that is needed is read: damage elsewhere goes unseen."""
+    root = site.certs.root.pem
+    path = write("/srv/pki/indexed.pem", root + site.certs.other_root.pem[:-30])
+    age(path)
+    site.want(2, path)
+    site.deferred(site.run(), NOT_SET_UP, f"cannot read trust anchors in {path}: line 12: a block without END")
+    place = forgery.place(path, root.rstrip(b"\n"))
+    write(state(site), forgery.index(path, [(_subject_key(site.certs.root), *place)]))
+    trusted(site, server)
     shutil.rmtree(site.home.run_path)
-    assert was_read()
+    site.deferred(site.run(), NOT_SET_UP, f"cannot read trust anchors in {path}: line 12: a block without END")
 
 
 def test_bundle_with_other_things(site, server):
-    """Comments, garbage, a key, a broken certificate and carriage returns around and between."""
+    """Comments, garbage, a key, a CRL, a block of nonsense, indentation and carriage returns around and between."""
     certs = site.certs
-    broken = certs.other_root.pem.replace(b"\n", b"\n!", 3)
-    cut = certs.other_root.pem[:200]
-    text = (b"# Test Root\n===========\n\xff\xfe\0 garbage \r\n" + certs.client.key_pem + b"-----BEGIN NONSENSE-----\n"
-            + broken + b"\n\n" + certs.intermediate.pem + b"trailing text\n" + certs.root.pem.replace(b"\n", b"\r\n")
-            + b"Certificate:\n    Data:\n        Version: 3\n" + cut)
+    nonsense = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    indented = b"\n".join(b"\t" + line for line in certs.intermediate.pem.splitlines()) + b"\n"
+    text = (b"# Test Root\n===========\n\xff\xfe\0 garbage \r\n" + certs.client.key_pem + nonsense + b"\n\n"
+            + b"# -----BEGIN CERTIFICATE----- comes next\n" + certs.root.pem.replace(b"\n", b" \r\n") + b"trailing\n"
+            + b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+            + b"Certificate:\n    Data:\n        Version: 3\n" + indented)
     path = write("/srv/pki/mixed.pem", text)
     site.want(2, path)
     trusted(site, server)
     compiled(site, path)
+    trusted(site, server)
+
+
+@pytest.mark.parametrize("between", [b"", b" ", b"\xef\xbb\xbf", b"\r", b"# the next one\n"],
+                         ids=["nothing", "blank", "mark", "CR", "comment"])
+def test_bundle_joined_without_line_ends(site, server, between):
+    """As cat makes it of files whose last lines do not end."""
+    files = [site.certs.other_root.pem, site.certs.root.pem, site.certs.client.pem]
+    path = write("/srv/pki/joined.pem", between.join(f.rstrip(b"\n") for f in files))
+    site.want(2, path)
+    trusted(site, server)
+    compiled(site, path)
+    trusted(site, server)
+
+
+def _damaged(site, kind):
+    """A bundle with both roots, the other one damaged: line and words of the report."""
+    lines = site.certs.other_root.pem.splitlines(keepends=True)
+    head, root = b"# one\n# two\n", site.certs.root.pem
+    if kind == "no-end":
+        return head + b"".join(lines[:-1]) + root, "line 3: a block without END"
+    if kind == "no-end-at-the-end":
+        return head + root + b"".join(lines[:-1]), f"line {3 + len(root.splitlines())}: a block without END"
+    if kind == "cut-in-a-line":
+        return head + b"".join(lines[:5])[:-7] + root, "line 3: a block without END"
+    if kind == "no-begin":
+        return head + b"".join(lines[1:]) + root, f"line {1 + len(lines)}: END without BEGIN"
+    if kind == "broken":
+        return head + b"".join(lines[:2]) + b"!" + b"".join(lines[2:]) + root, "line 5: broken base64"
+    if kind == "a-line-cut":
+        return head + b"".join(lines[:2]) + lines[2][5:] + b"".join(lines[3:]) + root, "line 3: broken base64"
+    if kind == "key-without-end":
+        key = site.certs.client.key_pem.splitlines(keepends=True)
+        return head + b"".join(key[:-1]) + root, "line 3: a block without END"
+    raise ValueError(kind)
+
+
+@pytest.mark.parametrize("strictness", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["no-end", "no-end-at-the-end", "cut-in-a-line", "no-begin", "broken", "a-line-cut",
+                                  "key-without-end"])
+def test_damaged_bundle(site, server, kind, strictness):
+    """A certificate may be lost, so nothing is verified by the others: our trouble, with the line, not the server's."""
+    data, words = _damaged(site, kind)
+    path = write("/srv/pki/damaged.pem", data)
+    age(path)
+    site.want(strictness, path)
+    for _ in range(2):
+        if strictness == 2:
+            site.deferred(site.run(), NOT_SET_UP, f"cannot read trust anchors in {path}: {words}")
+        else:
+            not_verified(site, server)
+    assert not os.path.exists(state(site))
+
+
+def _hashed(certs, path):
+    os.makedirs(path, exist_ok=True)
+    for entry in os.scandir(path):
+        os.unlink(entry)
+    name = next(e.name for e in os.scandir(certs.directory) if e.name.endswith(".0"))
+    return f"{path}{name}"
+
+
+@pytest.mark.parametrize("kind", ["no-end", "broken", "directory", "fifo"])
+def test_damaged_file_in_a_directory(site, server, kind):
+    """It is trouble of ours for those who need it; a server of another root is refused as ever."""
+    path = "/srv/pki/damaged/"
+    file = _hashed(site.certs, path)
+    site.want(2, path)
+    if kind == "directory":
+        os.mkdir(file)
+        words = f"{file}: Is a directory"
+    elif kind == "fifo":
+        os.mkfifo(file)
+        words = f"{file}: Invalid argument"
+    else:
+        lines = site.certs.root.pem.splitlines(keepends=True)
+        lines[2:3] = [b"!\n"] if kind == "broken" else []
+        write(file, b"".join(lines[:-1] if kind == "no-end" else lines))
+        words = f"{file}: line {3 if kind == 'broken' else 1}: "
+    site.deferred(site.run(), NOT_SET_UP, f"cannot read trust anchors in {words}")
+    if kind == "directory":
+        os.rmdir(file)
+    else:
+        os.unlink(file)
+    distrusted(site, server)
+    write(file, b"# a comment\r\n" + site.certs.root.pem.replace(b"\n", b"\r\n"))
+    trusted(site, server)
+
+
+def test_directory_with_a_link_to_nowhere(site, server):
+    """The file behind it is found all the same."""
+    path = "/srv/pki/dangling/"
+    file = _hashed(site.certs, path)
+    site.want(2, path)
+    os.symlink("nowhere", file)
+    distrusted(site, server)
+    write(file[:-1] + "1", site.certs.root.pem)
+    trusted(site, server)
+
+
+def test_directory_with_a_colon(site, server):
+    path = "/srv/pki/a:b/"
+    write(_hashed(site.certs, path), site.certs.root.pem)
+    site.want(2, path)
     trusted(site, server)
 
 
@@ -628,8 +723,8 @@ def test_flipped_bytes_of_the_compiled_form(site, server, anchors):
     with open(state(site), "rb") as f:
         good = f.read()
     chance = random.Random(25)
-    at = good.index(site.certs.root.der)
-    places = [0, 2048, 2100, at, at + 100, at - 4, at - 1, len(good) - 5] + chance.sample(range(len(good)), 12)
+    at = forgery.FRONT
+    places = [0, 2048, 2100, *range(at, at + 45, 9), len(good) - 5] + chance.sample(range(len(good)), 12)
     for place in places:
         write(state(site), good[:place] + bytes([good[place] ^ 0x41]) + good[place + 1:])
         trusted(site, server)
@@ -897,3 +992,105 @@ def test_clock_of_ten_years_ago(site):
     site.mx()
     site.want(2)
     distrusted(site, site.server(cert=leaf), "certificate verify failed: certificate is not yet valid")
+
+
+# An index is no authority: somebody who could once write to the run directory can make one.
+
+def _subject_key(cert):
+    """The key in the index of the certificates with this subject."""
+    return subprocess.run(["openssl", "x509", "-noout", "-hash"], input=cert.pem, check=True,
+                          stdout=subprocess.PIPE).stdout.strip()
+
+
+@pytest.fixture
+def forged(site):
+    """A bundle with the root of our servers in it, and that of an impostor in a comment; and indexes of it."""
+    impostor, root = site.certs.other_root, site.certs.root
+    quoted = impostor.pem.rstrip(b"\n")
+    path = write("/srv/pki/forged.pem", b"# " + quoted + b" was the old one\n" + root.pem)
+    age(path)
+    site.want(2, path)
+    old, new = forgery.place(path, quoted), forgery.place(path, root.pem.rstrip(b"\n"))
+    names = _subject_key(impostor), _subject_key(root)
+    size = os.path.getsize(path)
+    entries = {
+        "a-comment": [(names[0], *old)],
+        "a-comment-from-its-line": [(names[0], 0, old[1] + 2)],
+        "another-name": [(names[1], *old)],
+        "another-certificate": [(names[0], *new)],
+        "everything": [(names[0], 0, size), (names[1], 0, size)],
+        "outside": [(names[0], size, 100), (names[0], -1, 2), (names[1], 1 << 40, 1000)],
+        "cut": [(names[1], new[0], new[1] - 1), (names[1], new[0] + 1, new[1] - 1)],
+        "nothing": [],
+        "very-many": [(names[1], *old)] * 2000,
+    }
+    return {name: forgery.index(path, which) for name, which in entries.items()}
+
+
+@pytest.mark.parametrize("kind", ["a-comment", "a-comment-from-its-line", "another-name", "another-certificate",
+                                  "everything", "outside", "cut", "nothing", "very-many"])
+def test_forged_index(site, forged, kind):
+    """It makes no certificate an anchor, and hides none from us."""
+    site.mx(IP, "192.0.2.2")
+    impostor = site.server(cert=pki.make("x", site.certs.other_root, names=["m1.example"]))
+    run_path = state(site)
+    write(run_path, forged[kind])
+    distrusted(site, impostor)
+    server = site.server("192.0.2.2", host="m2.example", cert=site.leaf(names=["m2.example"]))
+    write(run_path, forged[kind])
+    run = site.run()
+    check(run, "r", accepted(server.address))
+    assert tls_line(run) == verified("m2.example") and run.held < 10
+    assert not any(s.secret for s in impostor.sessions)
+
+
+def test_index_of_the_former_format(site, forged):
+    """0.1.0 had the certificates themselves in it, whoever had put them there."""
+    impostor = site.certs.other_root
+    data = bytearray(forged["nothing"]) + impostor.der
+    write(state(site), bytes(data.replace(b"qr-cdb 2", b"qr-cdb 1")))
+    site.mx()
+    distrusted(site, site.server(cert=pki.make("x", impostor, names=["m1.example"])))
+
+
+def test_index_replaced_at_any_moment(site, forged):
+    """By other indexes, links, FIFOs, directories and files of any size, while mail goes out."""
+    site.mx(IP, "192.0.2.2")
+    impostor = site.server(cert=pki.make("x", site.certs.other_root, names=["m1.example"]))
+    server = site.server("192.0.2.2", host="m2.example", cert=site.leaf(names=["m2.example"]))
+    path, stop, chance = state(site), threading.Event(), random.Random(8)
+
+    def replace_it():
+        kinds = [*forged, "fifo", "link", "device", "loop", "directory", "huge", "missing"]
+        while not stop.is_set():
+            kind, new = chance.choice(kinds), f"{path}.forged"
+            if os.path.isdir(path):
+                os.rmdir(path)
+            if kind in forged:
+                write(new, forged[kind])
+            elif kind == "fifo":
+                os.mkfifo(new)
+            elif kind in ("link", "device", "loop"):
+                os.symlink({"link": "/srv/pki/forged.pem", "device": "/dev/zero", "loop": path}[kind], new)
+            elif kind == "huge":
+                write(new, forged["nothing"])
+                os.truncate(new, 1 << 32)
+            if os.path.lexists(new):
+                os.replace(new, path)
+            elif os.path.lexists(path):
+                os.unlink(path)
+            if kind == "directory":
+                os.mkdir(path)
+            time.sleep(chance.choice((0, 0, 0.001, 0.003)))
+
+    replacer = threading.Thread(target=replace_it)
+    replacer.start()
+    try:
+        for _ in range(40):
+            run = site.run()
+            check(run, "r", accepted(server.address))
+            assert tls_line(run) == verified("m2.example") and run.held < 10
+    finally:
+        stop.set()
+        replacer.join()
+    assert not any(s.secret for s in impostor.sessions)

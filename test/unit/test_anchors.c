@@ -15,9 +15,12 @@
 
 #include <cmocka.h>
 
+#include "base/compiled.h"
+#include "base/fdio.h"
 #include "testcert.h"
 
 #define ROOTS 5
+#define SAME 5000 /* entries of one name, for an index */
 
 static struct testcert roots[ROOTS]; /* the last two share their name */
 static struct testcert leaves[ROOTS];
@@ -71,7 +74,7 @@ tear_down(void **state)
 }
 
 static bool
-verifies(const struct tls_anchors *a, const struct testcert *leaf)
+verifies(struct tls_anchors *a, const struct testcert *leaf)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	bool ok;
@@ -80,7 +83,10 @@ verifies(const struct tls_anchors *a, const struct testcert *leaf)
 	assert_int_equal(X509_STORE_CTX_init(ctx, tls_anchors_store(a),
 			     leaf->cert, NULL),
 	    1);
-	ok = X509_verify_cert(ctx) == 1;
+	ok = tls_anchors_verify(ctx, a) == 1;
+	/* As a session sees it, whichever way it was verified. */
+	assert_true(ok == (X509_STORE_CTX_get_error(ctx) == X509_V_OK));
+	assert_true(!ok || sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) == 2);
 	X509_STORE_CTX_free(ctx);
 	return ok;
 }
@@ -99,7 +105,7 @@ check_all(const char *path, const char *statedir, size_t n)
 		if (verifies(a, &leaves[i % ROOTS]) != (i % ROOTS < n))
 			fail_msg("%s: leaf %zu of %zu", path, i, n);
 	assert_false(verifies(a, &stranger));
-	assert_false(tls_anchors_failed(a));
+	assert_null(tls_anchors_trouble(a));
 	tls_anchors_close(a);
 }
 
@@ -148,28 +154,101 @@ test_bundle_as_it_is(void **state)
 }
 
 static void
-test_bundle_with_garbage(void **state)
+append_trusted(const char *path, const struct testcert *c)
 {
-	const char *path = file("garbage.pem");
-	FILE *f;
+	FILE *f = fopen(path, "a");
+
+	assert_non_null(f);
+	assert_int_equal(PEM_write_X509_AUX(f, c->cert), 1);
+	fclose(f);
+}
+
+#define BEGIN "-----BEGIN CERTIFICATE-----\n"
+#define END "-----END CERTIFICATE-----\n"
+
+/* What is whole and no certificate is passed over. */
+static void
+test_bundle_with_other_things(void **state)
+{
+	const char *path = file("other.pem");
 
 	(void)state;
 	testcert_append_text(path, "# a comment\nsubject=/CN=x\n\xff\xfe\r\n");
-	testcert_append_text(path,
-	    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+	testcert_append_text(path, "# -----BEGIN CERTIFICATE-----\n");
+	testcert_append_text(path, BEGIN "AAAA\n" END);
+	testcert_append_text(path, BEGIN END);
 	testcert_append_cert(path, &roots[0]);
 	testcert_append_text(path,
-	    "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n");
+	    BEGIN "Proc-Type: 4,ENCRYPTED\n\nAAAA\n" END);
 	testcert_append_key(path, &roots[1], NULL);
-	f = fopen(path, "a");
-	assert_non_null(f);
-	assert_int_equal(PEM_write_X509_AUX(f, roots[1].cert), 1);
-	fclose(f);
-	testcert_append_text(path, "-----BEGIN CERTIFICATE-----\nMIIB\n");
-	testcert_append_text(path, "-----END X509 CRL-----\n");
+	testcert_append_key(path, &roots[1], "secret");
+	append_trusted(path, &roots[1]);
+	testcert_append_text(path,
+	    "-----BEGIN X509 CRL-----\nno base64!\n-----END X509 CRL-----\n");
 	testcert_append_cert(path, &roots[2]);
-	testcert_append_text(path, "-----BEGIN CERTIFICATE-----\nMIIB");
 	check_all(path, NULL, 3);
+}
+
+/* The file's text without the line end that it ends with. */
+static void
+cut_line_end(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(truncate(path, st.st_size - 1), 0);
+}
+
+static void
+test_bundle_joined(void **state)
+{
+	const char *path = file("joined.pem");
+	size_t i;
+
+	(void)state;
+	testcert_append_text(path, "\xef\xbb\xbf");
+	for (i = 0; i < ROOTS; i++) {
+		testcert_append_cert(path, &roots[i]);
+		cut_line_end(path);
+	}
+	check_all(path, NULL, ROOTS);
+}
+
+/* A certificate may be lost: nothing is to be verified by what is left. */
+static void
+test_bundle_damaged(void **state)
+{
+	static const struct {
+		const char *name, *text, *why;
+	} cases[] = {
+		{ "no-end.pem", BEGIN "AAAA\n", "line 3: a block without END" },
+		{ "begin.pem", BEGIN "AAAA\n" BEGIN "AAAA\n" END,
+		    "line 3: a block without END" },
+		{ "base64.pem", BEGIN "AAAA\nAA!A\n" END,
+		    "line 5: broken base64" },
+		{ "cut.pem", BEGIN "AAAA\nAAA\n" END, "line 3: broken base64" },
+		{ "other.pem", BEGIN "AAAA\n-----END X509 CRL-----\n",
+		    "line 5: END of another block" },
+		{ "end.pem", "AAAA\n" END, "line 4: END without BEGIN" },
+		{ "key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n",
+		    "line 3: a block without END" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char why[100];
+		const char *path = file(cases[i].name);
+
+		unlink(path);
+		testcert_append_text(path, "first\nsecond\n");
+		testcert_append_text(path, cases[i].text);
+		testcert_append_cert(path, &roots[0]);
+		snprintf(why, sizeof why, "%s: %s", cases[i].name,
+		    cases[i].why);
+		check_fails(path, NULL, why);
+		check_fails(path, dir, why);
+	}
 }
 
 static void
@@ -182,7 +261,8 @@ test_bundle_unusable(void **state)
 	check_fails(file("gone.pem"), dir, "gone.pem: No such file");
 	check_fails("", NULL, "No such file");
 	check_fails(dir, NULL, "Is a directory");
-	check_fails("/dev/null", NULL, "Invalid argument");
+	check_fails("/dev/null", NULL, "no certificate");
+	check_fails("/dev/zero", NULL, "Invalid argument");
 	testcert_append_text(path, "");
 	check_fails(path, NULL, "bad.pem: no certificate");
 	testcert_append_text(path, "nothing here\n");
@@ -213,27 +293,6 @@ flip_byte(const char *path, off_t at)
 	close(fd);
 }
 
-/* Where the certificate is in the compiled form. */
-static off_t
-place_of(const char *path, const struct testcert *c)
-{
-	static char data[1 << 16];
-	unsigned char *der = NULL;
-	int n = i2d_X509(c->cert, &der);
-	int fd = open(path, O_RDONLY);
-	ssize_t size = read(fd, data, sizeof data);
-	ssize_t i;
-
-	close(fd);
-	assert_true(n > 0 && size > n);
-	for (i = 0; i + n <= size; i++)
-		if (memcmp(data + i, der, (size_t)n) == 0)
-			break;
-	assert_true(i + n <= size);
-	OPENSSL_free(der);
-	return (off_t)i;
-}
-
 /* Whatever the compiled form is like, the answers are those of the bundle. */
 static void
 check_four(const char *path)
@@ -247,7 +306,7 @@ check_four(const char *path)
 	assert_true(verifies(a, &leaves[0]));
 	assert_false(verifies(a, &leaves[4]));
 	assert_false(verifies(a, &stranger));
-	assert_false(tls_anchors_failed(a));
+	assert_null(tls_anchors_trouble(a));
 	tls_anchors_close(a);
 }
 
@@ -268,17 +327,6 @@ test_bundle_compiled(void **state)
 	assert_int_equal(stat(cdb, &after), 0);
 	assert_int_equal(before.st_ino, after.st_ino);
 
-	/* Damaged, in a certificate's name, key and signature. */
-	for (i = 20; i < 300; i += 40) {
-		off_t at = place_of(cdb, &roots[1]) + (off_t)i;
-
-		flip_byte(cdb, at);
-		check_four(path);
-		flip_byte(cdb, at);
-	}
-	assert_int_equal(stat(cdb, &after), 0);
-	assert_int_equal(before.st_ino, after.st_ino);
-
 	/* Damaged anywhere. */
 	for (i = 0; i < (size_t)after.st_size; i += 61) {
 		flip_byte(cdb, (off_t)i % after.st_size);
@@ -292,6 +340,142 @@ test_bundle_compiled(void **state)
 	check_all(path, dir, 1);
 	unlink(path);
 	check_fails(path, dir, "No such file");
+}
+
+/*
+ * A bundle, and an index of it that an attacker has made: all is in order but
+ * for what it says.
+ */
+struct forgery {
+	char *path;
+	struct stat st;
+	struct buf text;
+};
+
+static void
+forge(const struct forgery *f, const struct testcert *name,
+    const struct compiled_place *place, size_t n)
+{
+	struct compiling *c = compiling_begin(file("trustanchors.cdb"),
+	    file("trustanchors.lock"), &f->st);
+	int fd = open(f->path, O_RDONLY);
+	char key[9];
+
+	assert_non_null(c);
+	snprintf(key, sizeof key, "%08lx",
+	    X509_NAME_hash_ex(X509_get_subject_name(name->cert), NULL, NULL,
+		NULL));
+	for (size_t i = 0; i < n; i++)
+		compiling_add(c, key, 8, &place[i]);
+	assert_int_equal(compiling_end(c, fd), 0);
+	close(fd);
+}
+
+/* Of a certificate in the bundle. */
+static struct compiled_place
+place_in(const struct forgery *f, const struct testcert *c)
+{
+	struct compiled_place place = { 0 };
+	BIO *bio = BIO_new(BIO_s_mem());
+	const char *found;
+	char *pem;
+	long n;
+
+	assert_int_equal(PEM_write_bio_X509(bio, c->cert), 1);
+	n = BIO_get_mem_data(bio, &pem) - 1;
+	for (found = f->text.data; memcmp(found, pem, (size_t)n) != 0; found++)
+		assert_true(found + n < f->text.data + f->text.len);
+	place.offset = (uint64_t)(found - f->text.data);
+	place.length = (uint64_t)n;
+	BIO_free(bio);
+	return place;
+}
+
+static void
+expect_verdicts(const struct forgery *f, const char *what)
+{
+	struct dsn why = { 0 };
+	struct tls_anchors *a;
+	size_t i;
+
+	for (i = 0; i < ROOTS; i++) {
+		a = tls_anchors_open(f->path, dir, &why);
+		assert_non_null(a);
+		if (verifies(a, &leaves[i]) != (i != 1))
+			fail_msg("%s: leaf %zu", what, i);
+		assert_null(tls_anchors_trouble(a));
+		tls_anchors_close(a);
+	}
+	a = tls_anchors_open(f->path, dir, &why);
+	assert_non_null(a);
+	assert_false(verifies(a, &stranger));
+	tls_anchors_close(a);
+}
+
+/*
+ * All roots but one, which is in the bundle too, but not as a certificate of
+ * it: in a comment, in a line of something else.  No index makes it an anchor,
+ * and none hides the others.
+ */
+static void
+test_bundle_forged_index(void **state)
+{
+	struct forgery f = { .path = strdup(file("forged.pem")) };
+	struct compiled_place place, many[SAME], odd;
+	struct testcert *impostor = &roots[1];
+	size_t i;
+
+	(void)state;
+	unlink(f.path);
+	testcert_append_text(f.path, "# ");
+	testcert_append_cert(f.path, impostor);
+	check_fails(f.path, NULL, "END without BEGIN");
+	cut_line_end(f.path);
+	testcert_append_text(f.path, " is the old one.\n");
+	for (i = 0; i < ROOTS; i++)
+		if (i != 1)
+			testcert_append_cert(f.path, &roots[i]);
+	let_it_age(f.path);
+	assert_int_equal(stat(f.path, &f.st), 0);
+	assert_int_equal(fdio_read_file(f.path, 1 << 20, &f.text), 0);
+	expect_verdicts(&f, "no index");
+
+	place = place_in(&f, impostor);
+	forge(&f, impostor, &place, 1);
+	expect_verdicts(&f, "not at the beginning of a line");
+	forge(&f, &roots[0], &place, 1);
+	expect_verdicts(&f, "another name");
+	odd = place_in(&f, &roots[0]);
+	forge(&f, impostor, &odd, 1);
+	expect_verdicts(&f, "a certificate of another name");
+	odd.length--;
+	forge(&f, &roots[0], &odd, 1);
+	expect_verdicts(&f, "cut");
+	odd.length += 3;
+	forge(&f, &roots[0], &odd, 1);
+	expect_verdicts(&f, "more than a block");
+	odd.offset = 0;
+	forge(&f, &roots[0], &odd, 1);
+	expect_verdicts(&f, "no block");
+	odd.length = f.text.len;
+	forge(&f, impostor, &odd, 1);
+	expect_verdicts(&f, "all");
+	odd.offset = UINT64_MAX;
+	odd.length = 2;
+	forge(&f, impostor, &odd, 1);
+	expect_verdicts(&f, "outside");
+	forge(&f, impostor, NULL, 0);
+	expect_verdicts(&f, "nothing");
+	/* One of two with the same name. */
+	odd = place_in(&f, &roots[3]);
+	forge(&f, &roots[3], &odd, 1);
+	expect_verdicts(&f, "half");
+	for (i = 0; i < SAME; i++)
+		many[i] = place;
+	forge(&f, impostor, many, SAME);
+	expect_verdicts(&f, "many");
+	buf_finish(&f.text);
+	free(f.path);
 }
 
 static void
@@ -316,7 +500,56 @@ test_directory(void **state)
 	check_all(name, dir, ROOTS);
 	check_fails("/nonexistent/", NULL, "No such file");
 	check_fails("/dev/null/", NULL, "Not a directory");
-	check_fails("/:/", NULL, "");
+}
+
+/* A file that cannot be used is a failure of ours for those who need it. */
+static void
+test_directory_damaged(void **state)
+{
+	struct dsn why = { 0 };
+	char name[4096], link[64], *damaged;
+	struct tls_anchors *a;
+
+	(void)state;
+	snprintf(name, sizeof name, "%s/", dir);
+	snprintf(link, sizeof link, "%08lx.0",
+	    X509_NAME_hash_ex(X509_get_subject_name(roots[1].cert), NULL, NULL,
+		NULL));
+	damaged = strdup(file(link));
+	assert_int_equal(unlink(damaged), 0);
+	testcert_append_text(damaged, "first\n" BEGIN "AAAA\n");
+
+	a = tls_anchors_open(name, NULL, &why);
+	assert_non_null(a);
+	assert_true(verifies(a, &leaves[0]));
+	assert_null(tls_anchors_trouble(a));
+	assert_false(verifies(a, &leaves[1]));
+	assert_non_null(tls_anchors_trouble(a));
+	assert_string_equal(tls_anchors_trouble(a)->status, "4.3.5");
+	assert_non_null(strstr(tls_anchors_trouble(a)->text, link));
+	assert_non_null(strstr(tls_anchors_trouble(a)->text,
+	    "line 2: a block without END"));
+	tls_anchors_close(a);
+
+	/* A FIFO does not block, a link to nowhere is as good as no link. */
+	assert_int_equal(unlink(damaged), 0);
+	assert_int_equal(mkfifo(damaged, 0600), 0);
+	a = tls_anchors_open(name, NULL, &why);
+	assert_false(verifies(a, &leaves[1]));
+	assert_non_null(tls_anchors_trouble(a));
+	tls_anchors_close(a);
+	assert_int_equal(unlink(damaged), 0);
+	assert_int_equal(symlink("nowhere", damaged), 0);
+	a = tls_anchors_open(name, NULL, &why);
+	assert_false(verifies(a, &leaves[1]));
+	assert_null(tls_anchors_trouble(a));
+	tls_anchors_close(a);
+	damaged[strlen(damaged) - 1] = '1';
+	testcert_append_cert(damaged, &roots[1]);
+	a = tls_anchors_open(name, NULL, &why);
+	assert_true(verifies(a, &leaves[1]));
+	tls_anchors_close(a);
+	free(damaged);
 }
 
 int
@@ -324,10 +557,14 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bundle_as_it_is),
-		cmocka_unit_test(test_bundle_with_garbage),
+		cmocka_unit_test(test_bundle_with_other_things),
+		cmocka_unit_test(test_bundle_joined),
+		cmocka_unit_test(test_bundle_damaged),
 		cmocka_unit_test(test_bundle_unusable),
 		cmocka_unit_test(test_bundle_compiled),
+		cmocka_unit_test(test_bundle_forged_index),
 		cmocka_unit_test(test_directory),
+		cmocka_unit_test(test_directory_damaged),
 	};
 
 	alarm(120);

@@ -29,19 +29,18 @@ static char home[] = "/tmp/test_route.XXXXXX";
 		name, name ".cdb", name ".lock" \
 	}
 
-static const struct route_files files = FILES("smtproutes");
+static const struct table_files files = FILES("smtproutes");
 
 /*
  * A file is compiled only when it has not changed for two seconds.  These
  * are written before the first test, so that they wait together.
  */
-static const struct route_files nul = FILES("nul");
-static const struct route_files plain = FILES("plain");
-static const struct route_files lonely = FILES("lonely");
-static const struct route_files damaged = FILES("damaged");
-static const struct route_files many = FILES("many");
-static const struct route_files same = FILES("same");
-static const struct route_files wide = FILES("wide");
+static const struct table_files nul = FILES("nul");
+static const struct table_files lonely = FILES("lonely");
+static const struct table_files damaged = FILES("damaged");
+static const struct table_files many = FILES("many");
+static const struct table_files same = FILES("same");
+static const struct table_files wide = FILES("wide");
 
 struct route_case {
 	const char *text;
@@ -239,8 +238,8 @@ clear_home(void **state)
 	if (unlink(files.text) == -1 && errno != ENOENT)
 		rmdir(files.text);
 	unlink(files.lock);
-	if (unlink(files.cdb) == -1 && errno != ENOENT)
-		rmdir(files.cdb);
+	if (unlink(files.index) == -1 && errno != ENOENT)
+		rmdir(files.index);
 	return 0;
 }
 
@@ -285,7 +284,7 @@ write_large_files(void)
 	buf_finish(&text);
 }
 
-static struct route_files case_files[COUNT(cases)];
+static struct table_files case_files[COUNT(cases)];
 
 static void
 write_case_files(void)
@@ -297,7 +296,7 @@ write_case_files(void)
 		snprintf(name[i][1], sizeof name[i][1], "%zu.cdb", i);
 		snprintf(name[i][2], sizeof name[i][2], "%zu.lock", i);
 		case_files[i].text = name[i][0];
-		case_files[i].cdb = name[i][1];
+		case_files[i].index = name[i][1];
 		case_files[i].lock = name[i][2];
 		put(name[i][0], cases[i].text, strlen(cases[i].text));
 	}
@@ -318,7 +317,6 @@ enter_home(void **state)
 		return -1;
 	write_large_files();
 	put(nul.text, nuls, sizeof nuls - 1);
-	put(plain.text, ":from.text\n", 11);
 	put(lonely.text, ":r\n", 3);
 	put(damaged.text, routes, sizeof routes - 1);
 	write_case_files();
@@ -326,17 +324,17 @@ enter_home(void **state)
 }
 
 static void
-remove_files(const struct route_files *f)
+remove_files(const struct table_files *f)
 {
 	unlink(f->text);
-	unlink(f->cdb);
+	unlink(f->index);
 	unlink(f->lock);
 }
 
 static int
 leave_home(void **state)
 {
-	static const struct route_files *const all[] = { &nul, &plain, &lonely,
+	static const struct table_files *const all[] = { &nul, &lonely,
 		&damaged, &many, &same, &wide };
 
 	clear_home(state);
@@ -349,7 +347,7 @@ leave_home(void **state)
 
 /* "relay port", or the status and detail of the failure. */
 static const char *
-find_with(const struct route_files *f, const char *host)
+find_with(const struct table_files *f, const char *host)
 {
 	static char text[600];
 	struct route r = { 0 };
@@ -373,11 +371,11 @@ find(const char *host)
 static bool
 is_compiled(void)
 {
-	return access(files.cdb, F_OK) == 0;
+	return access(files.index, F_OK) == 0;
 }
 
 static void
-check(const struct route_case *c, const struct route_files *f)
+check(const struct route_case *c, const struct table_files *f)
 {
 	const char *got = find_with(f, c->host);
 	char want[100];
@@ -409,7 +407,7 @@ routes_by_the_compiled(void **state)
 		bool empty = cases[i].text[0] == '\0';
 
 		check(&cases[i], &case_files[i]);
-		if ((access(case_files[i].cdb, F_OK) == -1) != empty)
+		if ((access(case_files[i].index, F_OK) == -1) != empty)
 			fail_msg("%s: %s", cases[i].text,
 			    empty ? "compiled" : "not compiled");
 		check(&cases[i], &case_files[i]);
@@ -435,7 +433,7 @@ separates_at_a_nul(void **state)
 	for (int round = 0; round < 2; round++)
 		for (size_t i = 0; i < COUNT(want); i++)
 			check(&want[i], &nul);
-	assert_int_equal(access(nul.cdb, F_OK), 0);
+	assert_int_equal(access(nul.index, F_OK), 0);
 }
 
 static void
@@ -507,7 +505,7 @@ is_empty_as_a_link_to_the_null_device(void **state)
 static void
 may_be_missing(void **state)
 {
-	static const struct route_files nowhere = { "no/smtproutes", "no/cdb",
+	static const struct table_files nowhere = { "no/smtproutes", "no/cdb",
 		"no/lock" };
 
 	(void)state;
@@ -519,7 +517,7 @@ may_be_missing(void **state)
 static void
 refuses_what_it_cannot_read(void **state)
 {
-	static const struct route_files below = { "smtproutes/x", "x.cdb",
+	static const struct table_files below = { "smtproutes/x", "x.cdb",
 		"x.lock" };
 	int fd;
 
@@ -548,35 +546,6 @@ refuses_what_it_cannot_read(void **state)
 	put_text("");
 	assert_int_equal(chmod(files.text, 0), 0);
 	assert_string_equal(find("a"), "4.3.0 smtproutes: Permission denied");
-}
-
-/* Where a compiled file is current, the text is not looked at. */
-static void
-uses_the_compiled_routes(void **state)
-{
-	struct compiling *c;
-	struct stat st;
-	int fd;
-
-	(void)state;
-	fd = open(plain.text, O_RDONLY);
-	assert_int_equal(fstat(fd, &st), 0);
-	c = compiling_begin(plain.cdb, plain.lock, &st);
-	assert_non_null(c);
-	compiling_add(c, "", 0, "from.cdb", 8);
-	assert_int_equal(compiling_end(c, fd), 0);
-	assert_int_equal(close(fd), 0);
-	assert_string_equal(find_with(&plain, "a"), "from.cdb 25");
-	assert_string_equal(find_with(&plain, ""), "from.cdb 25");
-
-	/* But for so long a host it is. */
-	struct buf host = { 0 };
-	for (int i = 0; i < 1025; i++)
-		buf_putc(&host, '.');
-	assert_string_equal(find_with(&plain, buf_text(&host)), "from.text 25");
-	buf_cut(&host, 1024);
-	assert_string_equal(find_with(&plain, buf_text(&host)), "from.cdb 25");
-	buf_finish(&host);
 }
 
 /* Also when nothing but the bytes differ: the kernel's times tell. */
@@ -626,32 +595,32 @@ sees_every_change(void **state)
 static void
 goes_on_without_compiled_routes(void **state)
 {
-	static const struct route_files nowhere = { "lonely", "no/cdb",
+	static const struct table_files nowhere = { "lonely", "no/cdb",
 		"no/lock" };
 	struct stat st;
 	struct compiling *c;
 
 	(void)state;
 	assert_string_equal(find_with(&nowhere, "a"), "r 25");
-	assert_int_equal(mkdir(lonely.cdb, 0700), 0);
+	assert_int_equal(mkdir(lonely.index, 0700), 0);
 	assert_string_equal(find_with(&lonely, "a"), "r 25");
-	assert_int_equal(rmdir(lonely.cdb), 0);
-	put(lonely.cdb, "garbage", 7);
-	assert_int_equal(chmod(lonely.cdb, 0), 0);
+	assert_int_equal(rmdir(lonely.index), 0);
+	put(lonely.index, "garbage", 7);
+	assert_int_equal(chmod(lonely.index, 0), 0);
 	assert_string_equal(find_with(&lonely, "a"), "r 25");
-	assert_int_equal(stat(lonely.cdb, &st), 0);
+	assert_int_equal(stat(lonely.index, &st), 0);
 	assert_true(st.st_size > 2048);
-	assert_int_equal(unlink(lonely.cdb), 0);
+	assert_int_equal(unlink(lonely.index), 0);
 
 	/* Somebody compiles and does not get on. */
 	assert_int_equal(stat(lonely.text, &st), 0);
-	c = compiling_begin(lonely.cdb, lonely.lock, &st);
+	c = compiling_begin(lonely.index, lonely.lock, &st);
 	assert_non_null(c);
 	assert_string_equal(find_with(&lonely, "a"), "r 25");
-	assert_int_equal(access(lonely.cdb, F_OK), -1);
+	assert_int_equal(access(lonely.index, F_OK), -1);
 	compiling_abort(c);
 	assert_string_equal(find_with(&lonely, "a"), "r 25");
-	assert_int_equal(access(lonely.cdb, F_OK), 0);
+	assert_int_equal(access(lonely.index, F_OK), 0);
 }
 
 /* Whichever byte is damaged, the answer is right and the file made anew. */
@@ -662,19 +631,19 @@ survives_damage(void **state)
 
 	(void)state;
 	assert_string_equal(find_with(&damaged, "a.example"), "r 25");
-	assert_int_equal(fdio_read_file(damaged.cdb, 1 << 20, &good), 0);
+	assert_int_equal(fdio_read_file(damaged.index, 1 << 20, &good), 0);
 	for (size_t i = 0; i < good.len; i += i < 4096 ? 127 : 3) {
 		good.data[i] ^= 0x10;
-		put(damaged.cdb, good.data, good.len);
+		put(damaged.index, good.data, good.len);
 		good.data[i] ^= 0x10;
 		if (strcmp(find_with(&damaged, "a.example"), "r 25") != 0 ||
 		    strcmp(find_with(&damaged, "b.example"), "s 25") != 0 ||
 		    strcmp(find_with(&damaged, "b"), "t 25") != 0)
 			fail_msg("damage at %zu", i);
 	}
-	put(damaged.cdb, good.data, 3000);
+	put(damaged.index, good.data, 3000);
 	assert_string_equal(find_with(&damaged, "b"), "t 25");
-	assert_int_equal(fdio_read_file(damaged.cdb, 1 << 20, &now), 0);
+	assert_int_equal(fdio_read_file(damaged.index, 1 << 20, &now), 0);
 	assert_int_equal(now.len, good.len);
 	assert_memory_equal(now.data, good.data, good.len);
 	buf_finish(&good);
@@ -747,7 +716,7 @@ holds_very_many(void **state)
 	assert_in_range(monotonic_us() - start, 0, 20000000);
 	print_message("# compiled in %ld ms\n",
 	    (long)(monotonic_us() - start) / 1000);
-	assert_int_equal(access(many.cdb, F_OK), 0);
+	assert_int_equal(access(many.index, F_OK), 0);
 	assert_string_equal(find_with(&many, "domain0.example"), "relay0 1");
 	assert_string_equal(find_with(&many, "domain199999.example"),
 	    "relay99 20000");
@@ -759,7 +728,7 @@ holds_very_many(void **state)
 	start = monotonic_us();
 	assert_string_equal(find_with(&same, "a.example"), "relay199999 25");
 	assert_in_range(monotonic_us() - start, 0, 5000000);
-	assert_int_equal(access(same.cdb, F_OK), 0);
+	assert_int_equal(access(same.index, F_OK), 0);
 	assert_string_equal(find_with(&same, "a.example"), "relay199999 25");
 }
 
@@ -775,7 +744,7 @@ holds_very_long_lines(void **state)
 		assert_string_equal(find_with(&wide, "b"), "s 25");
 		assert_int_equal(route_find("c", &wide, &r, &why), 0);
 		assert_int_equal(r.relay.len, 1 << 20);
-		assert_int_equal(access(wide.cdb, F_OK), 0);
+		assert_int_equal(access(wide.index, F_OK), 0);
 	}
 	route_finish(&r);
 }
@@ -794,7 +763,6 @@ main(void)
 		TEST(is_empty_as_a_link_to_the_null_device),
 		TEST(may_be_missing),
 		TEST(refuses_what_it_cannot_read),
-		TEST(uses_the_compiled_routes),
 		TEST(sees_every_change),
 		TEST(goes_on_without_compiled_routes),
 		TEST(survives_damage),
