@@ -306,7 +306,7 @@ def test_wrapper_is_put_back_as_readme_says(site):
     put_first_version(site)
     site.put("qmail-remote.orig", WRAPPER)
     with open(f"{TOP}/README.md", encoding="utf-8") as f:
-        lines = re.search(r"To put it back.*?\n\n((?:    # .*\n)+)", f.read(), re.DOTALL)[1].splitlines()
+        lines = re.search(r"To put it back.*?\n\n((?:    # [^\n]*\n)+)", f.read(), re.DOTALL)[1].splitlines()
     commands = [line.removeprefix("    # ") for line in lines if " cd " not in line]
     assert len(commands) == 4
     for command in commands:
