@@ -452,7 +452,7 @@ main(int argc, char **argv)
 	if (!is_invoked_properly(argc, argv, &h, &reverse_path))
 		return refuse_invocation();
 	take_handoff(&d, &h);
-	sandbox_enter(SANDBOX_BYTES, MEMORY_MAX, NULL);
+	sandbox_enter_bytes(MEMORY_MAX);
 	smtp_session_init(&session, (int)h.fd, h.timeout_s);
 	if (h.extensions)
 		smtp_ehlo_parse(&session.ehlo, h.extensions);

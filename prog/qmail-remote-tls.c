@@ -136,15 +136,25 @@ ignore_sigpipe(void)
 }
 
 /* A directory, told by its last byte, is read when a chain is verified. */
-static void
-enter_sandbox(const char *anchors)
+static bool
+is_directory(const char *anchors)
 {
 	size_t n = anchors != NULL ? strlen(anchors) : 0;
 
-	if (n > 0 && anchors[n - 1] == '/')
-		sandbox_enter(SANDBOX_TLS_READING, MEMORY_MAX, anchors);
+	return n > 0 && anchors[n - 1] == '/';
+}
+
+/* True when files can still be read. */
+static bool
+enter_sandbox(const char *anchors)
+{
+	bool reads = is_directory(anchors);
+
+	if (reads)
+		sandbox_enter_tls_reading(MEMORY_MAX, anchors);
 	else
-		sandbox_enter(SANDBOX_TLS, MEMORY_MAX, NULL);
+		sandbox_enter_tls(MEMORY_MAX);
+	return reads;
 }
 
 int
@@ -155,6 +165,7 @@ main(int argc, char **argv)
 	struct deadline until;
 	struct tls_session *session;
 	enum tls_status status;
+	bool reads;
 	int code = 0;
 
 	if (version_is_wanted(argc, argv))
@@ -174,9 +185,10 @@ main(int argc, char **argv)
 							      : EXIT_NO_STATUS;
 
 	/* From here on it talks to the network. */
-	enter_sandbox(o.session.anchors);
+	reads = enter_sandbox(o.session.anchors);
 	status = tls_session_handshake(session, until, &said);
-	sandbox_end_reading();
+	if (reads)
+		sandbox_end_reading();
 	if (tell(status, said.text) == 0 && status == TLS_STATUS_READY &&
 	    tls_tunnel_run(session, o.session.fd, o.clear) == -1)
 		code = EXIT_NO_MEMORY;

@@ -105,7 +105,7 @@ prepare(struct delivery *d, struct dsn *why)
 	if (chdir(QMAIL_HOME) == -1)
 		return dsn_set(why, "4.3.0",
 		    "Unable to switch to home directory.");
-	sandbox_keep_writes(QMAIL_STATE, written,
+	sandbox_enter_search(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
 	if (control_read(&d->control, why) == -1 ||
 	    route_find(d->host, &route_files, &d->route, why) == -1 ||

@@ -11,15 +11,19 @@
 #define _GNU_SOURCE
 
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <netinet/in.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -124,6 +128,57 @@ raise_limit(void)
 }
 
 static long
+limit_parent(void)
+{
+	struct rlimit r;
+
+	return syscall(SYS_prlimit64, parent, RLIMIT_NOFILE, NULL, &r);
+}
+
+static long
+pin_parent(void)
+{
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof all);
+	return sched_setaffinity(parent, sizeof all, &all);
+}
+
+static long
+schedule_parent(void)
+{
+	struct sched_param p = { 0 };
+
+	return sched_setscheduler(parent, SCHED_BATCH, &p);
+}
+
+static long
+read_parent(void)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { &byte, 1 };
+
+	return process_vm_readv(parent, &here, 1, &there, 1, 0);
+}
+
+static long
+own_signals(void)
+{
+	int fd[2];
+
+	return pipe(fd) == -1 ? -1 : fcntl(fd[0], F_SETOWN, parent);
+}
+
+static long
+set_option(void)
+{
+	int on = 1;
+
+	/* Nothing is left of it where there is no such descriptor. */
+	return setsockopt(3, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+static long
 allocate(void)
 {
 	return map((size_t)1 << 30, PROT_READ | PROT_WRITE,
@@ -151,11 +206,33 @@ attempt(const char *name)
 	DEED("fork", syscall(SYS_clone, SIGCHLD, 0L, 0L, 0L, 0L))
 	DEED("ptrace", ptrace(PTRACE_ATTACH, parent, NULL, NULL))
 	DEED("kill", kill(parent, 0))
+	DEED("queue-signal", syscall(SYS_rt_sigqueueinfo, parent, 0, NULL))
+	DEED("pidfd", syscall(SYS_pidfd_open, parent, 0))
+	DEED("vm", read_parent())
+	DEED("nice", setpriority(PRIO_PROCESS, (id_t)parent, 19))
+	DEED("ioprio", syscall(SYS_ioprio_set, 1, parent, 3 << 13))
+	DEED("affinity", pin_parent())
+	DEED("scheduler", schedule_parent())
+	DEED("prlimit", limit_parent())
+	DEED("owner", own_signals())
+	DEED("option", set_option())
+	DEED("chmod", chmod("/srv/qmail/run/qmail-remote", 0777))
+	DEED("namespace", unshare(CLONE_NEWUSER))
+	DEED("mount", mount("none", "/srv", "tmpfs", 0, NULL))
+	DEED("host-name", sethostname("planted", 7))
+	DEED("ipc", shmget(IPC_PRIVATE, 4096, 0600))
+	DEED("keys", syscall(SYS_keyctl, 0, -3, 1))
+	DEED("bpf", syscall(SYS_bpf, 0, NULL, 0))
+	DEED("perf", syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0))
+	DEED("userfault", syscall(SYS_userfaultfd, 0))
+	DEED("memfd", syscall(SYS_memfd_create, "planted", 0))
+	DEED("alg", socket(AF_ALG, SOCK_SEQPACKET, 0))
 	DEED("map-code",
 	    map(4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1))
 	DEED("map-file", map(4096, PROT_READ, MAP_PRIVATE, 0))
 	DEED("make-code", make_executable())
-	DEED("uring", syscall(425, 8L, 0L))
+	DEED("uring", syscall(SYS_io_uring_setup, 8L, 0L))
+	DEED("newer", syscall(463, 0L, 0L, 0L, 0L, 0L, 0L))
 	DEED("x32", syscall(0x40000000L + SYS_write, 1L, "", 0L))
 	DEED("int80", other_interface())
 	DEED("dup", dup(0))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#define _GNU_SOURCE /* AT_EMPTY_PATH, syscall() */
+#define _GNU_SOURCE /* syscall(), CLONE_NEWUSER */
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -7,28 +7,31 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <asm/sockios.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifdef __linux__
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#endif
 
 #include "base/sandbox.h"
 
@@ -40,6 +43,7 @@ static char directory[] = "/tmp/sandbox.XXXXXX";
 static char inside[64], outside[64];
 static int pair[2]; /* ends of a connection */
 static int file;
+static pid_t bystander;
 
 /* What a child attempts: 0 or an errno. */
 
@@ -157,12 +161,12 @@ open_socket(void)
 }
 
 static int
-set_tcp_option(void)
+acknowledge_at_once(void)
 {
 	int on = 1;
 
 	/* Of a socket that is not TCP: an error, but no death. */
-	(void)setsockopt(pair[0], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	(void)setsockopt(pair[0], IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 	return 0;
 }
 
@@ -188,16 +192,66 @@ start_process(void)
 }
 
 static int
-no_call(void)
+wait_for_nobody(void)
 {
-#ifdef __linux__
-	return outcome(syscall(-1)) == ENOSYS ? 0 : -1;
-#else
-	return 0;
-#endif
+	return waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD ? 0 : -1;
 }
 
-enum situation { HARDENED, WRITES, BYTES, TLS, READING };
+/* As spawn_start() does it, and spawn_kill(). */
+static int
+spawn_and_kill(void)
+{
+	static char name[] = "/bin/sleep", time[] = "60";
+	char *argv[] = { name, time, NULL };
+	int status;
+	pid_t pid;
+	int error = posix_spawn(&pid, name, NULL, NULL, argv, argv + 2);
+
+	if (error != 0)
+		return error;
+	if (kill(pid, SIGKILL) == -1 || waitpid(pid, &status, 0) != pid)
+		return errno;
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? 0 : -1;
+}
+
+static int
+find_interfaces(void)
+{
+	struct ifaddrs *list;
+
+	if (getifaddrs(&list) == -1)
+		return errno;
+	freeifaddrs(list);
+	return if_nametoindex("lo") != 0 ? 0 : errno;
+}
+
+static int
+keep_state(void)
+{
+	int fd = open(inside, O_WRONLY | O_CREAT, 0600);
+
+	return fd == -1 ? errno
+			: outcome(fchmod(fd, 0640)) + outcome(fchmod(fd, 0660));
+}
+
+static int
+lower_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == -1)
+		return errno;
+	r.rlim_cur = 10;
+	return outcome(setrlimit(RLIMIT_NOFILE, &r));
+}
+
+static int
+no_call(void)
+{
+	return outcome(syscall(-1)) == ENOSYS ? 0 : -1;
+}
+
+enum situation { HARDENED, SEARCH, BYTES, TLS, READING, CHILD_TLS };
 
 static void
 enter(enum situation situation)
@@ -208,17 +262,21 @@ enter(enum situation situation)
 	switch (situation) {
 	case HARDENED:
 		break;
-	case WRITES:
-		sandbox_keep_writes(directory, files, 2);
+	case SEARCH:
+		sandbox_enter_search(directory, files, 2);
 		break;
 	case BYTES:
-		sandbox_enter(SANDBOX_BYTES, MEMORY, NULL);
+		sandbox_enter_bytes(MEMORY);
 		break;
 	case TLS:
-		sandbox_enter(SANDBOX_TLS, MEMORY, NULL);
+		sandbox_enter_tls(MEMORY);
 		break;
 	case READING:
-		sandbox_enter(SANDBOX_TLS_READING, MEMORY, directory);
+		sandbox_enter_tls_reading(MEMORY, directory);
+		break;
+	case CHILD_TLS:
+		sandbox_enter_search(directory, files, 2);
+		sandbox_enter_tls(MEMORY);
 		break;
 	}
 }
@@ -253,13 +311,20 @@ prepare(void **state)
 	snprintf(outside, sizeof outside, "%s.file", directory);
 	close(open(outside, O_WRONLY | O_CREAT, 0600));
 	file = open(outside, O_RDONLY);
-	return file == -1 ? -1 : 0;
+	bystander = fork();
+	if (bystander == 0) {
+		pause();
+		_exit(0);
+	}
+	return file == -1 || bystander == -1 ? -1 : 0;
 }
 
 static int
 clear_up(void **state)
 {
 	(void)state;
+	kill(bystander, SIGKILL);
+	waitpid(bystander, NULL, 0);
 	unlink(inside);
 	unlink(outside);
 	return rmdir(directory);
@@ -276,23 +341,29 @@ test_allowed(void **state)
 	} cases[] = {
 		{ "hardened, all else", HARDENED, write_outside },
 		{ "hardened, memory", HARDENED, use_too_much },
-		{ "writes, bytes", WRITES, move_bytes },
-		{ "writes, read", WRITES, open_outside },
-		{ "writes, write", WRITES, write_inside },
-		{ "writes, file", WRITES, write_file },
-		{ "writes, replace", WRITES, replace_inside },
-		{ "writes, socket", WRITES, open_socket },
-		{ "writes, process", WRITES, start_process },
+		{ "search, bytes", SEARCH, move_bytes },
+		{ "search, read", SEARCH, open_outside },
+		{ "search, write", SEARCH, write_inside },
+		{ "search, file", SEARCH, write_file },
+		{ "search, replace", SEARCH, replace_inside },
+		{ "search, socket", SEARCH, open_socket },
+		{ "search, process", SEARCH, start_process },
+		{ "search, program", SEARCH, spawn_and_kill },
+		{ "search, interfaces", SEARCH, find_interfaces },
+		{ "search, modes", SEARCH, keep_state },
+		{ "search, limit", SEARCH, lower_limit },
+		{ "search, no call", SEARCH, no_call },
 		{ "bytes", BYTES, move_bytes },
 		{ "bytes, message", BYTES, read_message },
 		{ "bytes, memory", BYTES, use_memory },
 		{ "bytes, time", BYTES, tell_time },
+		{ "bytes, wait", BYTES, wait_for_nobody },
 		{ "bytes, no call", BYTES, no_call },
 		{ "tls", TLS, move_bytes },
 		{ "tls, file", TLS, read_message },
 		{ "tls, memory", TLS, use_memory },
 		{ "tls, time", TLS, tell_time },
-		{ "tls, option", TLS, set_tcp_option },
+		{ "tls, option", TLS, acknowledge_at_once },
 		{ "tls, sockets", TLS, send_and_receive },
 		{ "tls, no call", TLS, no_call },
 		{ "reading", READING, send_and_receive },
@@ -320,7 +391,7 @@ remove_outside(void)
 }
 
 static int
-set_socket_option(void)
+set_keepalive(void)
 {
 	int on = 1;
 
@@ -329,9 +400,31 @@ set_socket_option(void)
 }
 
 static int
+set_no_delay(void)
+{
+	int on = 1;
+
+	return outcome(setsockopt(pair[0], IPPROTO_TCP, TCP_NODELAY, &on,
+	    sizeof on));
+}
+
+static int
 signal_parent(void)
 {
 	return outcome(kill(getppid(), 0));
+}
+
+static int
+signal_group(void)
+{
+	return outcome(kill(-getpid(), SIGKILL));
+}
+
+/* It is no child of the process that tries it. */
+static int
+kill_bystander(void)
+{
+	return outcome(kill(bystander, SIGKILL));
 }
 
 static int
@@ -350,11 +443,111 @@ end_reading(void)
 	return open_inside();
 }
 
-/* As with all versions of Landlock since the first. */
-static bool
-has_landlock(void)
+static int
+limit_parent(void)
 {
-	return syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, 1U) > 0;
+	struct rlimit r;
+
+	return outcome(syscall(SYS_prlimit64, getppid(), RLIMIT_NOFILE, NULL,
+	    &r));
+}
+
+static int
+limit_itself(void)
+{
+	struct rlimit r;
+
+	return outcome(syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &r));
+}
+
+static int
+make_namespace(void)
+{
+	return outcome(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0L, 0L, 0L,
+	    0L));
+}
+
+static int
+make_brother(void)
+{
+	return outcome(syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0L, 0L, 0L,
+	    0L));
+}
+
+/* Its flags are in memory, where a filter cannot look. */
+static int
+clone_anew(void)
+{
+	return outcome(syscall(SYS_clone3, NULL, 0L));
+}
+
+static int
+open_state_to_all(void)
+{
+	int fd = open(inside, O_RDONLY);
+
+	return fd == -1 ? errno : outcome(fchmod(fd, 0666));
+}
+
+static int
+open_unix_stream(void)
+{
+	return outcome(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+static int
+open_alg(void)
+{
+	return outcome(socket(AF_ALG, SOCK_SEQPACKET, 0));
+}
+
+static int
+own_signals(void)
+{
+	return outcome(fcntl(pair[0], F_SETOWN, getppid()));
+}
+
+static int
+own_signals_by_ioctl(void)
+{
+	int pid = getppid();
+
+	return outcome(ioctl(pair[0], FIOSETOWN, &pid));
+}
+
+static int
+type_on_terminal(void)
+{
+	return outcome(ioctl(pair[0], TIOCSTI, "x"));
+}
+
+static int
+call_getppid(void)
+{
+	return outcome(syscall(SYS_getppid));
+}
+
+/* setxattrat(), which is newer than the lists. */
+static int
+call_newer(void)
+{
+	return outcome(syscall(463, 0L, 0L, 0L, 0L, 0L, 0L));
+}
+
+#ifdef __x86_64__
+static int
+call_x32(void)
+{
+	return outcome(syscall(0x40000000L + SYS_getpid));
+}
+#endif
+
+/* As with all versions of Landlock since that one. */
+static bool
+has_landlock(long version)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, 1U) >=
+	       version;
 }
 
 static void
@@ -365,31 +558,57 @@ test_forbidden(void **state)
 		enum situation situation;
 		int (*deed)(void);
 		int end;
-		bool needs_landlock;
+		long landlock; /* the version that it needs */
 	} cases[] = {
-		{ "writes, write", WRITES, write_outside, EACCES, true },
-		{ "writes, remove", WRITES, remove_outside, EACCES, true },
-		{ "bytes, open", BYTES, open_outside, -SIGSYS, false },
-		{ "bytes, socket", BYTES, open_socket, -SIGSYS, false },
-		{ "bytes, option", BYTES, set_tcp_option, -SIGSYS, false },
-		{ "bytes, process", BYTES, start_process, -SIGSYS, false },
-		{ "bytes, signal", BYTES, signal_parent, -SIGSYS, false },
-		{ "bytes, code", BYTES, make_code, -SIGSYS, false },
-		{ "bytes, memory", BYTES, use_too_much, ENOMEM, false },
-		{ "tls, open", TLS, open_outside, EACCES, false },
-		{ "tls, write", TLS, write_outside, EACCES, false },
-		{ "tls, remove", TLS, remove_outside, -SIGSYS, false },
-		{ "tls, socket", TLS, open_socket, -SIGSYS, false },
-		{ "tls, option", TLS, set_socket_option, -SIGSYS, false },
-		{ "tls, process", TLS, start_process, -SIGSYS, false },
-		{ "tls, signal", TLS, signal_parent, -SIGSYS, false },
-		{ "tls, code", TLS, make_code, -SIGSYS, false },
-		{ "tls, memory", TLS, use_too_much, ENOMEM, false },
-		{ "reading, outside", READING, open_outside, EACCES, true },
-		{ "reading, write", READING, write_inside, EACCES, false },
-		{ "reading, socket", READING, open_socket, -SIGSYS, false },
-		{ "reading, process", READING, start_process, -SIGSYS, false },
-		{ "reading, ended", READING, end_reading, EACCES, false },
+		{ "search, write", SEARCH, write_outside, EACCES, 1 },
+		{ "search, remove", SEARCH, remove_outside, EACCES, 1 },
+		{ "search, kill", SEARCH, kill_bystander, EPERM, 6 },
+		{ "search, signal", SEARCH, signal_parent, -SIGSYS, 0 },
+		{ "search, group", SEARCH, signal_group, -SIGSYS, 0 },
+		{ "search, limit", SEARCH, limit_parent, -SIGSYS, 0 },
+		{ "search, namespace", SEARCH, make_namespace, -SIGSYS, 0 },
+		{ "search, brother", SEARCH, make_brother, -SIGSYS, 0 },
+		{ "search, clone3", SEARCH, clone_anew, ENOSYS, 0 },
+		{ "search, mode", SEARCH, open_state_to_all, -SIGSYS, 0 },
+		{ "search, unix", SEARCH, open_unix_stream, EAFNOSUPPORT, 0 },
+		{ "search, family", SEARCH, open_alg, EAFNOSUPPORT, 0 },
+		{ "search, owner", SEARCH, own_signals, -SIGSYS, 0 },
+		{ "search, ioctl", SEARCH, own_signals_by_ioctl, -SIGSYS, 0 },
+		{ "search, terminal", SEARCH, type_on_terminal, -SIGSYS, 0 },
+		{ "search, newer call", SEARCH, call_newer, ENOSYS, 0 },
+		{ "bytes, open", BYTES, open_outside, -SIGSYS, 0 },
+		{ "bytes, socket", BYTES, open_socket, -SIGSYS, 0 },
+		{ "bytes, option", BYTES, acknowledge_at_once, -SIGSYS, 0 },
+		{ "bytes, process", BYTES, start_process, -SIGSYS, 0 },
+		{ "bytes, signal", BYTES, signal_parent, -SIGSYS, 0 },
+		{ "bytes, code", BYTES, make_code, -SIGSYS, 0 },
+		{ "bytes, memory", BYTES, use_too_much, ENOMEM, 0 },
+		{ "bytes, unlisted call", BYTES, call_getppid, -SIGSYS, 0 },
+		{ "bytes, newer call", BYTES, call_newer, -SIGSYS, 0 },
+		{ "tls, open", TLS, open_outside, EACCES, 0 },
+		{ "tls, write", TLS, write_outside, EACCES, 0 },
+		{ "tls, remove", TLS, remove_outside, -SIGSYS, 0 },
+		{ "tls, socket", TLS, open_socket, -SIGSYS, 0 },
+		{ "tls, option", TLS, set_keepalive, -SIGSYS, 0 },
+		{ "tls, TCP option", TLS, set_no_delay, -SIGSYS, 0 },
+		{ "tls, process", TLS, start_process, -SIGSYS, 0 },
+		{ "tls, code", TLS, make_code, -SIGSYS, 0 },
+		{ "tls, memory", TLS, use_too_much, ENOMEM, 0 },
+		{ "tls, limit", TLS, limit_itself, ENOSYS, 0 },
+		{ "tls, owner", CHILD_TLS, own_signals, -SIGSYS, 0 },
+		{ "tls, unlisted call", TLS, call_getppid, ENOSYS, 0 },
+		{ "tls, newer call", TLS, call_newer, ENOSYS, 0 },
+		{ "reading, outside", READING, open_outside, EACCES, 1 },
+		{ "reading, write", READING, write_inside, EACCES, 0 },
+		{ "reading, socket", READING, open_socket, -SIGSYS, 0 },
+		{ "reading, process", READING, start_process, -SIGSYS, 0 },
+		{ "reading, unlisted call", READING, call_getppid, ENOSYS, 0 },
+		{ "reading, ended", READING, end_reading, EACCES, 0 },
+#ifdef __x86_64__
+		{ "search, x32", SEARCH, call_x32, -SIGSYS, 0 },
+		{ "bytes, x32", BYTES, call_x32, -SIGSYS, 0 },
+		{ "tls, x32", TLS, call_x32, -SIGSYS, 0 },
+#endif
 	};
 	size_t i;
 
@@ -397,13 +616,108 @@ test_forbidden(void **state)
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
 		int end;
 
-		if (cases[i].needs_landlock && !has_landlock())
+		if (!has_landlock(cases[i].landlock))
 			continue;
 		end = end_of_child(cases[i].situation, cases[i].deed);
 		if (end != cases[i].end)
 			fail_msg("%s: %d, not %d", cases[i].name, end,
 			    cases[i].end);
 	}
+}
+
+static long number; /* of the call that the next child makes */
+
+/* With arguments for which it fails, were it made. */
+static int
+call_number(void)
+{
+	return outcome(syscall(number, -1L, -1L, -1L, -1L, -1L, -1L));
+}
+
+static void
+assert_killed(enum situation situation, const long *call, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int end;
+
+		number = call[i];
+		end = end_of_child(situation, call_number);
+		if (end != -SIGSYS)
+			fail_msg("call %ld in situation %d: %d", number,
+			    (int)situation, end);
+	}
+}
+
+/* Each call that harms others kills wherever a TLS library may be. */
+static void
+test_harmful(void **state)
+{
+	static const long calls[] = { SYS_ptrace, SYS_process_vm_readv,
+		SYS_process_vm_writev, 440 /* process_madvise */,
+		448 /* process_mrelease */, SYS_pidfd_open, SYS_pidfd_getfd,
+		SYS_pidfd_send_signal, SYS_tkill, SYS_tgkill,
+		SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_kcmp, SYS_kill,
+		SYS_setpriority, SYS_ioprio_set, SYS_sched_setparam,
+		SYS_sched_setscheduler, SYS_sched_setattr,
+		SYS_sched_setaffinity, SYS_migrate_pages, SYS_move_pages,
+		SYS_prlimit64, SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget,
+		SYS_semop, SYS_semtimedop, SYS_semctl, SYS_msgget, SYS_msgsnd,
+		SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink, SYS_fchmod,
+		SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchown, SYS_fchownat,
+		SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_getxattr,
+		SYS_lgetxattr, SYS_fgetxattr, SYS_listxattr, SYS_llistxattr,
+		SYS_flistxattr, SYS_removexattr, SYS_lremovexattr,
+		SYS_fremovexattr, SYS_clone, SYS_unshare, SYS_setns, SYS_chroot,
+		SYS_pivot_root, SYS_mount, SYS_umount2, 442 /* mount_setattr */,
+		SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig,
+		SYS_fsmount, SYS_fspick, SYS_name_to_handle_at,
+		SYS_open_by_handle_at, SYS_swapon, SYS_swapoff, SYS_reboot,
+		SYS_kexec_file_load, SYS_init_module, SYS_finit_module,
+		SYS_delete_module, SYS_sethostname, SYS_setdomainname,
+		SYS_settimeofday, SYS_clock_adjtime, SYS_acct, SYS_quotactl,
+		443 /* quotactl_fd */, SYS_sync, SYS_syncfs, SYS_io_uring_setup,
+		SYS_io_uring_enter, SYS_io_uring_register, SYS_io_setup,
+		SYS_io_submit, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd,
+		SYS_add_key, SYS_request_key, SYS_keyctl, SYS_fanotify_init,
+		SYS_memfd_create, 447 /* memfd_secret */,
+#ifdef __x86_64__
+		SYS_chmod, SYS_chown, SYS_lchown, SYS_iopl, SYS_ioperm,
+		SYS_modify_ldt, SYS_create_module, SYS_get_kernel_syms,
+		SYS_query_module
+#endif
+	};
+	const size_t n = sizeof calls / sizeof *calls;
+
+	(void)state;
+	assert_killed(SEARCH, calls, n);
+	assert_killed(BYTES, calls, n);
+	assert_killed(CHILD_TLS, calls, n);
+}
+
+/* These have a use while a server is sought, but none for moving bytes. */
+static void
+test_attacks(void **state)
+{
+	static const long calls[] = {
+		SYS_execve, SYS_execveat, SYS_clone, SYS_clone3, SYS_kill,
+		SYS_ptrace, SYS_socket, SYS_socketpair, SYS_connect, SYS_bind,
+		SYS_listen, SYS_accept, SYS_accept4, SYS_truncate, SYS_unlinkat,
+		SYS_mkdirat, SYS_mknodat, SYS_linkat, SYS_symlinkat,
+		SYS_renameat2, SYS_mprotect, SYS_mmap, SYS_setsockopt,
+#ifdef SYS_renameat
+		SYS_renameat,
+#endif
+#ifdef __x86_64__
+		SYS_fork, SYS_vfork, SYS_creat, SYS_unlink, SYS_mkdir,
+		SYS_rmdir, SYS_mknod, SYS_link, SYS_symlink, SYS_rename
+#endif
+	};
+	const size_t n = sizeof calls / sizeof *calls;
+
+	(void)state;
+	assert_killed(BYTES, calls, n);
+	assert_killed(TLS, calls, n);
+	assert_killed(READING, calls, n);
 }
 
 static int
@@ -424,6 +738,15 @@ test_hardened(void **state)
 	assert_int_equal(end_of_child(HARDENED, look_at_process), 0);
 }
 
+#else
+
+static void
+test_no_filter(void **state)
+{
+	(void)state;
+	skip();
+}
+
 #endif
 
 int
@@ -433,7 +756,11 @@ main(void)
 		cmocka_unit_test(test_allowed),
 #ifdef USE_SECCOMP
 		cmocka_unit_test(test_forbidden),
+		cmocka_unit_test(test_harmful),
+		cmocka_unit_test(test_attacks),
 		cmocka_unit_test(test_hardened),
+#else
+		cmocka_unit_test(test_no_filter),
 #endif
 	};
 

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/sandbox.h"
+
+/*
+ * For sanitizers and valgrind, which make calls, map memory and write files
+ * when and as they like, and for systems other than Linux.
+ */
+
+void
+sandbox_harden(void)
+{
+}
+
+void
+sandbox_enter_search(const char *directory, const char *const *file, size_t n)
+{
+	(void)directory;
+	(void)file;
+	(void)n;
+}
+
+void
+sandbox_enter_bytes(size_t memory)
+{
+	(void)memory;
+}
+
+void
+sandbox_enter_tls(size_t memory)
+{
+	(void)memory;
+}
+
+void
+sandbox_enter_tls_reading(size_t memory, const char *directory)
+{
+	(void)memory;
+	(void)directory;
+}
+
+void
+sandbox_end_reading(void)
+{
+}
