@@ -3,10 +3,15 @@
 """Add up the tests in the JUnit files of a folder; the last line counts them.
 
 usage: count.py FOLDER
+
+Beside NAME.xml may stand NAME.again, the results of those tests that were run once more because they had failed.
+A test that passed then counts as passed, and is named in the last lines and, as a property of the test, in NAME.xml.
 """
 import pathlib
 import sys
-import xml.etree.ElementTree
+import xml.etree.ElementTree as ElementTree
+
+SECOND_TRY = "passed at the second try"
 
 
 def outcome(case):
@@ -15,31 +20,50 @@ def outcome(case):
     return "skipped" if case.find("skipped") is not None else "passed"
 
 
-def second_try(path):
-    """The tests that passed when they were run once more."""
+def name(case):
+    return f"{case.get('classname', '')} {case.get('name')}".strip()
+
+
+def note_second_try(case):
+    """What the first try said becomes output of a test that passed."""
+    properties = case.find("properties")
+    if properties is None:
+        properties = ElementTree.SubElement(case, "properties")
+    ElementTree.SubElement(properties, "property", name=SECOND_TRY, value="true")
+    for kind in ("failure", "error"):
+        for found in case.findall(kind):
+            ElementTree.SubElement(case, "system-out").text = f"first try: {found.get('message')}\n{found.text}"
+            case.remove(found)
+
+
+def merge_second_try(path):
+    """The tests of a file, those of the second try with their last result; and the names of those that passed then."""
+    tree = ElementTree.parse(path)
     again = path.with_suffix(".again")
     if not again.exists():
-        return set()
-    return {(c.get("classname"), c.get("name"))
-            for c in xml.etree.ElementTree.parse(again).iter("testcase") if outcome(c) == "passed"}
+        return tree, []
+    passed = {name(c) for c in ElementTree.parse(again).iter("testcase") if outcome(c) == "passed"}
+    mended = [c for c in tree.iter("testcase") if outcome(c) == "failed" and name(c) in passed]
+    for case in mended:
+        note_second_try(case)
+    tree.write(path, encoding="utf-8", xml_declaration=True)
+    again.unlink()
+    return tree, [name(c) for c in mended]
 
 
 def main():
     total = dict.fromkeys(("passed", "failed", "skipped"), 0)
-    files = sorted(pathlib.Path(sys.argv[1]).glob("*.xml"))
-    reasons = {}
+    reasons, mended = {}, []
     print()
-    for path in files:
+    for path in sorted(pathlib.Path(sys.argv[1]).glob("*.xml")):
         count = dict.fromkeys(total, 0)
-        mended = second_try(path)
-        for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+        tree, names = merge_second_try(path)
+        mended += [f"{path.stem}: {n}" for n in names]
+        for case in tree.iter("testcase"):
             what = outcome(case)
-            if what == "failed" and (case.get("classname"), case.get("name")) in mended:
-                print(f"passed at the second try: {case.get('classname')} {case.get('name')}")
-                what = "passed"
             count[what] += 1
             if what == "failed":
-                print(f"FAILED {path.stem}: {case.get('classname', '')} {case.get('name')}")
+                print(f"FAILED {path.stem}: {name(case)}")
             if what == "skipped":
                 reason = case.find("skipped").get("message") or "?"
                 reasons[reason] = reasons.get(reason, 0) + 1
@@ -48,6 +72,8 @@ def main():
             total[what] += count[what]
     for reason, n in sorted(reasons.items()):
         print(f"skipped {n}: {reason}")
+    for line in mended:
+        print(f"{SECOND_TRY}: {line}")
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
     return 1 if total["failed"] or not total["passed"] else 0
 

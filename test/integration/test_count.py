@@ -1,0 +1,53 @@
+"""What tools/count.py makes of the results of ./check."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+from conftest import TOP
+
+FIRST = """<testsuites><testsuite>
+<testcase classname="a" name="good"/>
+<testcase classname="a" name="bad"><failure message="it broke">here</failure></testcase>
+<testcase classname="a" name="shaky"><failure message="it broke">there</failure></testcase>
+<testcase classname="a" name="left out"><skipped message="no such thing"/></testcase>
+</testsuite></testsuites>
+"""
+AGAIN = """<testsuites><testsuite>
+<testcase classname="a" name="bad"><failure message="it broke">here</failure></testcase>
+<testcase classname="a" name="shaky"/>
+</testsuite></testsuites>
+"""
+
+
+def count(folder):
+    done = subprocess.run([sys.executable, f"{TOP}/tools/count.py", str(folder)], stdout=subprocess.PIPE, text=True,
+                          check=False)
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_test_that_passed_at_the_second_try_is_named_at_the_end(tmp_path):
+    (tmp_path / "one.xml").write_text(FIRST)
+    (tmp_path / "one.again").write_text(AGAIN)
+    (tmp_path / "two.xml").write_text(FIRST.replace("bad", "b").replace("shaky", "c"))
+    status, lines = count(tmp_path)
+    assert status == 1 and lines[-2:] == ["passed at the second try: one: a shaky", "3 passed, 3 failed, 2 skipped"]
+    assert "FAILED one: a bad" in lines and "FAILED one: a shaky" not in lines
+
+
+def test_a_test_that_passed_at_the_second_try_is_noted_in_the_junit_file(tmp_path):
+    (tmp_path / "one.xml").write_text(FIRST)
+    (tmp_path / "one.again").write_text(AGAIN)
+    count(tmp_path)
+    cases = {c.get("name"): c for c in ElementTree.parse(tmp_path / "one.xml").iter("testcase")}
+    shaky = cases["shaky"]
+    assert shaky.find("failure") is None and "there" in shaky.find("system-out").text
+    assert shaky.find("properties/property").attrib == {"name": "passed at the second try", "value": "true"}
+    assert cases["bad"].find("failure") is not None and cases["good"].find("properties") is None
+
+
+def test_nothing_passed_is_a_failure(tmp_path):
+    assert count(tmp_path) == (1, ["", "0 passed, 0 failed, 0 skipped"])
+    (tmp_path / "one.xml").write_text("<testsuites><testcase name='good'/></testsuites>")
+    assert os.path.isdir(tmp_path) and count(tmp_path)[0] == 0
