@@ -203,7 +203,7 @@ def _deviation(rng, moment, recipients):
 def _offers(rng, message, deviations):
     if rng.random() < 0.2:
         return []
-    offers = [w for w, p in (("PIPELINING", 0.6), ("8BITMIME", 0.5), ("ENHANCEDSTATUSCODES", 0.3), ("CHUNKING", 0.0),
+    offers = [w for w, p in (("PIPELINING", 0.6), ("8BITMIME", 0.5), ("ENHANCEDSTATUSCODES", 0.3), ("CHUNKING", 0.2),
                              ("HELP", 0.2), ("SMTPUTF8", 0.2), ("X-ODD = 1 2", 0.1)) if rng.random() < p]
     if rng.random() < 0.5:
         kind = rng.choices(("large", "none", "zero", "small"), weights=(60, 15, 15, 10))[0]

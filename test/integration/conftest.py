@@ -3,6 +3,8 @@
     pytest test/integration                      in one process
     pytest -n 4 test/integration                 in four
     pytest --long test/integration               the long tests too
+    pytest -m timed test/integration             those with an upper bound on time: for a machine that does nothing else
+    pytest --untimed test/integration            upper bounds on time do not count: for one that does
     pytest --build DIR test/integration          programs of another build directory
     pytest --recorded test/integration           programs that tell what their sandbox would kill them for
     pytest --under COMMAND test/integration      qmail-remote, and what it starts, below valgrind or the like
@@ -33,6 +35,7 @@ PROGRAMS = "/srv/programs"
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the long tests too")
+    parser.addoption("--untimed", action="store_true", help="upper bounds on time do not count")
     parser.addoption("--build", default=os.path.join(TOP, "build", "check"),
                      help="build directory with the programs, configured with qmail_home=/srv/qmail")
     parser.addoption("--recorded", action="store_true",
@@ -48,6 +51,7 @@ def program_path(config, name):
 def pytest_configure(config):
     worker = hasattr(config, "workerinput")
     config.pluginmanager.register(matrix.Summary())
+    rspawn.TIMED = not config.getoption("untimed")
     controller = not worker and config.getoption("dist", "no") != "no"
     build = config.getoption("build")
     if not worker:

@@ -13,6 +13,8 @@ SANITIZER_LOGS = "/srv/san"
 VIOLATIONS = "/srv/violations"
 PR_SET_CHILD_SUBREAPER = 36
 
+TIMED = True        # False with pytest --untimed: upper bounds on time do not count
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -101,6 +103,11 @@ def send_log_line(result, number=1):
     return f"delivery {number}: {words[result[:1]]}: {text}"
 
 
+def in_time(seconds, most):
+    """Whether something took less than so long. A test that asks has the marker `timed`."""
+    return seconds < most or not TIMED
+
+
 class Run:
     """One finished delivery."""
 
@@ -109,6 +116,10 @@ class Run:
         self.wall = exited - started        # seconds until the program ended
         self.held = max(0.0, eof - exited)  # how much longer something held the report pipe
         self.cpu = usage.ru_utime + usage.ru_stime
+
+    def lasted(self, most, least=0.0):
+        """Whether it took at least and less than so many seconds; see in_time."""
+        return least <= self.wall and in_time(self.wall, most)
 
     @property
     def exit_code(self):

@@ -74,7 +74,7 @@ def test_next_host(home, two_mx, case):
     first, second = two_mx(**BEFORE.get(case, {}))
     run = home.run()
     check(run, "r", accepted(TWO))
-    assert run.wall < 3.5
+    assert run.wall < 15
     assert len(second.mails) == 1
     if first:
         assert first.connections == 1 and not first.mails and "MAIL" not in first.session.verbs

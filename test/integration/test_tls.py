@@ -225,7 +225,8 @@ def test_one_host(site, case, strictness):
         expect_delivery(run, server, cell, strictness, outcome)
     if cell.tls and "certificate verify" in cell.tls and strictness == 2:
         assert server.session.secret == b""
-    assert run.wall < (4.5 if cell.stalls else 3)
+    # A time-out that is not expected takes longer.
+    assert run.wall < 15
     gone()
 
 
@@ -441,6 +442,7 @@ def test_flapping_between_deliveries(site, strictness):
         assert second.letters == "rK" and not tls_line(second)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("strictness", [1, 2])
 def test_handshake_time_out_then_the_next_host(site, strictness):
     """A time-out in the handshake is no time-out of a connection: the table of those does not have it."""
@@ -452,11 +454,12 @@ def test_handshake_time_out_then_the_next_host(site, strictness):
     run = site.run()
     check(run, "r", accepted(TWO))
     got_secret(two)
-    assert 2 <= run.wall < 4 and (six.connections, one.connections) == (1, 1)
+    assert run.lasted(4, least=2) and (six.connections, one.connections) == (1, 1)
     with open(site.home.tcpto_path, "rb") as f:
         assert f.read() == b"\0" * 1024
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("strictness", [0, 1, 2])
 def test_dead_ipv6_then_tls(site, strictness):
     site.want(strictness)
@@ -465,7 +468,7 @@ def test_dead_ipv6_then_tls(site, strictness):
     run = site.run()
     check(run, "r", accepted(ONE))
     got_secret(server)
-    assert run.wall < 2.5
+    assert run.lasted(2.5)
 
 
 @pytest.mark.parametrize("strictness", [0, 1, 2])
