@@ -15,7 +15,7 @@ buf_reserve(struct buf *b, size_t n)
 {
 	size_t cap = b->cap ? b->cap : 64;
 
-	/* A sum that wrapped is no size at all: mem_resize() refuses it. */
+	/* The sum would overflow: let mem_resize() report it. */
 	if (n >= SIZE_MAX / 2 - b->len)
 		b->data = mem_resize(b->data, SIZE_MAX, 2);
 	while (cap < b->len + n + 1)

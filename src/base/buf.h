@@ -8,9 +8,9 @@
  * A growable byte string that the holder owns; valid when zeroed.
  *
  * After any buf_ call that returns, data[len] is a NUL, so that text can be
- * handed to the C library; the bytes before it may hold NULs of their own.
- * data is NULL until something was appended: buf_text() is never NULL.
- * Nothing here limits growth: whoever feeds it from the network does.
+ * handed to the C library; the bytes before it may contain NULs too.
+ * data is NULL until something was appended; buf_text() is never NULL.
+ * Growth is not limited here: a caller that reads from the network limits it.
  */
 struct buf {
 	char *data;

@@ -10,7 +10,7 @@ now_ns(void)
 {
 	struct timespec t;
 
-	/* Without this clock no wait is bounded: it cannot fail on POSIX. */
+	/* POSIX has this clock; without it no wait could be limited. */
 	if (clock_gettime(CLOCK_MONOTONIC, &t) == -1)
 		abort();
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;

@@ -12,10 +12,10 @@ struct deadline {
 	int64_t at; /* nanoseconds of CLOCK_MONOTONIC; never: INT64_MAX */
 };
 
-/* So many milliseconds from now. */
+/* The point that is ms milliseconds from now. */
 struct deadline deadline_in(int64_t ms);
 
-/* For waits that something else bounds. */
+/* For waits that are limited in another way. */
 struct deadline deadline_never(void);
 
 struct deadline deadline_earlier(struct deadline, struct deadline);

@@ -36,7 +36,7 @@ struct race {
 
 enum start { START_CONNECTED, START_WAITING, START_FAILED };
 
-/* The words of a peer, or of the network on the way to it. */
+/* Errors that the peer or the network reports. */
 static bool
 is_from_network(int error)
 {
@@ -45,7 +45,7 @@ is_from_network(int error)
 	       error == EHOSTUNREACH || error == ENETUNREACH;
 }
 
-/* All other errors are this machine's: the peer must not be blamed for them. */
+/* All other errors are this machine's, and say nothing about the peer. */
 static void
 set_failed(struct dial_target *t, int error)
 {
@@ -96,21 +96,21 @@ drop_all(struct race *r)
 		drop_attempt(r, r->n - 1);
 }
 
-/* Without these things are just slower, so a failure is none. */
+/* Best effort: failure only costs speed. */
 static void
 set_options(int fd)
 {
 	int on = 1, unsent = DIAL_UNSENT_MAX;
 
 	/*
-	 * What we write is whole: nothing is gained by holding a small piece
-	 * back until the peer has acknowledged the one before.
+	 * We write whole commands and buffers, so there is nothing to gain by
+	 * delaying a small one until the peer has acknowledged the last.
 	 */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 #ifdef TCP_NOTSENT_LOWAT
 	/*
-	 * Megabytes behind a slow link would be on their way still while the
-	 * reply to them is waited for.
+	 * On a slow link, megabytes in the kernel's buffer would still have to
+	 * be sent while the time limit for the reply is running.
 	 */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent,
 	    sizeof unsent);
@@ -211,7 +211,7 @@ start_due(struct race *r, int timeout_ms)
 	return false;
 }
 
-/* Where they cannot be waited for, none of those under way is of use. */
+/* poll() failed: the attempts under way cannot be waited for. */
 static void
 give_up(struct race *r, int error)
 {

@@ -120,7 +120,7 @@ ip_parse_literal(const char *s, size_t n, struct ip *ip)
 	return parse_v4(s, n, ip);
 }
 
-/* The bits of the 16 bytes that n digits stand for, 0 if they make no sense. */
+/* The prefix length of the 16 bytes, from n digits; 0 if they are invalid. */
 static unsigned
 parse_bits(const char *s, size_t n, bool is_v6)
 {
@@ -183,8 +183,8 @@ longest_zeros(const unsigned group[8], size_t *start)
 }
 
 /*
- * RFC 5952 to the letter, on every libc: an address is a key in logs and
- * reports.  inet_ntop() of musl and of glibc disagree on some.
+ * RFC 5952, the same with every libc, since people search logs for an address:
+ * for some, inet_ntop() of musl and of glibc differ.
  */
 static void
 format_v6(const unsigned char *v6, char *text)

@@ -11,8 +11,8 @@
  * An IPv4 or IPv6 address.
  *
  * Always 16 bytes in network order, IPv4 in its mapped form ::ffff:a.b.c.d
- * (RFC 4291 section 2.5.5.2): so there is one way to write each host down,
- * and a mapped address from the DNS is the IPv4 address that it stands for.
+ * (RFC 4291 section 2.5.5.2): each address has one form only, and a mapped
+ * address from the DNS is the same as the IPv4 address in it.
  */
 struct ip {
 	unsigned char byte[16];
@@ -34,8 +34,8 @@ bool ip_equal(const struct ip *, const struct ip *);
 
 /*
  * Reads n bytes, all of them, as a dotted quad or as an IPv6 address in any
- * textual form of RFC 4291 section 2.2.  Decimal octets may have leading
- * zeros, since qmail always allowed them; they are never octal.
+ * textual form of RFC 4291 section 2.2.  Octets may have leading zeros, as in
+ * qmail; they are decimal all the same.
  */
 bool ip_parse(const char *, size_t n, struct ip *);
 
@@ -55,8 +55,8 @@ bool ip_parse_literal(const char *, size_t n, struct ip *);
 bool ip_parse_net(const char *, size_t n, struct ip_net *);
 
 /*
- * No IPv4 address is in a network of IPv6 addresses, however large, but in
- * one of mapped addresses.
+ * An IPv4 address is only in a network of IPv4 addresses, written as such or
+ * mapped; no network of IPv6 addresses, however large, contains it.
  */
 bool ip_is_in_net(const struct ip *, const struct ip_net *);
 

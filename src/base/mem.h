@@ -7,9 +7,9 @@
 /*
  * Allocation that does not fail.
  *
- * When memory is exhausted the hook speaks the last words (a program's
- * temporary failure report) and must not return; without a hook the process
- * aborts, which qmail-rspawn takes for a temporary failure as well.
+ * When memory is exhausted the hook is called.  It reports a temporary failure
+ * and must not return; without a hook the process aborts, which qmail-rspawn
+ * takes for a temporary failure as well.
  */
 void mem_on_exhaustion(void (*hook)(void));
 

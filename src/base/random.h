@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /*
- * Numbers that nobody can guess.
+ * Unpredictable numbers.
  */
 
 #define RANDOM_MAX 256 /* bytes of one call */
@@ -14,7 +14,7 @@
 /* Fills n bytes, at most RANDOM_MAX.  0, or -1 when there is no source. */
 int random_bytes(void *, size_t n);
 
-/* An even choice of 0..n-1; 0 when there is no source. */
+/* A number from 0 to n-1, all equally likely; 0 when there is no source. */
 size_t random_below(size_t n);
 
 #endif

@@ -13,20 +13,20 @@ char str_lower(char);
 bool str_is_digit(char);
 bool str_is_alnum(char);
 
-/* Equal but for ASCII case, both n bytes long. */
+/* Equal except for ASCII case, both n bytes long. */
 bool str_case_equal(const char *, const char *, size_t n);
 
 /*
- * Reads the decimal digits at the start of n bytes, at most up to limit (a
- * larger number gives limit).  Returns how many bytes were digits: 0 means
- * that there was no number and *value is untouched.
+ * Reads the decimal digits at the start of n bytes; a number greater than
+ * limit gives limit.  Returns how many bytes were digits: 0 means that there
+ * was no number, and *value is unchanged.
  */
 size_t str_number(const char *, size_t n, unsigned long limit,
     unsigned long *value);
 
 /*
  * Copies src with its NUL into dst of the given size.  Returns 0, or -1 when
- * it does not fit; dst then holds as much as fits, ended by a NUL.
+ * it does not fit; then dst contains as much as fits, ended by a NUL.
  */
 int str_copy(char *dst, size_t size, const char *src);
 

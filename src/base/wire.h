@@ -9,8 +9,8 @@
 /*
  * A bounds-checked cursor over big-endian bytes.
  *
- * Reading past the end gives zeros and sets bad, once and for all: so a
- * parser may read a whole record and look at bad once.
+ * Reading past the end gives zeros and sets bad, which stays set: a parser may
+ * read a whole record and check bad once.
  */
 struct wire {
 	const unsigned char *start;
