@@ -393,6 +393,7 @@ collect(struct dns_answer *answer, const struct message *m,
  * May this record be in an answer section that has nothing for the owner?  Of
  * aliases those that led to it, which the caller counts, and the DNAMEs that
  * they were made from (RFC 6672 section 3.1), but none that leads on.
+ * Without aliases it is empty.
  */
 static bool
 fits_denial(const struct record *record, const struct name *owner,
@@ -411,14 +412,15 @@ static bool
 is_denial(const struct message *m, const struct name *owner, unsigned type,
     unsigned aliases)
 {
-	bool needs_soa = aliases > 0, has_soa = false;
+	bool is_alias = aliases > 0, has_soa = false;
 	struct wire w = m->records;
 	struct record record;
 	unsigned i;
 
 	for (i = 0; i < m->nanswer + m->nauthority + m->nadditional; i++) {
 		read_record(&w, &record);
-		if (i < m->nanswer && !fits_denial(&record, owner, &aliases))
+		if (i < m->nanswer &&
+		    (!is_alias || !fits_denial(&record, owner, &aliases)))
 			return false;
 		if (record.type == type && name_equal(&record.owner, owner))
 			return false;
@@ -427,7 +429,7 @@ is_denial(const struct message *m, const struct name *owner, unsigned type,
 		    name_is_within(owner, &record.owner))
 			has_soa = true;
 	}
-	return has_soa || !needs_soa;
+	return has_soa || !is_alias;
 }
 
 /* What to make of an answer without records for what the aliases led to. */

@@ -311,6 +311,8 @@ static const struct {
 	    { { 0 } }, { { 0 } }, DNS_REPLY_FAILED, DNS_TEMPFAIL, "" },
 	{ "a DNAME and no alias", "x.b", DNS_A, ANSWER, { DNAME("b", "c") },
 	    { SOA("") }, { { 0 } }, DNS_REPLY_FAILED, DNS_TEMPFAIL, "" },
+	{ "a DNAME of another owner", "b", DNS_A, ANSWER, { DNAME("c", "d") },
+	    { SOA("") }, { { 0 } }, DNS_REPLY_FAILED, DNS_TEMPFAIL, "" },
 	{ "the records in the authority section", "b", DNS_A, ANSWER, { { 0 } },
 	    { A("b") }, { { 0 } }, DNS_REPLY_FAILED, DNS_TEMPFAIL, "" },
 	{ "the records in the additional section", "b", DNS_A, ANSWER,
