@@ -380,7 +380,7 @@ look_up(struct lookup *l)
 	if (l->host[0] == '\0' || !dns_name_is_valid(l->host))
 		return refuse_name(l);
 	dns_config_read(&config, RESOLV_CONF);
-	l->resolver = dns_resolver_create(&config);
+	l->resolver = dns_resolver_create(&config, false);
 	if (l->resolver == NULL)
 		return try_later(l, "records", l->host);
 	result = ask(l);

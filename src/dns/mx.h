@@ -7,7 +7,7 @@
 
 #include "base/dsn.h"
 #include "base/ip.h"
-#include "dns/rr.h"
+#include "dns/message.h"
 
 /*
  * From a next-hop domain to MX hosts and addresses in order.

@@ -24,8 +24,9 @@ static const int64_t default_round[] = { 1000, 3000, 11000, 45000 };
 struct dns_resolver {
 	struct dns_config config;
 	struct dns_transport *transport;
-	struct question *question;      /* those that are not answered */
-	struct deadline until;          /* of the wait under way */
+	struct question *question; /* those that are not answered */
+	struct deadline until;     /* of the wait under way */
+	bool asks_ad;
 	bool is_plain[DNS_SERVERS_MAX]; /* it answers without EDNS0 only */
 	uint16_t id[ID_COUNT]; /* of questions to come, drawn in one go */
 	size_t nid;
@@ -48,7 +49,9 @@ struct question {
 	char name[DNS_NAME_SIZE]; /* what is asked for at present */
 	unsigned nalias;          /* names that led to this one */
 	bool is_begun, is_answered;
-	bool is_secure; /* so were all answers until now */
+	/* Of all answers until now, those with aliases: */
+	bool is_secure;
+	uint32_t ttl_s;
 	unsigned round; /* of the schedule */
 	size_t first;   /* the server that a round begins with */
 	size_t nasked;  /* servers asked in this round */
@@ -76,6 +79,7 @@ send_question(struct question *q, struct dns_path path)
 {
 	struct dns_resolver *r = q->resolver;
 	unsigned char message[DNS_QUESTION_SIZE];
+	unsigned with = 0;
 	uint16_t id;
 	size_t n;
 
@@ -85,7 +89,11 @@ send_question(struct question *q, struct dns_path path)
 	}
 	if (r->config.uses_tcp)
 		path.is_tcp = true;
-	n = dns_question_write(message, q->name, q->type, id, path.has_edns);
+	if (path.has_edns)
+		with |= DNS_EDNS;
+	if (r->asks_ad)
+		with |= DNS_AD;
+	n = dns_question_write(message, q->name, q->type, id, with);
 	dns_transport_send(r->transport, path, message, n, q);
 }
 
@@ -242,6 +250,7 @@ take_answer(struct question *q, const struct dns_answer *answer)
 {
 	*q->into = *answer;
 	q->into->security = q->is_secure ? DNS_SECURE : DNS_INSECURE;
+	q->into->ttl_s = q->ttl_s;
 	if (q->nalias > 0 && !answer->is_alias) {
 		q->into->is_alias = true;
 		(void)str_copy(q->into->canonical, sizeof q->into->canonical,
@@ -282,7 +291,10 @@ on_reply(void *owner, const struct dns_path *path, const unsigned char *bytes,
 		return;
 	}
 	q->resolver->is_plain[path->server] = !path->has_edns;
-	q->is_secure = q->is_secure && answer.security == DNS_SECURE;
+	if (answer.security != DNS_SECURE)
+		q->is_secure = false;
+	if (answer.ttl_s < q->ttl_s)
+		q->ttl_s = answer.ttl_s;
 	if (reply == DNS_REPLY_ALIAS)
 		follow_alias(q, &answer);
 	else
@@ -290,11 +302,12 @@ on_reply(void *owner, const struct dns_path *path, const unsigned char *bytes,
 }
 
 struct dns_resolver *
-dns_resolver_create(const struct dns_config *config)
+dns_resolver_create(const struct dns_config *config, bool wants_security)
 {
 	struct dns_resolver *r = mem_alloc(1, sizeof *r);
 
 	r->config = *config;
+	r->asks_ad = wants_security && config->is_trusted;
 	r->transport =
 	    dns_transport_create(r->config.server, r->config.nserver, on_reply);
 	if (r->transport != NULL)
@@ -347,7 +360,8 @@ dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
 		.next = r->question,
 		.into = into,
 		.type = type,
-		.is_secure = true };
+		.is_secure = r->asks_ad,
+		.ttl_s = INT32_MAX };
 	if (r->config.is_rotated)
 		q->first = random_below(r->config.nserver);
 	(void)str_copy(q->name, sizeof q->name, name);

@@ -4,7 +4,7 @@
 
 #include "base/deadline.h"
 #include "dns/resolvconf.h"
-#include "dns/rr.h"
+#include "dns/message.h"
 
 /*
  * Ask many questions at once.
@@ -17,19 +17,20 @@
  * parts for the servers in it.  If all of them have failed in the last try of
  * each, it ends at once.
  *
- * A question carries EDNS0 and the AD bit (RFC 6840 section 5.7).  A server
- * that answers it with an error, or not at all in half the time it has, is
- * asked without EDNS0 (RFC 6891 section 6.2.2).  A truncated answer is asked
- * for over TCP.  An answer that is an alias and no more is followed by the
- * same question for what it leads to, up to 8 times.
+ * A question carries EDNS0.  A server that answers it with an error, or not at
+ * all in half the time it has, is asked without (RFC 6891 section 6.2.2).  A
+ * truncated answer is asked for over TCP.  An answer that is an alias and no
+ * more is followed by the same question for what it leads to, up to 8 times.
  */
 struct dns_resolver;
 
 /*
- * The configuration is copied.  NULL when the resolver cannot be set up:
- * temporary.
+ * The configuration is copied.  With wants_security, servers that are trusted
+ * are asked for the AD bit; otherwise all answers are DNS_INSECURE.  NULL when
+ * the resolver cannot be set up: temporary.
  */
-struct dns_resolver *dns_resolver_create(const struct dns_config *);
+struct dns_resolver *dns_resolver_create(const struct dns_config *,
+    bool wants_security);
 
 /*
  * The answer is there after dns_resolver_wait(), which also sends the

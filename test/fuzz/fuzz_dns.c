@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "dns/rr.h"
+#include "dns/message.h"
 
 #include "fuzz.h"
 
@@ -97,6 +97,7 @@ check_answer(const struct dns_answer *answer, enum dns_reply reply, int type,
 	CHECK((answer->outcome != DNS_TEMPFAIL) == (reply == DNS_REPLY_FINAL));
 	CHECK(answer->is_alias || answer->canonical[0] == '\0');
 	check_name(answer->canonical);
+	CHECK(answer->ttl_s <= INT32_MAX);
 	if (answer->security == DNS_SECURE)
 		CHECK(n >= 12 && packet[3] & 0x20);
 	if (reply == DNS_REPLY_TRUNCATED)
@@ -127,7 +128,7 @@ begin_answer(struct buf *packet, const char *name, int type,
     struct fuzz_input *in)
 {
 	unsigned char question[DNS_QUESTION_SIZE];
-	size_t n = dns_question_write(question, name, type, 0, false);
+	size_t n = dns_question_write(question, name, type, 0, 0);
 
 	CHECK(n > 12);
 	question[2] = 0x81;
@@ -149,7 +150,7 @@ check_question(const char *s, size_t n)
 
 	CHECK(packet);
 	if (dns_name_is_valid(name)) {
-		len = dns_question_write(packet, name, DNS_MX, 1, true);
+		len = dns_question_write(packet, name, DNS_MX, 1, DNS_EDNS);
 		CHECK(len <= DNS_QUESTION_SIZE);
 		CHECK(ns_initparse(packet, (int)len, &message) == 0);
 		CHECK(ns_msg_count(message, ns_s_qd) == 1);

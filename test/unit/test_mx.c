@@ -103,9 +103,10 @@ struct dns_resolver {
 };
 
 struct dns_resolver *
-dns_resolver_create(const struct dns_config *config)
+dns_resolver_create(const struct dns_config *config, bool wants_security)
 {
 	assert_in_range(config->nserver, 1, DNS_SERVERS_MAX);
+	assert_false(wants_security);
 	return fake.is_missing ? NULL : mem_alloc(1, 1);
 }
 

@@ -279,7 +279,8 @@ config_for(const struct asking *a)
 	struct dns_config c = { .timeout_s = a->timeout_s,
 		.attempts = a->attempts,
 		.is_rotated = a->is_rotated,
-		.uses_tcp = a->uses_tcp };
+		.uses_tcp = a->uses_tcp,
+		.is_trusted = true };
 
 	while (c.nserver < DNS_SERVERS_MAX && a->server[c.nserver].kind)
 		c.nserver++;
@@ -297,7 +298,7 @@ begin(const struct asking *a)
 	fake.has_log = true;
 	fake.log[0] = '\0';
 	now_ms = 0;
-	r = dns_resolver_create(&c);
+	r = dns_resolver_create(&c, true);
 	assert_non_null(r);
 	return r;
 }
@@ -479,6 +480,34 @@ aliases_are_followed_8_times(void **state)
 	}
 }
 
+/* Not asked for, or of a server that is not trusted, the AD bit is nothing. */
+static void
+security_is_for_those_who_want_it(void **state)
+{
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		bool wants = i & 1, is_trusted = i & 2;
+		struct dns_config c = config_for(&good);
+		struct dns_resolver *r = begin(&good);
+		struct dns_answer a;
+
+		dns_resolver_destroy(r);
+		c.is_trusted = is_trusted;
+		r = dns_resolver_create(&c, wants);
+		dns_resolver_ask(r, "c2", DNS_A, &a);
+		dns_resolver_wait(r, deadline_never());
+		assert_int_equal(fake.sent[0].byte[3],
+		    wants && is_trusted ? 0x20 : 0);
+		assert_int_equal(a.security,
+		    wants && is_trusted ? DNS_SECURE : DNS_INSECURE);
+		assert_int_equal(a.ttl_s, 1);
+		dns_answer_finish(&a);
+		dns_resolver_destroy(r);
+	}
+}
+
 static void
 the_limit_is_for_all_aliases_together(void **state)
 {
@@ -586,6 +615,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(asking),
 		cmocka_unit_test(aliases_are_followed_8_times),
+		cmocka_unit_test(security_is_for_those_who_want_it),
 		cmocka_unit_test(the_limit_is_for_all_aliases_together),
 		cmocka_unit_test(a_server_without_edns_is_remembered),
 		cmocka_unit_test(rotation_begins_with_any_server),

@@ -235,6 +235,7 @@ set_up(void **state)
 
 	(void)state;
 	server.config.nserver = 1;
+	server.config.is_trusted = true;
 	server.config.server[0].ip = ip_from_v4(loopback);
 	if (listen_at_both() == -1 ||
 	    pthread_create(&thread, NULL, serve, NULL) != 0)
@@ -249,7 +250,7 @@ set_up(void **state)
 static struct dns_resolver *
 create(void)
 {
-	struct dns_resolver *r = dns_resolver_create(&server.config);
+	struct dns_resolver *r = dns_resolver_create(&server.config, true);
 
 	assert_non_null(r);
 	return r;

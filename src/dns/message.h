@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef DNS_RR_H
-#define DNS_RR_H
+#ifndef DNS_MESSAGE_H
+#define DNS_MESSAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "dns/name.h"
 
 /*
- * Turn an answer's bytes into records and a security status.
+ * DNS messages (RFC 1035 section 4): write a question, and turn the bytes of
+ * an answer into records and a security status.
  */
-
-#define DNS_NAME_SIZE 256 /* text of a name, no trailing dot, with its NUL */
 
 enum dns_type {
 	DNS_A = 1,
@@ -42,6 +42,7 @@ struct dns_mx {
 struct dns_answer {
 	enum dns_outcome outcome;
 	enum dns_security security;    /* the AD bits of all its messages */
+	uint32_t ttl_s;                /* for which all of it holds */
 	bool is_alias;                 /* the name asked is a CNAME */
 	char canonical[DNS_NAME_SIZE]; /* what aliases led to, or "" */
 	struct dns_mx *mx;
@@ -66,26 +67,18 @@ enum dns_reply {
  */
 #define DNS_UDP_SIZE 1232
 
-/*
- * Can there be such a name?  It is absolute, with or without a dot at its end,
- * "" for the root; its bytes are taken as they are, without escapes.  False
- * for an empty label, one of more than 63 bytes, or more than 253 bytes in
- * all.
- */
-bool dns_name_is_valid(const char *name);
+/* What a question has beyond the least. */
+enum {
+	DNS_EDNS = 1, /* an OPT record (RFC 6891) for replies of DNS_UDP_SIZE */
+	DNS_AD = 2    /* the AD bit: tell whether it is secure (RFC 6840 5.7) */
+};
 
 /*
- * Writes the message that asks for (name, type), with RD and AD, into
+ * Writes the message that asks for (name, type), recursion desired, into
  * DNS_QUESTION_SIZE bytes.  The name is a valid one.  Returns the length.
  */
 size_t dns_question_write(unsigned char *, const char *name, int type,
-    uint16_t id, bool with_edns);
-
-/*
- * Can this name be asked for?  Those with escapes cannot, and of the rest newer
- * versions of the resolver's library send just letters, digits and -_./ and *.
- */
-bool dns_name_is_askable(const char *name);
+    uint16_t id, unsigned with);
 
 /*
  * Parses a whole DNS message (RFC 1035 section 4) that answers the question

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-#include "dns/rr.h"
+#include "dns/message.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/str.h"
 #include "base/wire.h"
 
-#define HEADER_SIZE 12
 #define CLASS_IN 1
 #define TYPE_NS 2
 #define TYPE_SOA 6
@@ -25,26 +23,14 @@
 #define RCODE_MASK 0x000f
 #define RCODE_NXDOMAIN 3
 
-#define LABEL_MAX 63
-#define TEXT_MAX 253
 #define ALIAS_MAX 16
 
-/* A name of 255 bytes has no more labels: more pointers serve no purpose. */
-#define POINTER_MAX 127
-
-/* A name as on the wire, but for compression: labels, the root's too. */
-struct name {
-	unsigned char byte[255];
-	size_t len;
-};
-
 struct record {
-	struct name owner;
+	struct dns_name owner;
 	unsigned type;
 	unsigned class;
-	uint32_t ttl;
-	struct wire
-	    data; /* ends where the data ends, starts with the message */
+	uint32_t ttl;     /* of an OPT record: more of the rcode, and flags */
+	struct wire data; /* starts with the message, ends with the data */
 };
 
 struct message {
@@ -56,154 +42,22 @@ struct message {
 	unsigned nanswer, nauthority, nadditional;
 };
 
+/* A TTL above 2^31 - 1 is one of 0 (RFC 2181 section 8). */
+static void
+limit_ttl(struct dns_answer *answer, uint32_t ttl_s)
+{
+	if (ttl_s > INT32_MAX)
+		ttl_s = 0;
+	if (ttl_s < answer->ttl_s)
+		answer->ttl_s = ttl_s;
+}
+
 /* What one owner has in the answer section. */
 struct finding {
 	bool is_malformed;
 	bool is_alias;
-	struct name target;
+	struct dns_name target;
 };
-
-static bool
-name_from_text(struct name *name, const char *text)
-{
-	size_t len = strlen(text), n;
-
-	if (len > 0 && text[len - 1] == '.')
-		len--;
-	if (len > TEXT_MAX)
-		return false;
-	name->len = 0;
-	/* The root is no label at all; a lone dot is an empty label. */
-	while (text[0] != '\0') {
-		for (n = 0; n < len && text[n] != '.'; n++)
-			;
-		if (n == 0 || n > LABEL_MAX)
-			return false;
-		name->byte[name->len++] = (unsigned char)n;
-		memcpy(name->byte + name->len, text, n);
-		name->len += n;
-		if (n == len)
-			break;
-		text += n + 1;
-		len -= n + 1;
-	}
-	name->byte[name->len++] = 0;
-	return true;
-}
-
-static size_t
-escape(char *out, unsigned char c)
-{
-	if (c == '.' || c == '\\') {
-		out[0] = '\\';
-		out[1] = (char)c;
-		return 2;
-	}
-	if (c > 32 && c < 127) {
-		out[0] = (char)c;
-		return 1;
-	}
-	out[0] = '\\';
-	out[1] = (char)('0' + c / 100);
-	out[2] = (char)('0' + c / 10 % 10);
-	out[3] = (char)('0' + c % 10);
-	return 4;
-}
-
-static void
-name_to_text(const struct name *name, char *text)
-{
-	char whole[4 * sizeof name->byte];
-	const unsigned char *label = name->byte;
-	size_t n = 0, i;
-
-	for (; label[0] != 0; label += label[0] + 1) {
-		if (n > 0)
-			whole[n++] = '.';
-		for (i = 1; i <= label[0]; i++)
-			n += escape(whole + n, label[i]);
-	}
-	whole[n] = '\0';
-	/* Cut, it could pass for another name. */
-	(void)str_copy(text, DNS_NAME_SIZE, n < DNS_NAME_SIZE ? whole : "?");
-}
-
-/* ASCII case does not matter; lengths of labels are below all letters. */
-static bool
-name_equal(const struct name *a, const struct name *b)
-{
-	return a->len == b->len && str_case_equal((const char *)a->byte,
-				       (const char *)b->byte, a->len);
-}
-
-/* Is it the zone's own name, or a name below it? */
-static bool
-name_is_within(const struct name *name, const struct name *zone)
-{
-	size_t at = 0;
-
-	while (name->len - at > zone->len)
-		at += name->byte[at] + 1u;
-	return name->len - at == zone->len &&
-	       str_case_equal((const char *)name->byte + at,
-		   (const char *)zone->byte, zone->len);
-}
-
-/*
- * Goes where a compression pointer points, which must be before the place
- * where the labels read so far began: so every chain of pointers ends.
- */
-static void
-jump(struct wire *w, size_t offset, const unsigned char **began)
-{
-	if (w->bad || offset < HEADER_SIZE ||
-	    offset >= (size_t)(*began - w->start)) {
-		w->bad = true;
-		return;
-	}
-	*began = w->at = w->start + offset;
-}
-
-/* Appends a label of n bytes if a root label can still follow. */
-static void
-read_label(struct wire *w, struct name *name, size_t n)
-{
-	const unsigned char *label = wire_bytes(w, n);
-
-	if (label == NULL || n > LABEL_MAX ||
-	    name->len + 1 + n + 1 > sizeof name->byte) {
-		w->bad = true;
-		return;
-	}
-	name->byte[name->len++] = (unsigned char)n;
-	memcpy(name->byte + name->len, label, n);
-	name->len += n;
-}
-
-static void
-read_name(struct wire *w, struct name *name)
-{
-	const unsigned char *began = w->at, *after = NULL;
-	unsigned n, offset, pointers = 0;
-
-	name->len = 0;
-	while ((n = wire_u8(w)) != 0) {
-		if ((n & 0xc0) == 0xc0) {
-			offset = (n & 0x3f) << 8 | wire_u8(w);
-			if (after == NULL)
-				after = w->at;
-			jump(w, offset, &began);
-			if (++pointers > POINTER_MAX)
-				w->bad = true;
-		} else {
-			read_label(w, name, n);
-		}
-	}
-	/* Bad reads give zero: the loop ends with them, on a whole name. */
-	name->byte[name->len++] = 0;
-	if (after != NULL && !w->bad)
-		w->at = after;
-}
 
 static void
 read_record(struct wire *w, struct record *record)
@@ -211,7 +65,7 @@ read_record(struct wire *w, struct record *record)
 	const unsigned char *data;
 	size_t n;
 
-	read_name(w, &record->owner);
+	dns_name_read(w, &record->owner);
 	record->type = wire_u16(w);
 	record->class = wire_u16(w);
 	record->ttl = wire_u32(w);
@@ -226,17 +80,18 @@ read_record(struct wire *w, struct record *record)
 
 /* A name that fills the rest of the data. */
 static bool
-read_last_name(struct wire data, struct name *name)
+read_last_name(struct wire data, struct dns_name *name)
 {
-	read_name(&data, name);
+	dns_name_read(&data, name);
 	return !data.bad && wire_left(&data) == 0;
 }
 
 /* Reads header and question.  False when the message is no answer to it. */
 static bool
-read_head(struct message *m, struct wire *w, const struct name *asked, int type)
+read_head(struct message *m, struct wire *w, const struct dns_name *asked,
+    int type)
 {
-	struct name name;
+	struct dns_name name;
 	unsigned flags, nquestion;
 
 	(void)wire_u16(w); /* the ID was the resolver's to compare */
@@ -248,9 +103,9 @@ read_head(struct message *m, struct wire *w, const struct name *asked, int type)
 	if (w->bad || (flags & FLAG_QR) == 0 || (flags & OPCODE_MASK) != 0 ||
 	    nquestion != 1)
 		return false;
-	read_name(w, &name);
+	dns_name_read(w, &name);
 	if (wire_u16(w) != type || wire_u16(w) != CLASS_IN || w->bad ||
-	    !name_equal(&name, asked))
+	    !dns_name_equal(&name, asked))
 		return false;
 
 	m->records = *w;
@@ -313,7 +168,7 @@ place_mx(struct dns_answer *answer, unsigned preference)
 static void
 note_mx(struct dns_answer *answer, struct finding *found, struct wire data)
 {
-	struct name name;
+	struct dns_name name;
 	struct dns_mx *mx;
 	unsigned preference;
 
@@ -328,7 +183,7 @@ note_mx(struct dns_answer *answer, struct finding *found, struct wire data)
 	if (mx == NULL)
 		return;
 	mx->preference = (uint16_t)preference;
-	name_to_text(&name, mx->name);
+	dns_name_to_text(&name, mx->name);
 }
 
 static void
@@ -369,7 +224,7 @@ note_alias(struct finding *found, const struct record *record)
 /* Takes the owner's records of the type out of the answer section. */
 static struct finding
 collect(struct dns_answer *answer, const struct message *m,
-    const struct name *owner, unsigned type)
+    const struct dns_name *owner, unsigned type)
 {
 	struct finding found = { 0 };
 	struct wire w = m->records;
@@ -379,12 +234,15 @@ collect(struct dns_answer *answer, const struct message *m,
 	for (i = 0; i < m->nanswer && !found.is_malformed; i++) {
 		read_record(&w, &record);
 		if (record.class != CLASS_IN ||
-		    !name_equal(&record.owner, owner))
+		    !dns_name_equal(&record.owner, owner))
 			continue;
 		if (record.type == type)
 			note_record(answer, &found, &record);
 		else if (record.type == DNS_CNAME)
 			note_alias(&found, &record);
+		else
+			continue;
+		limit_ttl(answer, record.ttl);
 	}
 	return found;
 }
@@ -396,7 +254,7 @@ collect(struct dns_answer *answer, const struct message *m,
  * Without aliases it is empty.
  */
 static bool
-fits_denial(const struct record *record, const struct name *owner,
+fits_denial(const struct record *record, const struct dns_name *owner,
     unsigned *aliases)
 {
 	if (record->class != CLASS_IN)
@@ -404,13 +262,25 @@ fits_denial(const struct record *record, const struct name *owner,
 	if (record->type == DNS_CNAME)
 		return (*aliases)-- > 0;
 	return record->type == TYPE_DNAME &&
-	       !name_is_within(owner, &record->owner);
+	       !dns_name_is_within(owner, &record->owner);
+}
+
+/* A SOA record says for how long a denial holds (RFC 2308 section 5). */
+static void
+note_soa(struct dns_answer *answer, const struct record *record)
+{
+	struct wire minimum = record->data;
+
+	limit_ttl(answer, record->ttl);
+	if (wire_left(&minimum) >= 4)
+		minimum.at = minimum.end - 4;
+	limit_ttl(answer, wire_u32(&minimum));
 }
 
 /* Does the message say that there are no records of the type? */
 static bool
-is_denial(const struct message *m, const struct name *owner, unsigned type,
-    unsigned aliases)
+is_denial(struct dns_answer *answer, const struct message *m,
+    const struct dns_name *owner, unsigned type, unsigned aliases)
 {
 	bool is_alias = aliases > 0, has_soa = false;
 	struct wire w = m->records;
@@ -422,22 +292,26 @@ is_denial(const struct message *m, const struct name *owner, unsigned type,
 		if (i < m->nanswer &&
 		    (!is_alias || !fits_denial(&record, owner, &aliases)))
 			return false;
-		if (record.type == type && name_equal(&record.owner, owner))
+		if (record.type == type && dns_name_equal(&record.owner, owner))
 			return false;
 		if (i >= m->nanswer && i < m->nanswer + m->nauthority &&
 		    record.type == TYPE_SOA &&
-		    name_is_within(owner, &record.owner))
+		    dns_name_is_within(owner, &record.owner)) {
 			has_soa = true;
+			note_soa(answer, &record);
+		}
 	}
+	if (!has_soa && !is_alias)
+		answer->ttl_s = 0;
 	return has_soa || !is_alias;
 }
 
 /* What to make of an answer without records for what the aliases led to. */
 static enum dns_reply
 conclude(struct dns_answer *answer, const struct message *m,
-    const struct name *owner, unsigned type, unsigned aliases)
+    const struct dns_name *owner, unsigned type, unsigned aliases)
 {
-	bool is_denied = is_denial(m, owner, type, aliases);
+	bool is_denied = is_denial(answer, m, owner, type, aliases);
 
 	if (is_denied && m->rcode == RCODE_NXDOMAIN)
 		answer->outcome = DNS_NXDOMAIN;
@@ -451,9 +325,9 @@ conclude(struct dns_answer *answer, const struct message *m,
 
 static enum dns_reply
 follow(struct dns_answer *answer, const struct message *m,
-    const struct name *asked, unsigned type)
+    const struct dns_name *asked, unsigned type)
 {
-	struct name owner = *asked;
+	struct dns_name owner = *asked;
 	struct finding found;
 	unsigned aliases;
 
@@ -472,7 +346,7 @@ follow(struct dns_answer *answer, const struct message *m,
 			return conclude(answer, m, &owner, type, aliases);
 		owner = found.target;
 		answer->is_alias = true;
-		name_to_text(&owner, answer->canonical);
+		dns_name_to_text(&owner, answer->canonical);
 	}
 	return DNS_REPLY_FAILED;
 }
@@ -482,13 +356,15 @@ dns_answer_parse(struct dns_answer *answer, const char *name, int type,
     const unsigned char *bytes, size_t n)
 {
 	struct message m;
-	struct name asked;
+	struct dns_name asked;
 	struct wire w;
 	enum dns_reply reply = DNS_REPLY_FAILED;
 
-	*answer = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
+	*answer =
+	    (struct dns_answer){ .outcome = DNS_TEMPFAIL, .ttl_s = INT32_MAX };
 	wire_init(&w, bytes, n);
-	if (!name_from_text(&asked, name) || !read_head(&m, &w, &asked, type))
+	if (!dns_name_from_text(&asked, name) ||
+	    !read_head(&m, &w, &asked, type))
 		return DNS_REPLY_FAILED;
 	if (m.is_truncated)
 		return DNS_REPLY_TRUNCATED;
@@ -513,25 +389,6 @@ dns_answer_finish(struct dns_answer *answer)
 	answer->nmx = answer->nip = 0;
 }
 
-bool
-dns_name_is_valid(const char *text)
-{
-	struct name name;
-
-	return name_from_text(&name, text);
-}
-
-bool
-dns_name_is_askable(const char *name)
-{
-	size_t i;
-
-	for (i = 0; name[i] != '\0'; i++)
-		if (!str_is_alnum(name[i]) && strchr("-_./*", name[i]) == NULL)
-			return false;
-	return i > 0;
-}
-
 static size_t
 put_u16(unsigned char *at, unsigned value)
 {
@@ -552,25 +409,25 @@ put_opt(unsigned char *at)
 
 size_t
 dns_question_write(unsigned char *packet, const char *text, int type,
-    uint16_t id, bool with_edns)
+    uint16_t id, unsigned with)
 {
-	struct name name;
+	struct dns_name name;
 	size_t n = 0;
 
-	if (!name_from_text(&name, text))
+	if (!dns_name_from_text(&name, text))
 		return 0;
 	n += put_u16(packet + n, id);
-	n += put_u16(packet + n, FLAG_RD | FLAG_AD);
+	n += put_u16(packet + n, FLAG_RD | (with & DNS_AD ? FLAG_AD : 0));
 	n += put_u16(packet + n, 1); /* question */
 	n += put_u16(packet + n, 0); /* answer */
 	n += put_u16(packet + n, 0); /* authority */
-	n += put_u16(packet + n, with_edns);
+	n += put_u16(packet + n, (with & DNS_EDNS) != 0);
 
 	memcpy(packet + n, name.byte, name.len);
 	n += name.len;
 	n += put_u16(packet + n, (unsigned)type);
 	n += put_u16(packet + n, CLASS_IN);
-	if (with_edns)
+	if (with & DNS_EDNS)
 		n += put_opt(packet + n);
 	return n;
 }

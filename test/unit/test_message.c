@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dns/rr.h"
+#include "dns/message.h"
 
 #define ANSWER 0x8180 /* QR, RD, RA */
 #define NXDOMAIN (ANSWER | 3)
@@ -418,6 +418,56 @@ denials_of_all_kinds(void **state)
 		if (a.is_alias != (a.canonical[0] != '\0'))
 			fail_msg("%s: alias", denials[i].what);
 		dns_answer_finish(&a);
+	}
+}
+
+static void
+put_with_ttl(struct packet *p, const struct record *r, uint32_t ttl)
+{
+	size_t n = p->n + strlen(r->owner) + (r->owner[0] ? 2 : 1) + 4;
+
+	put_record(p, r);
+	for (int i = 0; i < 4; i++)
+		p->byte[n + (size_t)i] = (unsigned char)(ttl >> (24 - 8 * i));
+}
+
+static void
+the_least_ttl_counts(void **state)
+{
+	static const struct record alias = CNAME("a", "b"), v4 = A("b"),
+				   other = A("c"),
+				   soa = DATA("", 6,
+				       "\0\0"
+				       "0123456789abcdef\0\0\1\2");
+	static const struct {
+		uint32_t alias, v4, ttl;
+	} ttls[] = { { 7, 9, 7 }, { 9, 7, 7 }, { 9, INT32_MAX, 9 },
+		{ 9, UINT32_MAX, 0 }, { 0, 5, 0 } };
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof ttls / sizeof ttls[0]; i++) {
+		begin(&p, ANSWER, 3, "a", DNS_A);
+		put_with_ttl(&p, &alias, ttls[i].alias);
+		put_with_ttl(&p, &v4, ttls[i].v4);
+		put_with_ttl(&p, &other, 1);
+		parse(&a, "a", DNS_A, &p);
+		check("TTL", &a, DNS_FOUND, 1);
+		assert_int_equal(a.ttl_s, ttls[i].ttl);
+		dns_answer_finish(&a);
+	}
+	/* Of a denial it is that of the SOA record, or the minimum in it. */
+	for (int i = 0; i < 3; i++) {
+		static const uint32_t soa_ttl[] = { 200, 300 };
+
+		begin(&p, ANSWER, 0, "a", DNS_A);
+		p.byte[9] = i < 2;
+		if (i < 2)
+			put_with_ttl(&p, &soa, soa_ttl[i]);
+		parse(&a, "a", DNS_A, &p);
+		check("SOA", &a, DNS_NODATA, 0);
+		assert_int_equal(a.ttl_s, i == 0 ? 200 : i == 1 ? 258 : 0);
 	}
 }
 
@@ -884,18 +934,18 @@ questions_are_written(void **state)
 
 	(void)state;
 	assert_int_equal(dns_question_write(packet, "a.example", DNS_MX, 0x1234,
-			     true),
+			     DNS_EDNS | DNS_AD),
 	    sizeof want);
 	assert_memory_equal(packet, want, sizeof want);
 	assert_int_equal(dns_question_write(packet, "a.example.", DNS_MX,
-			     0x1234, true),
+			     0x1234, DNS_EDNS | DNS_AD),
 	    sizeof want);
 	assert_memory_equal(packet, want, sizeof want);
-	assert_int_equal(dns_question_write(packet, "a.example", DNS_MX, 0,
-			     false),
+	assert_int_equal(dns_question_write(packet, "a.example", DNS_MX, 0, 0),
 	    sizeof want - 11);
+	assert_int_equal(packet[3], 0);
 	assert_int_equal(packet[11], 0);
-	assert_int_equal(dns_question_write(packet, "", DNS_A, 0, true),
+	assert_int_equal(dns_question_write(packet, "", DNS_A, 0, DNS_EDNS),
 	    12 + 1 + 4 + 11);
 }
 
@@ -941,7 +991,8 @@ names_are_valid_or_not(void **state)
 			fail_msg("%s", names[i].name);
 		if (!names[i].is_valid)
 			continue;
-		n = dns_question_write(packet, names[i].name, DNS_A, 0, true);
+		n = dns_question_write(packet, names[i].name, DNS_A, 0,
+		    DNS_EDNS);
 		if (n == 0 || n > sizeof packet)
 			fail_msg("%s: %zu bytes", names[i].name, n);
 	}
@@ -965,6 +1016,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers),
 		cmocka_unit_test(denials_of_all_kinds),
+		cmocka_unit_test(the_least_ttl_counts),
 		cmocka_unit_test(truncated_answers),
 		cmocka_unit_test(raw_answers),
 		cmocka_unit_test(records_are_read),
