@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 #include "attempt.h"
 
-#include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
-#include "base/spawn.h"
 #include "base/str.h"
 
 /* One conversation at a time; its buffers are too large for the stack. */
 static struct smtp_session session;
+
+/*
+ * What the report will say.
+ */
 
 static void
 note_trouble(struct trouble *t, const struct attempt *a, const char *text,
@@ -17,11 +21,11 @@ note_trouble(struct trouble *t, const struct attempt *a, const char *text,
 	ip_format(&a->ip, t->address);
 	t->host = a->host;
 	t->text = text;
-	str_copy(t->tls, sizeof t->tls, tls);
+	(void)str_copy(t->tls, sizeof t->tls, tls[0] ? tls : a->no_tls);
 	t->reply = session.reply;
 }
 
-/* Of servers that said nothing any will do, of those that did the last. */
+/* Report the last server that replied, or else the last one connected to. */
 static void
 note_spoke(struct trouble *t, const struct attempt *a, const char *text,
     const char *tls)
@@ -32,10 +36,21 @@ note_spoke(struct trouble *t, const struct attempt *a, const char *text,
 	note_trouble(t, a, text, tls);
 }
 
+/* The words by which a server refused EHLO say more than its hanging up. */
+static bool
+has_refused_before(const struct trouble *t, const struct attempt *a)
+{
+	char address[IP_TEXT_SIZE];
+
+	return a->only_helo && t->rank == TROUBLE_SPOKE && t->reply.len > 0 &&
+	       strcmp(t->address, ip_format(&a->ip, address)) == 0;
+}
+
 static void
 note_died(struct trouble *t, const struct attempt *a, bool has_spoken)
 {
-	if (t->rank > (has_spoken ? TROUBLE_SPOKE : TROUBLE_MUTE))
+	if (t->rank > (has_spoken ? TROUBLE_SPOKE : TROUBLE_MUTE) ||
+	    has_refused_before(t, a))
 		return;
 	t->rank = has_spoken ? TROUBLE_SPOKE : TROUBLE_MUTE;
 	/* What came of an unfinished reply says nothing. */
@@ -43,12 +58,20 @@ note_died(struct trouble *t, const struct attempt *a, bool has_spoken)
 	note_trouble(t, a, " but connection died. (#4.4.2)\n", "");
 }
 
-/* The session died, and for a lack of ours: nothing is sent in clear text. */
-static bool
-lacks_memory(void)
+static enum attempt_result
+our_failure(struct trouble *t, const struct attempt *a, const char *text,
+    const char *tls)
 {
-	return session.stream.error == ENOMEM ||
-	       session.stream.error == ENOBUFS;
+	smtp_reply_reset(&session.reply);
+	t->rank = TROUBLE_OURS;
+	note_trouble(t, a, text, tls);
+	return ATTEMPT_STOP;
+}
+
+static enum attempt_result
+out_of_memory(struct trouble *t, const struct attempt *a)
+{
+	return our_failure(t, a, " but I ran out of memory. (#4.3.0)\n", "");
 }
 
 /* Ends a session that will not do; QUIT only where both are in step. */
@@ -61,20 +84,34 @@ leave(int fd, enum smtp_outcome outcome, enum attempt_result result)
 	return result;
 }
 
-/* What TLS that cannot be had means under this policy. */
+/*
+ * TLS cannot be had, for a reason that is the server's.  Where clear text
+ * would do it is tried on a new connection.
+ */
 static enum attempt_result
-without_tls(const struct attempt *a)
+without_tls(struct attempt *a, const char *reason)
 {
+	if (tls_policy_falls_back(&a->policy)) {
+		(void)str_copy(a->no_tls, sizeof a->no_tls, reason);
+		a->policy.level = TLS_LEVEL_NONE;
+		return ATTEMPT_AGAIN;
+	}
 	return tls_policy_verifies(&a->policy) ? ATTEMPT_NEXT : ATTEMPT_NO_TLS;
 }
 
+/*
+ * Greeting and EHLO.
+ */
+
 static enum attempt_result
-greet(const struct attempt *a, int fd, struct trouble *t)
+greet(struct attempt *a, int fd, struct trouble *t)
 {
 	enum smtp_outcome outcome = smtp_session_greeting(&session);
 
 	if (outcome == SMTP_DONE)
 		return ATTEMPT_READY;
+	if (smtp_session_lacks_memory(&session))
+		return leave(fd, outcome, out_of_memory(t, a));
 	if (outcome == SMTP_DIED)
 		note_died(t, a, false);
 	else
@@ -82,43 +119,74 @@ greet(const struct attempt *a, int fd, struct trouble *t)
 	return leave(fd, outcome, ATTEMPT_NEXT);
 }
 
-/*
- * The first EHLO.  A server that knows HELO only knows no TLS: where that is
- * demanded it has failed for want of TLS.
- */
-static enum attempt_result
-hello(const struct attempt *a, int fd, struct trouble *t)
+/* A server that goes away, as opposed to one that does not know EHLO. */
+static bool
+is_leaving(enum smtp_outcome outcome)
 {
-	bool demands = tls_policy_demands(&a->policy);
-	enum smtp_outcome outcome =
-	    smtp_session_hello(&session, a->helohost, !demands);
-	bool is_old =
-	    outcome == SMTP_REFUSED && smtp_reply_class(&session.reply) == 5;
+	return outcome == SMTP_REFUSED && session.reply.code == 421;
+}
 
-	if (outcome == SMTP_DONE)
-		return ATTEMPT_READY;
+static void
+note_no_hello(struct trouble *t, const struct attempt *a,
+    enum smtp_outcome outcome, const char *tls)
+{
 	if (outcome == SMTP_DIED)
 		note_died(t, a, true);
 	else
-		note_spoke(t, a, " but my name was rejected.\n", "");
-	return leave(fd, outcome,
-	    demands && is_old ? without_tls(a) : ATTEMPT_NEXT);
+		note_spoke(t, a, " but my name was rejected.\n", tls);
+}
+
+/* EHLO was refused: HELO on the same connection.  Its outcome. */
+static enum smtp_outcome
+helo_instead(const struct attempt *a)
+{
+	return smtp_session_helo(&session, a->helohost);
+}
+
+/*
+ * A server that cannot bear EHLO, and shows it by hanging up, by silence or by
+ * something that is no reply, gets HELO on a connection of its own, as from a
+ * client that never knew EHLO (RFC 5321 section 3.2).
+ */
+static enum attempt_result
+hello_failed(struct attempt *a, int fd, enum smtp_outcome outcome,
+    struct trouble *t)
+{
+	enum attempt_result result = ATTEMPT_AGAIN;
+
+	note_no_hello(t, a, outcome, "");
+	if (is_leaving(outcome) || outcome == SMTP_UNSOLICITED || a->only_helo)
+		return leave(fd, outcome, ATTEMPT_NEXT);
+	/* HELO knows no TLS: where that is demanded it is wanting. */
+	if (tls_policy_demands(&a->policy))
+		return leave(fd, outcome, without_tls(a, ""));
+	if (outcome == SMTP_REFUSED) {
+		outcome = helo_instead(a);
+		if (outcome == SMTP_DONE)
+			return ATTEMPT_READY;
+		if (outcome != SMTP_DIED)
+			note_no_hello(t, a, outcome, "");
+		if (outcome == SMTP_REFUSED)
+			result = ATTEMPT_NEXT;
+	}
+	if (smtp_session_lacks_memory(&session))
+		return leave(fd, outcome, out_of_memory(t, a));
+	a->only_helo = result == ATTEMPT_AGAIN;
+	return leave(fd, outcome, result);
 }
 
 static enum attempt_result
-handshake_failed(const struct attempt *a, const struct tls_start *tls,
-    struct trouble *t)
+hello(struct attempt *a, int fd, struct trouble *t)
 {
-	smtp_reply_reset(&session.reply);
-	if (tls->status == TLS_STATUS_LOCAL) {
-		t->rank = TROUBLE_OURS;
-		note_trouble(t, a, " but TLS is not set up. (#4.3.5)\n",
-		    tls->text);
-		return ATTEMPT_STOP;
-	}
-	note_spoke(t, a, " but TLS failed. (#4.7.5)\n", tls->text);
-	return tls_policy_falls_back(&a->policy) ? ATTEMPT_CLEAR
-						 : without_tls(a);
+	enum smtp_outcome outcome =
+	    a->only_helo ? smtp_session_helo(&session, a->helohost)
+			 : smtp_session_ehlo(&session, a->helohost);
+
+	if (outcome == SMTP_DONE)
+		return ATTEMPT_READY;
+	if (smtp_session_lacks_memory(&session))
+		return leave(fd, outcome, out_of_memory(t, a));
+	return hello_failed(a, fd, outcome, t);
 }
 
 /*
@@ -140,99 +208,208 @@ ready(const struct attempt *a, int fd, const char *tls, struct server *server,
 	}
 	server->fd = fd;
 	server->ehlo = session.ehlo;
-	str_copy(server->tls, sizeof server->tls, tls);
+	(void)str_copy(server->tls, sizeof server->tls, tls);
 	return ATTEMPT_READY;
 }
 
-/*
- * As with TLS 1.3, where a client learns late of a refusal; unless it is the
- * helper that failed, or we did.
- */
 static enum attempt_result
-died_after_handshake(const struct attempt *a, const struct tls_start *tls,
+ready_in_clear(const struct attempt *a, int fd, struct server *server,
     struct trouble *t)
 {
-	static const struct tls_start refused = { .status = TLS_STATUS_FAILED,
-		.text = "the connection died after the handshake" };
-	static const struct tls_start ours = { .status = TLS_STATUS_LOCAL,
-		.text = "qmail-remote-tls failed" };
+	char tls[TLS_SENTENCE_SIZE] = "";
 
-	close(tls->fd);
-	if (spawn_kill(tls->pid) || lacks_memory())
-		return handshake_failed(a, &ours, t);
-	return handshake_failed(a, &refused, t);
+	if (a->no_tls[0])
+		snprintf(tls, sizeof tls, "%.600s, sent in clear text",
+		    a->no_tls);
+	return ready(a, fd, tls, server, t);
+}
+
+/*
+ * STARTTLS and what follows it.
+ */
+
+static enum attempt_result
+handshake_failed(struct attempt *a, const struct tls_result *r,
+    struct trouble *t)
+{
+	char reason[TLS_SENTENCE_SIZE];
+
+	smtp_reply_reset(&session.reply);
+	if (r->status == TLS_STATUS_LOCAL)
+		return our_failure(t, a, " but TLS is not set up. (#4.3.5)\n",
+		    r->text);
+	note_spoke(t, a, " but TLS failed. (#4.7.5)\n", r->text);
+	snprintf(reason, sizeof reason, "handshake failed (%s)", r->text);
+	return without_tls(a, reason);
+}
+
+/*
+ * Why there is no reply to EHLO in TLS: the server's doing, as with TLS 1.3,
+ * where a client learns late of a refusal; or that of the helper, or ours.
+ */
+static struct tls_result
+explain_end(const struct tls_start *tls)
+{
+	struct tls_result r = { .status = TLS_STATUS_LOCAL };
+	char text[TLS_TEXT_SIZE] = "out of memory";
+	enum tls_end end = TLS_END_LOCAL;
+
+	if (!smtp_session_lacks_memory(&session)) {
+		if (!smtp_session_has_ended(&session)) {
+			r.status = TLS_STATUS_FAILED;
+			(void)str_copy(r.text, sizeof r.text,
+			    "no reply to EHLO after the handshake");
+			return r;
+		}
+		end = tls_helper_end(tls->status, tls->pid, text);
+	}
+	if (end == TLS_END_SERVER || end == TLS_END_BROKEN)
+		r.status = TLS_STATUS_FAILED;
+	if (end == TLS_END_SERVER)
+		(void)str_copy(text, sizeof text, "closed by the server");
+	if (r.status == TLS_STATUS_FAILED)
+		snprintf(r.text, sizeof r.text,
+		    "the connection died after the handshake: %.200s", text);
+	else
+		(void)str_copy(r.text, sizeof r.text, text);
+	return r;
+}
+
+/* EHLO in TLS got something else than 250: the reason, for the report. */
+static const char *
+explain_refusal(enum smtp_outcome outcome, char text[TLS_TEXT_SIZE])
+{
+	if (outcome == SMTP_REFUSED)
+		snprintf(text, TLS_TEXT_SIZE,
+		    "EHLO refused after the handshake (%03d)",
+		    session.reply.code);
+	else
+		(void)str_copy(text, TLS_TEXT_SIZE,
+		    "no valid reply to EHLO after the handshake");
+	return text;
+}
+
+/* Where the server is refused its own name, HELO is tried in TLS too. */
+static enum smtp_outcome
+hello_in_tls(const struct attempt *a)
+{
+	enum smtp_outcome outcome;
+
+	/* Before EHLO is sent nothing can be a reply to it. */
+	if (stream_has_input(&session.stream))
+		return smtp_session_unasked(&session);
+	outcome = smtp_session_ehlo(&session, a->helohost);
+	if (outcome == SMTP_REFUSED && !is_leaving(outcome))
+		outcome = helo_instead(a);
+	return outcome;
 }
 
 /* The second EHLO; all that was learnt in clear text is forgotten. */
 static enum attempt_result
-hello_again(const struct attempt *a, const struct tls_start *tls,
-    struct server *server, struct trouble *t)
+hello_again(struct attempt *a, struct tls_start *tls, struct server *server,
+    struct trouble *t)
 {
+	char how[TLS_SENTENCE_SIZE], reason[TLS_TEXT_SIZE];
+	enum attempt_result result = ATTEMPT_NEXT;
 	enum smtp_outcome outcome;
+	struct tls_result failed;
 
+	tls_result_describe(&tls->result, how);
 	smtp_session_init(&session, tls->fd, a->timeout_s);
-	outcome = smtp_session_hello(&session, a->helohost, true);
-	if (outcome == SMTP_DONE)
-		return ready(a, tls->fd, tls->text, server, t);
-	if (outcome == SMTP_DIED)
-		return died_after_handshake(a, tls, t);
-	note_spoke(t, a, " but my name was rejected.\n", tls->text);
-	return leave(tls->fd, outcome, ATTEMPT_NEXT);
+	outcome = hello_in_tls(a);
+	if (outcome == SMTP_DONE) {
+		server->status = tls->status;
+		server->helper = tls->pid;
+		result = ready(a, tls->fd, how, server, t);
+		if (result != ATTEMPT_READY)
+			close(tls->status);
+		return result;
+	}
+	if (outcome == SMTP_DIED) {
+		failed = explain_end(tls);
+		tls_helper_stop(tls);
+		return handshake_failed(a, &failed, t);
+	}
+	note_no_hello(t, a, outcome, how);
+	if (outcome != SMTP_UNSOLICITED)
+		result = without_tls(a, explain_refusal(outcome, reason));
+	close(tls->status);
+	return leave(tls->fd, outcome, result);
 }
 
 static enum attempt_result
-start_tls(const struct attempt *a, int connection, struct server *server,
+start_tls(struct attempt *a, int connection, struct server *server,
     struct trouble *t)
 {
 	struct tls_start tls = tls_helper_start(&a->helper, connection);
 
-	if (tls.status != TLS_STATUS_READY)
-		return handshake_failed(a, &tls, t);
+	if (tls.result.status != TLS_STATUS_READY)
+		return handshake_failed(a, &tls.result, t);
 	return hello_again(a, &tls, server, t);
 }
 
+static const char *
+explain_starttls(enum smtp_outcome outcome, char text[TLS_TEXT_SIZE])
+{
+	if (outcome == SMTP_REFUSED)
+		snprintf(text, TLS_TEXT_SIZE, "STARTTLS refused (%03d)",
+		    session.reply.code);
+	else
+		(void)str_copy(text, TLS_TEXT_SIZE,
+		    outcome == SMTP_DIED ? "no reply to STARTTLS"
+					 : "no valid reply to STARTTLS");
+	return text;
+}
+
 /*
- * STARTTLS was not answered by 220.  A refusal (4yz or 5yz, but not the 421
- * of a server that goes away) leaves the session as it was.
+ * A refusal (4yz or 5yz, but not the 421 of a server that goes away) leaves
+ * the session as it was.
  */
-static enum attempt_result
-starttls_refused(const struct attempt *a, int fd, enum smtp_outcome outcome,
-    struct server *server, struct trouble *t)
+static bool
+is_plain_refusal(enum smtp_outcome outcome)
 {
 	int class = smtp_reply_class(&session.reply);
 
-	if (outcome == SMTP_DIED) {
+	return outcome == SMTP_REFUSED && !is_leaving(outcome) &&
+	       (class == 4 || class == 5);
+}
+
+/* STARTTLS was not answered by 220. */
+static enum attempt_result
+starttls_refused(struct attempt *a, int fd, enum smtp_outcome outcome,
+    struct server *server, struct trouble *t)
+{
+	char reason[TLS_TEXT_SIZE];
+
+	if (smtp_session_lacks_memory(&session))
+		return leave(fd, outcome, out_of_memory(t, a));
+	(void)explain_starttls(outcome, reason);
+	if (is_plain_refusal(outcome) && tls_policy_falls_back(&a->policy)) {
+		(void)str_copy(a->no_tls, sizeof a->no_tls, reason);
+		return ready_in_clear(a, fd, server, t);
+	}
+	if (outcome == SMTP_DIED)
 		note_died(t, a, true);
-		if (lacks_memory())
-			return leave(fd, outcome, ATTEMPT_NEXT);
-		return leave(fd, outcome,
-		    tls_policy_falls_back(&a->policy) ? ATTEMPT_CLEAR
-						      : without_tls(a));
-	}
-	if (outcome == SMTP_MALFORMED || session.reply.code == 421) {
+	else
 		note_spoke(t, a, " but STARTTLS was refused. (#4.7.4)\n", "");
-		return leave(fd, outcome, ATTEMPT_NEXT);
-	}
-	if (tls_policy_falls_back(&a->policy) && (class == 4 || class == 5))
-		return ready(a, fd, "", server, t);
-	note_spoke(t, a, " but STARTTLS was refused. (#4.7.4)\n", "");
+	/* What came before STARTTLS was sent belongs to EHLO. */
 	return leave(fd, outcome,
-	    tls_policy_falls_back(&a->policy) ? ATTEMPT_CLEAR : without_tls(a));
+	    outcome == SMTP_UNSOLICITED ? ATTEMPT_NEXT
+					: without_tls(a, reason));
 }
 
 static enum attempt_result
-not_offered(const struct attempt *a, int fd, struct server *server,
-    struct trouble *t)
+not_offered(struct attempt *a, int fd, struct server *server, struct trouble *t)
 {
 	if (!tls_policy_demands(&a->policy))
-		return ready(a, fd, "", server, t);
+		return ready_in_clear(a, fd, server, t);
 	smtp_reply_reset(&session.reply);
 	note_spoke(t, a, " but it does not offer STARTTLS. (#4.7.4)\n", "");
-	return leave(fd, SMTP_DONE, without_tls(a));
+	return leave(fd, SMTP_DONE, without_tls(a, ""));
 }
 
 enum attempt_result
-attempt_server(const struct attempt *a, int connection, struct server *server,
+attempt_server(struct attempt *a, int connection, struct server *server,
     struct trouble *t)
 {
 	enum attempt_result result;
@@ -240,6 +417,8 @@ attempt_server(const struct attempt *a, int connection, struct server *server,
 
 	server->ip = a->ip;
 	server->host = a->host;
+	server->status = 0;
+	server->helper = 0;
 	smtp_session_init(&session, connection, a->timeout_s);
 	result = greet(a, connection, t);
 	if (result == ATTEMPT_READY)
@@ -247,7 +426,7 @@ attempt_server(const struct attempt *a, int connection, struct server *server,
 	if (result != ATTEMPT_READY)
 		return result;
 	if (!tls_policy_tries(&a->policy))
-		return ready(a, connection, "", server, t);
+		return ready_in_clear(a, connection, server, t);
 	if (!smtp_ehlo_has(&session.ehlo, SMTP_EXT_STARTTLS))
 		return not_offered(a, connection, server, t);
 	outcome = smtp_session_starttls(&session);

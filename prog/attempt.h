@@ -2,8 +2,8 @@
 #ifndef PROG_ATTEMPT_H
 #define PROG_ATTEMPT_H
 
+#include <sys/types.h>
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "base/ip.h"
 #include "smtp/session.h"
@@ -20,7 +20,7 @@ enum attempt_result {
 	ATTEMPT_READY,  /* the session is fit for MAIL */
 	ATTEMPT_NEXT,   /* not this address: try the next one */
 	ATTEMPT_NO_TLS, /* likewise, for want of TLS and nothing else */
-	ATTEMPT_CLEAR,  /* this address once more, in clear text */
+	ATTEMPT_AGAIN,  /* this address once more, as the attempt now says */
 	ATTEMPT_STOP    /* trouble of ours: no other server would do better */
 };
 
@@ -33,10 +33,10 @@ struct trouble {
 		TROUBLE_OURS
 	} rank;
 	char address[IP_TEXT_SIZE];
-	const char *host;          /* the server's name, or NULL */
-	const char *text;          /* what follows the address, or all of it */
-	char tls[TLS_STATUS_SIZE]; /* what TLS has to say of it, or "" */
-	struct smtp_reply reply;   /* its text may be empty */
+	const char *host; /* the server's name, or NULL */
+	const char *text; /* what follows the address, or all of it */
+	char tls[TLS_SENTENCE_SIZE]; /* what TLS has to say of it, or "" */
+	struct smtp_reply reply;     /* its text may be empty */
 };
 
 struct attempt {
@@ -46,6 +46,10 @@ struct attempt {
 	struct tls_policy policy;
 	struct tls_helper helper; /* name is that of this server */
 	struct ip ip;
+
+	/* From an earlier connection to this address. */
+	bool only_helo;                 /* it has no use for EHLO */
+	char no_tls[TLS_SENTENCE_SIZE]; /* why TLS came to nothing, or "" */
 };
 
 /* A server that is ready. */
@@ -54,7 +58,11 @@ struct server {
 	struct ip ip;
 	const char *host; /* its name, or NULL */
 	struct smtp_ehlo ehlo;
-	char tls[TLS_STATUS_SIZE]; /* how, or "" for clear text */
+	char tls[TLS_SENTENCE_SIZE]; /* for the report, or "" */
+
+	/* In TLS: of qmail-remote-tls, as in struct tls_start.  Else 0. */
+	int status;
+	pid_t helper;
 };
 
 /*
@@ -62,7 +70,7 @@ struct server {
  * closed otherwise, with QUIT where the peer could still understand that.
  * *trouble keeps the worse of what it holds and what happened here.
  */
-enum attempt_result attempt_server(const struct attempt *, int connection,
+enum attempt_result attempt_server(struct attempt *, int connection,
     struct server *, struct trouble *);
 
 #endif

@@ -12,6 +12,7 @@
 #include "qmail/quote.h"
 #include "qmail/report.h"
 #include "smtp/transaction.h"
+#include "tls/helper.h"
 
 #include "start.h"
 #include "version.h"
@@ -38,7 +39,9 @@ struct verdict {
 struct delivery {
 	const char *address; /* of the server, for the report */
 	const char *host;    /* its name, or NULL */
-	const char *tls;     /* how the session is protected, or NULL */
+	const char *tls;     /* the report's line on TLS, or NULL */
+	int status;          /* where qmail-remote-tls says its last word */
+	pid_t helper;        /* its process id; 0: none */
 	char **recipient;
 	size_t nrecipient;
 	size_t reported;   /* recipients that have their record */
@@ -161,6 +164,20 @@ report_sentence(const struct delivery *d, enum report_message kind,
 	report_puts(after);
 }
 
+/* That the connection died need not be the server's doing. */
+static void
+report_dead_helper(const struct delivery *d)
+{
+	char text[TLS_TEXT_SIZE];
+	enum tls_end end;
+
+	if (d->helper == 0 || !smtp_session_has_ended(&session))
+		return;
+	end = tls_helper_end(d->status, d->helper, text);
+	if (end == TLS_END_NONE || end == TLS_END_LOCAL)
+		report_line("", text);
+}
+
 static void
 report_connection_died(const struct delivery *d, const struct smtp_result *r)
 {
@@ -171,6 +188,7 @@ report_connection_died(const struct delivery *d, const struct smtp_result *r)
 	/* Something that is no reply is worth seeing, part of one is not. */
 	if (r->outcome == SMTP_MALFORMED)
 		report_reply(session.reply.text, session.reply.len);
+	report_dead_helper(d);
 }
 
 static void
@@ -433,6 +451,8 @@ take_handoff(struct delivery *d, const struct handoff *h)
 	d->address = h->address;
 	d->host = h->host;
 	d->tls = h->tls;
+	d->status = (int)h->status;
+	d->helper = (pid_t)h->helper;
 	d->recipient = h->envelope + 1;
 	while (d->recipient[d->nrecipient])
 		d->nrecipient++;
@@ -462,5 +482,7 @@ main(int argc, char **argv)
 	report_end();
 	if (is_in_step(&result))
 		smtp_session_quit(&session);
+	close((int)h.fd);
+	end_helpers();
 	return 0;
 }

@@ -202,27 +202,31 @@ plan_attempt(const struct delivery *d, const struct tls_situation *situation,
 		.state = QMAIL_STATE,
 		.clientcert = c->clientcert.len > 0 ? c->clientcert.data : NULL,
 		.clientkey = key_path(c),
+		.security = tls_policy_security(&a->policy),
 		.timeout_s = c->timeoutconnect,
 	};
 }
 
-/* One address; where TLS failed and policy allows, once more without. */
+/*
+ * One address: once more in clear text where TLS failed and that will do, and
+ * with HELO where EHLO did; so in three connections at most.
+ */
 static enum attempt_result
 attempt_address(struct delivery *d, const struct tls_situation *situation,
     int fd, size_t i)
 {
-	struct attempt a;
+	struct attempt a = { 0 };
 	enum attempt_result result;
 
 	plan_attempt(d, situation, i, &a);
 	result = attempt_server(&a, fd, &d->server, &d->trouble);
-	if (result != ATTEMPT_CLEAR)
-		return result;
-	if (!candidates_redial(&d->candidates, i, d->control.timeoutconnect,
-		&fd))
-		return ATTEMPT_NEXT;
-	a.policy.level = TLS_LEVEL_NONE;
-	return attempt_server(&a, fd, &d->server, &d->trouble);
+	while (result == ATTEMPT_AGAIN) {
+		if (!candidates_redial(&d->candidates, i,
+			d->control.timeoutconnect, &fd))
+			return ATTEMPT_NEXT;
+		result = attempt_server(&a, fd, &d->server, &d->trouble);
+	}
+	return result;
 }
 
 /* True when a server is ready. */
@@ -332,12 +336,15 @@ become_io(struct delivery *d, struct dsn *why)
 		.address = ip_format(&d->server.ip, address),
 		.host = d->server.host,
 		.tls = d->server.tls[0] ? d->server.tls : NULL,
+		.status = (unsigned long)d->server.status,
+		.helper = (unsigned long)d->server.helper,
 		.envelope = d->envelope,
 	};
 
 	smtp_ehlo_format(&d->server.ehlo, &extensions);
 	h.extensions = extensions.data;
-	if (fdio_set_cloexec(d->server.fd, false) == 0)
+	if (fdio_set_cloexec(d->server.fd, false) == 0 &&
+	    (h.status == 0 || fdio_set_cloexec(d->server.status, false) == 0))
 		execve(PROGRAM_IO, handoff_format(&h), environment);
 	dsn_set(why, "4.3.0", "Unable to run qmail-remote-io.");
 	dsn_detail(why, "%s", strerror(errno));
@@ -367,5 +374,6 @@ main(int argc, char **argv)
 		fail(&why);
 	report_no_server(&d);
 	report_end();
+	end_helpers();
 	return 0;
 }

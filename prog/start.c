@@ -11,7 +11,14 @@
 #include "base/fdio.h"
 #include "base/mem.h"
 #include "base/sandbox.h"
+#include "base/spawn.h"
 #include "qmail/report.h"
+
+/*
+ * qmail-rspawn waits for us.  A helper that has nothing to wait for ends within
+ * a millisecond; one whose server does not read is left alone.
+ */
+#define REAP_MS 20
 
 extern char **environ;
 
@@ -60,4 +67,10 @@ start_program(void)
 	environ = none;
 	set_signals();
 	mem_on_exhaustion(out_of_memory);
+}
+
+void
+end_helpers(void)
+{
+	spawn_reap(deadline_in(REAP_MS));
 }

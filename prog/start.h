@@ -15,4 +15,11 @@
  */
 void start_program(void);
 
+/*
+ * The last thing, when the report is written and the session closed: a moment
+ * for qmail-remote-tls to send what is left and to end, so that it is no
+ * zombie in a container whose first process reaps none.
+ */
+void end_helpers(void);
+
 #endif

@@ -346,9 +346,10 @@ static const struct rule moving_ways[] = {
 
 /*
  * How the TLS helper ended, which was a child of the program before it became
- * this one: that tells of children only, and does nothing to them.
+ * this one: that tells of children only, and does nothing to them.  And its
+ * last record, which is looked at with MSG_PEEK.
  */
-static const short waiting[] = { SYS_wait4, SYS_waitid };
+static const short waiting[] = { SYS_wait4, SYS_waitid, SYS_recvfrom };
 
 /*
  * getpid: the random number generator looks whether it has been forked.

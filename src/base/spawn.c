@@ -7,8 +7,13 @@
 #include <signal.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stdio.h>
 
-#define DYING_MS 10
+#define POLL_MS 1 /* POSIX knows no wait for a child with a deadline */
+
+/* What a program loader ends with, and a shell. */
+#define NOT_RUN 127
+#define NOT_RUN_TEXT ": a library is missing or there is not enough memory"
 
 /*
  * dup2 of a descriptor onto itself is how a spawn file action takes
@@ -81,54 +86,74 @@ out:
 	return pid;
 }
 
-enum spawn_end
-spawn_wait(pid_t pid, int *code)
+static struct spawn_end
+end_of(pid_t reaped, int status)
 {
-	int status;
-	pid_t reaped;
-
-	do
-		reaped = waitpid(pid, &status, 0);
-	while (reaped == -1 && errno == EINTR);
+	if (reaped == 0)
+		return (struct spawn_end){ SPAWN_RUNS, 0 };
 	if (reaped == -1)
-		return SPAWN_LOST;
-	if (WIFSIGNALED(status)) {
-		*code = WTERMSIG(status);
-		return SPAWN_KILLED;
-	}
-	*code = WEXITSTATUS(status);
-	return SPAWN_EXITED;
+		return (struct spawn_end){ SPAWN_LOST, 0 };
+	if (WIFSIGNALED(status))
+		return (struct spawn_end){ SPAWN_KILLED, WTERMSIG(status) };
+	return (struct spawn_end){ SPAWN_EXITED, WEXITSTATUS(status) };
 }
 
-/* Reaps it if it has ended. */
-static bool
-has_ended(pid_t pid, bool *failed)
+static struct spawn_end
+reap(pid_t pid, int options)
 {
-	int status;
+	int status = 0;
 	pid_t reaped;
 
 	do
-		reaped = waitpid(pid, &status, WNOHANG);
+		reaped = waitpid(pid, &status, options);
 	while (reaped == -1 && errno == EINTR);
-	*failed = reaped == pid && status != 0;
-	return reaped != 0;
+	return end_of(reaped, status);
 }
 
-bool
+struct spawn_end
+spawn_wait(pid_t pid, struct deadline until)
+{
+	struct spawn_end end = reap(pid, WNOHANG);
+
+	while (end.how == SPAWN_RUNS && !deadline_passed(until)) {
+		poll(NULL, 0, POLL_MS);
+		end = reap(pid, WNOHANG);
+	}
+	return end;
+}
+
+struct spawn_end
 spawn_kill(pid_t pid)
 {
-	bool failed = false;
-	int code = 0;
-	enum spawn_end end;
-
-	/* Its descriptors are closed a moment before it can be reaped. */
-	for (int i = 0; i < DYING_MS; i++) {
-		if (has_ended(pid, &failed))
-			return failed;
-		poll(NULL, 0, 1);
-	}
 	kill(pid, SIGKILL);
-	end = spawn_wait(pid, &code);
-	return (end == SPAWN_EXITED && code != 0) ||
-	       (end == SPAWN_KILLED && code != SIGKILL);
+	return reap(pid, 0);
+}
+
+void
+spawn_reap(struct deadline until)
+{
+	/* LOST: there is none left. */
+	while (spawn_wait(-1, until).how >= SPAWN_EXITED)
+		;
+}
+
+void
+spawn_describe(struct spawn_end end, char text[SPAWN_TEXT_SIZE])
+{
+	switch (end.how) {
+	case SPAWN_RUNS:
+		snprintf(text, SPAWN_TEXT_SIZE, "does not answer");
+		break;
+	case SPAWN_LOST:
+		snprintf(text, SPAWN_TEXT_SIZE, "ended, nobody knows how");
+		break;
+	case SPAWN_KILLED:
+		snprintf(text, SPAWN_TEXT_SIZE, "killed by signal %d",
+		    end.code);
+		break;
+	case SPAWN_EXITED:
+		snprintf(text, SPAWN_TEXT_SIZE, "exit code %d%s", end.code,
+		    end.code == NOT_RUN ? NOT_RUN_TEXT : "");
+		break;
+	}
 }

@@ -6,14 +6,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/deadline.h"
+
 /*
  * Start a helper program, and say how it ended.
  */
 
-enum spawn_end {
-	SPAWN_EXITED, /* *code is the exit code */
-	SPAWN_KILLED, /* *code is the signal */
-	SPAWN_LOST    /* somebody else reaped it */
+struct spawn_end {
+	enum {
+		SPAWN_RUNS,   /* it has not ended */
+		SPAWN_LOST,   /* no such child; somebody else has reaped it */
+		SPAWN_EXITED, /* code is the exit code */
+		SPAWN_KILLED  /* code is the signal */
+	} how;
+	int code;
 };
 
 /*
@@ -26,13 +32,20 @@ enum spawn_end {
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
 /*
- * Kills and reaps.  True when the child had ended, or was ending, other than
- * with exit code 0: it had failed.  A SIGKILL that comes from somebody else at
- * the same moment is taken for ours.
+ * Kills and reaps.  A child that has closed its descriptors since it is ending
+ * ends as it would have: the signal comes too late to change that.
  */
-bool spawn_kill(pid_t);
+struct spawn_end spawn_kill(pid_t);
 
-/* How the child ended, once its end is certain to come soon; reaps it. */
-enum spawn_end spawn_wait(pid_t, int *code);
+/* How the child ended, if it does before the deadline; reaps it then. */
+struct spawn_end spawn_wait(pid_t, struct deadline);
+
+/* Reaps all children that end before the deadline, until none is left. */
+void spawn_reap(struct deadline);
+
+#define SPAWN_TEXT_SIZE 80
+
+/* "killed by signal 31", "exit code 1". */
+void spawn_describe(struct spawn_end, char text[SPAWN_TEXT_SIZE]);
 
 #endif

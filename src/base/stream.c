@@ -263,3 +263,10 @@ stream_has_input(struct stream *s)
 		(void)take_input(s);
 	return stream_has_unread(s);
 }
+
+bool
+stream_has_ended(struct stream *s)
+{
+	return s->error != 0 ||
+	       (has_room_for_input(s) && take_input(s) != STREAM_OK);
+}

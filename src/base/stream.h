@@ -83,4 +83,7 @@ bool stream_has_input(struct stream *);
 /* Likewise: nothing unread, and the connection not ended? */
 bool stream_is_quiet(struct stream *);
 
+/* The peer has ended the connection, or it broke; no wait either. */
+bool stream_has_ended(struct stream *);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtp/session.h"
 
+#include <errno.h>
 #include <string.h>
 
 void
@@ -90,6 +91,14 @@ wants(struct smtp_session *s, enum smtp_outcome outcome, int code)
 	return s->reply.code == code ? SMTP_DONE : SMTP_REFUSED;
 }
 
+/* Bytes that belong to no command: shown as if they were a reply. */
+static enum smtp_outcome
+unsolicited(struct smtp_session *s)
+{
+	(void)smtp_session_unasked(s);
+	return SMTP_UNSOLICITED;
+}
+
 static enum smtp_outcome
 say(struct smtp_session *s, const char *verb, const char *argument,
     struct deadline until)
@@ -99,7 +108,7 @@ say(struct smtp_session *s, const char *verb, const char *argument,
 
 	/* Also what is still in the socket came before we asked. */
 	if (stream_has_input(stream))
-		return smtp_session_unasked(s);
+		return unsolicited(s);
 	smtp_reply_reset(&s->reply);
 	if (verb_len + argument_len + 2 > stream_room(stream))
 		return SMTP_DIED;
@@ -115,42 +124,50 @@ smtp_session_greeting(struct smtp_session *s)
 	return wants(s, smtp_session_reply(s, hello_deadline(s), NULL), 220);
 }
 
-/* One greeting command of ours; what comes behind its reply is too much. */
 static enum smtp_outcome
 say_hello(struct smtp_session *s, const char *verb, const char *helohost,
     struct smtp_ehlo *offered)
 {
 	struct deadline until = hello_deadline(s);
-	enum smtp_outcome outcome = say(s, verb, helohost, until);
+	enum smtp_outcome outcome;
 
+	s->ehlo = (struct smtp_ehlo){ 0 };
+	outcome = say(s, verb, helohost, until);
 	if (outcome == SMTP_DONE)
 		outcome = smtp_session_reply(s, until, offered);
 	outcome = wants(s, outcome, 250);
 	if (outcome == SMTP_DONE && stream_has_unread(&s->stream))
-		return smtp_session_unasked(s);
+		return unsolicited(s);
 	return outcome;
 }
 
 enum smtp_outcome
-smtp_session_hello(struct smtp_session *s, const char *helohost,
-    bool helo_will_do)
+smtp_session_ehlo(struct smtp_session *s, const char *helohost)
 {
 	struct smtp_ehlo offered = { 0 };
-	struct smtp_reply refusal;
 	enum smtp_outcome outcome = say_hello(s, "EHLO ", helohost, &offered);
 
-	s->ehlo = (struct smtp_ehlo){ 0 };
 	if (outcome == SMTP_DONE)
 		s->ehlo = offered;
-	if (outcome != SMTP_REFUSED || !helo_will_do ||
-	    smtp_reply_class(&s->reply) != 5)
-		return outcome;
-	refusal = s->reply;
-	outcome = say_hello(s, "HELO ", helohost, NULL);
-	if (outcome != SMTP_DIED)
-		return outcome;
-	s->reply = refusal;
-	return SMTP_REFUSED;
+	return outcome;
+}
+
+enum smtp_outcome
+smtp_session_helo(struct smtp_session *s, const char *helohost)
+{
+	return say_hello(s, "HELO ", helohost, NULL);
+}
+
+bool
+smtp_session_has_ended(struct smtp_session *s)
+{
+	return stream_has_ended(&s->stream);
+}
+
+bool
+smtp_session_lacks_memory(const struct smtp_session *s)
+{
+	return s->stream.error == ENOMEM || s->stream.error == ENOBUFS;
 }
 
 static enum smtp_outcome

@@ -25,10 +25,11 @@
 
 /* What nobody has set is no success. */
 enum smtp_outcome {
-	SMTP_DIED,      /* closed, reset, or out of time */
-	SMTP_MALFORMED, /* no reply, or one that nobody asked for */
-	SMTP_REFUSED,   /* a well-formed reply, but another one */
-	SMTP_DONE       /* the reply that the step wants */
+	SMTP_DIED,        /* closed, reset, or out of time */
+	SMTP_MALFORMED,   /* no reply, or one that nobody asked for */
+	SMTP_UNSOLICITED, /* of a greeting command: more than its reply came */
+	SMTP_REFUSED,     /* a well-formed reply, but another one */
+	SMTP_DONE         /* the reply that the step wants */
 };
 
 struct smtp_session {
@@ -78,6 +79,14 @@ enum smtp_outcome smtp_session_reply(struct smtp_session *, struct deadline,
  */
 bool smtp_session_is_out_of_sequence(const struct smtp_session *);
 
+/*
+ * The connection has ended or broken, as opposed to a server that is silent.
+ */
+bool smtp_session_has_ended(struct smtp_session *);
+
+/* It was want of memory of ours that broke it. */
+bool smtp_session_lacks_memory(const struct smtp_session *);
+
 /* The end of the time for a reply that is waited for from now on. */
 struct deadline smtp_session_deadline(const struct smtp_session *);
 
@@ -85,16 +94,19 @@ struct deadline smtp_session_deadline(const struct smtp_session *);
 enum smtp_outcome smtp_session_greeting(struct smtp_session *);
 
 /*
- * EHLO; when that is refused with 5yz and helo_will_do, HELO.  Must be 250.
- * A server that hangs up on HELO has refused EHLO.
+ * EHLO and HELO must be answered by 250, and by nothing more: UNSOLICITED
+ * where bytes are there before the command is sent, or behind its reply.
  * What was learnt from an earlier EHLO is forgotten (RFC 3207 section 4.2).
  */
-enum smtp_outcome smtp_session_hello(struct smtp_session *,
-    const char *helohost, bool helo_will_do);
+enum smtp_outcome smtp_session_ehlo(struct smtp_session *,
+    const char *helohost);
+enum smtp_outcome smtp_session_helo(struct smtp_session *,
+    const char *helohost);
 
 /*
  * STARTTLS must be answered by 220, and by not one byte more, be it read
  * already or still in the socket (CVE-2011-0411): MALFORMED otherwise.
+ * UNSOLICITED where bytes are there before it is sent.
  */
 enum smtp_outcome smtp_session_starttls(struct smtp_session *);
 

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,24 +13,26 @@
 #include "base/fdio.h"
 #include "base/spawn.h"
 #include "base/str.h"
+#include "tls/request.h"
 
 /* The helper keeps the time itself; this much later it must be stuck. */
 #define GRACE_MS 1000
 
-#define NUMBER_SIZE 24
+#define NAME "qmail-remote-tls"
 
-/* Both ends of the clear-text socketpair and of the status pipe. */
+/* Both ends of the clear-text socketpair and of the status socketpair. */
 struct ends {
 	int clear[2];
 	int status[2];
 };
 
 static struct tls_start
-trouble(const char *what, int error)
+local_failure(const char *what, const char *why)
 {
-	struct tls_start t = { .status = TLS_STATUS_LOCAL, .fd = -1 };
+	struct tls_start t = { .fd = -1, .status = -1 };
 
-	snprintf(t.text, sizeof t.text, "%s: %s", what, strerror(error));
+	t.result.status = TLS_STATUS_LOCAL;
+	snprintf(t.result.text, sizeof t.result.text, "%s: %s", what, why);
 	return t;
 }
 
@@ -48,7 +51,7 @@ static int
 open_ends(struct ends *e)
 {
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, e->clear) == -1 ||
-	    pipe(e->status) == -1)
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, e->status) == -1)
 		return -1;
 	for (int i = 0; i < 2; i++)
 		if (fdio_set_cloexec(e->clear[i], true) == -1 ||
@@ -60,74 +63,81 @@ open_ends(struct ends *e)
 static pid_t
 run(const struct tls_helper *h, int socket, const struct ends *e)
 {
-	char timeout[NUMBER_SIZE], number[3][NUMBER_SIZE];
 	int keep[3] = { socket, e->clear[1], e->status[1] };
-	const char *argv[20];
-	size_t n = 0;
+	bool has_credentials = h->clientcert && h->clientkey;
+	struct tls_request request = {
+		.socket = (unsigned long)socket,
+		.clear = (unsigned long)e->clear[1],
+		.status = (unsigned long)e->status[1],
+		.seconds = h->timeout_s,
+		.security = h->security,
+		.name = h->name,
+		.anchors = h->anchors,
+		.state = h->anchors ? h->state : NULL,
+		.cert = has_credentials ? h->clientcert : NULL,
+		.key = has_credentials ? h->clientkey : NULL,
+	};
 
-	argv[n++] = h->program;
-	argv[n++] = "-t";
-	snprintf(timeout, sizeof timeout, "%lu", h->timeout_s);
-	argv[n++] = timeout;
-	argv[n++] = "-n";
-	argv[n++] = h->name;
-	if (h->anchors) {
-		argv[n++] = "-v";
-		argv[n++] = h->anchors;
-		argv[n++] = "-s";
-		argv[n++] = h->state;
-	}
-	if (h->clientcert && h->clientkey) {
-		argv[n++] = "-c";
-		argv[n++] = h->clientcert;
-		argv[n++] = "-k";
-		argv[n++] = h->clientkey;
-	}
-	for (int i = 0; i < 3; i++) {
-		snprintf(number[i], sizeof number[i], "%d", keep[i]);
-		argv[n++] = number[i];
-	}
-	argv[n] = NULL;
-	/* posix_spawn() only reads the strings; its type is older than const.
-	 */
-	return spawn_start((char *const *)(const void *)argv, keep, 3);
-}
-
-/* The status record, as far as it comes before the deadline. */
-static struct tls_start
-hear(int fd, struct deadline until)
-{
-	struct tls_start t = { .fd = -1 };
-	char record[TLS_STATUS_SIZE];
-	size_t n = 0;
-	ssize_t got = 1;
-
-	while (got > 0 && n < sizeof record &&
-	       fdio_wait(fd, POLLIN, until) == 1) {
-		got = fdio_read(fd, record + n, sizeof record - n);
-		if (got > 0)
-			n += (size_t)got;
-	}
-	t.status = tls_status_parse(record, n, t.text);
-	return t;
+	return spawn_start(tls_request_format(&request, h->program), keep, 3);
 }
 
 /*
- * No handshake, so no helper.  One that ended without a word, killed by a
- * signal or not there to be run, is trouble of ours: it must not pass for a
+ * One record with its line end, as far as it comes before the deadline and
+ * the end of file; what follows it is left for the next call.
+ */
+static size_t
+read_record(int fd, char record[TLS_RECORD_SIZE], struct deadline until,
+    bool *has_ended)
+{
+	const char *line_end = NULL;
+	size_t n = 0;
+
+	*has_ended = false;
+	while (line_end == NULL && n < TLS_RECORD_SIZE &&
+	       fdio_wait(fd, POLLIN, until) == 1) {
+		ssize_t got =
+		    recv(fd, record + n, TLS_RECORD_SIZE - n, MSG_PEEK);
+
+		if (got > 0) {
+			line_end = memchr(record + n, '\n', (size_t)got);
+			if (line_end != NULL)
+				got = line_end + 1 - (record + n);
+			got = fdio_read(fd, record + n, (size_t)got);
+		}
+		*has_ended = got == 0;
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+	}
+	return n;
+}
+
+static void
+describe(struct spawn_end end, char text[TLS_TEXT_SIZE])
+{
+	char how[SPAWN_TEXT_SIZE];
+
+	spawn_describe(end, how);
+	snprintf(text, TLS_TEXT_SIZE, "%s: %s", NAME, how);
+}
+
+/*
+ * No handshake, so no helper.  One that ended without a word, was not there to
+ * be run or says nothing in time is a failure of ours: it must not pass for a
  * server that fails, or a broken installation would send in clear text.
  */
 static struct tls_start
-judge_end(struct tls_start t, pid_t pid, struct deadline until)
+not_ready(const struct tls_result *result, pid_t pid, bool has_ended)
 {
-	bool was_late = deadline_passed(until);
+	/* It keeps its own exit code if it was ending anyway. */
+	struct spawn_end end = spawn_kill(pid);
+	struct tls_start t = { .result = *result, .fd = -1, .status = -1 };
 
-	(void)spawn_kill(pid);
-	if (t.status != TLS_STATUS_NONE)
+	if (result->status != TLS_STATUS_NONE)
 		return t;
-	t.status = was_late ? TLS_STATUS_FAILED : TLS_STATUS_LOCAL;
-	str_copy(t.text, sizeof t.text,
-	    was_late ? "timed out" : "qmail-remote-tls cannot run");
+	t = local_failure(NAME, "no valid status");
+	if (has_ended && (end.how != SPAWN_EXITED || end.code != 0))
+		describe(end, t.result.text);
 	return t;
 }
 
@@ -137,31 +147,57 @@ tls_helper_start(const struct tls_helper *h, int socket)
 	struct ends e = { { -1, -1 }, { -1, -1 } };
 	struct deadline until =
 	    deadline_in(1000 * (int64_t)h->timeout_s + GRACE_MS);
+	char record[TLS_RECORD_SIZE];
+	struct tls_result result;
 	struct tls_start t;
+	bool has_ended;
 	pid_t pid;
 
 	if (open_ends(&e) == -1) {
-		t = trouble("qmail-remote-tls", errno);
+		t = local_failure(NAME, strerror(errno));
 		goto out;
 	}
 	pid = run(h, socket, &e);
 	if (pid == -1) {
-		t = trouble(h->program, errno);
+		t = local_failure(h->program, strerror(errno));
 		goto out;
 	}
-	/* Or the end of the status pipe would never be seen. */
+	/* Or the end of the status would never be seen. */
 	close(e.status[1]);
 	e.status[1] = -1;
-	t = hear(e.status[0], until);
-	if (t.status == TLS_STATUS_READY) {
-		t.fd = e.clear[0];
-		t.pid = pid;
-		e.clear[0] = -1;
-	} else {
-		t = judge_end(t, pid, until);
+	(void)tls_result_parse(&result, record,
+	    read_record(e.status[0], record, until, &has_ended));
+	if (result.status != TLS_STATUS_READY) {
+		t = not_ready(&result, pid, has_ended);
+		goto out;
 	}
+	t = (struct tls_start){ result, e.clear[0], e.status[0], pid };
+	e.clear[0] = e.status[0] = -1;
 out:
 	close_ends(&e);
 	close(socket);
 	return t;
+}
+
+enum tls_end
+tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE])
+{
+	struct deadline until = deadline_in(GRACE_MS);
+	char record[TLS_RECORD_SIZE];
+	bool has_ended;
+	size_t n = read_record(status, record, until, &has_ended);
+	enum tls_end end = tls_end_parse(record, n, text);
+
+	if (end == TLS_END_NONE)
+		describe(spawn_wait(pid, until), text);
+	return end;
+}
+
+void
+tls_helper_stop(struct tls_start *t)
+{
+	close(t->fd);
+	close(t->status);
+	t->fd = t->status = -1;
+	(void)spawn_kill(t->pid);
 }

@@ -37,3 +37,11 @@ tls_policy_falls_back(const struct tls_policy *p)
 {
 	return p->level == TLS_LEVEL_MAY;
 }
+
+unsigned long
+tls_policy_security(const struct tls_policy *p)
+{
+	if (p->level == TLS_LEVEL_VERIFY)
+		return 2;
+	return p->level == TLS_LEVEL_ENCRYPT ? 1 : 0;
+}

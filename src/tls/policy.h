@@ -35,6 +35,14 @@ bool tls_policy_tries(const struct tls_policy *);
 bool tls_policy_demands(const struct tls_policy *);
 bool tls_policy_verifies(const struct tls_policy *);
 
+/*
+ * OpenSSL's security level: 0, with TLS from 1.0 on, where clear text would do
+ * and so any encryption is better than none; 1, with TLS 1.2 or later, where
+ * it is demanded; 2 (112 bits, no SHA-1) where a certificate has to prove
+ * something.
+ */
+unsigned long tls_policy_security(const struct tls_policy *);
+
 /* When TLS fails: the same address once more, in clear text. */
 bool tls_policy_falls_back(const struct tls_policy *);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,10 +29,19 @@
 #define CHAIN_DEPTH 10 /* intermediates; what is longer is an attack */
 
 /*
- * 112 bits: no RSA key under 2048 bits, no SHA-1, where a certificate has to
- * prove something.  Debian's OpenSSL has it for all, Alpine's does not.
+ * The library's own default, spelled out: some distributions have put another
+ * one in its place, and another level.  At level 0 it lets all through that a
+ * server may have: SHA-1, small keys, TLS 1.0.
  */
-#define SECURITY_LEVEL 2
+#define CIPHERS "ALL:!COMPLEMENTOFDEFAULT:!eNULL:!aNULL:@SECLEVEL="
+
+/*
+ * Post-quantum key exchange, if the server has it; the shares that are sent
+ * with the first message stay the small ones, since there are servers that
+ * hang on a ClientHello of more than one segment.  OpenSSL before 3.5 knows
+ * neither that group nor this syntax, and keeps its default.
+ */
+#define GROUPS "?X25519MLKEM768:DEFAULT"
 
 /*
  * Handshake messages that the server may send before clear text moves: a
@@ -216,12 +226,10 @@ socket_ctrl(BIO *bio, int command, long number, void *p)
 static BIO *
 socket_bio(struct tls_session *s)
 {
-	int type = BIO_get_new_index();
 	BIO *bio;
 
-	if (type == -1)
-		return NULL;
-	s->socket = BIO_meth_new(type | BIO_TYPE_SOURCE_SINK, "socket");
+	/* Nobody looks for it, so it needs no number of its own. */
+	s->socket = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "socket");
 	if (s->socket == NULL || !BIO_meth_set_read(s->socket, socket_read) ||
 	    !BIO_meth_set_write(s->socket, socket_write) ||
 	    !BIO_meth_set_ctrl(s->socket, socket_ctrl))
@@ -247,60 +255,105 @@ verify_text(const struct tls_session *s)
 	return X509_verify_cert_error_string(result);
 }
 
-static void
-tell_protocol_error(const struct tls_session *s, unsigned long code,
-    struct dsn *said)
+/* The code of RFC 8460 section 4.3 for what the verification found. */
+static enum tls_cause
+verify_cause(const struct tls_session *s)
 {
-	if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
-	    ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
-		dsn_set(said, TLS_TROUBLE_PEER, "certificate verify failed: %s",
-		    verify_text(s));
-	else
-		tls_trouble_tell(said, TLS_TROUBLE_PEER, "", code);
+	switch (SSL_get_verify_result(s->ssl)) {
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return TLS_CAUSE_NAME;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return TLS_CAUSE_EXPIRED;
+	default:
+		return TLS_CAUSE_NOT_TRUSTED;
+	}
 }
 
-/*
- * Memory that the library could not get, or that the kernel has not for a
- * call: no server causes that.
- */
-bool
-tls_session_lacks_memory(const struct tls_session *s)
+static void
+tell_not_verified(const struct tls_session *s, struct tls_result *r)
+{
+	r->status = TLS_STATUS_FAILED;
+	r->cause = verify_cause(s);
+	snprintf(r->text, sizeof r->text, "certificate verify failed: %s",
+	    verify_text(s));
+}
+
+/* Memory that the kernel has not for a call: no server causes that. */
+static bool
+lacks_memory(const struct tls_session *s)
 {
 	return tls_trouble_is_out_of_memory() || s->error == ENOMEM ||
 	       s->error == ENOBUFS;
 }
 
-/* Why the handshake failed, and whose fault it was. */
-static enum tls_status
-tell_failure(const struct tls_session *s, struct dsn *said)
+/* A failure of ours, with why; false if there is none. */
+static bool
+is_our_failure(const struct tls_session *s, struct dsn *why)
+{
+	const struct dsn *trouble =
+	    s->anchors != NULL ? tls_anchors_trouble(s->anchors) : NULL;
+
+	if (lacks_memory(s))
+		dsn_set(why, TLS_TROUBLE_LOCAL, "TLS: out of memory");
+	else if (tls_trouble_is_local())
+		tls_trouble_local(why, "TLS");
+	else if (trouble != NULL)
+		*why = *trouble;
+	else
+		return false;
+	return true;
+}
+
+static void
+tell_peer_failure(const struct tls_session *s, struct dsn *why)
 {
 	unsigned long code = ERR_peek_last_error();
-	const struct dsn *trouble;
 
-	if (tls_session_lacks_memory(s)) {
-		dsn_set(said, TLS_TROUBLE_LOCAL, "TLS: out of memory");
-		return TLS_STATUS_LOCAL;
-	}
-	if (tls_trouble_is_local()) {
-		tls_trouble_local(said, "TLS");
-		return TLS_STATUS_LOCAL;
-	}
-	trouble = s->anchors ? tls_anchors_trouble(s->anchors) : NULL;
-	if (trouble != NULL) {
-		*said = *trouble;
-		return TLS_STATUS_LOCAL;
-	}
 	if (s->expired)
-		dsn_set(said, TLS_TROUBLE_PEER, "timed out");
+		dsn_set(why, TLS_TROUBLE_PEER, "timed out");
 	else if (is_flooded(s))
-		dsn_set(said, TLS_TROUBLE_PEER, "too many handshake messages");
+		dsn_set(why, TLS_TROUBLE_PEER, "too many handshake messages");
 	else if (code != 0)
-		tell_protocol_error(s, code, said);
+		tls_trouble_tell(why, TLS_TROUBLE_PEER, "", code);
 	else if (s->error != 0)
-		dsn_set(said, TLS_TROUBLE_PEER, "%s", strerror(s->error));
+		dsn_set(why, TLS_TROUBLE_PEER, "%s", strerror(s->error));
 	else
-		dsn_set(said, TLS_TROUBLE_PEER, "connection closed");
-	return TLS_STATUS_FAILED;
+		dsn_set(why, TLS_TROUBLE_PEER, "connection closed");
+}
+
+enum tls_end
+tls_session_failure(const struct tls_session *s, char text[TLS_TEXT_SIZE])
+{
+	struct dsn why = { 0 };
+	enum tls_end end = TLS_END_LOCAL;
+
+	if (!is_our_failure(s, &why)) {
+		end = TLS_END_BROKEN;
+		tell_peer_failure(s, &why);
+	}
+	(void)str_copy(text, TLS_TEXT_SIZE, why.text);
+	return end;
+}
+
+static bool
+is_verify_failure(unsigned long code)
+{
+	return ERR_GET_LIB(code) == ERR_LIB_SSL &&
+	       ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+}
+
+/* Why the handshake failed, and whose fault it was. */
+static void
+tell_failure(const struct tls_session *s, struct tls_result *r)
+{
+	unsigned long code = ERR_peek_last_error();
+
+	r->status = TLS_STATUS_FAILED;
+	if (tls_session_failure(s, r->text) == TLS_END_LOCAL)
+		r->status = TLS_STATUS_LOCAL;
+	else if (is_verify_failure(code))
+		tell_not_verified(s, r);
 }
 
 /*
@@ -381,8 +434,6 @@ use_anchors(struct tls_session *s, const char *path, const char *statedir,
 	SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_cert_verify_callback(s->context, tls_anchors_verify,
 	    s->anchors);
-	if (SSL_CTX_get_security_level(s->context) < SECURITY_LEVEL)
-		SSL_CTX_set_security_level(s->context, SECURITY_LEVEL);
 	if (SSL_CTX_set1_verify_cert_store(s->context,
 		tls_anchors_store(s->anchors)) != 1)
 		return tls_trouble_local(why, path);
@@ -451,13 +502,32 @@ count_message(int writing, int version, int type, const void *data, size_t n,
 		s->messages++;
 }
 
+static bool
+set_security(SSL_CTX *context, int level)
+{
+	char ciphers[sizeof CIPHERS + 4];
+	int oldest = level == 0 ? TLS1_VERSION : TLS1_2_VERSION;
+
+	snprintf(ciphers, sizeof ciphers, CIPHERS "%d", level);
+	if (level == 0)
+		SSL_CTX_set_options(context, SSL_OP_LEGACY_SERVER_CONNECT);
+	if (!SSL_CTX_set_min_proto_version(context, oldest) ||
+	    !SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_cipher_list(context, ciphers))
+		return false;
+	ERR_set_mark();
+	(void)SSL_CTX_set1_groups_list(context, GROUPS);
+	ERR_pop_to_mark();
+	return true;
+}
+
 /*
  * No configuration file: what it says of TLS is meant for others, and it
  * costs two milliseconds.  No clearing up at exit either, and no table of
  * ciphers by their old names, which TLS does not use.
  */
 static int
-create_context(struct tls_session *s, struct dsn *why)
+create_context(struct tls_session *s, int security, struct dsn *why)
 {
 	static const uint64_t crypto =
 	    OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS |
@@ -469,9 +539,7 @@ create_context(struct tls_session *s, struct dsn *why)
 		1)
 		return tls_trouble_local(why, "cannot start OpenSSL");
 	s->context = SSL_CTX_new(TLS_client_method());
-	if (s->context == NULL ||
-	    !SSL_CTX_set_min_proto_version(s->context, TLS1_2_VERSION) ||
-	    !SSL_CTX_set_max_proto_version(s->context, TLS1_3_VERSION))
+	if (s->context == NULL || !set_security(s->context, security))
 		return tls_trouble_local(why, "cannot start OpenSSL");
 	SSL_CTX_set_options(s->context,
 	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
@@ -515,7 +583,7 @@ tls_session_create(const struct tls_session_params *p, struct dsn *why)
 	s->until = deadline_never();
 	if (p->name != NULL)
 		take_name(s, p->name);
-	if (create_context(s, why) == -1)
+	if (create_context(s, p->security, why) == -1)
 		goto fail;
 	if (p->cert != NULL && p->key != NULL &&
 	    tls_credentials_use(s->context, p->cert, p->key, why) == -1)
@@ -592,41 +660,46 @@ wait_for(struct tls_session *s, enum tls_step step)
 	return n == 1;
 }
 
-static enum tls_status
-tell_success(const struct tls_session *s, struct dsn *said)
+/* "" where the key exchange had none, as with RSA or a group of the server. */
+static void
+take_group(const struct tls_session *s, char group[TLS_WORD_SIZE])
 {
-	const char *version = SSL_get_version(s->ssl);
-	const char *cipher = SSL_get_cipher_name(s->ssl);
+	long id = SSL_get_negotiated_group(s->ssl);
+	const char *name =
+	    id != NID_undef ? SSL_group_to_name(s->ssl, (int)id) : NULL;
 
-	if (s->anchors == NULL) {
-		dsn_set(said, "", "%s %s, certificate not verified", version,
-		    cipher);
-		return TLS_STATUS_READY;
-	}
-	if (!is_verified(s)) {
-		dsn_set(said, TLS_TROUBLE_PEER, "certificate verify failed: %s",
-		    verify_text(s));
-		return TLS_STATUS_FAILED;
-	}
-	dsn_set(said, "", "%s %s, certificate verified for %s", version, cipher,
-	    s->name);
-	return TLS_STATUS_READY;
+	group[0] = '\0';
+	if (name == NULL)
+		return;
+	(void)str_copy(group, TLS_WORD_SIZE, name);
+	/* As RFC 7748 spells it: "x25519" until OpenSSL 3.4. */
+	if (group[0] == 'x')
+		group[0] = 'X';
 }
 
-enum tls_status
-tls_session_handshake(struct tls_session *s, struct deadline until,
-    struct dsn *said)
+static void
+tell_success(const struct tls_session *s, struct tls_result *r)
+{
+	if (s->anchors != NULL && !is_verified(s)) {
+		tell_not_verified(s, r);
+		return;
+	}
+	r->status = TLS_STATUS_READY;
+	(void)str_copy(r->version, sizeof r->version, SSL_get_version(s->ssl));
+	(void)str_copy(r->cipher, sizeof r->cipher,
+	    SSL_get_cipher_name(s->ssl));
+	take_group(s, r->group);
+	if (s->anchors != NULL)
+		(void)str_copy(r->verified, sizeof r->verified, s->name);
+}
+
+/* Steps until it is over or its time is. */
+static enum tls_step
+shake_hands(struct tls_session *s)
 {
 	enum tls_step step;
 	int result;
 
-	/* Names are the DNS's: a bad one is no trouble of ours. */
-	if (s->anchors != NULL && !has_name(s)) {
-		dsn_set(said, TLS_TROUBLE_PEER,
-		    "no valid server name to verify a certificate for");
-		return TLS_STATUS_FAILED;
-	}
-	s->until = until;
 	/* The server waits for our hello: poll() first, then ask. */
 	s->drained = true;
 	do {
@@ -635,10 +708,28 @@ tls_session_handshake(struct tls_session *s, struct deadline until,
 		step = result == 1 ? TLS_STEP_DONE : judge(s, result);
 	} while ((step == TLS_STEP_WANT_READ || step == TLS_STEP_WANT_WRITE) &&
 		 wait_for(s, step));
+	return step;
+}
+
+enum tls_status
+tls_session_handshake(struct tls_session *s, struct deadline until,
+    struct tls_result *r)
+{
+	*r = (struct tls_result){ .status = TLS_STATUS_FAILED };
+	/* Names are the DNS's: a bad one is no trouble of ours. */
+	if (s->anchors != NULL && !has_name(s)) {
+		r->cause = TLS_CAUSE_NAME;
+		(void)str_copy(r->text, sizeof r->text,
+		    "no valid server name to verify a certificate for");
+		return r->status;
+	}
+	s->until = until;
+	if (shake_hands(s) == TLS_STEP_DONE)
+		tell_success(s, r);
+	else
+		tell_failure(s, r);
 	s->until = deadline_never();
-	if (step != TLS_STEP_DONE)
-		return tell_failure(s, said);
-	return tell_success(s, said);
+	return r->status;
 }
 
 enum tls_step

@@ -21,6 +21,7 @@ struct tls_session;
 
 struct tls_session_params {
 	int fd;               /* borrowed; never waited for but in handshake */
+	int security;         /* 0 to 2: see tls_policy_security() */
 	const char *name;     /* of the server, a host name or an address */
 	const char *anchors;  /* the certificate must verify; or NULL */
 	const char *statedir; /* for the anchors' compiled form; or NULL */
@@ -46,12 +47,11 @@ struct tls_session *tls_session_create(const struct tls_session_params *,
 void tls_session_destroy(struct tls_session *);
 
 /*
- * The whole handshake.  said gets the text for the status record, whatever
- * the outcome.  TLS_STATUS_READY means, where anchors were given, that the
- * certificate has verified, for that name.
+ * The whole handshake.  TLS_STATUS_READY means, where anchors were given, that
+ * the certificate has verified, for that name.
  */
 enum tls_status tls_session_handshake(struct tls_session *, struct deadline,
-    struct dsn *said);
+    struct tls_result *);
 
 /* Up to n bytes of clear text; *got of them were moved when DONE. */
 enum tls_step tls_session_read(struct tls_session *, void *, size_t n,
@@ -62,8 +62,12 @@ enum tls_step tls_session_write(struct tls_session *, const void *, size_t n,
 /* Sends close_notify; does not wait for the server's. */
 enum tls_step tls_session_close(struct tls_session *);
 
-/* A step failed for want of memory of ours, which is not the server's doing. */
-bool tls_session_lacks_memory(const struct tls_session *);
+/*
+ * Why the last step was FAILED, to be asked before the next one: text says it.
+ * TLS_END_LOCAL for a failure of ours, TLS_END_BROKEN for all others.
+ */
+enum tls_end tls_session_failure(const struct tls_session *,
+    char text[TLS_TEXT_SIZE]);
 
 /* poll() said that the socket is readable: the next read may ask it. */
 void tls_session_is_readable(struct tls_session *);

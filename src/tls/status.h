@@ -5,30 +5,87 @@
 #include <stddef.h>
 
 /*
- * What qmail-remote-tls says of its handshake, on its status descriptor.
+ * What qmail-remote-tls says on its status descriptor: one record when the
+ * handshake is over, and, if it has succeeded, a second one when the session
+ * is.  A record is one line of printable ASCII.
  *
- * One record, then end of file: a letter, printable ASCII text, a line end.
- * Both sides of that line are here, so that they cannot disagree.
+ *	R VERSION CIPHER GROUP NAME	ready; NAME is what the certificate was
+ *					verified for; "-" stands for none
+ *	F CODE TEXT			the handshake failed, by the peer's
+ *doing L TEXT				we failed: a key or anchors that cannot
+ *					be read, no memory
+ *	E CODE TEXT			the session has ended
+ *
+ * Both sides of it are here.  The sentences of a report are made where the
+ * report is, by tls_result_describe().
  */
 
-#define TLS_STATUS_SIZE 256 /* of a record with its NUL */
+#define TLS_RECORD_SIZE 512 /* of a record with its NUL */
+#define TLS_WORD_SIZE 64
+#define TLS_NAME_SIZE 256
+#define TLS_TEXT_SIZE 256
 
 enum tls_status {
-	TLS_STATUS_READY,  /* text: "TLSv1.3 CIPHER, certificate ..." */
-	TLS_STATUS_FAILED, /* the peer's doing; text: why */
-	TLS_STATUS_LOCAL,  /* our own: a key or anchors that cannot be read */
-	TLS_STATUS_NONE    /* no complete record: the helper died */
+	TLS_STATUS_READY,
+	TLS_STATUS_FAILED,
+	TLS_STATUS_LOCAL,
+	TLS_STATUS_NONE /* no complete record: the helper died */
 };
 
-/* Writes the record into text; what is not printable becomes '?'. */
-size_t tls_status_format(char record[TLS_STATUS_SIZE], enum tls_status,
+/* Why the handshake failed; the codes are those of RFC 8460 section 4.3. */
+enum tls_cause {
+	TLS_CAUSE_HANDSHAKE,  /* validation-failure: none came about */
+	TLS_CAUSE_NAME,       /* certificate-host-mismatch */
+	TLS_CAUSE_EXPIRED,    /* certificate-expired */
+	TLS_CAUSE_NOT_TRUSTED /* certificate-not-trusted */
+};
+
+/* The outcome of a handshake. */
+struct tls_result {
+	enum tls_status status;
+
+	/* READY */
+	char version[TLS_WORD_SIZE];
+	char cipher[TLS_WORD_SIZE];
+	char group[TLS_WORD_SIZE];    /* "": a key exchange without one */
+	char verified[TLS_NAME_SIZE]; /* the name; "": not verified */
+
+	/* FAILED: why.  LOCAL: only the text. */
+	enum tls_cause cause;
+	char text[TLS_TEXT_SIZE];
+};
+
+/* How a session ended. */
+enum tls_end {
+	TLS_END_NONE,   /* no complete record: the helper died */
+	TLS_END_SERVER, /* the server's close_notify */
+	TLS_END_CLIENT, /* our own side has closed the clear text */
+	TLS_END_BROKEN, /* the connection broke, or the server its protocol */
+	TLS_END_LOCAL   /* we failed: no memory */
+};
+
+/* Write a record; what does not fit or is not printable becomes '?'. */
+size_t tls_result_format(char record[TLS_RECORD_SIZE],
+    const struct tls_result *);
+size_t tls_end_format(char record[TLS_RECORD_SIZE], enum tls_end,
     const char *text);
 
 /*
- * Reads a record of n bytes; text gets its text ("" for TLS_STATUS_NONE),
- * cleaned again: the helper has talked to the network.
+ * Read a record of n bytes.  What is not of the form above is NONE.  The text
+ * is cleaned again: the helper has talked to the network.
  */
-enum tls_status tls_status_parse(const char *record, size_t n,
-    char text[TLS_STATUS_SIZE]);
+enum tls_status tls_result_parse(struct tls_result *, const char *record,
+    size_t n);
+enum tls_end tls_end_parse(const char *record, size_t n,
+    char text[TLS_TEXT_SIZE]);
+
+#define TLS_SENTENCE_SIZE 640
+
+/*
+ * For the last line of a report: "VERSION CIPHER GROUP, certificate not
+ * verified", or why there was no handshake.
+ */
+void tls_result_describe(const struct tls_result *,
+    char sentence[TLS_SENTENCE_SIZE]);
 
 #endif

@@ -18,9 +18,8 @@ static const struct {
 	const char *text;
 } reasons[] = {
 	{ SSL_R_WRONG_VERSION_NUMBER, "the server does not speak TLS" },
-	{ SSL_R_UNSUPPORTED_PROTOCOL, "no TLS 1.2 or 1.3 at the server" },
-	{ SSL_R_TLSV1_ALERT_PROTOCOL_VERSION,
-	    "no TLS 1.2 or 1.3 at the server" },
+	{ SSL_R_UNSUPPORTED_PROTOCOL, "no TLS version in common" },
+	{ SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, "no TLS version in common" },
 	{ SSL_R_NO_PROTOCOLS_AVAILABLE, "no TLS version in common" },
 	{ SSL_R_UNEXPECTED_EOF_WHILE_READING, "connection closed" },
 	{ SSL_R_DH_KEY_TOO_SMALL, "the server's DH key is too small" },

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -32,7 +33,7 @@ struct end {
 	struct tls_session *session; /* NULL: the clear side */
 	bool drained;                /* the last read took all there was */
 	bool hung_up;                /* poll() said so */
-	bool lacks_memory;           /* the kernel does, for the clear side */
+	int error;                   /* errno, of the clear side */
 };
 
 /*
@@ -43,6 +44,7 @@ struct end {
 enum flow_state { FLOW_OPEN, FLOW_EOF, FLOW_ENDED, FLOW_BROKEN };
 
 struct flow {
+	struct tunnel *tunnel;
 	enum flow_state state;
 	struct end *from, *to;
 	short from_wants, to_wants; /* poll events; 0: try at once */
@@ -58,15 +60,49 @@ struct tunnel {
 	struct flow in;  /* server to clear */
 	struct deadline until;
 	bool was_draining; /* when until was set */
-	bool lacks_memory; /* ... for poll() */
+	tls_tunnel_teller *tell;
+	enum tls_end ended; /* what was told */
 };
+
+/* Want of memory in the kernel is ours, whatever the call was for. */
+static bool
+is_ours(int error)
+{
+	return error == ENOMEM || error == ENOBUFS;
+}
+
+/* The first reason counts: what follows it follows from it. */
+static void
+tell_end(struct tunnel *t, enum tls_end end, const char *text)
+{
+	if (t->ended != TLS_END_NONE)
+		return;
+	t->ended = end;
+	t->tell(end, text);
+}
+
+/* A read or a write at this end was the last one. */
+static void
+end_is_over(struct tunnel *t, const struct end *e, enum tls_step step)
+{
+	char text[TLS_TEXT_SIZE] = "";
+	enum tls_end end = TLS_END_CLIENT;
+
+	if (e->session == NULL && is_ours(e->error))
+		end = TLS_END_LOCAL;
+	if (e->session != NULL)
+		end = step == TLS_STEP_EOF
+			  ? TLS_END_SERVER
+			  : tls_session_failure(e->session, text);
+	tell_end(t, end, end == TLS_END_LOCAL ? "out of memory" : text);
+}
 
 static enum tls_step
 step_of_errno(struct end *e, enum tls_step blocked)
 {
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return blocked;
-	e->lacks_memory = errno == ENOMEM || errno == ENOBUFS;
+	e->error = errno;
 	return TLS_STEP_FAILED;
 }
 
@@ -168,32 +204,42 @@ end_is_readable(struct end *e)
 		tls_session_is_readable(e->session);
 }
 
-/* True when the step got somewhere; otherwise *wants says what it needs. */
-static bool
-has_moved(enum tls_step step, short *wants)
+/* What the step needs before it can get on; 0: nothing. */
+static short
+wants_of(enum tls_step step)
 {
-	*wants = 0;
 	if (step == TLS_STEP_WANT_READ)
-		*wants = POLLIN;
-	else if (step == TLS_STEP_WANT_WRITE)
-		*wants = POLLOUT;
-	return *wants == 0;
+		return POLLIN;
+	return step == TLS_STEP_WANT_WRITE ? POLLOUT : 0;
 }
 
 static bool
+is_over_after(enum tls_step step)
+{
+	return step == TLS_STEP_EOF || step == TLS_STEP_FAILED;
+}
+
+/* Reads all that has come, as far as there is room. */
+static bool
 flow_fill(struct flow *f)
 {
-	size_t got = 0;
-	enum tls_step step = end_read(f->from, f->data, sizeof f->data, &got);
+	enum tls_step step = TLS_STEP_DONE;
 
-	if (!has_moved(step, &f->from_wants))
-		return false;
-	f->start = 0;
-	f->end = got;
+	f->start = f->end = 0;
+	while (step == TLS_STEP_DONE && f->end < sizeof f->data) {
+		size_t got = 0;
+
+		step = end_read(f->from, f->data + f->end,
+		    sizeof f->data - f->end, &got);
+		f->end += got;
+	}
+	f->from_wants = wants_of(step);
 	/* Broken or closed, no more will come: so the rest is delivered. */
-	if (step != TLS_STEP_DONE)
+	if (is_over_after(step)) {
 		f->state = FLOW_EOF;
-	return true;
+		end_is_over(f->tunnel, f->from, step);
+	}
+	return f->end > 0 || f->state == FLOW_EOF;
 }
 
 static bool
@@ -203,18 +249,22 @@ flow_drain(struct flow *f)
 	enum tls_step step =
 	    end_write(f->to, f->data + f->start, f->end - f->start, &put);
 
-	if (!has_moved(step, &f->to_wants))
+	f->to_wants = wants_of(step);
+	if (f->to_wants != 0)
 		return false;
 	f->start += put;
-	if (step != TLS_STEP_DONE)
+	if (step != TLS_STEP_DONE) {
 		f->state = FLOW_BROKEN;
+		end_is_over(f->tunnel, f->to, step);
+	}
 	return true;
 }
 
 static bool
 flow_finish(struct flow *f)
 {
-	if (!has_moved(end_finish(f->to), &f->to_wants))
+	f->to_wants = wants_of(end_finish(f->to));
+	if (f->to_wants != 0)
 		return false;
 	f->state = FLOW_ENDED;
 	return true;
@@ -283,9 +333,11 @@ tunnel_wait(struct tunnel *t)
 	do
 		n = poll(p, 2, deadline_left(t->until));
 	while (n == -1 && errno == EINTR);
-	t->lacks_memory = n == -1;
-	if (n <= 0)
+	if (n <= 0) {
+		tell_end(t, n == -1 ? TLS_END_LOCAL : TLS_END_BROKEN,
+		    n == -1 ? strerror(errno) : "nothing came for too long");
 		return false;
+	}
 	for (i = 0; i < 2; i++) {
 		if (p[i].revents == 0)
 			continue;
@@ -312,8 +364,10 @@ static void
 judge(struct tunnel *t)
 {
 	if ((t->out.state == FLOW_EOF || t->clear.hung_up) &&
-	    t->in.state < FLOW_ENDED)
+	    t->in.state < FLOW_ENDED) {
 		t->in.state = FLOW_BROKEN;
+		tell_end(t, TLS_END_CLIENT, "");
+	}
 	if (t->in.state == FLOW_EOF && t->out.state == FLOW_OPEN) {
 		t->out.state = FLOW_BROKEN;
 		/* An answer to its close_notify, as far as that can be had. */
@@ -347,13 +401,6 @@ set_deadline(struct tunnel *t, bool moved)
 	t->until = deadline_in(draining ? DRAIN_MS : IDLE_MS);
 }
 
-static bool
-lacks_memory(const struct tunnel *t)
-{
-	return t->lacks_memory || t->clear.lacks_memory ||
-	       tls_session_lacks_memory(t->server.session);
-}
-
 /*
  * For want of memory it ends while the server listens: whoever uses the tunnel
  * learns it from our end, not from a server that waits for what was not sent.
@@ -361,35 +408,35 @@ lacks_memory(const struct tunnel *t)
 static bool
 is_over(const struct tunnel *t)
 {
-	if (t->out.state == FLOW_BROKEN && lacks_memory(t))
+	if (t->out.state == FLOW_BROKEN && t->ended == TLS_END_LOCAL)
 		return true;
 	if (t->out.state == FLOW_ENDED || t->in.state == FLOW_ENDED)
 		return true;
 	return t->out.state == FLOW_BROKEN && t->in.state == FLOW_BROKEN;
 }
 
-int
-tls_tunnel_run(struct tls_session *session, int server, int clear)
+void
+tls_tunnel_run(struct tls_session *session, int server, int clear,
+    tls_tunnel_teller *tell)
 {
 	struct tunnel *t = mem_alloc(1, sizeof *t);
-	int result;
 
 	t->server.fd = server;
 	t->server.session = session;
 	t->clear.fd = clear;
+	t->out.tunnel = t->in.tunnel = t;
 	t->out.from = t->in.to = &t->clear;
 	t->out.to = t->in.from = &t->server;
 	t->until = deadline_in(IDLE_MS);
+	t->tell = tell;
 	while (!is_over(t)) {
-		bool moved = flow_step(&t->out);
+		bool moved = flow_step(&t->in);
 
-		moved = flow_step(&t->in) || moved;
+		moved = flow_step(&t->out) || moved;
 		judge(t);
 		set_deadline(t, moved);
 		if (moved ? deadline_passed(t->until) : !tunnel_wait(t))
 			break;
 	}
-	result = lacks_memory(t) ? -1 : 0;
 	free(t);
-	return result;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 
-/* The status channel of the TLS helper: both its sides agree. */
+/* The status records of the TLS helper: both their sides agree. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,35 +16,82 @@ check_printable(const char *s)
 		CHECK(*s >= ' ' && *s <= '~');
 }
 
-int
-LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+static void
+check_result(const struct tls_result *r, size_t size)
 {
-	char text[TLS_STATUS_SIZE], again[TLS_STATUS_SIZE];
-	char record[TLS_STATUS_SIZE];
-	char *s = fuzz_string((const char *)data, size);
-	enum tls_status status = tls_status_parse(s, size, text);
+	char record[TLS_RECORD_SIZE], sentence[TLS_SENTENCE_SIZE];
+	struct tls_result again;
+	size_t n;
+
+	check_printable(r->version);
+	check_printable(r->cipher);
+	check_printable(r->group);
+	check_printable(r->verified);
+	check_printable(r->text);
+	tls_result_describe(r, sentence);
+	check_printable(sentence);
+	if (r->status == TLS_STATUS_NONE) {
+		CHECK(r->text[0] == '\0' && r->version[0] == '\0');
+		return;
+	}
+	n = tls_result_format(record, r);
+	CHECK(n == size && record[n - 1] == '\n' && record[n] == '\0');
+	CHECK(tls_result_parse(&again, record, n) == r->status);
+	CHECK(strcmp(again.version, r->version) == 0);
+	CHECK(strcmp(again.cipher, r->cipher) == 0);
+	CHECK(strcmp(again.group, r->group) == 0);
+	CHECK(strcmp(again.verified, r->verified) == 0);
+	CHECK(strcmp(again.text, r->text) == 0 && again.cause == r->cause);
+	CHECK(tls_result_parse(&again, record, n - 1) == TLS_STATUS_NONE);
+}
+
+static void
+check_end(enum tls_end end, const char *text, size_t size)
+{
+	char record[TLS_RECORD_SIZE], again[TLS_TEXT_SIZE];
 	size_t n;
 
 	check_printable(text);
-	if (status == TLS_STATUS_NONE) {
-		CHECK(text[0] == '\0');
-	} else {
-		CHECK(memchr(s, '\n', size) == s + size - 1);
-		CHECK(strlen(text) == size - 2);
-		n = tls_status_format(record, status, text);
-		CHECK(n == size && record[0] == s[0]);
-	}
-	for (status = TLS_STATUS_READY; status < TLS_STATUS_NONE; status++) {
-		n = tls_status_format(record, status, s);
-		CHECK(n < TLS_STATUS_SIZE && record[n] == '\0');
-		CHECK(tls_status_parse(record, n, again) == status);
-		CHECK(strlen(again) == n - 2);
-		CHECK(memcmp(again, record + 1, n - 2) == 0);
-		check_printable(again);
-		/* Not a byte less makes a record. */
-		CHECK(tls_status_parse(record, n - 1, again) ==
-		      TLS_STATUS_NONE);
-	}
+	if (end == TLS_END_NONE)
+		return;
+	n = tls_end_format(record, end, text);
+	CHECK(n == size);
+	CHECK(tls_end_parse(record, n, again) == end);
+	CHECK(strcmp(again, text) == 0);
+}
+
+/* Whatever a text holds, the record of it is one. */
+static void
+check_any_text(const char *s)
+{
+	char record[TLS_RECORD_SIZE], text[TLS_TEXT_SIZE];
+	struct tls_result r = { .status = TLS_STATUS_FAILED }, again;
+	size_t n;
+
+	strncpy(r.text, s, sizeof r.text - 1);
+	n = tls_result_format(record, &r);
+	CHECK(tls_result_parse(&again, record, n) == TLS_STATUS_FAILED);
+	CHECK(strlen(again.text) == strlen(r.text));
+	r.status = TLS_STATUS_READY;
+	strncpy(r.version, s, sizeof r.version - 1);
+	strncpy(r.verified, s, sizeof r.verified - 1);
+	n = tls_result_format(record, &r);
+	CHECK(tls_result_parse(&again, record, n) == TLS_STATUS_READY);
+	n = tls_end_format(record, TLS_END_BROKEN, s);
+	CHECK(tls_end_parse(record, n, text) == TLS_END_BROKEN);
+}
+
+int
+LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	char text[TLS_TEXT_SIZE];
+	char *s = fuzz_string((const char *)data, size);
+	struct tls_result r;
+
+	CHECK(tls_result_parse(&r, s, size) == r.status);
+	check_result(&r, size);
+	check_end(tls_end_parse(s, size, text), text, size);
+	check_any_text(s);
 	free(s);
 	return 0;
 }

@@ -113,9 +113,10 @@ def _empty_name(stage, name=""):
     clear, _ = socket.socketpair()
     read, write = os.pipe()
     fds = (ours.fileno(), clear.fileno(), write)
-    subprocess.run([f"{stage.home.path}/bin/qmail-remote-tls", "-t", "5", "-n", name, "-v", stage.certs.bundle, "-s",
-                    stage.home.run_path,
-                    *map(str, fds)], pass_fds=fds, check=False, timeout=10)
+    words = dict(zip(("socket", "clear", "status"), fds), seconds=5, security=2, name=name,
+                 anchors=stage.certs.bundle, state=stage.home.run_path)
+    subprocess.run([f"{stage.home.path}/bin/qmail-remote-tls", *(f"{k}={v}" for k, v in words.items())],
+                   pass_fds=fds, check=False, timeout=10)
     os.close(write)
     with open(read, "rb") as f:
         status = f.read()

@@ -7,7 +7,7 @@ import pytest
 import pki
 from expect import NO_CONNECTION, accepted, check
 from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, TLS, Drip, Plain, Read
-from tlssite import NOT_VERIFIED, V12, V13, gone, tls_line, told_nothing, verified
+from tlssite import NOT_VERIFIED, V10, V12, V13, gone, server_line, tls_line, told_nothing, verified
 
 ONE, TWO, THREE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 SIX = "2001:db8::1"
@@ -32,11 +32,15 @@ class Cell:
     same    it is delivered in clear text, in the first connection
     again   it is delivered in clear text, in a second connection
     next    the server is given up
+
+    `reason` is how the last line of the report begins where TLS came to nothing and the mail went in clear text
+    at strictness 0.
     """
 
     def __init__(self, outcomes, sentence=None, *, tls=None, said=None, cert="good", version=None,
-                 client=False, version_said=V13, stalls=False, **script):
+                 client=False, version_said=V13, stalls=False, reason=None, **script):
         self.outcomes = outcomes.split()
+        self.reason = reason
         self.sentence, self.tls, self.said = sentence, tls, said
         self.cert, self.version, self.client = cert, version, client
         self.version_said = version_said
@@ -55,22 +59,34 @@ class Cell:
 
 
 def refused(reply, outcomes="same again next"):
-    return Cell(outcomes, REFUSED, said=reply, STARTTLS=reply)
+    return Cell(outcomes, REFUSED, said=reply, STARTTLS=reply, reason=f"STARTTLS refused ({reply[:3]})")
+
+
+def nonsense(reply):
+    """STARTTLS, and something that is no reply."""
+    return Cell("again again next", REFUSED, STARTTLS=reply, reason="no valid reply to STARTTLS")
 
 
 def ended(*step, stalls=False):
     """STARTTLS, no reply that counts, and the end."""
-    return Cell("again again next", DIED, STARTTLS=step, stalls=stalls)
+    return Cell("again again next", DIED, STARTTLS=step, stalls=stalls, reason="no reply to STARTTLS")
 
 
 def broken(*step, tls=None, stalls=False, **how):
     """220, and no handshake."""
-    return Cell("again again next", FAILED, tls=tls, STARTTLS=("220 go", *step), stalls=stalls, **how)
+    return Cell("again again next", FAILED, tls=tls, STARTTLS=("220 go", *step), stalls=stalls,
+                reason=f"handshake failed ({tls or ''}", **how)
 
 
-def late(*step, **how):
+def late(*step, tls=LATE, **how):
     """A handshake, and no reply in TLS."""
-    return Cell("again again next", FAILED, tls=LATE, STARTTLS=("220 go", TLS, *step), **how)
+    return Cell("again again next", FAILED, tls=tls, STARTTLS=("220 go", TLS, *step),
+                reason=f"handshake failed ({tls}", **how)
+
+
+def unwelcome(said, reason, **script):
+    """A session, and EHLO is refused in it."""
+    return Cell("again again next", NAME, said=said, reason=f"{reason} after the handshake", **script)
 
 
 CELLS = {
@@ -106,8 +122,9 @@ CELLS = {
     "530": refused("530 no"),
     "550-lines": refused("550-no\n550 never"),
     "554": refused("554 no"),
-    "421": refused("421 busy", "next next next"),
-    "421-closed": Cell("next next next", REFUSED, said="421 busy", STARTTLS=("421 busy", CLOSE)),
+    "421": refused("421 busy", "again again next"),
+    "421-closed": Cell("again again next", REFUSED, said="421 busy", STARTTLS=("421 busy", CLOSE),
+                       reason="STARTTLS refused (421)"),
 
     # Neither refused nor accepted.
     "200": refused("200 ok", "again again next"),
@@ -116,9 +133,9 @@ CELLS = {
     "299": refused("299 go", "again again next"),
     "334": refused("334 go", "again again next"),
     "354": refused("354 go", "again again next"),
-    "no-reply": Cell("next next next", REFUSED, STARTTLS=b"hello\r\n"),
-    "no-code": Cell("next next next", REFUSED, STARTTLS=b"22 go\r\n"),
-    "mixed": Cell("next next next", REFUSED, STARTTLS=b"220-go\r\n250 go\r\n"),
+    "no-reply": nonsense(b"hello\r\n"),
+    "no-code": nonsense(b"22 go\r\n"),
+    "mixed": nonsense(b"220-go\r\n250 go\r\n"),
     "closed": ended(CLOSE),
     "reset": ended(RESET),
     "half-closed": ended(b"220 g", CLOSE),
@@ -141,7 +158,7 @@ CELLS = {
     "hello-alert-name": broken(HELLO, b"\x15\x03\x03\x00\x02\x02\x70", CLOSE),
     "hello-early-data": broken(HELLO, b"\x17\x03\x03\x00\x08250 ok\r\n", CLOSE),
     "hello-huge-record": broken(HELLO, b"\x16\x03\x03\xff\xff" + b"x" * 70000, CLOSE),
-    "tls-1.0": broken(TLS, tls="no TLS 1.2 or 1.3 at the server", version=(V1_0, V1_0)),
+    "tls-1.0": Cell("tls again next", FAILED, tls="no TLS version in common", version=(V1_0, V1_0), version_said=V10),
     "tls-1.2-demands-certificate": broken(TLS, client=True, version=(V1_2, V1_2)),
 
     # A handshake, and then no session.
@@ -153,14 +170,17 @@ CELLS = {
     "tls-ehlo-closed": late(EHLO=["250-hi\n250 STARTTLS", CLOSE]),
     "tls-ehlo-half": late(EHLO=["250-hi\n250 STARTTLS", (b"250-hi\r\n250 o", CLOSE_NOTIFY, CLOSE)]),
     "tls-ehlo-plaintext": late(EHLO=["250-hi\n250 STARTTLS", (Plain(b"250 in clear text\r\n"), DEAF)]),
-    "tls-ehlo-silent": late(EHLO=["250-hi\n250 STARTTLS", DEAF], stalls=True),
+    "tls-ehlo-silent": late(EHLO=["250-hi\n250 STARTTLS", DEAF], stalls=True,
+                            tls="no reply to EHLO after the handshake"),
 
     # A session, and no welcome.
-    "tls-ehlo-421": Cell("next next next", NAME, said="421 busy", EHLO=["250-hi\n250 STARTTLS", "421 busy"]),
-    "tls-ehlo-450": Cell("next next next", NAME, said="450 no", EHLO=["250-hi\n250 STARTTLS", "450 no"]),
-    "tls-helo-550": Cell("next next next", NAME, said="550 no", HELO="550 no",
-                         EHLO=["250-hi\n250 STARTTLS", "500 what"]),
-    "tls-ehlo-no-reply": Cell("next next next", NAME, said="hello", EHLO=["250-hi\n250 STARTTLS", b"hello\r\n"]),
+    "tls-ehlo-421": unwelcome("421 busy", "EHLO refused", EHLO=["250-hi\n250 STARTTLS", "421 busy"]),
+    "tls-ehlo-450-helo": Cell("tls tls tls", EHLO=["250-hi\n250 STARTTLS", "450 no"]),
+    "tls-helo-450": unwelcome("450 no", "EHLO refused", HELO="450 no", EHLO=["250-hi\n250 STARTTLS", "450 no"]),
+    "tls-helo-550": unwelcome("550 no", "EHLO refused", HELO="550 no", EHLO=["250-hi\n250 STARTTLS", "500 what"]),
+    "tls-ehlo-554-closed": late(EHLO=["250-hi\n250 STARTTLS", ("554 no", CLOSE)]),
+    "tls-ehlo-mixed": unwelcome("250-hi\n550 no", "no valid reply to EHLO",
+                                EHLO=["250-hi\n250 STARTTLS", b"250-hi\r\n550 no\r\n"]),
 }
 
 
@@ -201,7 +221,10 @@ def expect_delivery(run, server, cell, strictness, outcome):
         assert tls_line(run) == cell.version_said + ("verified for m1.example" if strictness == 2 else "not verified")
     else:
         got_clear(server, 2 if outcome == "again" else 1)
-        assert tls_line(run) is None
+        if strictness == 0 and cell.reason:
+            assert tls_line(run).startswith(cell.reason) and tls_line(run).endswith(", sent in clear text"), run
+        else:
+            assert tls_line(run) is None
 
 
 @each_cell
@@ -313,10 +336,7 @@ DEAD = {
     "greeting-421": dict(greeting="421 busy"),
     "greeting-554": dict(greeting="554 never"),
     "ehlo-421": dict(EHLO="421 busy"),
-    "ehlo-reset": dict(EHLO=RESET),
-    "starttls-421": dict(STARTTLS="421 busy"),
-    "starttls-injected": dict(STARTTLS=(b"220 go\r\n250 x\r\n", TLS)),
-    "tls-ehlo-421": dict(EHLO=["250-hi\n250 STARTTLS", "421 busy"]),
+    "ehlo-answered-twice": dict(EHLO=b"250-hi\r\n250 STARTTLS\r\n250 hi\r\n"),
 }
 
 
@@ -566,8 +586,9 @@ def test_strictness_nonsense_is_not_clear_text(site, text):
 
 def test_line_of_success(site):
     site.one(2)
-    assert site.run().report == (b"r\0K192.0.2.1 accepted message.\nRemote host said: 250 got it\n"
-                                 b"TLS: TLSv1.3 TLS_AES_256_GCM_SHA384, certificate verified for m1.example\n\0")
+    report = site.run().report.replace(b"X25519MLKEM768", b"X25519")
+    assert report == (b"r\0K192.0.2.1 accepted message.\nRemote host said: 250 got it\nServer: m1.example\n"
+                      b"TLS: TLSv1.3 TLS_AES_256_GCM_SHA384 X25519, certificate verified for m1.example\n\0")
 
 
 AFTER = {
@@ -682,3 +703,162 @@ def test_name_that_no_certificate_can_have(site, strictness):
     odd.settle()
     good.settle()
     assert odd.connections == 1 and good.connections == (strictness == 2)
+
+
+# EHLO is not what the server is used to.
+
+NO_EHLO = {
+    "closed": CLOSE,
+    "reset": RESET,
+    "451": "451 later",
+    "500": "500 what",
+    "554": "554 no",
+    "554-closed": ("554 no", CLOSE),
+    "220": "220 hi",
+    "mixed": b"250-hi\r\n550 no\r\n",
+    "half-closed": (b"250-hi\r\n250 o", CLOSE),
+    "silent": DEAF,
+}
+
+# After these HELO is sent in the same connection.
+IN_STEP = ("451", "500", "554", "220")
+
+
+def hides(case):
+    """No EHLO is possible, HELO is; and what the server would say to STARTTLS is not asked."""
+    return dict(EHLO=NO_EHLO[case], cert=None)
+
+
+def impatient(site, case):
+    if case == "silent":
+        site.home.control("timeoutremote", "1\n")
+
+
+@pytest.mark.parametrize("case", NO_EHLO)
+def test_helo_where_ehlo_fails(site, case):
+    """A plain client would have got through, so it is what we are then; in clear text."""
+    impatient(site, case)
+    server = site.one(0, **hides(case))
+    check(site.run(), "r", accepted())
+    if case in IN_STEP:
+        assert server.session.verbs[:2] == ["EHLO", "HELO"]
+    else:
+        assert [s.verbs[0] for s in server.sessions] == ["EHLO", "HELO"]
+
+
+@pytest.mark.parametrize("strictness, connections", [(0, 1), (1, 1), (2, 1)])
+def test_no_helo_after_421(site, strictness, connections):
+    """A server that goes away is taken at its word."""
+    server = site.one(strictness, EHLO="421 busy")
+    run = site.run()
+    check(run, ("Z", f"Connected to {ONE} {NAME}", "421 busy"))
+    assert server.connections == connections and "HELO" not in server.session.verbs
+
+
+@pytest.mark.parametrize("case", NO_EHLO)
+def test_no_helo_where_tls_is_demanded(site, case):
+    """Strictness 2: HELO knows no STARTTLS."""
+    impatient(site, case)
+    server = site.one(2, **hides(case))
+    assert site.run().letters == "Z"
+    assert server.connections == 1 and "HELO" not in server.session.verbs
+    got_nothing(server)
+
+
+@pytest.mark.parametrize("case", NO_EHLO)
+def test_helo_in_the_second_pass(site, case):
+    """Strictness 1: the next host is asked for TLS first; when it has none either, HELO will do."""
+    impatient(site, case)
+    site.want(1)
+    site.mx(ONE, TWO)
+    first, second = site.server(ONE, **hides(case)), site.server(TWO, cert=None)
+    check(site.run(), "r", accepted(ONE))
+    assert second.connections == 1
+    got_nothing(second)
+    assert "HELO" not in first.sessions[0].verbs and "HELO" in first.sessions[-1].verbs
+
+
+@pytest.mark.parametrize("strictness", [0, 1])
+def test_tls_of_the_next_host_before_helo(site, strictness):
+    site.want(strictness)
+    site.mx(ONE, TWO)
+    first, second = site.server(ONE, **hides("closed")), site.server(TWO, host="m2.example")
+    run = site.run()
+    if strictness == 0:
+        check(run, "r", accepted(ONE))
+    else:
+        check(run, "r", accepted(TWO))
+        got_secret(second)
+        got_nothing(first)
+
+
+@pytest.mark.parametrize("helo, said", [(CLOSE, "554 go away"), (RESET, "554 go away"), ("550 no", "550 no")],
+                         ids=["closed", "reset", "550"])
+def test_words_of_the_refusal_stay(site, helo, said):
+    """That HELO ends in a hang-up hides nothing of what was said to EHLO."""
+    server = site.one(0, EHLO=("554 go away", CLOSE), HELO=helo, cert=None)
+    run = site.run()
+    check(run, ("Z", f"Connected to {ONE} {NAME}", said))
+    assert server.connections == 2
+
+
+def test_three_connections_at_most(site):
+    """TLS comes to nothing, then EHLO does: clear text with HELO, and not a fourth one."""
+    server = site.one(0, sessions=[dict(STARTTLS=("220 go", CLOSE)), dict(EHLO=CLOSE), dict(HELO=CLOSE)])
+    assert site.run().letters == "Z"
+    assert [s.verbs for s in server.sessions] == [["EHLO", "STARTTLS"], ["EHLO"], ["HELO"]]
+
+
+# The line that tells of TLS, and the one with the server's name.
+
+BROKEN_TLS = dict(STARTTLS=("220 go", CLOSE))
+SENT_IN_CLEAR = "handshake failed (connection closed), sent in clear text"
+
+
+@pytest.mark.parametrize("letters, script", [
+    ("rK", {}), ("Z", dict(MAIL="450 no")), ("hD", dict(RCPT="550 no")), ("Z", dict(MAIL=CLOSE)),
+    ("rZ", dict(DATA="451 no")), ("rD", dict(END="554 no")), ("rZ", dict(END=CLOSE)),
+], ids=["K", "Z-MAIL", "D-RCPT", "Z-died", "Z-DATA", "D-END", "Z-doubt"])
+def test_line_after_a_failed_handshake(site, letters, script):
+    """The last one of the report, whatever became of the mail."""
+    site.one(0, sessions=[BROKEN_TLS, script])
+    run = site.run()
+    assert run.letters == letters and tls_line(run) == SENT_IN_CLEAR, run
+    assert server_line(run) == "m1.example"
+
+
+@pytest.mark.parametrize("script", [dict(greeting="421 busy"), dict(EHLO="421 busy")], ids=["greeting", "EHLO"])
+def test_line_of_a_server_that_then_was_no_good(site, script):
+    """Nothing was sent, and nothing is said to have been."""
+    site.one(0, sessions=[BROKEN_TLS, script])
+    run = site.run()
+    assert run.letters == "Z" and tls_line(run) == "handshake failed (connection closed)", run
+    assert server_line(run) == "m1.example"
+
+
+def test_line_with_the_servers_name(site):
+    """Of an MX host, of a relay, and none for an address."""
+    site.one(0)
+    assert server_line(site.run()) == "m1.example"
+    site.home.route(":m1.example")
+    assert server_line(site.run()) == "m1.example"
+    site.home.route(f":[{ONE}]")
+    assert server_line(site.run()) is None
+    site.home.route("")
+    assert server_line(site.run(host=f"[{ONE}]")) is None
+
+
+@pytest.mark.parametrize("script", [dict(greeting="554 no"), dict(greeting=CLOSE), dict(EHLO="421 busy")],
+                         ids=["greeting", "silent", "EHLO"])
+def test_name_of_a_server_that_was_no_good(site, script):
+    site.one(0, **script)
+    run = site.run()
+    assert run.letters == "Z" and server_line(run) == "m1.example", run
+
+
+def test_name_of_the_server_that_took_it(site):
+    site.want(0)
+    site.mx(ONE, TWO)
+    site.server(ONE, greeting="421 busy")
+    site.server(TWO, host="m2.example")
+    assert server_line(site.run()) == "m2.example"

@@ -2,13 +2,14 @@
 
 import hashlib
 import random
+import socket
 import ssl
 
 import pytest
 
 import rspawn
 from expect import accepted, check, died, duplicate
-from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, TLS, Call, Delay, Drip, Plain
+from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, TLS, Action, Call, Delay, Drip, Plain
 from tlssite import NOT_VERIFIED, gone, tls_line, told_nothing, verified
 
 IP = "192.0.2.1"
@@ -49,19 +50,42 @@ INJECTED = {
 }
 
 
+NO_VALID_REPLY = "no valid reply to STARTTLS, sent in clear text"
+
+
+def got_clear_mail(run, server):
+    """In a second connection, of a client that does not ask for TLS any more."""
+    check(run, "r", accepted())
+    assert server.connections == 2 and "STARTTLS" not in server.sessions[1].verbs
+
+
 @each_strictness
 @pytest.mark.parametrize("case", INJECTED)
 def test_injected(site, case, strictness):
-    """The connection ends, and the next server is not told of it."""
+    """The connection ends; where clear text would do it is used, else the next server."""
     site.want(strictness)
     site.mx(IP, "192.0.2.2")
     first = site.server(STARTTLS=(INJECTED[case], TLS))
     second = site.server("192.0.2.2", host="m2.example")
     run = site.run()
-    check(run, "r", accepted("192.0.2.2"))
-    assert tls_line(run) == (verified("m2.example") if strictness == 2 else NOT_VERIFIED)
-    assert first.connections == 1 and second.connections == 1
-    only_hello(first.session)
+    only_hello(first.sessions[0])
+    if strictness == 0:
+        got_clear_mail(run, first)
+        assert tls_line(run) == NO_VALID_REPLY and second.connections == 0
+    else:
+        check(run, "r", accepted("192.0.2.2"))
+        assert tls_line(run) == (verified("m2.example") if strictness == 2 else NOT_VERIFIED)
+        assert first.connections == 1 and second.connections == 1
+
+
+def only_in_clear(site, run, server, strictness):
+    """What becomes of mail for the only host, which has no TLS after all."""
+    only_hello(server.sessions[0])
+    assert server.sessions[0].tls is None
+    if strictness == 2:
+        assert run.letters == "Z" and server.connections == 1, run
+    else:
+        got_clear_mail(run, server)
 
 
 @each_strictness
@@ -69,9 +93,9 @@ def test_injected(site, case, strictness):
 def test_injected_by_the_only_host(site, case, strictness):
     server = site.one(strictness, STARTTLS=(INJECTED[case], TLS))
     run = site.run()
-    assert run.letters == "Z" and b"STARTTLS was refused. (#4.7.4)" in run.message.first, run
-    assert server.connections == 1
-    only_hello(server.session)
+    only_in_clear(site, run, server, strictness)
+    if strictness == 2:
+        assert b"STARTTLS was refused. (#4.7.4)" in run.message.first, run
 
 
 @each_strictness
@@ -80,24 +104,13 @@ def test_injected_in_two_segments(site, at, strictness):
     """A pause at every place. Right behind the 220 the rest comes when TLS has begun: then TLS fails."""
     data = INJECTED["reply"]
     server = site.one(strictness, STARTTLS=(data[:at], Delay(0.06), data[at:], TLS))
-    run = site.run()
-    only_hello(server.sessions[0])
-    assert server.sessions[0].tls is None
-    if at == data.index(b"\n") + 1:
-        assert run.letters == ("Z" if strictness == 2 else "rK"), run
-        if strictness < 2:
-            assert server.connections == 2 and "STARTTLS" not in server.sessions[1].verbs
-    else:
-        assert run.letters == "Z" and server.connections == 1, run
+    only_in_clear(site, site.run(), server, strictness)
 
 
 @each_strictness
 def test_injected_byte_by_byte(site, strictness):
     server = site.one(strictness, STARTTLS=(Drip(INJECTED["session"], 0.005), TLS))
-    run = site.run()
-    only_hello(server.sessions[0])
-    assert server.sessions[0].tls is None
-    assert strictness < 2 or run.letters == "Z"
+    only_in_clear(site, site.run(), server, strictness)
 
 
 @each_strictness
@@ -109,9 +122,7 @@ def test_injected_where_a_buffer_ends(site, size, strictness):
     last = b"220 " + b"y" * (size - len(reply) - 6) + b"\r\n"
     assert len(reply + last) == size
     server = site.one(strictness, STARTTLS=(reply + last + b"250 x\r\n", TLS))
-    run = site.run()
-    assert run.letters == "Z", run
-    only_hello(server.session)
+    only_in_clear(site, site.run(), server, strictness)
 
 
 @pytest.mark.parametrize("strictness", [0, 2])
@@ -193,11 +204,61 @@ def test_hello_again(site, strictness):
 @each_strictness
 @pytest.mark.parametrize("ehlo", [(), ("PIPELINING",)], ids=["lockstep", "pipelining"])
 def test_unasked_reply_in_tls(site, strictness, ehlo):
-    """One reply too many puts the two out of step: it never ends in a delivery."""
+    """One reply too many puts the two out of step: in TLS it never ends in a delivery."""
     server = site.one(strictness, ehlo=ehlo, STARTTLS=("220 go", TLS, "250 early"))
     run = site.run()
-    assert run.message.letter == "Z" and server.connections == 1 and not server.mails, run
-    told_nothing(server.session)
+    told_nothing(server.sessions[0])
+    assert not server.sessions[0].mails
+    if strictness == 2:
+        assert run.message.letter == "Z" and server.connections == 1, run
+    elif run.message.letter == "K":
+        got_clear_mail(run, server)
+
+
+# Records of one segment: what is behind a reply is seen, every time.
+
+class Together(Action):
+    """Send each part in a TLS record of its own, all of them in one segment."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def play(self, session):
+        session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        for part in self.parts:
+            session.play(part)
+        session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+
+V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+@pytest.mark.parametrize("version", [V1_2, V1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("strictness", [0, 2])
+def test_false_reply_behind_354(site, strictness, version):
+    """It is no reply to the end of the mail data, which the server refuses."""
+    site.want(strictness)
+    site.mx(IP)
+    context = site.certs.context("good", minimum=version, maximum=version)
+    site.server(context=context, DATA=Together("354 go", "250 false"), END="550 no")
+    for _ in range(10):
+        run = site.run()
+        check(run, "r", ("Z", f"{IP} failed on DATA command.", "250 false"))
+
+
+@pytest.mark.parametrize("version", [V1_2, V1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("strictness", [0, 2])
+def test_goodbye_behind_ehlo(site, strictness, version):
+    """The server goes away, so the next one gets the mail."""
+    site.want(strictness)
+    site.mx(IP, "192.0.2.2")
+    context = site.certs.context("good", minimum=version, maximum=version)
+    first = site.server(context=context, EHLO=in_tls(Together("250 hi", "421 so long")))
+    second = site.server("192.0.2.2", host="m2.example")
+    for _ in range(10):
+        check(site.run(), "r", accepted("192.0.2.2"))
+    assert len(second.mails) == 10 and not first.mails
+    told_nothing(*first.sessions)
 
 
 # The end of TLS, expected or not.

@@ -9,7 +9,7 @@ import pytest
 
 import rspawn
 from expect import accepted, check, died, duplicate
-from smtpd import CLOSE, DEAF, TLS, Call, Read, Until
+from smtpd import CLOSE, DEAF, RESET, TLS, Call, Read, Until
 from tlssite import gone, programs, tls_line, told_nothing, verified
 
 IP = "192.0.2.1"
@@ -42,16 +42,19 @@ def not_set_up(site, server, why):
     return run
 
 
+A_LIBRARY = f"{HELPER}: exit code 127: a library is missing or there is not enough memory"
+
 BROKEN = {
-    "missing": (None, 0),
-    "not-executable": (b"#!/bin/sh\nexit 0\n", 0o644),
-    "not-a-program": (b"\0\1\2\3", 0o755),
-    "no-interpreter": (b"#!/nonexistent/sh\n", 0o755),
-    "exits": (b"#!/bin/sh\nexit 0\n", 0o755),
-    "exits-1": (b"#!/bin/sh\nexit 1\n", 0o755),
-    "exits-127": (b"#!/bin/sh\nexit 127\n", 0o755),
-    "kills-itself": (b"#!/bin/sh\nkill -9 $$\n", 0o755),
-    "crashes": (b"#!/bin/sh\nkill -SEGV $$\n", 0o755),
+    "missing": (None, 0, f"/srv/qmail/bin/{HELPER}: No such file or directory"),
+    "not-executable": (b"#!/bin/sh\nexit 0\n", 0o644, f"/srv/qmail/bin/{HELPER}: Permission denied"),
+    "not-a-program": (b"\0\1\2\3", 0o755, f"/srv/qmail/bin/{HELPER}: Exec format error"),
+    "no-interpreter": (b"#!/nonexistent/sh\n", 0o755, f"/srv/qmail/bin/{HELPER}: No such file or directory"),
+    "exits": (b"#!/bin/sh\nexit 0\n", 0o755, f"{HELPER}: no valid status"),
+    "exits-1": (b"#!/bin/sh\nexit 1\n", 0o755, f"{HELPER}: exit code 1"),
+    "exits-127": (b"#!/bin/sh\nexit 127\n", 0o755, A_LIBRARY),
+    "kills-itself": (b"#!/bin/sh\nkill -9 $$\n", 0o755, f"{HELPER}: killed by signal 9"),
+    "crashes": (b"#!/bin/sh\nkill -SEGV $$\n", 0o755, f"{HELPER}: killed by signal 11"),
+    "sandbox": (b"#!/bin/sh\nkill -SYS $$\n", 0o755, f"{HELPER}: killed by signal 31"),
 }
 
 
@@ -60,57 +63,90 @@ BROKEN = {
 def test_helper_that_cannot_run(site, case, strictness):
     """A broken installation is no reason for clear text."""
     server = site.one(strictness)
-    put(site, *BROKEN[case])
-    not_set_up(site, server, None)
+    *program, why = BROKEN[case]
+    put(site, *program)
+    not_set_up(site, server, why)
 
 
-# What it may say on its status descriptor, the last argument, and then it ends.
+def acting(*lines):
+    """A helper that is a shell script; its status descriptor is $fd."""
+    return "\n".join(["#!/bin/sh", "for word; do case $word in status=*) fd=${word#*=};; esac; done",
+                      *lines, ""]).encode()
+
+
+# What it may say on its status descriptor, and then it ends.
 WORDS = {
-    "nothing-but-a-line-end": rb"\n",
-    "no-line-end": rb"Rfine",
-    "unknown-letter": rb"Xfine\n",
-    "two-lines": rb"Rfine\nRfine\n",
-    "local": rb"Lno luck\n",
-    "nul": rb"\0\n",
+    "nothing-but-a-line-end": r"\n",
+    "no-line-end": r"R a b c d",
+    "unknown-letter": r"X fine\n",
+    "too-few-words": r"R a b c\n",
+    "unknown-code": r"F bad-luck fine\n",
+    "the-end-at-once": r"E server \n",
+    "local": r"L no luck\n",
+    "nul": r"\0\n",
 }
 
 
 @each_strictness
 @pytest.mark.parametrize("case", WORDS)
 def test_helper_that_says_nonsense(site, case, strictness):
-    script = b"#!/bin/sh\nfor fd; do :; done\neval \"printf '" + WORDS[case] + b"' >&$fd\"\n"
     server = site.one(strictness)
-    put(site, script)
-    not_set_up(site, server, "no luck" if case == "local" else None)
+    put(site, acting(f"eval \"printf '{WORDS[case]}' >&$fd\""))
+    not_set_up(site, server, "no luck" if case == "local" else f"{HELPER}: no valid status")
 
 
 @each_strictness
 def test_helper_that_says_too_much(site, strictness):
-    script = b"#!/bin/sh\nfor fd; do :; done\neval \"head -c 100000 /dev/zero >&$fd\"\n"
     server = site.one(strictness)
-    put(site, script)
+    put(site, acting('eval "head -c 100000 /dev/zero >&$fd"'))
     not_set_up(site, server, None)
 
 
+READY = 'eval "echo R TLSv1.3 X Y - >&$fd"'
+
+
 @each_strictness
-@pytest.mark.parametrize("end", ["exit 111", "kill -SEGV $$"])
-def test_helper_that_fails_after_the_handshake(site, strictness, end):
-    """For want of memory, say, which is no reason for clear text, from this host or the next."""
-    site.one(strictness)
-    put(site, f"#!/bin/sh\nfor fd; do :; done\neval \"echo Rfine >&$fd\"\n{end}\n".encode())
+@pytest.mark.parametrize("seconds", [0, 0.03, 0.2, 0.5])
+@pytest.mark.parametrize("end, why", [("exit 111", "exit code 111"), ("kill -SEGV $$", "killed by signal 11"),
+                                      ("exit 0", "exit code 0")], ids=["exit", "crash", "exit-0"])
+def test_helper_that_fails_after_the_handshake(site, strictness, seconds, end, why):
+    """At once or later: that is no reason for clear text, from this host or the next."""
+    server = site.one(strictness)
+    put(site, acting(READY, f"sleep {seconds}", end))
+    not_set_up(site, server, f"{HELPER}: {why}")
+
+
+@each_strictness
+def test_helper_that_tells_of_a_failure_of_its_own(site, strictness):
+    server = site.one(strictness)
+    put(site, acting(READY, "sleep 0.03", 'eval "echo E local out of memory >&$fd"'))
+    not_set_up(site, server, "out of memory")
+
+
+@each_strictness
+def test_helper_that_tells_of_the_servers_end(site, strictness):
+    """Its word is what counts, not how it ended itself."""
+    server = site.one(strictness)
+    put(site, acting(READY, "sleep 0.03", 'eval "echo E broken reset >&$fd"', "exit 1"))
     run = site.run()
-    site.deferred(run, f"Connected to {IP} but TLS is not set up. (#4.3.5)", "qmail-remote-tls failed")
-    gone()
+    line = "the connection died after the handshake: reset"
+    if strictness == 2:
+        site.deferred(run, f"Connected to {IP} but TLS failed. (#4.7.5)", line)
+    else:
+        check(run, "r", accepted())
+        assert server.connections == 2
+        assert strictness == 1 or tls_line(run) == f"handshake failed ({line}), sent in clear text"
 
 
 @pytest.mark.timed
-def test_helper_that_hangs(site):
-    """It has a second more than the handshake may take."""
+@each_strictness
+def test_helper_that_hangs(site, strictness):
+    """It has a second more than the handshake may take, and would have told that the time is over."""
     site.home.control("timeoutconnect", "1\n")
-    server = site.one(2)
+    server = site.one(strictness)
     put(site, b"#!/bin/sh\nexec sleep 60\n")
     run = site.run()
-    site.deferred(run, f"Connected to {IP} but TLS failed. (#4.7.5)", "timed out")
+    site.deferred(run, NOT_SET_UP, f"{HELPER}: no valid status")
     assert run.lasted(4, least=1) and server.connections == 1
     assert not programs("sleep")
 
@@ -130,19 +166,19 @@ def kill_helper(signal_number=signal.SIGKILL):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])
 def test_killed_in_the_handshake(site, strictness, number):
     server = site.one(strictness, STARTTLS=("220 go", Read(5), kill_helper(number), DEAF))
-    not_set_up(site, server, "qmail-remote-tls cannot run")
+    not_set_up(site, server, f"{HELPER}: killed by signal {number.value}")
 
 
 @pytest.mark.timed
 @each_strictness
 def test_stopped_in_the_handshake(site, strictness):
-    """One that does not get to its end is ended."""
+    """One that does not get to its end is ended; whether the server would have answered nobody knows."""
     site.home.control("timeoutconnect", "1\n")
     server = site.one(strictness, STARTTLS=("220 go", Read(5), kill_helper(signal.SIGSTOP), DEAF))
     run = site.run()
     assert run.lasted(5) and rspawn.in_time(run.held, 0.5)
-    told_nothing(server.sessions[0])
-    assert strictness < 2 or run.letters == "Z"
+    told_nothing(server.session)
+    assert run.letters == "Z", run
     gone()
 
 
@@ -154,16 +190,28 @@ def test_killed_in_the_session(site, moment, strictness):
     run = site.run()
     check(run, *["r"] * (moment in ("DATA", "END")), duplicate() if moment == "END" else died())
     assert server.connections == 1 and tls_line(run)
+    assert f"\n{HELPER}: killed by signal 9\nServer: ".encode() in run.message.text, run
     told_nothing(server.session)
     gone()
 
 
-@pytest.mark.parametrize("strictness", [1, 2])
-def test_killed_between_handshake_and_ehlo(site, strictness):
-    server = site.one(strictness, EHLO=Call(lambda s: (kill_helper(), DEAF) if s.inside else "250-hi\n250 STARTTLS"))
+@pytest.mark.parametrize("moment", ["MAIL", "END"])
+@pytest.mark.parametrize("step", [CLOSE, RESET], ids=["closed", "reset"])
+def test_server_that_ends_the_session_is_not_our_failure(site, moment, step):
+    site.one(2, **{moment: step})
     run = site.run()
-    told_nothing(server.sessions[0])
-    assert strictness < 2 or run.letters == "Z"
+    check(run, *["r"] * (moment == "END"), duplicate() if moment == "END" else died())
+    assert HELPER.encode() not in run.message.text, run
+
+
+@each_strictness
+def test_killed_between_handshake_and_ehlo(site, strictness):
+    """It has not said that the session is over: so it was our own doing."""
+    server = site.one(strictness,
+                      EHLO=Call(lambda s: (kill_helper(), DEAF) if s.inside else "250-hi\n250 STARTTLS"))
+    run = site.run()
+    told_nothing(server.session)
+    site.deferred(run, NOT_SET_UP, f"{HELPER}: killed by signal 9")
     gone()
 
 
@@ -201,9 +249,8 @@ def test_what_it_holds(site, moment):
     assert [files.pop(n) for n in (0, 1, 2)] == ["/dev/null"] * 3
     assert not any("mess" in f or "control" in f for f in files.values()), files
     sockets = [f for f in files.values() if f.startswith("socket:")]
-    pipes = [f for f in files.values() if f.startswith("pipe:")]
-    assert len(sockets) == 2 and len(pipes) == (1 if moment == "handshake" else 0), files
-    assert len(files) == 2 + len(pipes) and seen["environ"].strip(b"\0") == b""
+    assert len(sockets) == 3 and len(files) == 3, files     # to the server, the clear text, the status
+    assert seen["environ"].strip(b"\0") == b""
     assert b"dst.example" not in seen["cmdline"] and b"src.example" not in seen["cmdline"]
 
 
@@ -219,6 +266,16 @@ def test_nothing_stays_behind(site, how, strictness):
     run = site.run()
     assert rspawn.in_time(run.held, 0.3)
     gone(timeout=2)
+
+
+@each_strictness
+@pytest.mark.parametrize("script", [{}, dict(MAIL="550 no"), dict(END=CLOSE), dict(EHLO="421 busy")],
+                         ids=["accepted", "refused", "died", "no-server"])
+def test_no_zombie(site, strictness, script):
+    """In a container whose first process reaps nothing it would stay for ever."""
+    site.one(strictness, **script)
+    site.run()
+    assert rspawn.children(HELPER[:15]) == []
 
 
 @pytest.mark.timed

@@ -7,8 +7,9 @@ import time
 import pki
 from expect import check
 
-V13 = "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate "
-V12 = "TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384, certificate "
+V13 = "TLSv1.3 TLS_AES_256_GCM_SHA384 X25519, certificate "
+V12 = "TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384 X25519, certificate "
+V10 = "TLSv1 ECDHE-ECDSA-AES256-SHA X25519, certificate "
 
 NOT_VERIFIED = V13 + "not verified"
 
@@ -18,13 +19,26 @@ def verified(name, version=V13):
 
 
 def tls_line(run):
-    """What the last line of the message record says of TLS, or None; no other line may."""
+    """What the last line of the message record says of TLS, or None; no other line may.
+
+    From OpenSSL 3.5 on the group is X25519MLKEM768 where it would be X25519.
+    """
     lines = run.message.text.decode("latin-1").split("\n")
     assert lines.pop() == "", run
     found = [n for n, line in enumerate(lines) if line.startswith("TLS: ")]
     assert found in ([], [len(lines) - 1]), run
     assert not any(b"\nTLS: " in r.text for r in run.recipients), run
-    return lines[-1][5:] if found else None
+    return lines[-1][5:].replace("X25519MLKEM768", "X25519") if found else None
+
+
+def server_line(run):
+    """The name of the server that the message record shows, or None: behind all but what is said of TLS."""
+    lines = run.message.text.decode("latin-1").split("\n")[:-1]
+    if lines and lines[-1].startswith("TLS: "):
+        lines.pop()
+    found = [n for n, line in enumerate(lines) if line.startswith("Server: ")]
+    assert found in ([], [len(lines) - 1]), run
+    return lines[-1][8:] if found else None
 
 
 # What must never be seen in clear text where TLS is demanded, and never before TLS is up.

@@ -106,7 +106,8 @@ static void
 gives_just_what_it_must(void **state)
 {
 	sigset_t all, old;
-	int ends[2], kept, code = -1;
+	int ends[2], kept;
+	struct spawn_end end;
 	char told[1000] = "", want[100];
 	int keep[2];
 	pid_t pid;
@@ -133,8 +134,9 @@ gives_just_what_it_must(void **state)
 	assert_true(read(ends[0], told, sizeof told - 1) > 0);
 	snprintf(want, sizeof want, "0null 1null 2null %d %d ", ends[1], kept);
 	assert_string_equal(told, want);
-	assert_int_equal(spawn_wait(pid, &code), SPAWN_EXITED);
-	assert_int_equal(code, 0);
+	end = spawn_wait(pid, deadline_never());
+	assert_int_equal(end.how, SPAWN_EXITED);
+	assert_int_equal(end.code, 0);
 	for (int fd = 20; fd < 40; fd++)
 		close(fd);
 	close(ends[0]);
@@ -147,26 +149,36 @@ says_how_it_ended(void **state)
 		const char *name;
 		const char *what;
 		int number;
-		enum spawn_end want;
+		int want;
 		int code;
+		const char *text;
 	} cases[] = {
-		{ "exit 0", "--exit", 0, SPAWN_EXITED, 0 },
-		{ "exit 1", "--exit", 1, SPAWN_EXITED, 1 },
-		{ "exit 127", "--exit", 127, SPAWN_EXITED, 127 },
-		{ "exit 255", "--exit", 255, SPAWN_EXITED, 255 },
-		{ "killed", "--die", SIGKILL, SPAWN_KILLED, SIGKILL },
-		{ "terminated", "--die", SIGTERM, SPAWN_KILLED, SIGTERM },
-		{ "broken pipe", "--die", SIGPIPE, SPAWN_KILLED, SIGPIPE },
+		{ "exit 0", "--exit", 0, SPAWN_EXITED, 0, "exit code 0" },
+		{ "exit 1", "--exit", 1, SPAWN_EXITED, 1, "exit code 1" },
+		{ "exit 127", "--exit", 127, SPAWN_EXITED, 127,
+		    "exit code 127: a library is missing or there is not "
+		    "enough memory" },
+		{ "exit 255", "--exit", 255, SPAWN_EXITED, 255,
+		    "exit code 255" },
+		{ "killed", "--die", SIGKILL, SPAWN_KILLED, SIGKILL,
+		    "killed by signal 9" },
+		{ "terminated", "--die", SIGTERM, SPAWN_KILLED, SIGTERM,
+		    "killed by signal 15" },
+		{ "broken pipe", "--die", SIGPIPE, SPAWN_KILLED, SIGPIPE,
+		    "killed by signal 13" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		pid_t pid = start(cases[i].what, cases[i].number, NULL, 0);
-		int code = -1;
-		enum spawn_end got = spawn_wait(pid, &code);
+		struct spawn_end got = spawn_wait(pid, deadline_never());
+		char text[SPAWN_TEXT_SIZE];
 
-		if (got != cases[i].want || code != cases[i].code)
-			fail_msg("%s: %d, %d", cases[i].name, (int)got, code);
+		if ((int)got.how != cases[i].want || got.code != cases[i].code)
+			fail_msg("%s: %d, %d", cases[i].name, (int)got.how,
+			    got.code);
+		spawn_describe(got, text);
+		assert_string_equal(text, cases[i].text);
 	}
 }
 
@@ -189,7 +201,7 @@ runs_what_is_there(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char program[64];
 		char *argv[] = { program, NULL };
-		int code = -1;
+		struct spawn_end end;
 		pid_t pid;
 
 		strcpy(program, cases[i].program);
@@ -200,9 +212,10 @@ runs_what_is_there(void **state)
 				fail_msg("%s: errno %d", program, errno);
 			continue;
 		}
-		if (spawn_wait(pid, &code) != SPAWN_EXITED ||
-		    code != (cases[i].is_there ? 0 : 127))
-			fail_msg("%s: exit code %d", program, code);
+		end = spawn_wait(pid, deadline_never());
+		if (end.how != SPAWN_EXITED ||
+		    end.code != (cases[i].is_there ? 0 : 127))
+			fail_msg("%s: exit code %d", program, end.code);
 	}
 }
 
@@ -210,22 +223,24 @@ static void
 refuses_to_keep_what_is_closed(void **state)
 {
 	int keep[] = { 63 };
-	int code = 0;
+	struct spawn_end end;
 	pid_t pid;
 
 	(void)state;
 	close(63);
 	pid = start("--exit", 0, keep, 1);
 	if (pid != -1) {
-		assert_int_equal(spawn_wait(pid, &code), SPAWN_EXITED);
-		assert_int_equal(code, 127);
+		end = spawn_wait(pid, deadline_never());
+		assert_int_equal(end.how, SPAWN_EXITED);
+		assert_int_equal(end.code, 127);
 	}
 }
 
 static void
 kills_and_reaps(void **state)
 {
-	int ends[2], code;
+	int ends[2];
+	struct spawn_end end;
 	char c;
 	pid_t pid;
 
@@ -235,23 +250,60 @@ kills_and_reaps(void **state)
 	pid = start("--stay", ends[1], &ends[1], 1);
 	close(ends[1]);
 	assert_int_equal(read(ends[0], &c, 1), 1);
-	assert_false(spawn_kill(pid));
+	end = spawn_wait(pid, deadline_in(20));
+	assert_int_equal(end.how, SPAWN_RUNS);
+	end = spawn_kill(pid);
+	assert_int_equal(end.how, SPAWN_KILLED);
+	assert_int_equal(end.code, SIGKILL);
 	assert_int_equal(read(ends[0], &c, 1), 0);
 	assert_int_equal(kill(pid, 0), -1);
 	close(ends[0]);
 
-	/* The end of one that stays is our doing, other ends are not. */
-	for (int n = 0; n < 2; n++) {
-		pid = await_end(start("--exit", n, NULL, 0));
-		assert_int_equal(spawn_kill(pid), n != 0);
-		pid = await_end(start("--die", SIGKILL, NULL, 0));
-		assert_true(spawn_kill(pid));
+	/* One that has ended, or is about to, ends as it would have. */
+	for (int n = 0; n < 50; n++) {
+		assert_int_equal(pipe(ends), 0);
+		fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+		pid = start("--exit", n, &ends[1], 1);
+		close(ends[1]);
+		assert_int_equal(read(ends[0], &c, 1), 0);
+		end = spawn_kill(pid);
+		assert_int_equal(end.how, SPAWN_EXITED);
+		assert_int_equal(end.code, n);
+		close(ends[0]);
 	}
 
 	/* Somebody else was faster; that too comes to an end. */
 	pid = start("--exit", 0, NULL, 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	assert_int_equal(spawn_wait(pid, &code), SPAWN_LOST);
+	end = spawn_wait(pid, deadline_never());
+	assert_int_equal(end.how, SPAWN_LOST);
+}
+
+static void
+reaps_all_that_end(void **state)
+{
+	int ends[2];
+	char c;
+	pid_t stays;
+
+	(void)state;
+	/* None at all. */
+	spawn_reap(deadline_never());
+	for (int n = 0; n < 3; n++)
+		start("--exit", n, NULL, 0);
+	spawn_reap(deadline_never());
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+
+	assert_int_equal(pipe(ends), 0);
+	fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+	stays = start("--stay", ends[1], &ends[1], 1);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &c, 1), 1);
+	await_end(start("--exit", 0, NULL, 0));
+	spawn_reap(deadline_in(20));
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), 0);
+	(void)spawn_kill(stays);
+	close(ends[0]);
 }
 
 int
@@ -263,6 +315,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(runs_what_is_there),
 		cmocka_unit_test(refuses_to_keep_what_is_closed),
 		cmocka_unit_test(kills_and_reaps),
+		cmocka_unit_test(reaps_all_that_end),
 	};
 
 	if (argc == 3 && strncmp(argv[1], "--", 2) == 0)

@@ -112,6 +112,25 @@ takes_input(void **state)
 	must_be("end", stream_fill(&stream, deadline_in(10000)), STREAM_CLOSED);
 	must_hold("g");
 	assert_true(stream_has_input(&stream));
+	assert_true(stream_has_ended(&stream));
+}
+
+/* Silence is no end, and neither is input that has not been looked at. */
+static void
+tells_an_end_from_silence(void **state)
+{
+	(void)state;
+	assert_false(stream_has_ended(&stream));
+	say("a");
+	assert_false(stream_has_ended(&stream));
+	must_hold("a");
+	shutdown(other, SHUT_RD);
+	assert_false(stream_has_ended(&stream));
+	/* Only a write finds out that nobody reads. */
+	stream_put(&stream, "b", 1);
+	must_be("flush", stream_flush(&stream, deadline_in(1000)),
+	    STREAM_ERROR);
+	assert_true(stream_has_ended(&stream));
 }
 
 /* More than there is room for waits in the socket, and none is lost. */
@@ -339,6 +358,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(takes_input),
+		TEST(tells_an_end_from_silence),
 		TEST(takes_what_it_has_room_for),
 		TEST(gives_output),
 		TEST(keeps_the_order),

@@ -28,9 +28,22 @@ struct scene {
 	int fd[2];
 	int clear[2];
 	pthread_t tunnel;
-	struct dsn said;
+	struct tls_result result;
 	enum tls_status status;
+	enum tls_end ended; /* as it was told */
+	int told;
 };
+
+/* One scene at a time. */
+static struct scene *scene;
+
+static void
+tell_end(enum tls_end end, const char *text)
+{
+	(void)text;
+	scene->ended = end;
+	scene->told++;
+}
 
 static int
 set_up(void **state)
@@ -53,14 +66,15 @@ run_tunnel(void *arg)
 {
 	struct scene *s = arg;
 	struct tls_session_params p = { .fd = s->fd[0] };
-	struct tls_session *t = tls_session_create(&p, &s->said);
+	struct dsn why = { 0 };
+	struct tls_session *t = tls_session_create(&p, &why);
 
 	s->status = TLS_STATUS_LOCAL;
 	if (t != NULL)
 		s->status =
-		    tls_session_handshake(t, deadline_in(10000), &s->said);
+		    tls_session_handshake(t, deadline_in(10000), &s->result);
 	if (s->status == TLS_STATUS_READY)
-		tls_tunnel_run(t, s->fd[0], s->clear[1]);
+		tls_tunnel_run(t, s->fd[0], s->clear[1], tell_end);
 	tls_session_destroy(t);
 	close(s->fd[0]);
 	close(s->clear[1]);
@@ -70,6 +84,7 @@ run_tunnel(void *arg)
 static void
 scene_start(struct scene *s)
 {
+	scene = s;
 	s->server.cert = &cert;
 	testserver_tcp_pair(s->fd);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, s->clear), 0);
@@ -78,11 +93,13 @@ scene_start(struct scene *s)
 }
 
 static void
-scene_end(struct scene *s)
+scene_end(struct scene *s, enum tls_end want)
 {
 	pthread_join(s->tunnel, NULL);
 	testserver_join(&s->server);
 	assert_int_equal(s->status, TLS_STATUS_READY);
+	assert_int_equal(s->told, 1);
+	assert_int_equal(s->ended, want);
 }
 
 static char
@@ -164,7 +181,7 @@ test_dialogue(void **state)
 			assert_memory_equal(reply, "EHLO x\r\n", 8);
 		}
 		close(s.clear[0]);
-		scene_end(&s);
+		scene_end(&s, TLS_END_CLIENT);
 		assert_int_equal(s.server.received, 400);
 		assert_true(s.server.got_close_notify);
 	}
@@ -202,7 +219,7 @@ test_much_out(void **state)
 		write_all(s.clear[0], much + i, piece);
 	}
 	close(s.clear[0]);
-	scene_end(&s);
+	scene_end(&s, TLS_END_CLIENT);
 	assert_int_equal(s.server.received, MUCH);
 	assert_null(s.server.arg);
 	assert_true(s.server.got_close_notify);
@@ -238,7 +255,7 @@ test_much_in(void **state)
 		scene_start(&s);
 		testserver_pause(100);
 		assert_int_equal(read_pattern(s.clear[0]), MUCH);
-		scene_end(&s);
+		scene_end(&s, i == 1 ? TLS_END_BROKEN : TLS_END_SERVER);
 		close(s.clear[0]);
 	}
 }
@@ -268,7 +285,7 @@ test_quit(void **state)
 			testserver_pause(20);
 		write_all(s.clear[0], "QUIT\r\n", 6);
 		close(s.clear[0]);
-		scene_end(&s);
+		scene_end(&s, TLS_END_CLIENT);
 		assert_int_equal(s.server.received, 6);
 		assert_memory_equal(s.server.data, "QUIT\r\n", 6);
 		assert_true(s.server.got_close_notify);
@@ -302,8 +319,9 @@ hang_up(SSL *ssl, struct testserver *t)
 
 /* The last words, then end of file; and nothing can be written any more. */
 static void
-check_goodbye(int fd)
+check_goodbye(struct scene *s)
 {
+	int fd = s->clear[0];
 	char reply[64];
 	size_t n = 0;
 	ssize_t got;
@@ -311,6 +329,8 @@ check_goodbye(int fd)
 	while ((got = read(fd, reply + n, sizeof reply - n)) > 0)
 		n += (size_t)got;
 	assert_int_equal(got, 0);
+	/* Told before it could be seen. */
+	assert_int_equal(s->told, 1);
 	assert_int_equal(n, 13);
 	assert_memory_equal(reply, "421 so long\r\n", 13);
 	assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), -1);
@@ -330,8 +350,8 @@ test_server_ends(void **state)
 
 		scene_start(&s);
 		write_all(s.clear[0], "MAIL FROM:<>\r\n", 14);
-		check_goodbye(s.clear[0]);
-		scene_end(&s);
+		check_goodbye(&s);
+		scene_end(&s, i == 1 ? TLS_END_BROKEN : TLS_END_SERVER);
 		close(s.clear[0]);
 	}
 }
@@ -374,8 +394,8 @@ test_server_ends_while_we_write(void **state)
 	scene_start(&s);
 	fill(s.clear[0]);
 	s.server.arg = &cert;
-	check_goodbye(s.clear[0]);
-	scene_end(&s);
+	check_goodbye(&s);
+	scene_end(&s, TLS_END_SERVER);
 	close(s.clear[0]);
 }
 
@@ -401,6 +421,7 @@ test_drain_is_bounded(void **state)
 	busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
 	close(s.clear[0]);
 	pthread_join(s.tunnel, NULL);
+	assert_int_equal(s.ended, TLS_END_CLIENT);
 	assert_true(seconds(CLOCK_MONOTONIC) - start > 9);
 	assert_true(seconds(CLOCK_MONOTONIC) - start < 12);
 	assert_true(seconds(CLOCK_PROCESS_CPUTIME_ID) - busy < 1);
@@ -424,7 +445,7 @@ test_idle_costs_nothing(void **state)
 	testserver_pause(500);
 	assert_true(seconds(CLOCK_PROCESS_CPUTIME_ID) - busy < 0.05);
 	close(s.clear[0]);
-	scene_end(&s);
+	scene_end(&s, TLS_END_CLIENT);
 }
 
 static void
@@ -448,7 +469,7 @@ test_key_update_flood(void **state)
 	(void)state;
 	scene_start(&s);
 	assert_int_equal(read_pattern(s.clear[0]), 0);
-	scene_end(&s);
+	scene_end(&s, TLS_END_BROKEN);
 	close(s.clear[0]);
 	assert_true(s.server.received < 100000);
 }
@@ -488,7 +509,7 @@ test_key_updates(void **state)
 				fail_msg("byte %zu of piece %zu", j, i);
 	}
 	close(s.clear[0]);
-	scene_end(&s);
+	scene_end(&s, TLS_END_CLIENT);
 }
 
 static void
@@ -517,10 +538,59 @@ test_renegotiation_is_refused(void **state)
 	(void)state;
 	scene_start(&s);
 	assert_int_equal(read(s.clear[0], &c, 1), 1);
-	testserver_pause(50);
+	/* The server gives up on a client that does not want to. */
+	assert_int_equal(read(s.clear[0], &c, 1), 0);
 	close(s.clear[0]);
-	scene_end(&s);
+	scene_end(&s, TLS_END_BROKEN);
 	assert_null(s.server.arg);
+}
+
+/* Records that come in one segment, as a server may have written them. */
+static void
+say_in_one_segment(SSL *ssl, struct testserver *t)
+{
+	static const char *const records[] = { "354 go\r\n", "250 false\r\n",
+		"421 and so long\r\n" };
+	BIO *memory = BIO_new(BIO_s_mem()), *wire = SSL_get_wbio(ssl);
+	char *bytes;
+	long n;
+	size_t put;
+
+	BIO_up_ref(wire);
+	BIO_up_ref(memory);
+	SSL_set0_wbio(ssl, memory);
+	for (size_t i = 0; i < 3; i++)
+		SSL_write_ex(ssl, records[i], strlen(records[i]), &put);
+	n = BIO_get_mem_data(memory, &bytes);
+	(void)!write(t->fd, bytes, (size_t)n);
+	SSL_set0_wbio(ssl, wire);
+	BIO_free(memory);
+	testserver_read_all(ssl, t);
+}
+
+/*
+ * All that is there is handed over in one piece: a reader of the first reply
+ * sees what came behind it, every time.
+ */
+static void
+test_records_of_one_segment(void **state)
+{
+	static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	static const char all[] = "354 go\r\n250 false\r\n421 and so long\r\n";
+
+	(void)state;
+	for (size_t i = 0; i < 100; i++) {
+		struct scene s = { .server = { .talk = say_in_one_segment,
+				       .max_version = versions[i % 2] } };
+		char piece[sizeof all];
+
+		scene_start(&s);
+		assert_int_equal(read(s.clear[0], piece, sizeof piece),
+		    sizeof all - 1);
+		assert_memory_equal(piece, all, sizeof all - 1);
+		close(s.clear[0]);
+		scene_end(&s, TLS_END_CLIENT);
+	}
 }
 
 int
@@ -528,6 +598,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dialogue),
+		cmocka_unit_test(test_records_of_one_segment),
 		cmocka_unit_test(test_much_out),
 		cmocka_unit_test(test_much_in),
 		cmocka_unit_test(test_quit),

@@ -16,6 +16,9 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 #include <openssl/x509v3.h>
 
 #define DAY 86400L
@@ -84,7 +87,9 @@ struct testcert
 testcert_make(const struct testcert_spec *spec)
 {
 	static long serial = 1;
-	struct testcert c = { X509_new(), EVP_EC_gen("P-256") };
+	struct testcert c = { X509_new(), spec->rsa_bits > 0
+					      ? EVP_RSA_gen(spec->rsa_bits)
+					      : EVP_EC_gen("P-256") };
 	const struct testcert *by = spec->issuer != NULL ? spec->issuer : &c;
 	X509_NAME *name = X509_get_subject_name(c.cert);
 	long from = spec->from_days * DAY;
@@ -104,7 +109,9 @@ testcert_make(const struct testcert_spec *spec)
 	X509_set_issuer_name(c.cert, X509_get_subject_name(by->cert));
 	X509_set_pubkey(c.cert, c.key);
 	add_extensions(c.cert, by->cert, spec);
-	must(X509_sign(c.cert, by->key, EVP_sha256()) > 0, "X509_sign");
+	must(X509_sign(c.cert, by->key,
+		 spec->is_sha1 ? EVP_sha1() : EVP_sha256()) > 0,
+	    "X509_sign");
 	return c;
 }
 
@@ -200,6 +207,32 @@ see_sni(SSL *ssl, int *alert, void *arg)
 	return SSL_TLSEXT_ERR_OK;
 }
 
+/* The group of RFC 2409 section 6.2. */
+static EVP_PKEY *
+make_small_dh(void)
+{
+	OSSL_PARAM_BLD *b = OSSL_PARAM_BLD_new();
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "DH", NULL);
+	BIGNUM *p = BN_get_rfc2409_prime_1024(NULL), *g = BN_new();
+	EVP_PKEY *group = NULL;
+	OSSL_PARAM *params;
+
+	BN_set_word(g, 2);
+	OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_FFC_P, p);
+	OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_FFC_G, g);
+	params = OSSL_PARAM_BLD_to_param(b);
+	must(EVP_PKEY_fromdata_init(ctx) == 1 &&
+		 EVP_PKEY_fromdata(ctx, &group, EVP_PKEY_KEY_PARAMETERS,
+		     params) == 1,
+	    "Diffie-Hellman group");
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(b);
+	EVP_PKEY_CTX_free(ctx);
+	BN_free(p);
+	BN_free(g);
+	return group;
+}
+
 static SSL_CTX *
 make_context(struct testserver *t)
 {
@@ -210,6 +243,11 @@ make_context(struct testserver *t)
 	SSL_CTX_set_max_proto_version(ctx, t->max_version);
 	if (t->ciphers != NULL)
 		must(SSL_CTX_set_cipher_list(ctx, t->ciphers) == 1, "ciphers");
+	if (t->sigalgs != NULL)
+		must(SSL_CTX_set1_sigalgs_list(ctx, t->sigalgs) == 1,
+		    "signature algorithms");
+	if (t->has_small_dh)
+		must(SSL_CTX_set0_tmp_dh_pkey(ctx, make_small_dh()) == 1, "DH");
 	SSL_CTX_set_tlsext_servername_callback(ctx, see_sni);
 	SSL_CTX_set_tlsext_servername_arg(ctx, t);
 	must(SSL_CTX_use_certificate(ctx, t->cert->cert) == 1 &&

@@ -25,6 +25,8 @@ struct testcert_spec {
 	const char *nul_san;    /* a dNSName up to its "|", which becomes NUL */
 	int from_days, to_days; /* from now; both 0: valid for a day */
 	bool is_ca;
+	bool is_sha1;                  /* signed so; else SHA-256 */
+	unsigned rsa_bits;             /* 0: an elliptic curve key */
 	const char *usage;             /* extendedKeyUsage, or NULL */
 	const struct testcert *issuer; /* NULL: self-signed */
 };
@@ -53,6 +55,8 @@ struct testserver {
 	int max_version;                  /* 0: the newest */
 	int min_version;
 	const char *ciphers; /* of TLS 1.2 and older; NULL: the default */
+	const char *sigalgs; /* the only ones that it signs with, or NULL */
+	bool has_small_dh;   /* a Diffie-Hellman group of 1024 bits */
 	/* After the handshake; returning ends the session by close_notify. */
 	void (*talk)(SSL *, struct testserver *);
 	void *arg;

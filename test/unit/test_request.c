@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls/request.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static int
+count(char **argv)
+{
+	int n = 0;
+
+	while (argv[n])
+		n++;
+	return n;
+}
+
+static void
+assert_same_text(const char *a, const char *b)
+{
+	if (a && b)
+		assert_string_equal(a, b);
+	else
+		assert_ptr_equal(a, b);
+}
+
+static void
+comes_through(void **state)
+{
+	static const struct tls_request cases[] = {
+		{ .socket = 3,
+		    .clear = 4,
+		    .status = 5,
+		    .seconds = 60,
+		    .security = 0,
+		    .name = "mx.example" },
+		{ .socket = 6,
+		    .clear = 7,
+		    .status = 8,
+		    .seconds = TLS_SECONDS_MAX,
+		    .security = TLS_SECURITY_MAX,
+		    .name = "",
+		    .anchors = "/etc/ssl/certs/",
+		    .state = "/run",
+		    .cert = "/c=d",
+		    .key = "/k" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct tls_request *r = &cases[i];
+		char **argv = tls_request_format(r, "/bin/helper");
+		struct tls_request back;
+
+		assert_string_equal(argv[0], "/bin/helper");
+		assert_true(tls_request_parse(&back, count(argv), argv));
+		assert_int_equal(back.socket, r->socket);
+		assert_int_equal(back.clear, r->clear);
+		assert_int_equal(back.status, r->status);
+		assert_int_equal(back.seconds, r->seconds);
+		assert_int_equal(back.security, r->security);
+		assert_same_text(back.name, r->name);
+		assert_same_text(back.anchors, r->anchors);
+		assert_same_text(back.state, r->state);
+		assert_same_text(back.cert, r->cert);
+		assert_same_text(back.key, r->key);
+		for (int j = 1; argv[j]; j++)
+			free(argv[j]);
+		free(argv);
+	}
+}
+
+#define FINE "socket=3", "clear=4", "status=5", "security=0"
+
+static void
+refuses_nonsense(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *argv[12];
+	} cases[] = {
+		{ "nothing", { NULL } },
+		{ "only a name", { "helper" } },
+		{ "no seconds", { "helper", FINE } },
+		{ "no time", { "helper", FINE, "seconds=0" } },
+		{ "too long a time", { "helper", FINE, "seconds=604801" } },
+		{ "no socket", { "helper", "seconds=1", "clear=4", "status=5",
+				   "security=0" } },
+		{ "no clear", { "helper", "seconds=1", "socket=4", "status=5",
+				  "security=0" } },
+		{ "no status", { "helper", "seconds=1", "socket=4", "clear=5",
+				   "security=0" } },
+		{ "no security", { "helper", "seconds=1", "socket=4", "clear=5",
+				     "status=6" } },
+		{ "unknown security",
+		    { "helper", "seconds=1", "socket=4", "clear=5", "status=6",
+			"security=3" } },
+		{ "certificate without key",
+		    { "helper", FINE, "seconds=1", "cert=/c" } },
+		{ "key without certificate",
+		    { "helper", FINE, "seconds=1", "key=/k" } },
+		{ "unknown key", { "helper", FINE, "seconds=1", "color=red" } },
+		{ "the arguments of 0.1.0",
+		    { "helper", "-t", "60", "-n", "mx", "3", "4", "5" } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char **argv = (char **)(uintptr_t)cases[i].argv;
+		struct tls_request r;
+
+		if (tls_request_parse(&r, count(argv), argv))
+			fail_msg("%s: taken", cases[i].name);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(comes_through),
+		cmocka_unit_test(refuses_nonsense),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
