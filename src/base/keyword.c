@@ -70,7 +70,7 @@ parse_value(const struct keyword *k, const char *value)
 	return true;
 }
 
-/* seen has the bit of each keyword that was given. */
+/* seen has a bit set for each keyword that was given. */
 static bool
 parse_word(const struct keyword *k, size_t n, const char *word,
     unsigned long *seen)

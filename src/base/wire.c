@@ -21,7 +21,7 @@ wire_bytes(struct wire *w, size_t n)
 {
 	const unsigned char *here = w->at;
 
-	/* What follows a gap means nothing: bad stays, all reads fail. */
+	/* After one failure all further reads fail. */
 	if (w->bad || n > wire_left(w)) {
 		w->bad = true;
 		return NULL;

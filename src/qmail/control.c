@@ -7,12 +7,12 @@
 #include "base/fdio.h"
 #include "base/str.h"
 
-/* More than that is a mistake, and not to be read into memory for a line. */
+/* Only the first line is needed: a larger file is a mistake. */
 #define CONTROL_SIZE_MAX ((size_t)1 << 20)
 
 #define HELOHOST_MAX 255
 
-/* What some editors put before UTF-8 text. */
+/* Some editors write it at the start of UTF-8 text. */
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
 size_t
@@ -136,8 +136,8 @@ read_path(const char *path, struct buf *value, struct dsn *why)
 }
 
 /*
- * Nonsense is not the default here: it was meant to be a policy, and mail
- * must not leave under a weaker one.
+ * An invalid value does not mean the default here: it was meant to be a
+ * policy, and mail must not be sent under a weaker one.
  */
 static int
 read_strictness(unsigned long *value, struct dsn *why)
@@ -155,7 +155,7 @@ read_strictness(unsigned long *value, struct dsn *why)
 	return result;
 }
 
-/* What may follow EHLO; stock sends whatever is there. */
+/* Whether the name may follow EHLO; stock sends anything. */
 static bool
 is_sendable(const struct buf *name)
 {
@@ -166,8 +166,9 @@ is_sendable(const struct buf *name)
 }
 
 /*
- * me was read before, as in stock.  An empty helohost still beats it, and then
- * there is no name: servers refuse an empty one in words that help nobody.
+ * me was read before, as in stock.  An empty helohost has precedence all the
+ * same, and then there is no name: the reply of a server to an empty one would
+ * not say what is wrong.
  */
 static int
 read_helohost(struct control *c, enum control_result me_result, struct buf *me,

@@ -11,7 +11,7 @@
 /*
  * Control files, with qmail's defaulting rules (qmail-control(5)).
  *
- * All paths are relative to QMAIL_HOME, where the program is by now.
+ * All paths are relative to QMAIL_HOME, the current directory.
  */
 
 enum control_result { CONTROL_FOUND, CONTROL_MISSING, CONTROL_UNREADABLE };
@@ -23,16 +23,16 @@ enum control_result { CONTROL_FOUND, CONTROL_MISSING, CONTROL_UNREADABLE };
 size_t control_mark(const char *text, size_t n);
 
 /*
- * The first line of a file into *line (which is replaced), without a byte
+ * Reads the first line of a file into *line, which is replaced, without a byte
  * order mark before it and blanks, tabs and CRs at its end.  An empty file is
- * CONTROL_FOUND with an empty line.  CONTROL_UNREADABLE leaves errno.
+ * CONTROL_FOUND with an empty line.  CONTROL_UNREADABLE sets errno.
  */
 enum control_result control_line(const char *path, struct buf *line);
 
 /*
- * The decimal digits that the first line begins with, clamped to
+ * Reads the decimal digits at the start of the first line, clamped to
  * [minimum, maximum]; a file that is missing or has no number gives
- * fallback.  CONTROL_UNREADABLE leaves *value alone.
+ * fallback.  CONTROL_UNREADABLE leaves *value unchanged.
  */
 struct control_range {
 	unsigned long minimum, maximum, fallback;
@@ -49,7 +49,7 @@ enum control_result control_number(const char *path, struct control_range,
 bool control_next(const char **at, const char *end, const char **line,
     size_t *len);
 
-/* What qmail-remote is told by its control files, other than the lists. */
+/* The control files of one line. */
 struct control {
 	struct buf helohost;          /* name for EHLO; never empty */
 	unsigned long timeoutconnect; /* seconds */
@@ -63,10 +63,9 @@ struct control {
 
 /*
  * Reads them all in stock's order.  -1 with 4.3.0 "Unable to read control
- * files." when one cannot be read, when neither helohost nor me is there, or
- * when the one that counts is empty or could not stand in a command (a
- * control byte, a blank, an 8-bit byte, more than 255 bytes); the detail says
- * which and why.
+ * files." when one cannot be read, when both helohost and me are missing, or
+ * when the name is empty or not allowed in a command (a control byte, a blank,
+ * an 8-bit byte, more than 255 bytes); the detail has the file and the reason.
  */
 int control_read(struct control *, struct dsn *why);
 void control_finish(struct control *);

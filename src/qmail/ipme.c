@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* getifaddrs() is everywhere but in POSIX. */
+/* getifaddrs() is not in POSIX. */
 #define _DEFAULT_SOURCE
 
 #include "qmail/ipme.h"
@@ -84,7 +84,7 @@ refuse_line(const char *path, const char *line, size_t n, struct dsn *why)
 	return -1;
 }
 
-/* A line that was meant to keep mail from an address must not be passed by. */
+/* An invalid line is an error: it was meant to keep mail from an address. */
 static int
 read_list(struct ipme *me, const char *path, struct dsn *why)
 {
@@ -130,9 +130,9 @@ from_sockaddr(const struct sockaddr *sa, struct ip *ip)
 }
 
 /*
- * A system that does not tell (no netlink socket where a service manager
- * restricts them) is no reason to hold mail back: a mail loop through this
- * machine is then noticed by others.
+ * If the system does not tell them (a service manager may forbid netlink
+ * sockets), mail is sent all the same: a mail loop through this machine is then
+ * found by the programs that count hops.
  */
 static void
 read_interfaces(struct ipme *me)

@@ -11,10 +11,9 @@
 /*
  * Recognise our own addresses.
  *
- * Two kinds: those that control/ipme lists are never connected to, whatever
- * leads there; those of this machine's interfaces that are up, 127.0.0.0/8,
- * 0.0.0.0/8, ::1 and :: make an MX host this host, but an administrator may
- * well name one of them as a relay.
+ * There are two kinds.  Those in control/ipme are never connected to.  Those of
+ * this machine's interfaces that are up, 127.0.0.0/8, 0.0.0.0/8, ::1 and ::
+ * tell that an MX host is this machine, but a relay may have one of them.
  */
 enum ipme_kind { IPME_NOT, IPME_INTERFACE, IPME_LISTED };
 
@@ -26,10 +25,10 @@ struct ipme {
 };
 
 /*
- * Reads path and, where that matters, asks the system for its interfaces; if
- * it does not tell, only the addresses that are everybody's own are known.
+ * Reads path and, if wants_interfaces, the addresses of this machine's
+ * interfaces; if the system does not tell them, only the fixed ones are known.
  *
- * A line holds addresses and networks as of ip_parse_net() with commas, blanks
+ * A line has addresses and networks as for ip_parse_net() with commas, blanks
  * and tabs between them; '#' begins a comment.  A missing file lists none.
  * -1 with 4.3.0 when the file cannot be read or something in it is no address:
  * the detail has that line.

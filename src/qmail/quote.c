@@ -7,7 +7,7 @@
 /* The sender of a double bounce: see qmail-send(8). */
 static const char double_bounce[] = "#@[]";
 
-/* May stand in a command outside of quotes. */
+/* Whether it needs no quotes in a command. */
 static bool
 is_safe_bare(const char *s)
 {
@@ -21,8 +21,8 @@ is_safe_bare(const char *s)
 }
 
 /*
- * Stock would quote a line end with a backslash, but no server reads a
- * command on beyond it.
+ * Stock quotes a line end with a backslash, but for a server the command ends
+ * there.
  */
 static bool
 is_safe_quoted(const char *s, size_t n)

@@ -8,8 +8,8 @@
 #define REPORT_FD 1
 
 /*
- * How long the reader may not take a byte.  qmail-rspawn always reads; a
- * report that nobody reads for so long is lost whatever we do.
+ * For so long the reader may take no byte.  qmail-rspawn always reads; a report
+ * that nobody reads for longer is lost.
  */
 #define STALL_MS (300 * 1000)
 
@@ -31,7 +31,7 @@ static const char message_letter[] = {
 	[REPORT_PERMANENT] = 'D',
 };
 
-/* A process writes one report, so this needs no more than one. */
+/* A process writes one report. */
 static struct {
 	bool in_record;
 	bool has_message;
@@ -137,7 +137,7 @@ report_reply(const char *s, size_t n)
 	}
 	report_puts("Remote host said: ");
 	report_text(s, n);
-	/* Part of a reply has none; one that was cut shows it by that. */
+	/* A truncated reply stays without a final line end. */
 	if (n < REPORT_REPLY_MAX && report.in_line)
 		report_puts("\n");
 }

@@ -10,10 +10,10 @@
 /*
  * Write recipient and message reports for qmail-rspawn.
  *
- * The one place that knows the letters r h s K Z D.  A report is recipient
- * records in order, then one message record; each is ended by a NUL.  Text
- * is cleaned on its way in: NUL and control bytes other than the line end
- * become '?', so no reply, name or certificate can forge a record.
+ * Only this module knows the letters r h s K Z D.  A report is recipient
+ * records in order, then one message record; each is ended by a NUL.  NUL and
+ * control bytes other than the line end become '?' in all text, so no reply,
+ * name or certificate can forge a record.
  *
  * Nothing here allocates: once the outcome is known, being out of memory
  * cannot change it.
@@ -31,25 +31,25 @@ enum report_message { REPORT_DELIVERED, REPORT_TEMPORARY, REPORT_PERMANENT };
 void report_recipient(enum report_recipient);
 void report_message(enum report_message);
 
-/* Text for the record that has begun. */
+/* Adds text to the record that has begun. */
 void report_puts(const char *);
 void report_text(const char *, size_t);
 
-/* A line of its own: label, text, line end. */
+/* Adds a line of its own: label, text, line end. */
 void report_line(const char *label, const char *);
 
 /* "Remote host said: " and the whole reply, at most REPORT_REPLY_MAX. */
 void report_reply(const char *, size_t);
 
 /*
- * A whole message record from a failure: sentence, "(#x.y.z)", detail lines.
- * The class of the status says whether it is temporary or permanent.
+ * Adds a whole message record for a failure: sentence, "(#x.y.z)", detail
+ * lines.  The class of the status says whether it is temporary or permanent.
  */
 void report_failure(const struct dsn *);
 
 /*
- * Ends the report and writes what is left of it to fd 1, however slowly that
- * drains.  A report without a message record gets a temporary one.
+ * Ends the report and writes the rest of it to fd 1, also if the reader is
+ * slow.  A report without a message record gets a temporary one.
  */
 void report_end(void);
 

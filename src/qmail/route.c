@@ -10,7 +10,7 @@
 #define SMTP_PORT 25
 #define PORT_MAX 65535
 
-/* Meant for an IPv4 address: no top-level domain is a number. */
+/* Meant as an IPv4 address, since no top-level domain is a number. */
 static bool
 is_dotted_quad(const char *s, size_t n)
 {
@@ -25,7 +25,7 @@ is_dotted_quad(const char *s, size_t n)
 	return dots == 3;
 }
 
-/* The bytes at the start that a host name in the DNS may have. */
+/* How many bytes at the start are allowed in a host name. */
 static size_t
 name_length(const char *s, size_t n)
 {
@@ -37,8 +37,8 @@ name_length(const char *s, size_t n)
 }
 
 /*
- * Why a relay could never be connected to; NULL if it could.  Stock takes
- * it for a name that does not exist, and bounces the mail.
+ * What is wrong with a relay, NULL if nothing is.  Stock takes an invalid one
+ * for a name that does not exist, and bounces the mail.
  */
 static const char *
 relay_fault(const char *s, size_t n)
@@ -53,9 +53,9 @@ relay_fault(const char *s, size_t n)
 }
 
 /*
- * Why the n bytes behind the relay's colon are no port; NULL if they are one.
- * Other programs have credentials there, and stock sends the mail without
- * using them; the server then refuses it for good.
+ * What is wrong with the n bytes behind the relay's colon as a port, NULL if
+ * nothing is.  Other programs have credentials there; stock ignores them, and
+ * the server then refuses the mail.
  */
 static const char *
 parse_port(const char *s, size_t n, uint16_t *port)
@@ -75,7 +75,7 @@ parse_port(const char *s, size_t n, uint16_t *port)
 	return s[at] == '#' ? NULL : "text behind the port";
 }
 
-/* NULL when all is well, else what is wrong with the value. */
+/* What is wrong with the value, NULL if nothing is. */
 static const char *
 parse_value(const char *s, size_t n, struct route *r)
 {
@@ -83,7 +83,7 @@ parse_value(const char *s, size_t n, struct route *r)
 	const char *fault = relay_fault(s, relay);
 	struct ip ip;
 
-	/* Its last group might be meant for a port. */
+	/* Its last group could be meant as a port. */
 	if (ip_parse(s, n, &ip) && memchr(s, ':', n))
 		return "IPv6 address without brackets";
 	if (!fault && relay < n)
@@ -94,7 +94,7 @@ parse_value(const char *s, size_t n, struct route *r)
 }
 
 /*
- * The line as far as its relay's name goes: what follows may be a password,
+ * The line up to the end of the relay's name: what follows may be a password,
  * and reports are logged and sent to others.
  */
 static void

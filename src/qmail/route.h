@@ -24,11 +24,10 @@ struct route {
  * and port 25.  The relay is as written, with its brackets; an empty relay may
  * come with a port.
  * -1 with 4.3.0 when the text cannot be read, and with 4.4.1 (as in stock,
- * which then tries port 0) when the matching line has no usable port, a relay
- * that can be no host, or anything but a comment (a blank, then '#') behind
- * the port: a wrong one is never guessed, and mail not bounced for it.  The
- * detail then names the file, the fault, the key and the relay's name, and
- * nothing of what follows: it may be a password.
+ * which then tries port 0) when the matching line has an invalid port or relay,
+ * or anything but a comment (a blank, then '#') behind the port.  The detail
+ * then has the file, the reason, the key and the relay's name, and nothing of
+ * what follows: it may be a password.
  */
 int route_find(const char *host, const struct table_files *, struct route *,
     struct dsn *why);

@@ -13,7 +13,7 @@
 #define LOCK_MS 500
 
 #define COUNTER_MAX 10
-#define COUNTER_SKIP 2       /* as many time-outs make a host dead */
+#define COUNTER_SKIP 2       /* so many time-outs make a host dead */
 #define COUNT_INTERVAL_S 120 /* time-outs closer together count as one */
 #define WINDOW_MAX_S ((60 + 31) * 64)
 
@@ -76,9 +76,8 @@ set_time(struct table *t, size_t i, int64_t when)
 }
 
 /*
- * Does the record say anything?  One from further in the future than any
- * window is from a clock that was wrong: it must not block a host until the
- * real time gets there.
+ * Whether the record counts.  One that is further in the future than any window
+ * lasts is from a clock that was wrong: it must not block a host until then.
  */
 static bool
 is_live(struct table *t, size_t i, int64_t now)
@@ -140,7 +139,7 @@ enum purpose {
 	TO_RECORD /* a table that is missing is worth making */
 };
 
-/* -1 when there is no table to be used, for whatever reason. */
+/* -1 when there is no usable table, for any reason. */
 static int
 open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
     enum purpose purpose)
@@ -160,7 +159,7 @@ open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
 	    create ? flags | O_CREAT : flags, 0640);
 	if (t->fd == -1)
 		return -1;
-	/* The type first: a device or FIFO is not even to be locked. */
+	/* The type first: a device or FIFO must not even be locked. */
 	if (fstat(t->fd, &st) == -1 || !S_ISREG(st.st_mode))
 		goto fail;
 	if (fdio_lock(t->fd, lock, LOCK_MS) == -1 || fstat(t->fd, &st) == -1)
@@ -186,8 +185,8 @@ close_table(struct table *t)
 }
 
 /*
- * Nothing to be done about a failure: the delivery does not depend on it,
- * and pwrite() of so few bytes within the file writes all or nothing.
+ * Best effort: the delivery does not depend on it, and pwrite() of so few bytes
+ * within the file writes all or nothing.
  */
 static void
 write_record(struct table *t, size_t i)
@@ -211,8 +210,8 @@ find(struct table *t, const struct ip *ip)
 }
 
 /*
- * The first free record, else the one that says least: the oldest, where
- * each time-out counted makes it 1024 s younger.
+ * The record to overwrite: the first free one, or else the oldest, where each
+ * time-out counted makes it 1024 s younger.
  */
 static size_t
 find_victim(struct table *t, int64_t now)

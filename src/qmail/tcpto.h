@@ -16,7 +16,7 @@
  * tcpto6 (IPv6) has 64 records of 32 bytes and is made when it is missing;
  * clearing tcpto clears it too: while tcpto is all zero, what is older than
  * the last change of that file counts for nothing.
- * Both are read and changed under flock().  Whatever goes wrong with them,
+ * Both are read and changed under flock().  If anything goes wrong with them,
  * the delivery goes on as if the table were empty.
  */
 struct tcpto {
@@ -25,9 +25,9 @@ struct tcpto {
 };
 
 /*
- * This address timed out at least twice of late: it is not worth a minute of
- * waiting now.  *known tells whether there is a record of it at all: only
- * then is there something to forget.  now is Unix time.
+ * Whether to skip this address since it timed out at least twice recently.
+ * *known tells whether there is a record of it at all, which
+ * tcpto_answered() would clear.  now is Unix time.
  */
 bool tcpto_skips(const struct tcpto *, const struct ip *, int64_t now,
     bool *known);
@@ -35,7 +35,7 @@ bool tcpto_skips(const struct tcpto *, const struct ip *, int64_t now,
 /* Records that a connection timed out, counting it at most every 120 s. */
 void tcpto_timed_out(const struct tcpto *, const struct ip *, int64_t now);
 
-/* Forgets the time-outs of an address; called only when it was known. */
+/* Clears the record of an address; called only when it was known. */
 void tcpto_answered(const struct tcpto *, const struct ip *);
 
 #endif
