@@ -374,7 +374,7 @@ no_resolver_is_temporary(void **state)
 static void
 seconds_bound_each_wave(void **state)
 {
-	static const unsigned long seconds[] = { 1, 60, 4294967296, -1UL };
+	static const unsigned long seconds[] = { 1, 60, 4294967295, -1UL };
 	struct mx_list list;
 	struct dsn why = { 0 };
 	size_t i;

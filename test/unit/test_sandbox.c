@@ -738,15 +738,6 @@ test_hardened(void **state)
 	assert_int_equal(end_of_child(HARDENED, look_at_process), 0);
 }
 
-#else
-
-static void
-test_no_filter(void **state)
-{
-	(void)state;
-	skip();
-}
-
 #endif
 
 int
@@ -759,10 +750,12 @@ main(void)
 		cmocka_unit_test(test_harmful),
 		cmocka_unit_test(test_attacks),
 		cmocka_unit_test(test_hardened),
-#else
-		cmocka_unit_test(test_no_filter),
 #endif
 	};
 
+#ifndef USE_SECCOMP
+	puts("1..0 # SKIP no filter of system calls in this build");
+	return 0;
+#endif
 	return cmocka_run_group_tests(tests, prepare, clear_up);
 }

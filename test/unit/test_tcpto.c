@@ -362,7 +362,8 @@ forgets_who_answered(void **state)
 static void
 write_tcpto_at(const void *data, size_t n, int64_t when)
 {
-	const struct timespec times[2] = { { when, 0 }, { when, 0 } };
+	const struct timespec times[2] = { { (time_t)when, 0 },
+		{ (time_t)when, 0 } };
 
 	write_file("tcpto", data, n);
 	assert_int_equal(utimensat(AT_FDCWD, "tcpto", times, 0), 0);
