@@ -20,12 +20,12 @@
  *
  * A step of a script is a string; its first byte says what to do:
  *   >text  say it
- *   <text  hear just this, or the script has failed
- *   .      hear up to the end of mail data
- *   /      no more will be said, but go on
- *   !      hang up now, whatever was said to us
- *   -      stay, and hear no more, until killed
- * Behind the last step the peer listens until the other side hangs up.
+ *   <text  read exactly this, or the script has failed
+ *   .      read up to the end of mail data
+ *   /      end our output, but go on reading
+ *   !      close the connection now, without reading any more
+ *   -      stay, and read no more, until killed
+ * After the last step the peer reads until the other side closes.
  */
 struct peer {
 	int fd; /* our end, non-blocking */
@@ -33,7 +33,7 @@ struct peer {
 	pid_t pid;
 };
 
-#define PEER_LIFE_S 60 /* a test that hangs is a test that fails */
+#define PEER_LIFE_S 60 /* ends a test that hangs */
 
 static inline _Noreturn void
 peer_die(const char *what)
@@ -78,7 +78,7 @@ peer_hear_just(int fd, int record, const char *text)
 			_exit(4);
 }
 
-/* A lone dot, with the line end that precedes it unless it comes first. */
+/* The final dot: a line of its own. */
 static inline void
 peer_hear_mail_data(int fd, int record)
 {
@@ -169,7 +169,7 @@ peer_start(void (*play)(int fd, int record, const void *context),
 }
 
 /*
- * Hangs up, and appends what the peer heard.  Returns 0 when it got to the
+ * Closes, and appends what the peer has read.  Returns 0 when it got to the
  * end of its script; else its exit code, or its signal and 128.
  */
 static inline int

@@ -313,7 +313,7 @@ long_messages(void **state)
 	}
 }
 
-/* N5: what is neither CR, LF nor a first dot is nobody's business. */
+/* N5: other bytes than CR, LF and a first dot are not changed. */
 static void
 all_bytes_pass(void **state)
 {
@@ -328,7 +328,7 @@ all_bytes_pass(void **state)
 		    reference(in, sizeof in, want));
 }
 
-/* Mixed pieces; the seed is fixed, so that a failure can be had again. */
+/* Mixed pieces; the seed is fixed, so that a failure can be repeated. */
 static void
 odd_pieces(void **state)
 {

@@ -39,7 +39,7 @@ knows_what_is_left(void **state)
 	}
 }
 
-/* Or a loop would poll for 0 ms until the last millisecond is over. */
+/* Otherwise a loop would poll for 0 ms during the last millisecond. */
 static void
 rounds_up(void **state)
 {

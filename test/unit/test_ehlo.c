@@ -64,7 +64,7 @@ reads_keywords(void **state)
 		assert_non_null(line);
 		memcpy(line, cases[i].line, cases[i].n);
 		smtp_ehlo_add(&e, line, cases[i].n);
-		smtp_ehlo_add(&e, line, cases[i].n); /* C9: twice is once */
+		smtp_ehlo_add(&e, line, cases[i].n); /* C9: repeated */
 		free(line);
 		if (smtp_ehlo_has(&e, TLS) != !!(cases[i].want & TLS) ||
 		    smtp_ehlo_has(&e, PIPE) != !!(cases[i].want & PIPE))
@@ -119,7 +119,7 @@ reads_odd_words(void **state)
 	}
 }
 
-/* C6, C9, C16: no overflow, no nonsense, the strictest counts. */
+/* C6, C9, C16: no overflow, nothing invalid, the strictest one counts. */
 static void
 reads_limits(void **state)
 {

@@ -213,7 +213,7 @@ knows_what_is_this_machine_everywhere(void **state)
 			fail_msg("%s: %d", cases[i].ip, kind(&me, cases[i].ip));
 }
 
-/* A line that begins with a NUL is passed by; a NUL inside is no address. */
+/* A line that begins with a NUL is ignored; a NUL inside is no address. */
 static void
 knows_nuls(void **state)
 {
@@ -268,8 +268,8 @@ refuses_an_unreadable_list(void **state)
 }
 
 /*
- * The address that the kernel itself takes for a way out is ours.  Nothing
- * is sent: connecting a datagram socket only chooses a route.
+ * The source address that the kernel chooses is ours.  Nothing is sent:
+ * connecting a datagram socket only chooses a route.
  */
 static void
 knows_its_interfaces(void **state)

@@ -70,8 +70,8 @@ speak_last_words(void)
 }
 
 /*
- * What cannot be had never comes back as a NULL, nor as less than was asked
- * for.  In a child, since the hook must not return.
+ * A failed allocation never returns NULL or less than was asked for.  In a
+ * child, since the hook must not return.
  */
 static int
 ask_for(size_t count, size_t size, int is_resize, void (*hook)(void))

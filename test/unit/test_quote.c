@@ -104,7 +104,7 @@ sends_double_bounces_from_nobody(void **state)
 	buf_finish(&b);
 }
 
-/* No byte that one may put anywhere ends the command or the path early. */
+/* No byte at any place ends the command or the path early. */
 static void
 never_ends_early(void **state)
 {

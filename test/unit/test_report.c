@@ -315,7 +315,7 @@ put_text_everywhere(const void *context)
 	report_line(t->p, t->p);
 }
 
-/* I3, I4, I5, I7, I9: whatever is said, it forges no record. */
+/* I3, I4, I5, I7, I9: no text can forge a record. */
 static void
 cannot_be_forged(void **state)
 {
@@ -348,7 +348,7 @@ cannot_be_forged(void **state)
 
 		if (hear(put_text_everywhere, &t, READS, &b) != 0)
 			fail_msg("%s: the process failed", cases[i].name);
-		/* Each place has its record; h has text, so has s. */
+		/* Each recipient has its record; h and s have text. */
 		check(cases[i].name, &b, "hsrZ");
 		buf_finish(&b);
 	}
@@ -363,7 +363,7 @@ put_one_byte(const void *context)
 	report_text((const char *)c, 1);
 }
 
-/* Only control bytes change; 8-bit text passes, as it always did. */
+/* Only control bytes are replaced; 8-bit text is not, as in stock. */
 static void
 cleans_control_bytes_only(void **state)
 {
@@ -473,7 +473,7 @@ limits_all_replies(void **state)
 	buf_finish(&b);
 }
 
-/* A pipe that is full for some time loses nothing, a closed one is no end. */
+/* Nothing is lost in a pipe that is full for some time. */
 static void
 waits_for_its_reader(void **state)
 {
