@@ -48,10 +48,20 @@ def _by_the_code(letter):
     return ours
 
 
+def _broken(script, d, delivery):
+    """No reply, so in a group the next one may be taken for it; that is no success either."""
+    return delivery.message.letter in ("ZD" if script.offered("PIPELINING") else "Z")
+
+
 def _shifted(script, d, delivery):
     """A reply too many: in a group it may be taken for the next one, and is never a success."""
     bad = d.detail == "550" and script.offered("PIPELINING")
     return delivery.message.letter in ("ZD" if bad else "Z")
+
+
+def _without_parameters(script, d, delivery):
+    """Refused with parameters: by the code, or by what comes of MAIL without them, which is lost here."""
+    return delivery.message.letter == ("Z" if d.kind == "then" or d.code // 100 == 4 else "D")
 
 
 def _refused_for_now(script, d, delivery):
@@ -75,14 +85,14 @@ def _known_words(script, d, delivery):
 
 RULES = [
     Rule("EHLO", "EHLO comes first", _any),
-    Rule("EHLO 421", "answers it with 421", _by_the_code("Z")),
-    Rule("parameters", "parameters of MAIL", _by_the_code("")),
+    Rule("EHLO 421", "with 421", _by_the_code("Z")),
+    Rule("parameters", "parameters of MAIL", _without_parameters),
     Rule("SIZE", "larger than the server's SIZE", _size),
     Rule("RCPTMAX", "several transactions", _any),
-    Rule("class of reply", "MAIL, RCPT and the mail data with 2yz", _not_delivered),
+    Rule("class of reply", "those to MAIL, RCPT and the mail data 2yz", _not_delivered),
     Rule("skipped lines", "three digits", _any),
-    Rule("broken reply", "the same on all lines", _not_delivered),
-    Rule("extra reply", "before their command was sent", _shifted),
+    Rule("broken reply", "the same on all lines", _broken),
+    Rule("extra reply", "before its command was sent", _shifted),
     Rule("QUIT", "whatever happens to QUIT", _known_words),
     Rule("503", "503", _not_delivered),
     Rule("552", "552 for a recipient", _refused_for_now),
@@ -91,7 +101,7 @@ RULES = [
     Rule("end before mail data", "before the end of the mail data", _by_the_code("")),
     Rule("no line end", "without a final line end", _any),
     Rule("CR", "A CR that is not part of a line end", _any),
-    Rule("text", "cannot have control characters", _any),
+    Rule("text", "Control characters in a reply", _any),
 ]
 _BY_NAME = {r.name: r for r in RULES}
 
@@ -183,6 +193,8 @@ def _at_mail(script, d):
     if d.kind == "parameters":
         # They are sent where the server offers SIZE or 8BITMIME.
         return None if d.code in _WITHOUT_PARAMETERS else "parameters"
+    if d.kind == "then" and d.code in _WITHOUT_PARAMETERS and (script.offered("SIZE") or script.offered("8BITMIME")):
+        return "parameters"
     if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
         return "class of reply"
     return _form(d) or _by_reset(d)
@@ -261,7 +273,7 @@ def _of_text(script, ours, theirs):
     if any(b"?" in mine or b"?" in other for mine, other in zip(ours.replies, theirs.replies)):
         return _BY_NAME["text"]
     # One of the two has read a reply in the place of another.
-    return next((_BY_NAME[n] for n, d in partings(script) if d and d.kind in ("extra", "tolerable")), None)
+    return next((_BY_NAME[n] for n, d in partings(script) if d and d.kind in ("extra", "tolerable", "broken")), None)
 
 
 def explain(script, ours, theirs, difference):

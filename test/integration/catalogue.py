@@ -9,6 +9,7 @@ what each server saw, what went over the wire in clear text, time and memory.
 the catalogue leaves a choice, and for what reason a case cannot be run.
 """
 
+import os
 import re
 import resource
 import socket
@@ -27,22 +28,26 @@ from tlssite import gone
 ONE, TWO = "192.0.2.1", "192.0.2.2"
 SIX, SIX_TWO = "2001:db8::1", "2001:db8::2"
 
-GROUPS = {
-    "A": ("TCP, connecting", 18),
-    "B": ("greeting", 15),
-    "C": ("EHLO", 17),
-    "D": ("STARTTLS and the TLS session", 28),
-    "E": ("certificate verification", 33),
-    "H": ("replies to MAIL, RCPT, DATA, end of data", 43),
-    "I": ("sizes and bytes of replies", 13),
-    "J": ("slow drip", 8),
-    "K": ("DNS", 25),
-    "L": ("control files and invocation", 9),
-    "M": ("state files and resources", 14),
-    "N": ("message content", 14),
-    "O": ("concurrency", 7),
-    "P": ("signals", 7),
-}
+CATALOGUE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "doc", "CATALOGUE.md")
+
+
+def read_groups():
+    """Title and number of cases of each group, as doc/CATALOGUE.md has them; the ids of a group are without a gap."""
+    groups = {}
+    with open(CATALOGUE, encoding="utf-8") as f:
+        for line in f:
+            title = re.match(r"## ([A-Z]): (.+)", line)
+            if title:
+                letter, groups[title.group(1)] = title.group(1), (title.group(2), 0)
+            case = re.match(r"\| ([A-Z])(\d+)(?:-[A-Z](\d+))? \|", line)
+            if case:
+                first, last = int(case.group(2)), int(case.group(3) or case.group(2))
+                assert case.group(1) == letter and first == groups[letter][1] + 1, line
+                groups[letter] = (groups[letter][0], last)
+    return groups
+
+
+GROUPS = read_groups()
 
 MESSAGE = b"Subject: catalogue\n\nthis is the body\n"
 BIG = b"Subject: catalogue\n\n" + b"this is the body, and it is a long one\n" * 130000     # 5 MB

@@ -2,10 +2,13 @@
 
 import ast
 import glob
+import importlib
 import os
 import re
 
 import pytest
+
+from catalogue import CATALOGUE, GROUPS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILES = sorted(os.path.basename(f) for f in glob.glob(f"{HERE}/test_*.py"))
@@ -37,3 +40,19 @@ def test_a_short_bound_on_time_is_not_looked_at_beside_other_tests(name):
     for test, source in functions_of(read(name)):
         bounds = re.findall(r"\b(?:wall|held) <=? ([0-9.]+)", source)
         assert all(float(b) >= 10 for b in bounds), f"{test}: use lasted()"
+
+
+@pytest.mark.parametrize("letter", GROUPS)
+def test_each_case_of_the_catalogue_is_in_its_document_and_in_the_tests(letter):
+    """That a case which is tried stands in doc/CATALOGUE.md, Case looks at itself."""
+    cases = importlib.import_module(f"test_catalogue_{letter.lower()}").CASES
+    tried = {int(case.id[1:]) for case in cases}
+    assert tried == set(range(1, GROUPS[letter][1] + 1))
+
+
+def test_ids_that_documents_use_are_in_the_catalogue():
+    top = os.path.dirname(CATALOGUE)
+    for path in glob.glob(f"{top}/*.md"):
+        with open(path, encoding="utf-8") as f:
+            for letter, number in re.findall(r"\b([A-Z])(\d+)-[a-z]", f.read()):
+                assert letter in GROUPS and int(number) <= GROUPS[letter][1], f"{path}: {letter}{number}"
