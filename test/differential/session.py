@@ -113,6 +113,10 @@ class Story:
                 if not mails:
                     yield f"{address} reported as delivered, and the server has not confirmed it"
 
+    def in_doubt(self):
+        """Whether all deliveries but the last said that the server may have the message."""
+        return all(b"Possible duplicate!" in t.run.report for t in self.tries[:-1])
+
     def wrong_bytes(self):
         """Recipients who got something else than the message."""
         for t in self.tries:
