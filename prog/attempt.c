@@ -54,7 +54,8 @@ note_died(struct trouble *t, const struct attempt *a, bool has_spoken)
 		return;
 	t->rank = has_spoken ? TROUBLE_SPOKE : TROUBLE_MUTE;
 	/* What came of an unfinished reply says nothing. */
-	smtp_reply_reset(&session.reply);
+	if (!smtp_reply_is_none(&session.reply))
+		smtp_reply_reset(&session.reply);
 	note_trouble(t, a, " but connection died. (#4.4.2)\n", "");
 }
 
@@ -197,14 +198,20 @@ static enum attempt_result
 ready(const struct attempt *a, int fd, const char *tls, struct server *server,
     struct trouble *t)
 {
-	if (!stream_is_quiet(&session.stream)) {
-		if (stream_has_input(&session.stream)) {
-			(void)smtp_session_unasked(&session);
-			note_spoke(t, a, " but my name was rejected.\n", tls);
-		} else {
-			note_died(t, a, true);
-		}
+	enum smtp_outcome outcome = smtp_session_expect_silence(&session);
+
+	if (outcome == SMTP_DONE && smtp_session_is_within_line(&session))
+		outcome = SMTP_MALFORMED;
+	switch (outcome) {
+	case SMTP_DONE:
+		break;
+	case SMTP_MALFORMED:
+		(void)smtp_session_unasked(&session);
+		note_spoke(t, a, " but my name was rejected.\n", tls);
 		return leave(fd, SMTP_MALFORMED, ATTEMPT_NEXT);
+	default:
+		note_died(t, a, true);
+		return leave(fd, SMTP_DIED, ATTEMPT_NEXT);
 	}
 	server->fd = fd;
 	server->ehlo = session.ehlo;
@@ -316,6 +323,7 @@ hello_again(struct attempt *a, struct tls_start *tls, struct server *server,
 
 	tls_result_describe(&tls->result, how);
 	smtp_session_init(&session, tls->fd, a->timeout_s);
+	session.is_through_helper = true;
 	outcome = hello_in_tls(a);
 	if (outcome == SMTP_DONE) {
 		server->status = tls->status;

@@ -19,6 +19,12 @@
 
 #define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
 
+/*
+ * RFC 4954 section 6, RFC 3207 section 4: it says something of us, and nothing
+ * of the mail.
+ */
+#define AUTHENTICATION_WANTED 530
+
 /* Of the replies that recipients got; qmail-send takes 10000 bytes. */
 #define KEPT_MAX 65536
 
@@ -109,7 +115,8 @@ report_refusal(struct delivery *d, bool is_permanent, const char *sentence,
 static bool
 is_permanent(enum smtp_outcome outcome, const struct smtp_reply *reply)
 {
-	return outcome == SMTP_REFUSED && smtp_reply_class(reply) == 5;
+	return outcome == SMTP_REFUSED && smtp_reply_class(reply) == 5 &&
+	       reply->code != AUTHENTICATION_WANTED;
 }
 
 /*
@@ -186,7 +193,7 @@ report_connection_died(const struct delivery *d, const struct smtp_result *r)
 			  "(#4.4.2)\n"
 			: " but connection died. (#4.4.2)\n");
 	/* Something that is no reply is worth seeing, part of one is not. */
-	if (r->outcome == SMTP_MALFORMED)
+	if (r->outcome == SMTP_MALFORMED || smtp_reply_is_none(&session.reply))
 		report_reply(session.reply.text, session.reply.len);
 	report_dead_helper(d);
 }
@@ -474,14 +481,14 @@ main(int argc, char **argv)
 	take_handoff(&d, &h);
 	sandbox_enter_bytes(MEMORY_MAX);
 	smtp_session_init(&session, (int)h.fd, h.timeout_s);
+	session.is_through_helper = h.helper > 0;
 	if (h.extensions)
 		smtp_ehlo_parse(&session.ehlo, h.extensions);
 
 	result = deliver(&d, buf_text(&reverse_path));
 	report_outcome(&d, &result);
 	report_end();
-	if (is_in_step(&result))
-		smtp_session_quit(&session);
+	smtp_session_quit(&session);
 	close((int)h.fd);
 	end_helpers();
 	return 0;

@@ -230,17 +230,6 @@ stream_send(struct stream *s, const char **at, const char *end,
 }
 
 enum stream_status
-stream_fill(struct stream *s, struct deadline until)
-{
-	size_t had = unread(s);
-	enum stream_status status = STREAM_OK;
-
-	while (status == STREAM_OK && unread(s) == had)
-		status = stream_move(s, until);
-	return status;
-}
-
-enum stream_status
 stream_flush(struct stream *s, struct deadline until)
 {
 	enum stream_status status = STREAM_OK;

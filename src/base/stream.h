@@ -71,9 +71,6 @@ enum stream_status stream_move(struct stream *, struct deadline);
 enum stream_status stream_send(struct stream *, const char **at,
     const char *end, int64_t stall_ms);
 
-/* Waits for input beyond what is there.  Output must not be pending. */
-enum stream_status stream_fill(struct stream *, struct deadline);
-
 /* Writes all pending output; input may arrive meanwhile. */
 enum stream_status stream_flush(struct stream *, struct deadline);
 

@@ -5,8 +5,6 @@
 
 #include "smtp/body.h"
 
-/* So that a short last piece mostly leaves with the one before it. */
-#define PACKING_ROOM (SMTP_MESSAGE_PIECE / 2)
 #define END_ROOM 8 /* the last line end and the end of mail data */
 
 static const char end_of_mail_data[] = ".\r\n";
@@ -19,12 +17,8 @@ struct sending {
 	struct smtp_session *session;
 	struct smtp_message *message;
 	struct smtp_body body;
-	size_t len; /* bytes kept back */
-	struct smtp_maildata result;
+	size_t len; /* bytes kept back in message->wire */
 };
-
-/* Encoded bytes, with room for the end. */
-static char out[SMTP_BODY_OUT(SMTP_MESSAGE_PIECE) + PACKING_ROOM];
 
 enum smtp_outcome
 smtp_judge(const struct smtp_reply *r)
@@ -53,82 +47,112 @@ read_reply(struct smtp_session *s)
  * What a server says before it has everything.  A refusal is one; any other
  * reply, and be it 250, is not for what we sent.
  */
-static void
-take_early_reply(struct sending *d)
+static enum smtp_outcome
+read_early_reply(struct smtp_session *s)
 {
-	d->result.outcome = read_reply(d->session);
-	if (d->result.outcome == SMTP_DONE)
-		d->result.outcome = SMTP_MALFORMED;
-	d->session->is_cut = true;
+	enum smtp_outcome outcome = read_reply(s);
+
+	return outcome == SMTP_DONE ? SMTP_MALFORMED : outcome;
 }
 
-/* Hands what is kept back to the network; false when the session is over. */
-static bool
+/* Before the next byte leaves; DONE if the server keeps silent. */
+static enum smtp_outcome
+expect_silence(struct smtp_session *s)
+{
+	enum smtp_outcome outcome = smtp_session_expect_silence(s);
+
+	return outcome == SMTP_MALFORMED ? read_early_reply(s) : outcome;
+}
+
+/* Hands what is kept back to the network; DONE when all of it has left. */
+static enum smtp_outcome
 send_piece(struct sending *d)
 {
-	const char *at = out, *end = out + d->len;
+	const char *at = d->message->wire, *piece_end = at + d->len;
+	enum smtp_outcome outcome = SMTP_DONE;
 
 	d->len = 0;
-	switch (stream_send(&d->session->stream, &at, end,
-	    1000 * (int64_t)d->session->timeout_s)) {
-	case STREAM_OK:
-		return true;
-	case STREAM_SPOKE:
-		take_early_reply(d);
-		return false;
-	default:
-		d->result.outcome = SMTP_DIED;
-		return false;
+	while (outcome == SMTP_DONE && at < piece_end) {
+		switch (smtp_session_send(d->session, &at, piece_end)) {
+		case STREAM_OK:
+			break;
+		case STREAM_SPOKE:
+			outcome = expect_silence(d->session);
+			break;
+		default:
+			outcome = SMTP_DIED;
+		}
 	}
+	return outcome;
 }
 
-/* All but what is kept back; false when the result is set. */
-static bool
+static void
+add_line_end(struct sending *d)
+{
+	char *wire = d->message->wire;
+
+	d->len += smtp_body_end(&d->body, wire + d->len);
+}
+
+static void
+add_end(struct sending *d)
+{
+	memcpy(d->message->wire + d->len, end_of_mail_data,
+	    strlen(end_of_mail_data));
+	d->len += strlen(end_of_mail_data);
+}
+
+/* All but what is kept back. */
+static enum smtp_outcome
 send_pieces(struct sending *d)
 {
+	struct smtp_message *m = d->message;
+	enum smtp_outcome outcome = SMTP_DONE;
 	const char *piece;
 	ssize_t got;
 
-	while ((got = smtp_message_next(d->message, &piece)) > 0) {
+	while (outcome == SMTP_DONE &&
+	       (got = smtp_message_next(m, &piece)) > 0) {
 		size_t n = (size_t)got;
 
-		if (SMTP_BODY_OUT(n) + END_ROOM > sizeof out - d->len &&
-		    !send_piece(d))
-			return false;
-		d->len += smtp_body_encode(&d->body, piece, n, out + d->len);
+		if (SMTP_BODY_OUT(n) + END_ROOM > sizeof m->wire - d->len)
+			outcome = send_piece(d);
+		d->len +=
+		    smtp_body_encode(&d->body, piece, n, m->wire + d->len);
 	}
-	if (got == -1) {
-		/* The session is in the middle of it: no QUIT, no end. */
-		d->result.end = SMTP_MAILDATA_UNREADABLE;
-		d->result.outcome = SMTP_DIED;
-		return false;
-	}
-	d->len += smtp_body_end(&d->body, out + d->len);
-	return true;
+	return m->has_failed ? SMTP_DIED : outcome;
 }
 
 /* The reply to the end: the only one that can say "delivered". */
-static void
-take_final_reply(struct sending *d)
+static enum smtp_outcome
+read_final_reply(struct smtp_session *s)
 {
-	d->result.outcome = read_reply(d->session);
-	d->result.in_doubt = d->result.outcome == SMTP_MALFORMED ||
-			     d->result.outcome == SMTP_DIED;
+	enum smtp_outcome outcome;
+
+	smtp_state_sent(&s->state, SMTP_COMMAND_END);
+	outcome = read_reply(s);
+	if (outcome == SMTP_DONE || outcome == SMTP_REFUSED)
+		smtp_state_answered(&s->state, s->reply.code);
+	return outcome;
 }
 
-struct smtp_maildata
+enum smtp_outcome
 smtp_maildata_send(struct smtp_session *s, struct smtp_message *message)
 {
 	struct sending d = { .session = s, .message = message };
+	enum smtp_outcome outcome = send_pieces(&d);
 
-	if (!send_pieces(&d))
-		return d.result;
-	memcpy(out + d.len, end_of_mail_data, strlen(end_of_mail_data));
-	d.len += strlen(end_of_mail_data);
-	/* Said before the end has left, it cannot be an answer to it. */
-	if (stream_has_input(&s->stream))
-		take_early_reply(&d);
-	else if (send_piece(&d))
-		take_final_reply(&d);
-	return d.result;
+	if (outcome != SMTP_DONE)
+		return outcome;
+	add_line_end(&d);
+	add_end(&d);
+	/*
+	 * The last moment at which the message is surely not delivered: what
+	 * is said now cannot be an answer to its end, and who has hung up will
+	 * not answer it.
+	 */
+	outcome = expect_silence(s);
+	if (outcome == SMTP_DONE)
+		outcome = send_piece(&d);
+	return outcome == SMTP_DONE ? read_final_reply(s) : outcome;
 }

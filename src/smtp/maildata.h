@@ -13,23 +13,12 @@
 /* A well-formed reply of 2yz is DONE, 4yz or 5yz REFUSED, others MALFORMED. */
 enum smtp_outcome smtp_judge(const struct smtp_reply *);
 
-enum smtp_maildata_end {
-	SMTP_MAILDATA_REPLY,     /* the outcome is that of the server's reply */
-	SMTP_MAILDATA_UNREADABLE /* the message could not be read to its end */
-};
-
-struct smtp_maildata {
-	enum smtp_maildata_end end;
-	enum smtp_outcome outcome;
-	/*
-	 * All of the mail data was handed to the network and no well-formed
-	 * reply to its end was read: the server may or may not have it.
-	 */
-	bool in_doubt;
-};
-
-/* DONE only for a reply read after all of it was written. */
-struct smtp_maildata smtp_maildata_send(struct smtp_session *,
+/*
+ * DONE only for a reply of 2yz read after all of it was written.  Where the
+ * message cannot be read to its end it is not ended: DIED, and the message says
+ * has_failed.  The session's state tells whether its end has left.
+ */
+enum smtp_outcome smtp_maildata_send(struct smtp_session *,
     struct smtp_message *);
 
 #endif

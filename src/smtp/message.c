@@ -73,6 +73,7 @@ smtp_message_open(struct smtp_message *m, int fd, bool is_wanted)
 	m->taken = 0;
 	m->len = 0;
 	m->is_held = false;
+	m->has_failed = false;
 	m->is_measured = false;
 	m->measure = (struct smtp_measure){ 0 };
 	look_at_file(m);
@@ -108,7 +109,8 @@ smtp_message_next(struct smtp_message *m, const char **piece)
 	if (got > 0)
 		m->taken += got;
 	if (got == 0 && m->start != -1 && m->taken != m->expected)
-		return -1;
+		got = -1;
+	m->has_failed = got == -1;
 	return got;
 }
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smtp/body.h"
 #include "smtp/measure.h"
 
 /*
@@ -19,17 +20,24 @@
 
 #define SMTP_MESSAGE_PIECE 65536 /* read at a time */
 #define SMTP_MESSAGE_SMALL 32768 /* up to here it is held in memory */
+/*
+ * What one piece can become on the wire, and room for another short one, so
+ * that a short last piece mostly leaves with the one before it.
+ */
+#define SMTP_MESSAGE_WIRE (SMTP_BODY_OUT(SMTP_MESSAGE_PIECE) + 32768)
 
 struct smtp_message {
 	int fd;
-	off_t start;    /* where it begins; -1: not a regular file */
-	off_t expected; /* bytes from there, for a regular file */
-	off_t taken;    /* bytes given out so far */
-	bool is_held;   /* all of it is in data */
+	off_t start;     /* where it begins; -1: not a regular file */
+	off_t expected;  /* bytes from there, for a regular file */
+	off_t taken;     /* bytes given out so far */
+	bool is_held;    /* all of it is in data */
+	bool has_failed; /* it could not be read to its end */
 	bool is_measured;
 	struct smtp_measure measure;
 	size_t len;
 	char data[SMTP_MESSAGE_PIECE]; /* all of it, or the last piece */
+	char wire[SMTP_MESSAGE_WIRE];  /* for what is made of it */
 };
 
 /*

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "smtp/reply.h"
 
+#include <string.h>
+
 #include "base/str.h"
 
 #define CODE_DIGITS 3
@@ -18,9 +20,9 @@ smtp_reply_reset(struct smtp_reply *r)
 static void
 begin_line(struct smtp_reply *r)
 {
+	r->has_no_code = false;
 	r->line_code = 0;
 	r->goes_on = false;
-	r->after_cr = false;
 	r->line_cut = false;
 	r->linelen = 0;
 }
@@ -43,15 +45,29 @@ keep_line(struct smtp_reply *r, char c)
 		r->line[r->linelen++] = c;
 }
 
-/* The byte behind the code, or a CR that can only be part of the line end. */
+/* The byte behind the code; false when it is not the code of this reply. */
 static bool
-is_separator(struct smtp_reply *r, char c)
+end_code(struct smtp_reply *r, char c)
 {
-	if (r->after_cr)
-		return c == '\n';
-	r->after_cr = c == '\r';
 	r->goes_on = c == '-';
-	return c == ' ' || c == '-' || c == '\r' || c == '\n';
+	if (c != ' ' && c != '\t' && c != '-')
+		keep_line(r, c);
+	if (r->code == 0)
+		r->code = r->line_code;
+	return r->line_code == r->code && r->code != 0;
+}
+
+/* A byte of a line that has a code, as far as it goes; false: not this one. */
+static bool
+add_to_line(struct smtp_reply *r, char c)
+{
+	if (r->column == CODE_DIGITS)
+		return end_code(r, c);
+	if (r->column < CODE_DIGITS)
+		r->line_code = r->line_code * 10 + (c - '0');
+	else
+		keep_line(r, c);
+	return true;
 }
 
 /* One byte; false when no reply can look like that. */
@@ -60,20 +76,12 @@ add_byte(struct smtp_reply *r, char c)
 {
 	if (r->column == 0)
 		begin_line(r);
-	if (r->column < CODE_DIGITS) {
-		if (!str_is_digit(c))
-			return false;
-		r->line_code = r->line_code * 10 + (c - '0');
-	} else if (r->column == CODE_DIGITS || r->after_cr) {
-		if (!is_separator(r, c))
-			return false;
-		if (r->code == 0 && r->line_code != 0)
-			r->code = r->line_code;
-		if (r->line_code != r->code || r->code == 0)
-			return false;
-	} else {
-		keep_line(r, c);
-	}
+	/* Digits up to there, and none behind. */
+	if (r->column <= CODE_DIGITS &&
+	    str_is_digit(c) == (r->column == CODE_DIGITS))
+		r->has_no_code = true;
+	if (!r->has_no_code && !add_to_line(r, c))
+		return false;
 	r->column++;
 	return ++r->size <= SMTP_REPLY_MAX;
 }
@@ -102,15 +110,56 @@ smtp_reply_add(struct smtp_reply *r, const char *p, size_t n,
 			return i + keep_rest(r, p + i, n - i);
 		}
 		keep(r, p[i]);
-		if (p[i] == '\n') {
-			r->column = 0;
-			r->lines++;
-			*state = r->goes_on ? SMTP_REPLY_LINE : SMTP_REPLY_DONE;
-			return i + 1;
-		}
+		if (p[i] != '\n')
+			continue;
+		r->column = 0;
+		if (r->has_no_code)
+			continue;
+		r->lines++;
+		*state = r->goes_on ? SMTP_REPLY_LINE : SMTP_REPLY_DONE;
+		return i + 1;
 	}
 	*state = SMTP_REPLY_MORE;
 	return n;
+}
+
+/* As far as its first bytes tell: the line has a code, or may get one. */
+static bool
+may_have_code(const char *p, size_t n)
+{
+	for (size_t i = 0; i < n && i < CODE_DIGITS; i++)
+		if (!str_is_digit(p[i]))
+			return false;
+	return n <= CODE_DIGITS || !str_is_digit(p[CODE_DIGITS]);
+}
+
+/* The text does not end in a line end; nor is it empty. */
+static bool
+is_in_text_line(const struct smtp_reply *r)
+{
+	return r->len > 0 && r->text[r->len - 1] != '\n';
+}
+
+size_t
+smtp_reply_skip(struct smtp_reply *r, const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (r->column == 0 && may_have_code(p + i, n - i))
+			return i;
+		if (r->size == SMTP_REPLY_MAX || !add_byte(r, p[i]))
+			return i;
+		if (p[i] != '\n' || is_in_text_line(r))
+			keep(r, p[i]);
+		if (p[i] == '\n')
+			r->column = 0;
+	}
+	return n;
+}
+
+bool
+smtp_reply_is_none(const struct smtp_reply *r)
+{
+	return r->code == 0 && r->len > 0 && memchr(r->text, '\n', r->len);
 }
 
 int

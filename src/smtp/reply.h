@@ -9,10 +9,14 @@
  * Assemble one reply from bytes (RFC 5321 section 4.2).
  *
  * The parser is fed bytes and never does I/O, so the same code serves the
- * dialogue, the unit tests and the fuzzer.  A reply is lines of three digits,
- * then '-' where another line follows, or a space or the line end on the last
- * one; all lines have the same code.  A line ends at LF; CRs are dropped.
- * A reply of more than SMTP_REPLY_MAX bytes is malformed.
+ * dialogue, the unit tests and the fuzzer.  A line of a reply is three digits
+ * and then '-' where another line follows, or anything but a digit on the last
+ * one; all of them have the same code.  A line ends at LF; CRs are dropped.
+ *
+ * Any other line has no code, an empty one too.  Servers are known that send
+ * such lines before a reply and inside it.  They are skipped, and stay in the
+ * text that is shown.  A reply of more than SMTP_REPLY_MAX bytes, skipped ones
+ * included, is malformed.
  */
 
 #define SMTP_REPLY_TEXT 5000      /* bytes of text kept, the rest is read */
@@ -21,7 +25,7 @@
 
 enum smtp_reply_state {
 	SMTP_REPLY_MORE, /* all bytes taken, more are needed */
-	SMTP_REPLY_LINE, /* a line ended, and another follows */
+	SMTP_REPLY_LINE, /* a line with a code ended, and another follows */
 	SMTP_REPLY_DONE, /* the last line ended */
 	SMTP_REPLY_MALFORMED
 };
@@ -30,13 +34,13 @@ enum smtp_reply_state {
 struct smtp_reply {
 	int code;     /* 0 until the first line's is known */
 	size_t size;  /* bytes taken, all of them */
-	size_t lines; /* that ended */
+	size_t lines; /* that ended and have a code */
 
 	/* The line under way, or the one that has just ended. */
 	size_t column; /* its bytes so far, CRs included */
+	bool has_no_code;
 	int line_code;
-	bool goes_on; /* its code is followed by '-' */
-	bool after_cr;
+	bool goes_on;  /* its code is followed by '-' */
 	bool line_cut; /* it was longer than what line[] keeps */
 	size_t linelen;
 	char line[SMTP_REPLY_LINE_SIZE]; /* text behind the code */
@@ -49,12 +53,25 @@ struct smtp_reply {
 void smtp_reply_reset(struct smtp_reply *);
 
 /*
- * Takes bytes up to the end of one line.  Returns how many of the n it took,
- * at least one if n is not 0; *state says where the reply stands.  After DONE
- * or MALFORMED the reply must be reset before more is added.
+ * Takes bytes up to the end of one line that has a code.  Returns how many of
+ * the n it took, at least one if n is not 0; *state says where the reply
+ * stands.  After DONE or MALFORMED the reply must be reset before more is
+ * added.
  */
 size_t smtp_reply_add(struct smtp_reply *, const char *, size_t n,
     enum smtp_reply_state *state);
+
+/*
+ * Takes lines that have no code, and no others.  For what comes while no reply
+ * is waited for: it becomes part of the next one, but for empty lines, which
+ * have nothing to show.  Returns how many of the n bytes it took; the next
+ * one, if any, begins a line that has a code or may get one, or makes the reply
+ * too long.
+ */
+size_t smtp_reply_skip(struct smtp_reply *, const char *, size_t n);
+
+/* Whole lines have come, and none of them has a code: it shows who is there. */
+bool smtp_reply_is_none(const struct smtp_reply *);
 
 /* First digit of the code: 2, 3, 4, 5, or another. */
 int smtp_reply_class(const struct smtp_reply *);

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define HELPER_GRACE_MS 500
+
 void
 smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 {
@@ -12,11 +14,11 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 	s->in_reply = false;
 	s->ehlo = (struct smtp_ehlo){ 0 };
 	s->timeout_s = timeout_s;
+	s->is_through_helper = false;
+	s->state = (struct smtp_state){ 0 };
+	s->is_leaving = false;
 	s->transactions = 0;
-	s->owed = 0;
-	s->owes_data = false;
-	s->is_open = false;
-	s->is_cut = false;
+	s->has_refused_declarations = false;
 }
 
 struct deadline
@@ -25,12 +27,73 @@ smtp_session_deadline(const struct smtp_session *s)
 	return deadline_in(1000 * (int64_t)s->timeout_s);
 }
 
+/* So many seconds from now, or timeoutremote if that is less. */
+static struct deadline
+deadline_at_most(const struct smtp_session *s, unsigned long limit_s)
+{
+	return deadline_in(1000 * (int64_t)(s->timeout_s < limit_s
+						? s->timeout_s
+						: limit_s));
+}
+
 static struct deadline
 hello_deadline(const struct smtp_session *s)
 {
-	return deadline_in(1000 * (int64_t)(s->timeout_s < SMTP_HELLO_TIMEOUT_S
-						? s->timeout_s
-						: SMTP_HELLO_TIMEOUT_S));
+	return deadline_at_most(s, SMTP_HELLO_TIMEOUT_S);
+}
+
+struct deadline
+smtp_session_leave_deadline(struct smtp_session *s)
+{
+	if (!s->is_leaving)
+		s->leave = deadline_at_most(s, SMTP_LEAVE_TIMEOUT_S);
+	s->is_leaving = true;
+	return s->leave;
+}
+
+/* How long what has arrived on this machine may take to get here. */
+static int64_t
+grace_ms(const struct smtp_session *s)
+{
+	return s->is_through_helper ? HELPER_GRACE_MS : 0;
+}
+
+enum stream_status
+smtp_session_move(struct smtp_session *s, struct smtp_wait *wait)
+{
+	enum stream_status status = stream_move(&s->stream, wait->until);
+
+	if (status != STREAM_TIMEOUT || wait->is_late)
+		return status;
+	wait->is_late = true;
+	wait->until = deadline_in(grace_ms(s));
+	return stream_move(&s->stream, wait->until);
+}
+
+enum stream_status
+smtp_session_send(struct smtp_session *s, const char **at, const char *end)
+{
+	int64_t stall_ms = 1000 * (int64_t)s->timeout_s;
+	enum stream_status status;
+	const char *before;
+
+	do {
+		status = stream_send(&s->stream, at, end, stall_ms);
+		if (status != STREAM_TIMEOUT)
+			return status;
+		before = *at;
+		status = stream_send(&s->stream, at, end, grace_ms(s));
+	} while (status == STREAM_TIMEOUT && *at > before);
+	return status;
+}
+
+/* Unless lines without a code have come already, and belong to it. */
+static void
+begin_reply(struct smtp_session *s)
+{
+	if (!s->in_reply)
+		smtp_reply_reset(&s->reply);
+	s->in_reply = true;
 }
 
 enum smtp_reply_state
@@ -38,9 +101,7 @@ smtp_session_parse(struct smtp_session *s, struct smtp_ehlo *ehlo)
 {
 	enum smtp_reply_state state;
 
-	if (!s->in_reply)
-		smtp_reply_reset(&s->reply);
-	s->in_reply = true;
+	begin_reply(s);
 	do {
 		size_t n;
 		const char *p = stream_input(&s->stream, &n);
@@ -62,6 +123,8 @@ enum smtp_outcome
 smtp_session_reply(struct smtp_session *s, struct deadline until,
     struct smtp_ehlo *ehlo)
 {
+	struct smtp_wait wait = { .until = until };
+
 	for (;;) {
 		switch (smtp_session_parse(s, ehlo)) {
 		case SMTP_REPLY_DONE:
@@ -69,16 +132,39 @@ smtp_session_reply(struct smtp_session *s, struct deadline until,
 		case SMTP_REPLY_MALFORMED:
 			return SMTP_MALFORMED;
 		default:
-			if (stream_fill(&s->stream, until) != STREAM_OK)
+			if (smtp_session_move(s, &wait) != STREAM_OK)
 				return SMTP_DIED;
 		}
 	}
 }
 
 enum smtp_outcome
+smtp_session_expect_silence(struct smtp_session *s)
+{
+	while (!stream_is_quiet(&s->stream)) {
+		size_t n, taken;
+		const char *p = stream_input(&s->stream, &n);
+
+		if (n == 0)
+			return SMTP_DIED;
+		begin_reply(s);
+		taken = smtp_reply_skip(&s->reply, p, n);
+		stream_consume(&s->stream, taken);
+		if (taken < n)
+			return SMTP_MALFORMED;
+	}
+	return SMTP_DONE;
+}
+
+bool
+smtp_session_is_within_line(const struct smtp_session *s)
+{
+	return s->in_reply && s->reply.column > 0;
+}
+
+enum smtp_outcome
 smtp_session_unasked(struct smtp_session *s)
 {
-	s->in_reply = false;
 	(void)smtp_session_parse(s, NULL);
 	return SMTP_MALFORMED;
 }
@@ -104,18 +190,22 @@ say(struct smtp_session *s, const char *verb, const char *argument,
     struct deadline until)
 {
 	struct stream *stream = &s->stream;
+	struct smtp_wait wait = { .until = until };
 	size_t verb_len = strlen(verb), argument_len = strlen(argument);
 
-	/* Also what is still in the socket came before we asked. */
-	if (stream_has_input(stream))
+	/* What came before we asked is no reply. */
+	if (smtp_session_expect_silence(s) == SMTP_MALFORMED)
 		return unsolicited(s);
-	smtp_reply_reset(&s->reply);
+	begin_reply(s);
 	if (verb_len + argument_len + 2 > stream_room(stream))
 		return SMTP_DIED;
 	stream_put(stream, verb, verb_len);
 	stream_put(stream, argument, argument_len);
 	stream_put(stream, "\r\n", 2);
-	return stream_flush(stream, until) == STREAM_OK ? SMTP_DONE : SMTP_DIED;
+	while (stream_is_pending(stream))
+		if (smtp_session_move(s, &wait) != STREAM_OK)
+			return SMTP_DIED;
+	return SMTP_DONE;
 }
 
 enum smtp_outcome
@@ -136,7 +226,8 @@ say_hello(struct smtp_session *s, const char *verb, const char *helohost,
 	if (outcome == SMTP_DONE)
 		outcome = smtp_session_reply(s, until, offered);
 	outcome = wants(s, outcome, 250);
-	if (outcome == SMTP_DONE && stream_has_unread(&s->stream))
+	if (outcome == SMTP_DONE &&
+	    smtp_session_expect_silence(s) == SMTP_MALFORMED)
 		return unsolicited(s);
 	return outcome;
 }
@@ -192,45 +283,57 @@ smtp_session_starttls(struct smtp_session *s)
 	return outcome;
 }
 
-bool
-smtp_session_is_out_of_sequence(const struct smtp_session *s)
+/* The reply to the oldest outstanding command, whatever it says. */
+static void
+take_outstanding_reply(struct smtp_session *s, struct deadline until)
 {
-	return s->reply.code == 503 &&
-	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_PIPELINING);
+	if (smtp_session_reply(s, until, NULL) == SMTP_DONE)
+		smtp_state_answered(&s->state, s->reply.code);
+	else
+		smtp_state_lost(&s->state);
 }
 
 static void
-take_owed_reply(struct smtp_session *s, struct deadline until)
+reset(struct smtp_session *s)
 {
-	s->is_cut = stream_flush(&s->stream, until) != STREAM_OK ||
-		    smtp_session_reply(s, until, NULL) != SMTP_DONE ||
-		    s->reply.code == 354;
-	s->owed--;
+	struct deadline until = smtp_session_deadline(s);
+
+	smtp_state_sent(&s->state, SMTP_COMMAND_RSET);
+	if (say(s, "RSET", "", until) == SMTP_DONE)
+		take_outstanding_reply(s, until);
+	else
+		smtp_state_lost(&s->state);
 }
 
 enum smtp_outcome
 smtp_session_settle(struct smtp_session *s)
 {
-	while (s->owed > 0 && !s->is_cut)
-		take_owed_reply(s, smtp_session_deadline(s));
-	if (s->is_open && !s->is_cut)
-		s->is_cut = command(s, "RSET", 250, smtp_session_deadline(s)) !=
-			    SMTP_DONE;
-	s->is_open = false;
-	return s->is_cut ? SMTP_DIED : SMTP_DONE;
+	struct deadline until = smtp_session_deadline(s);
+
+	s->is_leaving = false;
+	while (smtp_state_takes_commands(&s->state) &&
+	       smtp_state_oldest(&s->state) != SMTP_COMMAND_NONE)
+		take_outstanding_reply(s, until);
+	/* All answered, yet not all of it has left: not in step. */
+	if (stream_is_pending(&s->stream))
+		smtp_state_lost(&s->state);
+	if (s->state.phase == SMTP_PHASE_OPEN)
+		reset(s);
+	return s->state.phase == SMTP_PHASE_READY ? SMTP_DONE : SMTP_DIED;
 }
 
 void
 smtp_session_quit(struct smtp_session *s)
 {
-	struct deadline now = deadline_in(0);
-	struct deadline until = smtp_session_deadline(s);
+	struct deadline until = smtp_session_leave_deadline(s);
 
-	while (s->owes_data && s->owed > 0 && !s->is_cut)
-		take_owed_reply(s, until);
-	if (!s->is_cut && !stream_is_pending(&s->stream) &&
-	    stream_room(&s->stream) >= strlen("QUIT\r\n")) {
-		stream_put(&s->stream, "QUIT\r\n", strlen("QUIT\r\n"));
-		(void)stream_flush(&s->stream, now);
-	}
+	while (s->state.outstanding[SMTP_COMMAND_DATA] > 0 &&
+	       smtp_state_takes_commands(&s->state))
+		take_outstanding_reply(s, until);
+	if (!smtp_state_takes_commands(&s->state) ||
+	    stream_is_pending(&s->stream) ||
+	    stream_room(&s->stream) < strlen("QUIT\r\n"))
+		return;
+	stream_put(&s->stream, "QUIT\r\n", strlen("QUIT\r\n"));
+	(void)stream_flush(&s->stream, deadline_in(0));
 }

@@ -10,6 +10,7 @@
 #include "base/stream.h"
 #include "smtp/ehlo.h"
 #include "smtp/reply.h"
+#include "smtp/state.h"
 
 /*
  * One session over a stream: greeting, EHLO or HELO, STARTTLS, QUIT.
@@ -22,6 +23,9 @@
 
 /* RFC 5321 section 4.5.3.2.1: what the steps before MAIL get at most. */
 #define SMTP_HELLO_TIMEOUT_S 300
+
+/* What is waited for that changes no verdict any more gets so long, at most. */
+#define SMTP_LEAVE_TIMEOUT_S 2
 
 /* What nobody has set is no success. */
 enum smtp_outcome {
@@ -38,14 +42,27 @@ struct smtp_session {
 	bool in_reply;           /* part of it has come, not yet all */
 	struct smtp_ehlo ehlo;   /* of the last EHLO, empty after HELO */
 	unsigned long timeout_s; /* for one whole reply: timeoutremote */
+	/*
+	 * The descriptor leads to a process of ours, which has to run before
+	 * what has arrived on this machine can be read here.
+	 */
+	bool is_through_helper;
 
-	uint64_t transactions; /* begun with MAIL */
+	struct smtp_state state;
+	bool is_leaving;
+	struct deadline leave;         /* see smtp_session_leave_deadline() */
+	uint64_t transactions;         /* begun with MAIL */
+	bool has_refused_declarations; /* MAIL with parameters failed */
+};
 
-	/* What an ended transaction left behind: see smtp_session_settle(). */
-	size_t owed;    /* replies that will come, and that nobody waits for */
-	bool owes_data; /* where owed: the one to DATA is among them */
-	bool is_open;   /* the server may take it for still going on */
-	bool is_cut;    /* mail data was not ended, or an answer did not come */
+/*
+ * A wait with an end.  If we are stopped for a while (SIGSTOP, a paused
+ * container), the time can be over when a reply has long been there: so what
+ * is on this machine by then counts.
+ */
+struct smtp_wait {
+	struct deadline until;
+	bool is_late; /* the time was over, and that was a last look */
 };
 
 /* fd is non-blocking; it stays the caller's. */
@@ -60,24 +77,40 @@ enum smtp_reply_state smtp_session_parse(struct smtp_session *,
     struct smtp_ehlo *ehlo);
 
 /*
+ * Looks at what has come though no reply is outstanding, without waiting.
+ * DONE if that is nothing, but for lines that have no code: those are skipped.
+ * MALFORMED for a reply that nobody asked for, or the beginning of one, which
+ * is left to be read; DIED when the connection has ended.
+ */
+enum smtp_outcome smtp_session_expect_silence(struct smtp_session *);
+
+/*
+ * Part of a line that has no code has come, and its rest is still to come:
+ * only this session can tell that from the beginning of a line.
+ */
+bool smtp_session_is_within_line(const struct smtp_session *);
+
+/*
  * Shows what came unasked, as far as it is there, as if it were a reply.
  * Always MALFORMED.
  */
 enum smtp_outcome smtp_session_unasked(struct smtp_session *);
+
+/* Moves bytes, as stream_move(); TIMEOUT only after a last look. */
+enum stream_status smtp_session_move(struct smtp_session *, struct smtp_wait *);
+
+/*
+ * Writes the bytes from *at up to end, as stream_send(); each piece must get
+ * on within timeoutremote, and again there is a last look.
+ */
+enum stream_status smtp_session_send(struct smtp_session *, const char **at,
+    const char *end);
 
 /*
  * Reads one whole reply into s->reply.  DONE for any well-formed one.
  */
 enum smtp_outcome smtp_session_reply(struct smtp_session *, struct deadline,
     struct smtp_ehlo *ehlo);
-
-/*
- * The last reply is "bad sequence of commands", of a server that offers
- * PIPELINING.  To a command that came along with others it speaks of the
- * server, which cannot do what it offers: one by one it would have taken them.
- * So that is no refusal of the mail.
- */
-bool smtp_session_is_out_of_sequence(const struct smtp_session *);
 
 /*
  * The connection has ended or broken, as opposed to a server that is silent.
@@ -89,6 +122,12 @@ bool smtp_session_lacks_memory(const struct smtp_session *);
 
 /* The end of the time for a reply that is waited for from now on. */
 struct deadline smtp_session_deadline(const struct smtp_session *);
+
+/*
+ * The end of the time for all that changes no verdict any more, from the first
+ * call on until smtp_session_settle().
+ */
+struct deadline smtp_session_leave_deadline(struct smtp_session *);
 
 /* The greeting must be 220. */
 enum smtp_outcome smtp_session_greeting(struct smtp_session *);
@@ -111,18 +150,18 @@ enum smtp_outcome smtp_session_helo(struct smtp_session *,
 enum smtp_outcome smtp_session_starttls(struct smtp_session *);
 
 /*
- * Makes room for another transaction: reads the replies that are owed, so
- * that none of them is ever taken for the answer to a later command, and
- * sends RSET where a second MAIL could be one too many (RFC 5321 section
- * 4.1.4).  DIED when the session cannot go on; so it is after an owed 354,
- * since a server that waits for mail data takes commands for it.
+ * Makes room for another transaction: reads the outstanding replies, so that
+ * none of them is ever taken for the answer to a later command, and sends RSET
+ * where a second MAIL could be one too many (RFC 5321 section 4.1.4).  DIED
+ * when the session cannot go on; so it is after a 354, since a server that
+ * waits for mail data takes commands for it.
  */
 enum smtp_outcome smtp_session_settle(struct smtp_session *);
 
 /*
  * Sends QUIT if that can be done without waiting, and would not be taken for
- * mail data; nothing can fail.  A reply to DATA that is still owed is waited
- * for, with all others in the time of one: after a 354 QUIT would be mail data.
+ * mail data; nothing can fail.  An outstanding reply to DATA is waited for, no
+ * longer than SMTP_LEAVE_TIMEOUT_S: after a 354 QUIT would be mail data.
  */
 void smtp_session_quit(struct smtp_session *);
 

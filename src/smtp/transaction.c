@@ -6,25 +6,28 @@
 #include <string.h>
 
 /* Commands are numbered: 0 is MAIL, then the recipients, then DATA. */
-struct group {
+struct transaction {
 	struct smtp_session *session;
 	const struct smtp_envelope *envelope;
-	const struct smtp_message *message;
-	size_t sent;
-	size_t answered;
+	struct smtp_message *message;
+	size_t sent;     /* commands put into the output */
+	size_t verdicts; /* recipients that have got their reply */
+	bool has_ended;  /* and result is set */
 	struct smtp_result result;
 };
 
 static size_t
-data_command(const struct group *g)
+data_command(const struct transaction *t)
 {
-	return g->envelope->nrecipient + 1;
+	return t->envelope->nrecipient + 1;
 }
 
-static size_t
-count_commands(const struct group *g)
+static enum smtp_command
+kind(const struct transaction *t, size_t number)
 {
-	return data_command(g) + 1;
+	if (number == 0)
+		return SMTP_COMMAND_MAIL;
+	return number < data_command(t) ? SMTP_COMMAND_RCPT : SMTP_COMMAND_DATA;
 }
 
 static size_t
@@ -38,187 +41,288 @@ path_command(char *out, const char *verb, const char *path)
 	return verb_len + path_len + 1;
 }
 
+static bool
+declares_size(const struct smtp_session *s, const struct smtp_message *m)
+{
+	return m->is_measured && !s->has_refused_declarations &&
+	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_SIZE);
+}
+
+static bool
+declares_8bit(const struct smtp_session *s, const struct smtp_message *m)
+{
+	return m->is_measured && m->measure.has_8bit &&
+	       !s->has_refused_declarations &&
+	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_8BITMIME);
+}
+
 /* What MAIL declares, with a blank in front of each. */
 static size_t
-mail_parameters(const struct group *g, char *out, size_t size)
+mail_parameters(const struct transaction *t, char *out, size_t size)
 {
-	const struct smtp_ehlo *ehlo = &g->session->ehlo;
-	const struct smtp_measure *m = &g->message->measure;
+	const struct smtp_message *m = t->message;
 	int n = 0;
 
-	if (!g->message->is_measured)
-		return 0;
-	if (smtp_ehlo_has(ehlo, SMTP_EXT_SIZE))
-		n = snprintf(out, size, " SIZE=%" PRIu64, m->size);
-	if (m->has_8bit && smtp_ehlo_has(ehlo, SMTP_EXT_8BITMIME))
+	if (declares_size(t->session, m))
+		n = snprintf(out, size, " SIZE=%" PRIu64, m->measure.size);
+	if (declares_8bit(t->session, m))
 		n += snprintf(out + n, size - (size_t)n, " BODY=8BITMIME");
 	return (size_t)n;
 }
 
 /* Puts the next command into the output, if there is room for it. */
 static bool
-put_command(struct group *g)
+put_command(struct transaction *t)
 {
 	char line[SMTP_PATH_MAX + 100];
-	const struct smtp_envelope *e = g->envelope;
+	const struct smtp_envelope *e = t->envelope;
+	enum smtp_command command = kind(t, t->sent);
 	size_t n;
 
-	if (g->sent == data_command(g)) {
+	if (command == SMTP_COMMAND_DATA) {
 		n = strlen("DATA");
 		memcpy(line, "DATA", n);
-	} else if (g->sent == 0) {
+	} else if (command == SMTP_COMMAND_MAIL) {
 		n = path_command(line, "MAIL FROM:<", e->reverse_path);
-		n += mail_parameters(g, line + n, sizeof line - n - 2);
+		n += mail_parameters(t, line + n, sizeof line - n - 2);
 	} else {
 		n = path_command(line, "RCPT TO:<",
-		    e->forward_path[g->sent - 1]);
+		    e->forward_path[t->sent - 1]);
 	}
 	memcpy(line + n, "\r\n", 2);
-	if (n + 2 > stream_room(&g->session->stream))
+	if (n + 2 > stream_room(&t->session->stream))
 		return false;
-	stream_put(&g->session->stream, line, n + 2);
-	g->sent++;
+	stream_put(&t->session->stream, line, n + 2);
+	t->sent++;
+	smtp_state_sent(&t->session->state, command);
 	return true;
 }
 
 static bool
-may_send(const struct group *g)
+is_outstanding(const struct transaction *t)
 {
-	if (g->sent == count_commands(g))
-		return false;
-	return g->sent == g->answered ||
-	       smtp_ehlo_has(&g->session->ehlo, SMTP_EXT_PIPELINING);
+	return smtp_state_oldest(&t->session->state) != SMTP_COMMAND_NONE;
+}
+
+static bool
+is_pipelining(const struct transaction *t)
+{
+	return smtp_ehlo_has(&t->session->ehlo, SMTP_EXT_PIPELINING);
+}
+
+static void
+put_commands(struct transaction *t)
+{
+	while (t->sent <= data_command(t) &&
+	       (!is_outstanding(t) || is_pipelining(t)))
+		if (!put_command(t))
+			break;
+}
+
+static void
+end(struct transaction *t, enum smtp_end where, enum smtp_outcome outcome)
+{
+	t->has_ended = true;
+	t->result.end = where;
+	t->result.outcome = outcome;
+	if (outcome == SMTP_MALFORMED || outcome == SMTP_DIED)
+		smtp_state_lost(&t->session->state);
+}
+
+/* Where it ends if there is no reply: at the one that would come next. */
+static enum smtp_end
+position(const struct transaction *t)
+{
+	enum smtp_command next = smtp_state_oldest(&t->session->state);
+
+	if (next == SMTP_COMMAND_NONE)
+		next = kind(t, t->sent);
+	switch (next) {
+	case SMTP_COMMAND_MAIL:
+		return SMTP_END_MAIL;
+	case SMTP_COMMAND_RCPT:
+		return SMTP_END_RCPT;
+	default:
+		return SMTP_END_DATA;
+	}
+}
+
+/* Each recipient was refused: that is known, whatever DATA is answered with. */
+static bool
+has_no_taker(const struct transaction *t)
+{
+	return t->verdicts == t->envelope->nrecipient &&
+	       t->result.accepted == 0;
+}
+
+/* An enhanced status code (RFC 3463) that says "not permitted". */
+static bool
+has_policy_status(const struct smtp_reply *r)
+{
+	static const char policy[] = "5.7.";
+
+	return r->linelen >= strlen(policy) &&
+	       memcmp(r->line, policy, strlen(policy)) == 0;
 }
 
 /*
- * DATA was handed to the network: nothing is left in the output, nor was
- * dropped from it with a connection that broke.
+ * "Bad sequence of commands", to a command that came along with others: that
+ * speaks of the server, which cannot do what it offers.  One by one it would
+ * have taken them, so it is no refusal of the mail; unless its enhanced status
+ * says that it is one.
  */
 static bool
-has_left(const struct group *g)
+is_out_of_sequence(const struct transaction *t)
 {
-	const struct stream *stream = &g->session->stream;
+	const struct smtp_reply *r = &t->session->reply;
 
-	return g->sent == count_commands(g) && !stream_is_pending(stream) &&
-	       !stream->has_lost;
+	return r->code == 503 && is_pipelining(t) && !has_policy_status(r);
 }
 
-/* Sets the result and says that the group is over. */
-static bool
-end(struct group *g, enum smtp_end where, enum smtp_outcome outcome)
+/* The oldest outstanding command has got a reply that is one. */
+static void
+take_answer(struct transaction *t)
 {
-	g->result.end = where;
-	g->result.outcome = outcome;
-	/* With PIPELINING the rest of the group is answered all the same. */
-	g->session->owed = g->sent - g->answered;
-	g->session->owes_data =
-	    g->sent == count_commands(g) && g->answered <= data_command(g);
-	g->session->is_cut = g->sent == count_commands(g) && !has_left(g);
-	return false;
+	smtp_state_answered(&t->session->state, t->session->reply.code);
 }
 
-static bool
-judge_recipient(struct group *g, enum smtp_outcome outcome)
+static void
+apply_to_mail(struct transaction *t, enum smtp_outcome outcome)
 {
-	const struct smtp_envelope *e = g->envelope;
-
-	if (outcome == SMTP_DONE)
-		g->result.accepted++;
-	e->verdict(e->context, g->answered - 1, outcome, &g->session->reply);
-	if (outcome == SMTP_MALFORMED)
-		return end(g, SMTP_END_RCPT, outcome);
-	g->answered++;
-
-	/* Nobody to send to, and nothing under way: it ends here. */
-	if (g->answered == data_command(g) && g->result.accepted == 0 &&
-	    g->sent == g->answered)
-		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
-	return true;
+	if (outcome == SMTP_DONE || outcome == SMTP_REFUSED)
+		take_answer(t);
+	if (outcome != SMTP_DONE)
+		end(t, SMTP_END_MAIL, outcome);
 }
 
+static void
+apply_to_recipient(struct transaction *t, enum smtp_outcome outcome)
+{
+	const struct smtp_envelope *e = t->envelope;
+
+	if (outcome == SMTP_REFUSED && is_out_of_sequence(t))
+		outcome = SMTP_MALFORMED;
+	e->verdict(e->context, t->verdicts, outcome, &t->session->reply);
+	if (outcome == SMTP_MALFORMED) {
+		end(t, SMTP_END_RCPT, outcome);
+		return;
+	}
+	take_answer(t);
+	t->verdicts++;
+	t->result.accepted += outcome == SMTP_DONE;
+	/* Without PIPELINING, DATA is not sent then. */
+	if (has_no_taker(t) && t->sent == data_command(t))
+		end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
+}
+
+/*
+ * All commands were handed to the network: nothing is left in the output, nor
+ * was dropped from it with a connection that broke.
+ */
 static bool
-judge_data(struct group *g, bool is_reply, enum smtp_outcome outcome)
+has_left(const struct transaction *t)
+{
+	const struct stream *stream = &t->session->stream;
+
+	return !stream_is_pending(stream) && !stream->has_lost;
+}
+
+static void
+apply_to_data(struct transaction *t, enum smtp_outcome outcome, bool is_reply)
 {
 	/* A 354 for what has not left is not for DATA. */
-	if (is_reply && g->session->reply.code == 354 && has_left(g))
-		return true;
-	if (outcome == SMTP_REFUSED && g->result.accepted == 0)
-		return end(g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
-	return end(g, SMTP_END_DATA,
-	    outcome == SMTP_REFUSED ? SMTP_REFUSED : SMTP_MALFORMED);
-}
-
-/* Of a command that came along with others. */
-static bool
-is_out_of_sequence(const struct group *g)
-{
-	bool is_data = g->answered == data_command(g);
-
-	if (is_data && g->result.accepted == 0)
-		return false;
-	return g->answered > 0 && smtp_session_is_out_of_sequence(g->session);
-}
-
-/*
- * What came, a reply or none at all, for the command that waits longest for
- * one; false ends it all.
- */
-static bool
-judge(struct group *g, bool is_reply)
-{
-	enum smtp_outcome outcome =
-	    is_reply ? smtp_judge(&g->session->reply) : SMTP_MALFORMED;
-
-	if (outcome == SMTP_REFUSED && is_out_of_sequence(g))
-		outcome = SMTP_MALFORMED;
-	if (g->answered > 0 && g->answered < data_command(g))
-		return judge_recipient(g, outcome);
-	if (g->answered++ == 0)
-		return outcome == SMTP_DONE || end(g, SMTP_END_MAIL, outcome);
-	return judge_data(g, is_reply, outcome);
-}
-
-static enum smtp_end
-where(const struct group *g)
-{
-	if (g->answered == 0)
-		return SMTP_END_MAIL;
-	if (g->answered < data_command(g))
-		return SMTP_END_RCPT;
-	return SMTP_END_DATA;
-}
-
-/*
- * Sends the commands and judges the replies.  False when that ended the
- * transaction, with the result set; else the mail data is to follow.
- */
-static bool
-run_group(struct group *g)
-{
-	struct smtp_session *s = g->session;
-	struct deadline until = smtp_session_deadline(s);
-
-	while (g->answered < count_commands(g)) {
-		enum smtp_reply_state state;
-
-		if (g->answered == g->sent && stream_has_input(&s->stream))
-			return end(g, where(g), smtp_session_unasked(s));
-		while (may_send(g) && put_command(g))
-			;
-		state = smtp_session_parse(s, NULL);
-		if (state != SMTP_REPLY_MORE) {
-			if (!judge(g, state == SMTP_REPLY_DONE))
-				return false;
-			until = smtp_session_deadline(s);
-			continue;
-		}
-		if (stream_move(&s->stream, until) != STREAM_OK)
-			return end(g, where(g), SMTP_DIED);
+	if (is_reply && t->session->reply.code == 354 && has_left(t)) {
+		take_answer(t);
+	} else if (outcome == SMTP_REFUSED && has_no_taker(t)) {
+		take_answer(t);
+		end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
+	} else if (outcome == SMTP_REFUSED && !is_out_of_sequence(t)) {
+		take_answer(t);
+		end(t, SMTP_END_DATA, SMTP_REFUSED);
+	} else {
+		end(t, SMTP_END_DATA, SMTP_MALFORMED);
 	}
-	/* Nor was the last reply one to a command that has not left. */
-	if (stream_has_unread(&s->stream) || stream_is_pending(&s->stream))
-		return end(g, where(g), smtp_session_unasked(s));
-	return true;
+}
+
+/* Applies a reply, or what is none, to the oldest outstanding command. */
+static void
+apply(struct transaction *t, enum smtp_reply_state state)
+{
+	bool is_reply = state == SMTP_REPLY_DONE;
+	enum smtp_outcome outcome =
+	    is_reply ? smtp_judge(&t->session->reply) : SMTP_MALFORMED;
+
+	switch (smtp_state_oldest(&t->session->state)) {
+	case SMTP_COMMAND_MAIL:
+		apply_to_mail(t, outcome);
+		break;
+	case SMTP_COMMAND_RCPT:
+		apply_to_recipient(t, outcome);
+		break;
+	default:
+		apply_to_data(t, outcome, is_reply);
+		break;
+	}
+}
+
+/*
+ * The server says no more.  If it has refused everybody nobody's verdict
+ * depends on that.
+ */
+static void
+apply_silence(struct transaction *t, enum stream_status why)
+{
+	if (!has_no_taker(t)) {
+		end(t, position(t), SMTP_DIED);
+		return;
+	}
+	end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
+	if (why != STREAM_TIMEOUT)
+		smtp_state_lost(&t->session->state);
+}
+
+/* What was said though nothing is outstanding is no reply to what comes. */
+static bool
+is_silent(struct transaction *t)
+{
+	switch (smtp_session_expect_silence(t->session)) {
+	case SMTP_DONE:
+		return true;
+	case SMTP_MALFORMED:
+		end(t, position(t), smtp_session_unasked(t->session));
+		return false;
+	default:
+		apply_silence(t, STREAM_CLOSED);
+		return false;
+	}
+}
+
+/* Sends commands, as far as that goes, until there is one more reply. */
+static void
+take_reply(struct transaction *t)
+{
+	struct smtp_wait wait = {
+		.until = has_no_taker(t)
+			     ? smtp_session_leave_deadline(t->session)
+			     : smtp_session_deadline(t->session),
+	};
+	enum smtp_reply_state state;
+	enum stream_status status;
+
+	if (!is_outstanding(t) && !is_silent(t))
+		return;
+	for (;;) {
+		put_commands(t);
+		state = smtp_session_parse(t->session, NULL);
+		if (state != SMTP_REPLY_MORE)
+			break;
+		status = smtp_session_move(t->session, &wait);
+		if (status != STREAM_OK) {
+			apply_silence(t, status);
+			return;
+		}
+	}
+	apply(t, state);
 }
 
 /*
@@ -226,53 +330,56 @@ run_group(struct group *g)
  * the end of mail data alone, and for its reply to be ignored.
  */
 static void
-send_nothing(struct smtp_session *s)
+send_nothing(struct transaction *t)
 {
-	static const char nothing[] = ".\r\n";
-	const char *at = nothing;
+	struct smtp_session *s = t->session;
+	struct smtp_wait wait = { .until = smtp_session_leave_deadline(s) };
 
-	s->owed++;
-	s->is_cut = stream_send(&s->stream, &at, nothing + strlen(nothing),
-			1000 * (int64_t)s->timeout_s) != STREAM_OK;
+	stream_put(&s->stream, ".\r\n", strlen(".\r\n"));
+	while (stream_is_pending(&s->stream))
+		if (smtp_session_move(s, &wait) != STREAM_OK)
+			break;
+	smtp_state_sent(&s->state, SMTP_COMMAND_EMPTY_END);
+	if (!has_left(t))
+		smtp_state_lost(&s->state);
+	end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 }
 
-static struct smtp_result
-send_mail_data(struct group *g, struct smtp_message *message)
+static void
+send_mail_data(struct transaction *t)
 {
-	struct smtp_maildata sent = smtp_maildata_send(g->session, message);
+	enum smtp_outcome outcome = smtp_maildata_send(t->session, t->message);
 
-	g->result.end = sent.end == SMTP_MAILDATA_REPLY ? SMTP_END_MAIL_DATA
-							: SMTP_END_MESSAGE;
-	g->result.outcome = sent.outcome;
-	g->result.in_doubt = sent.in_doubt;
-	return g->result;
-}
-
-static bool
-is_used_up(const struct smtp_session *s)
-{
-	return s->ehlo.mailmax > 0 && s->transactions >= s->ehlo.mailmax;
+	end(t, t->message->has_failed ? SMTP_END_MESSAGE : SMTP_END_MAIL_DATA,
+	    outcome);
 }
 
 static struct smtp_result
 run(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message)
 {
-	struct group g = {
+	struct transaction t = {
 		.session = s,
 		.envelope = envelope,
 		.message = message,
 	};
 
-	s->transactions++;
-	if (!run_group(&g))
-		return g.result;
-	if (g.result.accepted == 0) {
-		end(&g, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
-		send_nothing(s);
-		return g.result;
+	while (!t.has_ended && s->state.phase != SMTP_PHASE_MAIL_DATA)
+		take_reply(&t);
+	if (!t.has_ended && is_silent(&t)) {
+		if (has_no_taker(&t))
+			send_nothing(&t);
+		else
+			send_mail_data(&t);
 	}
-	return send_mail_data(&g, message);
+	t.result.in_doubt = smtp_state_is_in_doubt(&s->state);
+	return t.result;
+}
+
+static bool
+is_used_up(const struct smtp_session *s)
+{
+	return s->ehlo.mailmax > 0 && s->transactions >= s->ehlo.mailmax;
 }
 
 static bool
@@ -289,12 +396,58 @@ smtp_transaction_measures(const struct smtp_ehlo *e)
 	       smtp_ehlo_has(e, SMTP_EXT_8BITMIME);
 }
 
+/*
+ * Codes that speak of the parameters of MAIL rather than of the mail: a server,
+ * or something in front of it, that offers SIZE or 8BITMIME and cannot do it.
+ */
+static bool
+has_refused_declarations(const struct smtp_session *s,
+    const struct smtp_message *m, const struct smtp_result *r)
+{
+	if (r->end != SMTP_END_MAIL || r->outcome != SMTP_REFUSED)
+		return false;
+	if (!declares_size(s, m) && !declares_8bit(s, m))
+		return false;
+	switch (s->reply.code) {
+	case 500:
+	case 501:
+	case 502:
+	case 504:
+	case 553:
+	case 555:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Once more without; what was said to the first MAIL counts for nothing. */
+static struct smtp_result
+run_undeclared(struct smtp_session *s, const struct smtp_envelope *envelope,
+    struct smtp_message *message)
+{
+	static const struct smtp_result lost = {
+		.end = SMTP_END_MAIL,
+		.outcome = SMTP_DIED,
+	};
+
+	s->has_refused_declarations = true;
+	if (smtp_session_settle(s) != SMTP_DONE)
+		return lost;
+	return run(s, envelope, message);
+}
+
 struct smtp_result
 smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message)
 {
-	struct smtp_result r = { .outcome = SMTP_REFUSED };
+	struct smtp_result r = {
+		.end = SMTP_END_NONE_ACCEPTED,
+		.outcome = SMTP_REFUSED,
+	};
 
+	if (envelope->nrecipient == 0)
+		return r;
 	if (is_too_large(s, message)) {
 		r.end = SMTP_END_TOO_LARGE;
 		return r;
@@ -308,8 +461,9 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 		r.outcome = SMTP_DIED;
 		return r;
 	}
+	s->transactions++;
 	r = run(s, envelope, message);
-	s->is_open = r.end != SMTP_END_MAIL &&
-		     (r.end != SMTP_END_MAIL_DATA || r.outcome != SMTP_DONE);
+	if (has_refused_declarations(s, message, &r))
+		r = run_undeclared(s, envelope, message);
 	return r;
 }

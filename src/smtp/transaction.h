@@ -14,7 +14,8 @@
  * matched in order; without it at most one command is under way.  It is the
  * same code, only that number differs.  Mail data follows a 354, for at least
  * one accepted recipient.  MAIL declares SIZE (RFC 1870) and BODY=8BITMIME
- * (RFC 6152) where that is offered.
+ * (RFC 6152) where that is offered, and is sent once more without where that
+ * is refused all the same.
  */
 
 /* A path that a command line can hold; RFC 5321 asks for 256. */
@@ -64,9 +65,8 @@ bool smtp_transaction_measures(const struct smtp_ehlo *);
 /*
  * Runs one transaction.  Delivered is just this result: SMTP_END_MAIL_DATA
  * with SMTP_DONE, which is returned only for a 2yz reply read after all of the
- * mail data and its end were written.  The session is fit for QUIT, or for
- * another transaction, unless the outcome is MALFORMED or DIED, or the session
- * was cut: refused before all of the mail data had left.
+ * mail data and its end were written.  What may be sent afterwards is known to
+ * the session: QUIT, or another transaction, can always be asked for.
  */
 struct smtp_result smtp_transaction(struct smtp_session *,
     const struct smtp_envelope *, struct smtp_message *);

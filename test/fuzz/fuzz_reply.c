@@ -20,26 +20,31 @@ struct expected {
 	size_t size; /* bytes of it, when it is DONE */
 };
 
-/* Length of "NNN" and what may stand behind it; 0 when it cannot be. */
-static bool
-is_line_start(const char *s, size_t n, bool is_whole, int code)
-{
-	for (size_t i = 0; i < 3 && i < n; i++)
-		if (s[i] < '0' || s[i] > '9')
-			return false;
-	if (n < 3)
-		return !is_whole;
-	if (n > 3 || is_whole) {
-		int here =
-		    (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
+/*
+ * The code of a line without its LF, or of the part of one that is there: 0
+ * while it is not there in full, NO_CODE if it has none.
+ */
+#define NO_CODE (-1)
 
-		if (here == 0 || (code && here != code))
-			return false;
-		if (n > 3 && s[3] == '\r')
-			return n == 4;
-		return n == 3 || s[3] == ' ' || s[3] == '-';
-	}
-	return true;
+static int
+line_code(const char *s, size_t n, bool is_whole)
+{
+	size_t digits = 0;
+
+	while (digits < n && digits < 4 && s[digits] >= '0' && s[digits] <= '9')
+		digits++;
+	if (digits == n && n <= 3 && !is_whole)
+		return 0;
+	if (digits != 3)
+		return NO_CODE;
+	return (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
+}
+
+/* Three digits that are a code of no reply, or not of this one. */
+static bool
+is_wrong(const char *s, int here, int code)
+{
+	return memcmp(s, "000", 3) == 0 || (code > 0 && here != code);
 }
 
 static struct expected
@@ -49,25 +54,29 @@ read_reply(const char *s, size_t n)
 	const char *at = s, *end = s + n;
 
 	for (;;) {
+		const char *line = at;
 		const char *lf =
 		    at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
-		size_t len = (size_t)((lf ? lf : end) - at);
+		size_t len = (size_t)((lf ? lf : end) - line);
+		int here = line_code(line, len, lf);
+		bool has_code = here != NO_CODE && (here > 0 || len > 3 || lf);
 
-		if (!is_line_start(at, len, lf, e.code)) {
+		if (has_code && is_wrong(line, here, e.code)) {
 			e.state = SMTP_REPLY_MALFORMED;
 			return e;
 		}
 		if (!lf)
 			return e;
-		e.code =
-		    (at[0] - '0') * 100 + (at[1] - '0') * 10 + (at[2] - '0');
+		at = lf + 1;
+		if (!has_code)
+			continue;
+		e.code = here;
 		e.lines++;
-		e.size = (size_t)(lf + 1 - s);
-		if (len == 3 || at[3] != '-') {
+		e.size = (size_t)(at - s);
+		if (len == 3 || line[3] != '-') {
 			e.state = SMTP_REPLY_DONE;
 			return e;
 		}
-		at = lf + 1;
 	}
 }
 

@@ -100,6 +100,17 @@ static struct {
 
 static struct buf written; /* the report */
 
+/* The code of a whole line; -1 if it has none, 0 for one that none can have. */
+static int
+code_of(const char *line, size_t n)
+{
+	size_t digits = strspn(line, "0123456789");
+
+	if (n < 3 || digits != 3)
+		return -1;
+	return (line[0] - '0') * 100 + (line[1] - '0') * 10 + line[2] - '0';
+}
+
 /* Reply number i in the server's words, by reading them from the start. */
 static struct answer
 answer(size_t wanted)
@@ -110,27 +121,23 @@ answer(size_t wanted)
 	for (size_t at = 0; at < server.len;) {
 		const char *line = server.words + at;
 		const char *lf = memchr(line, '\n', server.len - at);
-		size_t n = lf ? (size_t)(lf - line) : 0;
-		int code;
+		int code = lf ? code_of(line, (size_t)(lf - line)) : 0;
+		size_t start = at;
 
-		while (n > 3 && n <= 5 && line[n - 1] == '\r')
-			n--;
-		if (n < 3 || strspn(line, "0123456789") < 3 ||
-		    (n > 3 && line[3] != ' ' && line[3] != '-') ||
-		    (n == 3 && lf - line > 4))
+		if (code == 0 || (code > 0 && a.code && a.code != code))
 			break;
-		code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + line[2] -
-		       '0';
-		if (code == 0 || (a.code && a.code != code))
-			break;
-		a.code = code;
 		at = (size_t)(lf + 1 - server.words);
+		if (code == -1)
+			continue;
+		if (a.code == 0)
+			a.start = start;
+		a.code = code;
 		a.end = at;
-		if (n > 3 && line[3] == '-')
+		if (line[3] == '-')
 			continue;
 		if (i++ == wanted)
 			return a;
-		a = (struct answer){ .start = at };
+		a = (struct answer){ 0 };
 	}
 	return (struct answer){ 0 };
 }
@@ -526,6 +533,7 @@ say_hello(bool with_tls)
 			is_ready = say_my_name(&s) == SMTP_DONE;
 		}
 	}
+	is_ready = is_ready && !smtp_session_is_within_line(&s);
 	if (is_ready) {
 		/* It would be lost in the exec. */
 		(void)stream_input(&s.stream, &unread_bytes);
@@ -607,7 +615,8 @@ was_refused_for_good(void)
 {
 	/* One more: what is said of mail data before its end is there. */
 	for (size_t i = 0; i <= server.ncommand + 1; i++)
-		if (read_answer(i).code / 100 == 5)
+		if (read_answer(i).code / 100 == 5 &&
+		    read_answer(i).code != 530)
 			return true;
 	return false;
 }
@@ -678,8 +687,7 @@ run_delivery(size_t nrecipient)
 	result = deliver(&d, "sender@example.org");
 	report_outcome(&d, &result);
 	report_end();
-	if (is_in_step(&result))
-		smtp_session_quit(&session);
+	smtp_session_quit(&session);
 	for (size_t i = 0; d.verdict && i < d.npath; i++)
 		buf_finish(&d.verdict[i].reply);
 	for (size_t i = 0; i < d.npath; i++)

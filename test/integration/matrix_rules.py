@@ -23,10 +23,11 @@ class Saw:
     """What the client sees at the step.
 
     kind    whole   one well-formed reply: code
-            broken  bytes that are no reply, or lines that contradict each other
+            broken  lines that contradict each other
             lost    the connection ends before a reply is whole
             late    no whole reply within the time-out
             flood   no end of a line, or of lines
+            mute    no reply to the end of the mail data, after all of it was read
             early   the reply came behind the one before, when the command had not been sent
             others belong to the handshake and to the mail data
     more    code of a reply that nobody asked for, in the same segment
@@ -267,6 +268,8 @@ def _mail_data(scene, saw, good):
     """A long message, of which the end cannot have left when something happens."""
     if saw.kind == "slow":
         return good
+    if saw.kind == "mute":
+        return _trouble(Saw("late"), True)
     if saw.digit in (4, 5):
         return replace(_refused(saw, "" if scene.tls else "{ip} failed after I sent the message."), quit=None)
     if saw.digit:

@@ -124,6 +124,11 @@ def _broken(name, step):
     return Behaviour(name, lambda w: Saw("broken"), step)
 
 
+def _skipped(name, line):
+    """A line that has no code, and then the reply."""
+    return _whole(f"{name} in a line before", lambda w, lines: As(str(w)[0], line(w) + b"\r\n" + reply(w, lines)))
+
+
 def _lost(name, step, **more):
     return Behaviour(name, lambda w: Saw("lost"), step, **more)
 
@@ -167,17 +172,17 @@ REPLIES = (
     _code("5yz, FIN", 554, CLOSE, then="fin"),
     _code("6yz", 650),
     _code("0yz", 20),
-    _broken("letter for digit", lambda w, lines: b"%dx%d ok\r\n" % (w // 100, w % 10)),
-    _broken("no digits", lambda w, lines: b"hello\r\n"),
-    _broken("two digits", lambda w, lines: b"%d ok\r\n" % (w // 10)),
-    _broken("four digits", lambda w, lines: b"%d0 ok\r\n" % w),
-    _broken("leading blank", lambda w, lines: b" " + reply(w, lines)),
-    _broken("empty line", lambda w, lines: b"\r\n"),
-    _broken("tab for blank", lambda w, lines: b"%d\tok\r\n" % w),
+    _skipped("letter for digit", lambda w: b"%dx%d ok" % (w // 100, w % 10)),
+    _skipped("no digits", lambda w: b"hello"),
+    _skipped("two digits", lambda w: b"%d ok" % (w // 10)),
+    _skipped("four digits", lambda w: b"%d0 ok" % w),
+    _skipped("leading blank", lambda w: b" %d ok" % w),
+    _skipped("empty line", lambda w: b""),
+    _whole("tab for blank", lambda w, lines: reply(w, lines)[:-2].replace(b"%d " % w, b"%d\t" % w) + b"\r\n"),
+    _whole("no code in line 2", lambda w, lines: b"%d-a\r\nb\r\n" % w + reply(w, lines)),
     _broken("yes, then no", lambda w, lines: reply(w, [*lines, "x"])[:-len("220 x\r\n")] + b"554 no\r\n"),
     _broken("no, then yes", lambda w, lines: b"554-no\r\n" + reply(w, lines)),
     _broken("another yes in line 2", lambda w, lines: b"%d-a\r\n%d b\r\n" % (w, w + 1)),
-    _broken("no code in line 2", lambda w, lines: b"%d-a\r\nb\r\n%d c\r\n" % (w, w)),
     _lost("FIN", lambda w, lines: CLOSE),
     _lost("RST", lambda w, lines: RESET),
     _lost("half a code, FIN", lambda w, lines: (b"%d" % (w // 10), CLOSE)),
@@ -191,6 +196,7 @@ REPLIES = (
     Behaviour("and half a line", lambda w: Saw("whole", w, more=1), lambda w, lines: reply(w, lines) + b"2"),
     Behaviour("too early", lambda w: Saw("early"), None),
     _late("silence", lambda w, lines, t: DEAF),
+    _late("lines without a code, silence", lambda w, lines, t: (b"hello\r\n\r\n", DEAF)),
     _late("half a line, silence", lambda w, lines, t: (reply(w, lines)[:-2], DEAF)),
     _late("first of two lines, silence", lambda w, lines, t: (b"%d-ok\r\n" % w, DEAF)),
     _late("a byte at a time", lambda w, lines, t: Drip(reply(w, lines + ["x" * 80]), t * 0.4)),
@@ -256,7 +262,7 @@ MAIL_DATA = (
     _data("4yz, reads on", Saw("whole", 452), Patient(b"452 full\r\n")),
     _data("5yz, reads on", Saw("whole", 552), Patient(b"552 too big\r\n")),
     _data("2yz, reads on", Saw("whole", 250), Patient(b"250 got it\r\n"), timed=True),
-    _data("no digits, reads on", Saw("broken"), Patient(b"hello\r\n"), timed=True),
+    _data("no digits, reads on", Saw("mute"), Patient(b"hello\r\n"), timed=True),
     _data("close_notify, FIN", Saw("lost", then="fin"), CLOSE_NOTIFY, CLOSE, tls=True),
     _data("reads no more", Saw("late"), DEAF, timed=True),
 )

@@ -51,10 +51,14 @@ def reply_cases():
             ("250", "250 got it", "K", None), ("251", "251 got it", "K", None), ("421", "421 no", "Z", None),
             ("450", "450 no", "Z", None), ("452", "452 full", "Z", None), ("550", "550 no", "D", None),
             ("554", "554 spam", "D", None), ("354", "354 go", "Z", duplicate), ("199", "199 wait", "Z", duplicate),
-            ("no-digits", b"yes\r\n", "Z", duplicate), ("short", b"25\r\n", "Z", duplicate),
-            ("letter", b"25o ok\r\n", "Z", duplicate), ("long", b"2500 ok\r\n", "Z", duplicate),
-            ("empty", b"\r\n", "Z", duplicate), ("binary", bytes(range(128, 256)) + b"\n", "Z", duplicate)):
+            ("zero", b"000 ok\r\n", "Z", duplicate)):
         yield Case(f"H9-{name}", want, dict(END=reply), over=SAMPLED, unused=True, check=check)
+    for name, line in (
+            ("no-digits", b"yes\r\n"), ("short", b"25\r\n"), ("letter", b"25o ok\r\n"), ("long", b"2500 ok\r\n"),
+            ("empty", b"\r\n"), ("binary", bytes(range(128, 256)) + b"\n")):
+        yield Case(f"H9-{name}", "Z", dict(END=(line, CLOSE)), over=SAMPLED, unused=True, check=duplicate)
+        yield Case(f"H9-{name}-before", "K", dict(END=As("2", line + b"250 got it\r\n")), over=SAMPLED,
+                   says="lines without a code are skipped, and stay in the report")
     for moment in ("MAIL", "RCPT", "END"):
         low = moment.lower()
         yield Case(f"H21-250-5.1.1-{low}", "K", {moment: "250 5.1.1 no such user"}, over=SAMPLED)

@@ -44,22 +44,23 @@ is_digit(char c)
 	return strchr("0123456789", c) && c != '\0';
 }
 
+#define NO_CODE (-2)
+
 /*
  * One line without its LF, or the part of one that is there.  Returns the
- * code, 0 while it is not there in full, -1 if it cannot be a reply line.
+ * code, 0 while it is not there in full, NO_CODE if it has none, -1 if no
+ * reply has it.
  */
 static int
 reference_line(const char *p, size_t n, bool is_whole)
 {
 	for (size_t i = 0; i < n && i < 3; i++)
 		if (!is_digit(p[i]))
-			return -1;
+			return NO_CODE;
 	if (n < 3 || (n == 3 && !is_whole))
-		return is_whole ? -1 : 0;
-	if (n > 3 && p[3] != ' ' && p[3] != '-' && p[3] != '\r')
-		return -1;
-	if (n > 4 && p[3] == '\r')
-		return -1;
+		return is_whole ? NO_CODE : 0;
+	if (n > 3 && is_digit(p[3]))
+		return NO_CODE;
 	if (memcmp(p, "000", 3) == 0)
 		return -1;
 	return (p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0');
@@ -77,16 +78,16 @@ reference(const char *in, size_t n)
 		size_t len = lf ? (size_t)(lf - in) - start : n - start;
 		int code = reference_line(in + start, len, lf);
 
-		if (code == -1 || (code && v.code && code != v.code)) {
+		if (code == -1 || (code > 0 && v.code && code != v.code)) {
 			v.state = SMTP_REPLY_MALFORMED;
 			return v;
 		}
-		if (code)
+		if (code > 0)
 			v.code = code;
 		if (!lf)
 			return v;
 		v.taken = start + len + 1;
-		if (len == 3 || in[start + 3] != '-') {
+		if (code > 0 && (len == 3 || in[start + 3] != '-')) {
 			v.state = SMTP_REPLY_DONE;
 			return v;
 		}
@@ -229,28 +230,37 @@ says_what_is_written_down(void **state)
 		ROW("B1 no text", "220\r\n", DONE, 220),
 		ROW("B2 LF only", "220 ok\n", DONE, 220),
 		ROW("B2 LF only, no text", "220\n", DONE, 220),
-		ROW("B7 HTTP", "HTTP/1.1 400 Bad Request\r\n", BAD, 0),
-		ROW("B7 SSH", "SSH-2.0-x\r\n", BAD, 0),
-		ROW("B7 TLS alert", "\x15\x03\x01\x00\x02\x02\x46", BAD, 0),
-		ROW("B7 one byte of noise", "\xff", BAD, 0),
-		ROW("B10 a letter", "2x0 a\r\n", BAD, 0),
-		ROW("B10 a sign", "-20 a\r\n", BAD, 0),
-		ROW("B10 a plus", "+20 a\r\n", BAD, 0),
-		ROW("B10 blank first", " 220 a\r\n", BAD, 0),
-		ROW("B10 two digits", "22\r\n", BAD, 0),
-		ROW("B10 two digits and text", "22 a\r\n", BAD, 0),
-		ROW("B10 five digits", "22000\r\n", BAD, 0),
-		ROW("B10 empty line", "\r\n", BAD, 0),
-		ROW("B10 only LF", "\n", BAD, 0),
-		ROW("B10 nothing", "", MORE, 0),
-		ROW("B10 no separator", "220text\r\n", BAD, 0),
-		ROW("B10 tab as separator", "220\ttext\r\n", BAD, 0),
-		ROW("B10 underscore", "220_text\r\n", BAD, 0),
-		ROW("B10 NUL as separator", "220\0text\r\n", BAD, 0),
-		ROW("B10 digits of another script", "\xd9\xa2\xd9\xa2\r\n", BAD,
-		    0),
-		ROW("B10 the bytes around digits", "2/0 a\r\n", BAD, 0),
-		ROW("B10 the bytes around digits", "2:0 a\r\n", BAD, 0),
+		ROW("B7 HTTP", "HTTP/1.1 400 Bad Request\r\n", MORE, 0),
+		ROW("B7 SSH", "SSH-2.0-x\r\n", MORE, 0),
+		ROW("B7 TLS alert", "\x15\x03\x01\x00\x02\x02\x46", MORE, 0),
+		ROW("B7 one byte of noise", "\xff", MORE, 0),
+		ROW("no code: a letter", "2x0 a\r\n", MORE, 0),
+		ROW("no code: a question mark", "1?0 a\r\n", MORE, 0),
+		ROW("no code: a sign", "-20 a\r\n", MORE, 0),
+		ROW("no code: a plus", "+20 a\r\n", MORE, 0),
+		ROW("no code: blank first", " 220 a\r\n", MORE, 0),
+		ROW("no code: two digits", "22\r\n", MORE, 0),
+		ROW("no code: two digits and text", "24: queued\r\n", MORE, 0),
+		ROW("no code: four digits", "2500 a\r\n", MORE, 0),
+		ROW("no code: five digits", "22000\r\n", MORE, 0),
+		ROW("no code: empty line", "\r\n", MORE, 0),
+		ROW("no code: only LF", "\n", MORE, 0),
+		ROW("no code: nothing", "", MORE, 0),
+		ROW("no code: high bits", "\xb2\xb5\xb0 a\r\n", MORE, 0),
+		ROW("no code: digits of another script", "\xd9\xa2\xd9\xa2\r\n",
+		    MORE, 0),
+		ROW("no code: the bytes around digits", "2/0 a\r\n", MORE, 0),
+		ROW("no code: the bytes around digits", "2:0 a\r\n", MORE, 0),
+		ROW("no code: before a reply", "\r\nhello\r\n220 a\r\n", DONE,
+		    220),
+		ROW("no code: inside a reply",
+		    "250-a\r\n\r\n24: x\r\n250 b\r\n", DONE, 250),
+		ROW("no code: before another code", "250-a\r\n\r\n554 b\r\n",
+		    BAD, 0),
+		ROW("no separator", "220text\r\n", DONE, 220),
+		ROW("tab as separator", "220\ttext\r\n", DONE, 220),
+		ROW("underscore as separator", "220_text\r\n", DONE, 220),
+		ROW("NUL as separator", "220\0text\r\n", DONE, 220),
 		ROW("B11 code changes", "220-a\r\n554 b\r\n", BAD, 0),
 		ROW("B12 bytes in the text", "220 \0\x1b\xe9\r\n", DONE, 220),
 		ROW("B14 part of it", "220-a\r\n", MORE, 220),
@@ -273,14 +283,14 @@ says_what_is_written_down(void **state)
 		ROW("I4 forged records", "550 \0Kforged\0D\r\n", DONE, 550),
 		ROW("I7 bare CR in the text", "250 a\rb\r\n", DONE, 250),
 		ROW("I7 bare CR, then a code", "250-a\r250 b", MORE, 250),
-		ROW("I7 bare LF splits the line", "250-a\nb\r\n", BAD, 0),
+		ROW("I7 bare LF splits the line", "250-a\nb\r\n", MORE, 250),
 		ROW("I7 CR CR LF", "250 a\r\r\n", DONE, 250),
-		ROW("I7 CR CR LF behind the code", "250\r\r\n", BAD, 0),
-		ROW("I7 CR behind the code", "250\rx\r\n", BAD, 0),
-		ROW("I7 CR before the code", "\r250 x\r\n", BAD, 0),
+		ROW("I7 CR CR LF behind the code", "250\r\r\n", DONE, 250),
+		ROW("I7 CR behind the code", "250\rx\r\n", DONE, 250),
+		ROW("I7 CR before the code", "\r250 x\r\n", MORE, 0),
 		ROW("I9 format letters", "550 %s%n\\\r\n", DONE, 550),
-		ROW("short second line", "250-a\r\n25\r\n", BAD, 0),
-		ROW("empty second line", "250-a\r\n\r\n250 b\r\n", BAD, 0),
+		ROW("short second line", "250-a\r\n25\r\n", MORE, 250),
+		ROW("empty second line", "250-a\r\n\r\n250 b\r\n", DONE, 250),
 		ROW("first of two replies", "250 a\r\n550 b\r\n", DONE, 250),
 	};
 	static struct smtp_reply r;
@@ -309,12 +319,11 @@ shows_what_is_malformed(void **state)
 		const char *in;
 		const char *text;
 	} cases[] = {
-		{ "SSH-2.0-x\r\nmore\r\n", "SSH-2.0-x\n" },
-		{ "22x hi\r\nmore\r\n", "22x hi\n" },
 		{ "220-a\r\n554 b\r\nmore\r\n", "220-a\n554 b\n" },
-		{ "220\rx\r\nmore\r\n", "220x\n" },
-		{ "no end", "no end" },
-		{ "\n220 a\r\n", "\n" },
+		{ "220-a\r\n554 b", "220-a\n554 b" },
+		{ "hello\r\n220-a\r\nx\r\n554 b\r\n",
+		    "hello\n220-a\nx\n554 b\n" },
+		{ "000 a\r\nmore\r\n", "000 a\n" },
 	};
 	static struct smtp_reply r;
 
@@ -412,6 +421,9 @@ ends_what_never_ends(void **state)
 		{ "B8 endless CRs", "220 ", "\r" },
 		{ "B9 endless lines", "", "220-x\r\n" },
 		{ "I2 no last line", "250-a\r\n", "250-\n" },
+		{ "no code in an endless line", "", "x" },
+		{ "no code in endless lines", "", "\r\n" },
+		{ "no code in endless lines inside", "250-a\r\n", "x\r\n" },
 	};
 	static struct smtp_reply r;
 
@@ -461,6 +473,119 @@ keeps_a_line(void **state)
 				fail_msg("text of %zu: byte %zu", lengths[i],
 				    j);
 		free(in);
+	}
+}
+
+/*
+ * What may be passed over while no reply is waited for: whole lines without a
+ * code, and the beginning of one, but nothing that may become a code.
+ */
+static void
+skips_lines_without_a_code(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t taken;
+		const char *text; /* NULL: what was taken */
+	} cases[] = {
+		{ "\r\n", 2, "" },
+		{ "\n\n", 2, "" },
+		{ "\n\nx\n\ny\n", 7, "x\ny\n" },
+		{ "hello\r\n", 7, NULL },
+		{ "hel", 3, NULL },
+		{ "\r", 1, NULL },
+		{ "250 ok\r\n", 0, NULL },
+		{ "250", 0, NULL },
+		{ "25", 0, NULL },
+		{ "2", 0, NULL },
+		{ "25\r\n", 4, NULL },
+		{ "2500 ok\r\n", 9, NULL },
+		{ "000 ok\r\n", 0, NULL },
+		{ "\r\n250 ok\r\n", 2, "" },
+		{ "\r\n2", 2, "" },
+		{ "x\r\n24: y\r\n250-a\r\n", 10, NULL },
+	};
+	static struct smtp_reply r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *in = cases[i].in;
+		size_t n = strlen(in), taken;
+		enum smtp_reply_state now = MORE;
+
+		smtp_reply_reset(&r);
+		taken = smtp_reply_skip(&r, in, n);
+		if (taken != cases[i].taken)
+			fail_msg("%s: took %zu", show(in, n), taken);
+		if (cases[i].text
+			? !has_text_of(&r, cases[i].text, strlen(cases[i].text))
+			: !has_text_of(&r, in, taken))
+			fail_msg("%s: keeps %s", show(in, n),
+			    show(r.text, r.len));
+		/* It is part of the reply that follows. */
+		if (taken < 1 || in[taken - 1] != '\n')
+			continue;
+		(void)smtp_reply_add(&r, "250 x\r\n", 7, &now);
+		if (now != DONE || r.code != 250 || r.size != taken + 7)
+			fail_msg("%s, then a reply: %s", show(in, n),
+			    state_name[now]);
+	}
+}
+
+/* The rest of a line that was skipped is no beginning of a line. */
+static void
+skips_a_line_in_parts(void **state)
+{
+	static struct smtp_reply r;
+
+	(void)state;
+	smtp_reply_reset(&r);
+	assert_int_equal(smtp_reply_skip(&r, "hello ", 6), 6);
+	assert_int_equal(smtp_reply_skip(&r, "250 ok\r\n250", 11), 8);
+	assert_false(r.code);
+	assert_true(smtp_reply_is_none(&r));
+}
+
+static void
+skips_no_more_than_a_reply_may_have(void **state)
+{
+	static struct smtp_reply r;
+	enum smtp_reply_state now = MORE;
+	size_t total = 0;
+
+	(void)state;
+	smtp_reply_reset(&r);
+	while (smtp_reply_skip(&r, "x\r\n", 3) == 3)
+		total += 3;
+	assert_in_range(total, SMTP_REPLY_MAX - 3, SMTP_REPLY_MAX);
+	while (now == MORE)
+		(void)smtp_reply_add(&r, "x", 1, &now);
+	assert_int_equal(now, BAD);
+}
+
+/* Lines that came, and none of them with a code. */
+static void
+tells_talk_from_a_reply(void **state)
+{
+	static const struct {
+		const char *in;
+		bool is_none;
+	} cases[] = {
+		{ "", false },
+		{ "SSH-2.0-x\r\n", true },
+		{ "SSH-2.0-x", false },
+		{ "25", false },
+		{ "\r\n25", true },
+		{ "\r\n250-a", false },
+		{ "250-a\r\nb\r\n", false },
+	};
+	static struct smtp_reply r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		parse(&r, cases[i].in, strlen(cases[i].in), 1);
+		if (smtp_reply_is_none(&r) != cases[i].is_none)
+			fail_msg("%s", cases[i].in);
 	}
 }
 
@@ -516,6 +641,10 @@ main(void)
 		cmocka_unit_test(has_limits),
 		cmocka_unit_test(ends_what_never_ends),
 		cmocka_unit_test(keeps_a_line),
+		cmocka_unit_test(skips_lines_without_a_code),
+		cmocka_unit_test(skips_a_line_in_parts),
+		cmocka_unit_test(skips_no_more_than_a_reply_may_have),
+		cmocka_unit_test(tells_talk_from_a_reply),
 		cmocka_unit_test(forgets_when_reset),
 		cmocka_unit_test(has_a_class),
 	};

@@ -98,10 +98,23 @@ goes_by_the_book(void **state)
 		    0 },
 		{ "another 2yz", { ">250 hi\r\n" }, "g", SMTP_REFUSED,
 		    "250 hi\n", 0 },
-		{ "B7 SSH", { ">SSH-2.0-x\r\n" }, "g", SMTP_MALFORMED,
+		{ "B7 SSH", { ">SSH-2.0-x\r\n", "/" }, "g", SMTP_DIED,
 		    "SSH-2.0-x\n", 0 },
-		{ "B10 no digits", { ">2x0 hi\r\n" }, "g", SMTP_MALFORMED,
-		    "2x0 hi\n", 0 },
+		{ "lines without a code before it",
+		    { ">2x0 hi\r\n\r\n220 hi\r\n" }, "g", SMTP_DONE,
+		    "2x0 hi\n\n220 hi\n", 0 },
+		{ "no separator", { ">220hi\r\n" }, "g", SMTP_DONE, "220hi\n",
+		    0 },
+		{ "lines without a code behind it",
+		    { ">220 hi\r\n\r\nx\r\n", EHLO, ">250 x\r\n" }, "ge",
+		    SMTP_DONE, NULL, 0 },
+		{ "lines without a code before 220 to STARTTLS",
+		    { HI, EHLO, ">250-x\r\n250 STARTTLS\r\n", STARTTLS,
+			">\r\nx\r\n220 go\r\n" },
+		    "ges", SMTP_DONE, "\nx\n220 go\n", TLS },
+		{ "keywords without a code",
+		    { HI, EHLO, ">250-x\r\nSTARTTLS\r\n250 PIPELINING\r\n" },
+		    "ge", SMTP_DONE, NULL, PIPE },
 		{ "B11 code changes", { ">220-a\r\n554 b\r\n" }, "g",
 		    SMTP_MALFORMED, "220-a\n554 b\n", 0 },
 		{ "B14 part of it", { ">220-a\r\n", "!" }, "g", SMTP_DIED, NULL,
@@ -145,7 +158,8 @@ goes_by_the_book(void **state)
 		    { HI, EHLO, ">250-x\r\n250-STARTTLS\r\n", "!" }, "ge",
 		    SMTP_DIED, NULL, 0 },
 		{ "keywords of what is malformed",
-		    { HI, EHLO, ">250-x\r\n250-STARTTLS\r\n25 PIPELINING\r\n" },
+		    { HI, EHLO,
+			">250-x\r\n250-STARTTLS\r\n251 PIPELINING\r\n" },
 		    "ge", SMTP_MALFORMED, NULL, 0 },
 
 		{ "C1 refused", { HI, EHLO, ">502 what\r\n" }, "ge",
@@ -234,11 +248,11 @@ says_nothing_else(void **state)
 		const char *heard;
 	} cases[] = {
 		{ "bad greeting", { ">554 no\r\n" }, "g", "" },
-		{ "garbage", { ">hello\r\n" }, "g", "" },
+		{ "garbage", { ">hello\r\n", "/" }, "g", "" },
 		{ "more than a greeting", { ">220 a\r\n250 b\r\n" }, "ge", "" },
 		{ "EHLO put off", { HI, EHLO, ">421 b\r\n" }, "ge",
 		    "EHLO me.example\r\n" },
-		{ "EHLO malformed", { HI, EHLO, ">5xx b\r\n" }, "ge",
+		{ "EHLO malformed", { HI, EHLO, ">550-a\r\n250 b\r\n" }, "ge",
 		    "EHLO me.example\r\n" },
 		{ "EHLO answered twice", { HI, EHLO, ">250 a\r\n250 b\r\n" },
 		    "ge", "EHLO me.example\r\n" },
@@ -280,19 +294,19 @@ takes_no_second_reply(void **state)
 		const char *name;
 		const char *before[4];
 		const char *code;
-		const char *steps; /* the last one finds what was read */
-		const char *steps_if_late; /* or was not */
+		const char *steps; /* the last one finds it */
+		char late;         /* or this one, where it came later */
 		enum smtp_outcome want;
 	} cases[] = {
-		{ "greeting, then EHLO", { 0 }, "220", "ge", "ge",
+		{ "greeting, then EHLO", { 0 }, "220", "ge", 0,
 		    SMTP_UNSOLICITED },
-		{ "EHLO, then EHLO", { HI, EHLO }, "250", "ge", "gee",
+		{ "EHLO, then EHLO", { HI, EHLO }, "250", "ge", 'e',
 		    SMTP_UNSOLICITED },
-		{ "EHLO, then STARTTLS", { HI, EHLO }, "250", "ge", "ges",
+		{ "EHLO, then STARTTLS", { HI, EHLO }, "250", "ge", 's',
 		    SMTP_UNSOLICITED },
-		{ "HELO, then HELO", { HI, HELO }, "250", "gh", "ghh",
+		{ "HELO, then HELO", { HI, HELO }, "250", "gh", 'h',
 		    SMTP_UNSOLICITED },
-		{ "STARTTLS", { HI, STARTTLS }, "220", "gs", "gs",
+		{ "STARTTLS", { HI, STARTTLS }, "220", "gs", 0,
 		    SMTP_MALFORMED },
 	};
 	static const char extra[] = "250 injected\r\n";
@@ -315,8 +329,10 @@ takes_no_second_reply(void **state)
 
 			p = peer_start(peer_play, script, 0);
 			begin(p.fd, 30);
-			got = take_steps(cases[i].name,
-			    at == 0 ? cases[i].steps_if_late : cases[i].steps);
+			got = take_steps(cases[i].name, cases[i].steps);
+			/* It may not have been in the socket yet. */
+			if (got == SMTP_DONE && at == 0 && cases[i].late)
+				got = take_step(cases[i].late);
 			if (peer_end(&p, &heard) != 0)
 				fail_msg("%s, %zu read: the peer failed",
 				    cases[i].name, at);
@@ -507,26 +523,35 @@ quits_without_waiting(void **state)
 
 /* What a transaction left behind, before the next one. */
 static void
-settles_what_is_owed(void **state)
+settles_what_is_outstanding(void **state)
 {
 	static const struct {
 		const char *name;
 		const char *script[4];
-		size_t owed;
-		bool is_open;
+		size_t rcpt, data; /* outstanding */
+		enum smtp_phase phase;
 		enum smtp_outcome want;
 	} cases[] = {
-		{ "nothing", { NULL }, 0, false, SMTP_DONE },
-		{ "replies of any kind", { ">250 r\r\n550-a\r\n550 b\r\n" }, 2,
-		    false, SMTP_DONE },
-		{ "RSET", { ">250 r\r\n", "<RSET\r\n", ">250 ok\r\n" }, 1, true,
-		    SMTP_DONE },
-		{ "RSET refused", { "<RSET\r\n", ">500 no\r\n" }, 0, true,
+		{ "nothing", { NULL }, 0, 0, SMTP_PHASE_READY, SMTP_DONE },
+		{ "replies of any kind", { ">250 r\r\n550-a\r\n550 b\r\n" }, 1,
+		    1, SMTP_PHASE_READY, SMTP_DONE },
+		{ "RSET", { ">250 r\r\n", "<RSET\r\n", ">250 ok\r\n" }, 1, 0,
+		    SMTP_PHASE_OPEN, SMTP_DONE },
+		{ "RSET refused", { "<RSET\r\n", ">500 no\r\n" }, 0, 0,
+		    SMTP_PHASE_OPEN, SMTP_DIED },
+		{ "RSET, and no reply", { "<RSET\r\n", "/" }, 0, 0,
+		    SMTP_PHASE_OPEN, SMTP_DIED },
+		{ "one too few", { ">250 r\r\n", "/" }, 2, 0, SMTP_PHASE_READY,
 		    SMTP_DIED },
-		{ "one too few", { ">250 r\r\n", "/" }, 2, false, SMTP_DIED },
-		{ "no reply", { ">250 r\r\nx\r\n" }, 2, false, SMTP_DIED },
-		{ "mail data is awaited", { ">250 r\r\n354 go\r\n" }, 2, true,
+		{ "one too many", { ">250 r\r\n250 r\r\n" }, 1, 0,
+		    SMTP_PHASE_OPEN, SMTP_DIED },
+		{ "no reply", { ">250 r\r\n250-a\r\n550 b\r\n" }, 2, 0,
+		    SMTP_PHASE_READY, SMTP_DIED },
+		{ "mail data is awaited", { ">250 r\r\n354 go\r\n" }, 1, 1,
+		    SMTP_PHASE_OPEN, SMTP_DIED },
+		{ "in mail data", { NULL }, 0, 0, SMTP_PHASE_MAIL_DATA,
 		    SMTP_DIED },
+		{ "out of step", { NULL }, 0, 0, SMTP_PHASE_LOST, SMTP_DIED },
 	};
 
 	(void)state;
@@ -536,8 +561,9 @@ settles_what_is_owed(void **state)
 		enum smtp_outcome got;
 
 		begin(p.fd, 5);
-		session.owed = cases[i].owed;
-		session.is_open = cases[i].is_open;
+		session.state.outstanding[SMTP_COMMAND_RCPT] = cases[i].rcpt;
+		session.state.outstanding[SMTP_COMMAND_DATA] = cases[i].data;
+		session.state.phase = cases[i].phase;
 		got = smtp_session_settle(&session);
 		if (got == SMTP_DIED)
 			smtp_session_quit(&session);
@@ -547,6 +573,174 @@ settles_what_is_owed(void **state)
 		if (heard.len > 0 && strcmp(buf_text(&heard), "RSET\r\n") != 0)
 			fail_msg("%s: heard %s", cases[i].name,
 			    buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
+/*
+ * At QUIT only the reply to DATA is waited for, and not for long: after a 354
+ * QUIT would be mail data.
+ */
+static void
+waits_two_seconds_at_quit(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *script[3];
+		size_t rcpt, data; /* outstanding */
+		bool quits;
+		double least, most;
+	} cases[] = {
+		{ "RCPT only", { NULL }, 3, 0, true, 0, 1.5 },
+		{ "DATA refused", { ">550\r\n503\r\n" }, 1, 1, true, 0, 1.5 },
+		{ "DATA accepted", { ">550\r\n354\r\n" }, 1, 1, false, 0, 1.5 },
+		{ "no reply", { NULL }, 1, 1, false, 1.9, 10 },
+		{ "one reply only", { ">550\r\n" }, 1, 1, false, 1.9, 10 },
+		{ "closed", { "/" }, 1, 1, false, 0, 1.5 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct peer p = peer_start(peer_play, cases[i].script, 0);
+		struct buf heard = { 0 };
+		double start = now(), took;
+
+		begin(p.fd, 60);
+		session.state.outstanding[SMTP_COMMAND_RCPT] = cases[i].rcpt;
+		session.state.outstanding[SMTP_COMMAND_DATA] = cases[i].data;
+		session.state.phase = SMTP_PHASE_OPEN;
+		smtp_session_quit(&session);
+		took = now() - start;
+		peer_end(&p, &heard);
+		if (took < cases[i].least || took > cases[i].most)
+			fail_msg("%s: took %.1f s", cases[i].name, took);
+		if ((heard.len > 0) != cases[i].quits)
+			fail_msg("%s: heard %s", cases[i].name,
+			    buf_text(&heard));
+		buf_finish(&heard);
+	}
+}
+
+/* Says it so late that the time for it is over. */
+static void
+peer_speak_late(int fd, int record, const void *context)
+{
+	poll(NULL, 0, 1150);
+	peer_say(fd, context, strlen(context));
+	peer_listen(fd, record);
+}
+
+/*
+ * Through a helper of ours a reply may be on this machine and not be here yet,
+ * if all of us were stopped until the time was over.
+ */
+static void
+gives_a_helper_some_grace(void **state)
+{
+	(void)state;
+	for (int through = 0; through < 2; through++) {
+		struct peer p = peer_start(peer_speak_late, "220 hi\r\n", 0);
+		struct buf heard = { 0 };
+		enum smtp_outcome got;
+
+		begin(p.fd, 1);
+		session.is_through_helper = through;
+		got = smtp_session_greeting(&session);
+		peer_end(&p, &heard);
+		buf_finish(&heard);
+		if (got != (through ? SMTP_DONE : SMTP_DIED))
+			fail_msg("%d: %s", through, outcome_name[got]);
+	}
+}
+
+/* The grace is for what is there, not for a server that goes on and on. */
+static void
+gives_no_grace_to_the_slow(void **state)
+{
+	static const struct drip drip = { "220 ", "x" };
+	struct peer p = peer_start(peer_drip, &drip, 0);
+	struct buf heard = { 0 };
+	double start = now();
+
+	(void)state;
+	begin(p.fd, 1);
+	session.is_through_helper = true;
+	assert_int_equal(smtp_session_greeting(&session), SMTP_DIED);
+	assert_true(now() - start < 8);
+	peer_end(&p, &heard);
+	buf_finish(&heard);
+}
+
+/* Stopped until the time was over, with the reply there: it counts. */
+static void
+looks_once_more_after_the_time(void **state)
+{
+	static const char *const script[] = { HI, NULL };
+	struct peer p = peer_start(peer_play, script, 0);
+	struct pollfd ready = { .fd = p.fd, .events = POLLIN };
+	struct smtp_wait wait = { .until = deadline_in(-1000) };
+	struct buf heard = { 0 };
+
+	(void)state;
+	begin(p.fd, 30);
+	poll(&ready, 1, -1);
+	assert_int_equal(smtp_session_move(&session, &wait), STREAM_OK);
+	assert_int_equal(smtp_session_parse(&session, NULL), SMTP_REPLY_DONE);
+	wait.until = deadline_in(-1000);
+	assert_int_equal(smtp_session_move(&session, &wait), STREAM_TIMEOUT);
+	peer_end(&p, &heard);
+	buf_finish(&heard);
+}
+
+/* What is there though nothing is outstanding. */
+static void
+expects_silence(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *script[3];
+		enum smtp_outcome want;
+		const char *shown; /* with a reply behind it */
+	} cases[] = {
+		{ "an empty line", { ">\r\n" }, SMTP_DONE, "250 x\n" },
+		{ "lines without a code", { ">hello\r\n24: x\r\n" }, SMTP_DONE,
+		    "hello\n24: x\n250 x\n" },
+		{ "part of one", { ">hello" }, SMTP_DONE, NULL },
+		{ "a reply", { ">250 ok\r\n" }, SMTP_MALFORMED, NULL },
+		{ "part of a reply", { ">2" }, SMTP_MALFORMED, NULL },
+		{ "a reply behind a line", { ">\r\n250 ok\r\n" },
+		    SMTP_MALFORMED, NULL },
+		{ "the end", { "!" }, SMTP_DIED, NULL },
+		{ "a line and the end", { ">\r\n", "!" }, SMTP_DIED, NULL },
+		{ "a reply and the end", { ">421 bye\r\n", "!" },
+		    SMTP_MALFORMED, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct peer p = peer_start(peer_play, cases[i].script, 0);
+		struct pollfd ready = { .fd = p.fd, .events = POLLIN };
+		struct buf heard = { 0 };
+		enum smtp_outcome got;
+
+		begin(p.fd, 30);
+		/* All of the script, also the end of it. */
+		if (cases[i].script[1] || cases[i].script[0][0] == '!')
+			waitid(P_PID, (id_t)p.pid, &(siginfo_t){ 0 },
+			    WEXITED | WNOWAIT);
+		poll(&ready, 1, -1);
+		got = smtp_session_expect_silence(&session);
+		if (got != cases[i].want)
+			fail_msg("%s: %s", cases[i].name, outcome_name[got]);
+		if (cases[i].shown) {
+			memcpy(session.stream.in, "250 x\r\n", 7);
+			session.stream.in_end = 7;
+			(void)smtp_session_parse(&session, NULL);
+			if (!shows(cases[i].shown))
+				fail_msg("%s: shows %.*s", cases[i].name,
+				    (int)session.reply.len, session.reply.text);
+		}
+		peer_end(&p, &heard);
 		buf_finish(&heard);
 	}
 }
@@ -581,7 +775,12 @@ main(void)
 		cmocka_unit_test(long_lists),
 		cmocka_unit_test(has_one_deadline_for_a_reply),
 		cmocka_unit_test(quits_without_waiting),
-		cmocka_unit_test(settles_what_is_owed),
+		cmocka_unit_test(settles_what_is_outstanding),
+		cmocka_unit_test(waits_two_seconds_at_quit),
+		cmocka_unit_test(gives_a_helper_some_grace),
+		cmocka_unit_test(gives_no_grace_to_the_slow),
+		cmocka_unit_test(looks_once_more_after_the_time),
+		cmocka_unit_test(expects_silence),
 		cmocka_unit_test(sends_no_part_of_a_command),
 	};
 

@@ -96,20 +96,20 @@ takes_input(void **state)
 	stream_consume(&stream, 2);
 	must_hold("c");
 	say("def");
-	must_be("fill", stream_fill(&stream, deadline_in(10000)), STREAM_OK);
+	must_be("fill", stream_move(&stream, deadline_in(10000)), STREAM_OK);
 	must_hold("cdef");
 	stream_consume(&stream, 4);
 	must_hold("");
-	must_be("silence", stream_fill(&stream, deadline_in(20)),
+	must_be("silence", stream_move(&stream, deadline_in(20)),
 	    STREAM_TIMEOUT);
-	must_be("no time", stream_fill(&stream, deadline_in(0)),
+	must_be("no time", stream_move(&stream, deadline_in(0)),
 	    STREAM_TIMEOUT);
 	say("g");
 	close(other);
 	other = -1;
-	must_be("last byte", stream_fill(&stream, deadline_in(10000)),
+	must_be("last byte", stream_move(&stream, deadline_in(10000)),
 	    STREAM_OK);
-	must_be("end", stream_fill(&stream, deadline_in(10000)), STREAM_CLOSED);
+	must_be("end", stream_move(&stream, deadline_in(10000)), STREAM_CLOSED);
 	must_hold("g");
 	assert_true(stream_has_input(&stream));
 	assert_true(stream_has_ended(&stream));
@@ -149,7 +149,7 @@ takes_what_it_has_room_for(void **state)
 
 		if (done + n < sizeof all)
 			must_be("fill",
-			    stream_fill(&stream, deadline_in(10000)),
+			    stream_move(&stream, deadline_in(10000)),
 			    STREAM_OK);
 		p = stream_input(&stream, &n);
 		if (n > STREAM_IN_SIZE || memcmp(p, all + done, n) != 0)

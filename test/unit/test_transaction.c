@@ -31,7 +31,8 @@ static const char *const manner_name[] = { "single", "group", "at once",
 
 struct dialogue {
 	const char *name;
-	const char *reply[NCOMMAND + 1]; /* "!" hangs up, NULL is silence */
+	const char *reply[NCOMMAND +
+			  1]; /* "!" hangs up, "~" at once; NULL is silence */
 	enum smtp_end end;
 	enum smtp_outcome outcome;
 	bool in_doubt;
@@ -51,8 +52,11 @@ peer_talk(int fd, int record, const void *context)
 		hear_line(fd, record);
 	for (size_t i = 0; i <= NCOMMAND && d->reply[i]; i++) {
 		bool is_last = i == NCOMMAND || !d->reply[i + 1] ||
-			       d->reply[i + 1][0] == '!' || i == NCOMMAND - 1;
+			       strchr("!~", d->reply[i + 1][0]) ||
+			       i == NCOMMAND - 1;
 
+		if (d->reply[i][0] == '~')
+			_exit(0);
 		if (i == NCOMMAND)
 			peer_hear_mail_data(fd, record);
 		else if (d->manner == SINGLE && !hear_line(fd, record))
@@ -152,7 +156,9 @@ goes_by_the_book(void **state)
 		    1, NULL, 0 },
 		{ "H2 MAIL 850", { "850 a\r\n" }, SMTP_END_MAIL, BAD, false, "",
 		    1, NULL, 0 },
-		{ "MAIL garbage", { "what?\r\n" }, SMTP_END_MAIL, BAD, false,
+		{ "MAIL garbage", { "what?\r\n", "~" }, SMTP_END_MAIL, DIED,
+		    false, "", 1, NULL, 0 },
+		{ "MAIL 000", { "000 what?\r\n" }, SMTP_END_MAIL, BAD, false,
 		    "", 1, NULL, 0 },
 		{ "H22 MAIL changes its code", { "250-a\r\n550 b\r\n" },
 		    SMTP_END_MAIL, BAD, false, "", 1, NULL, 0 },
@@ -173,8 +179,25 @@ goes_by_the_book(void **state)
 		    "?", 2, NULL, 0 },
 		{ "H17 354 for RCPT", { OK, GO }, SMTP_END_RCPT, BAD, false,
 		    "?", 2, NULL, 0 },
-		{ "RCPT garbage", { OK, OK, "2x0 ok\r\n" }, SMTP_END_RCPT, BAD,
-		    false, "2?", 3, NULL, 0 },
+		{ "RCPT garbage", { OK, OK, "2x0 ok\r\n", "~" }, SMTP_END_RCPT,
+		    DIED, false, "2", 3, NULL, 0 },
+		{ "RCPT 503 5.7.1", { OK, "503 5.7.1 no\r\n", OK, GO, OK },
+		    SMTP_END_MAIL_DATA, DONE, false, "52", 4, mail_data, 0 },
+		{ "all RCPT 503 5.7.1",
+		    { OK, "503 5.7.1 no\r\n",
+			"503-5.7.1 no\r\n503 5.7.1 no\r\n",
+			"503 5.5.1 RCPT first\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "55", 3, NULL, 0 },
+		{ "lines without a code",
+		    { "\r\n250 ok\r\n", "24: x\r\n" OK,
+			"250-a\r\n\r\n250 b\r\n",
+			"x\r\n354-a\r\ny\r\n354 b\r\n",
+			"1?0\r\n\xb2\xb5\xb0 x\r\n" OK },
+		    SMTP_END_MAIL_DATA, DONE, false, "22", 4, mail_data, 0 },
+		{ "any separator",
+		    { "250ok\r\n", "250\tok\r\n", "250_ok\r\n", "354go\r\n",
+			"250ok\r\n" },
+		    SMTP_END_MAIL_DATA, DONE, false, "22", 4, mail_data, 0 },
 		{ "H22 RCPT changes its code", { OK, "250-a\r\n550 b\r\n" },
 		    SMTP_END_RCPT, BAD, false, "?", 2, NULL, 0 },
 
@@ -191,7 +214,7 @@ goes_by_the_book(void **state)
 		    SMTP_END_NONE_ACCEPTED, REFUSED, false, "55", 3, ".\r\n",
 		    0 },
 		{ "H8 all refused, yet 354, then garbage",
-		    { OK, LATER, LATER, GO, "?\r\n" }, SMTP_END_NONE_ACCEPTED,
+		    { OK, LATER, LATER, GO, "000\r\n" }, SMTP_END_NONE_ACCEPTED,
 		    REFUSED, false, "44", 3, ".\r\n", 0 },
 		{ "DATA 4yz", { OK, OK, OK, "451 a\r\n" }, SMTP_END_DATA,
 		    REFUSED, false, "22", 4, NULL, 0 },
@@ -203,7 +226,7 @@ goes_by_the_book(void **state)
 		    BAD, false, "22", 4, NULL, 0 },
 		{ "DATA 1yz", { OK, OK, OK, "154 a\r\n" }, SMTP_END_DATA, BAD,
 		    false, "22", 4, NULL, 0 },
-		{ "DATA garbage", { OK, OK, OK, "go ahead\r\n" }, SMTP_END_DATA,
+		{ "DATA 000", { OK, OK, OK, "000 go ahead\r\n" }, SMTP_END_DATA,
 		    BAD, false, "22", 4, NULL, 0 },
 		{ "H22 DATA changes its code",
 		    { OK, OK, OK, "354-a\r\n554 b\r\n" }, SMTP_END_DATA, BAD,
@@ -217,9 +240,7 @@ goes_by_the_book(void **state)
 		    true, "22", 4, mail_data, 0 },
 		{ "H9 end 1yz", { OK, OK, OK, GO, "150 a\r\n" },
 		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
-		{ "H9 end garbage", { OK, OK, OK, GO, "ok\r\n" },
-		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
-		{ "H9 end 2 and garbage", { OK, OK, OK, GO, "25x\r\n" },
+		{ "H9 end 000", { OK, OK, OK, GO, "000 ok\r\n" },
 		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
 		{ "H22 end 2 in 5", { OK, OK, OK, GO, "550-a\r\n250 b\r\n" },
 		    SMTP_END_MAIL_DATA, BAD, true, "22", 4, mail_data, 0 },
