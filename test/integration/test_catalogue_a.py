@@ -111,7 +111,7 @@ def connect_cases():
     yield Case("A8-dead-ipv6", "K", None,
                zone=f"dst.example MX 5 h2.example.\nh2.example AAAA {HOLE6}\nh2.example A {TWO}", prepare=with_second,
                within=2.5, control=dict(timeoutconnect="5\n"), check=only_six,
-               says="IPv4 starts 1 s after IPv6, beside it")
+               says="IPv4 starts 0.25 s after IPv6, beside it")
 
 
 def _without_ipv6(stage):

@@ -274,13 +274,13 @@ first_that_answers_wins(void **state)
 		{ "failed and connected before", "fcbg", 5000, 3, "fCrC", 0,
 		    0.9 },
 		{ "A2 hole", "h", 400, NO_WINNER, "t", 0.3, 3 },
-		{ "A3 hole, then good: the stagger", "hg", 5000, 1, ".C", 0.9,
-		    3 },
-		{ "hole that times out, then good", "hg", 300, 1, "tC", 0.2,
+		{ "A3 hole, then good: the stagger", "hg", 5000, 1, ".C", 0.24,
 		    0.9 },
-		{ "hole, refused, good", "hbg", 5000, 2, ".rC", 0.9, 1.9 },
-		{ "two holes, then good", "hhg", 5000, 2, "..C", 1.9, 4 },
-		{ "two holes", "hh", 1500, NO_WINNER, "tt", 2.3, 4 },
+		{ "hole that times out, then good", "hg", 150, 1, "tC", 0.1,
+		    0.9 },
+		{ "hole, refused, good", "hbg", 5000, 2, ".rC", 0.24, 0.9 },
+		{ "two holes, then good", "hhg", 5000, 2, "..C", 0.49, 1.5 },
+		{ "two holes", "hh", 1500, NO_WINNER, "tt", 1.7, 4 },
 		{ "skipped hole costs nothing", "Hg", 5000, 1, "BC", 0, 0.9 },
 		{ "A8 hole behind the winner", "gh", 5000, 0, "C.", 0, 0.9 },
 	};
@@ -422,7 +422,7 @@ goes_on_where_it_cannot_wait(void **state)
 	fault.poll = ENOMEM;
 	expect_states("hg", 5000, "uC");
 	fault.poll = EINTR;
-	expect_states("hg", 300, "tC");
+	expect_states("hg", 150, "tC");
 }
 
 static void
