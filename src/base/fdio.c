@@ -242,3 +242,9 @@ fdio_lock(int fd, enum fdio_lock how, int ms)
 	}
 	return 0;
 }
+
+void
+fdio_unlock(int fd)
+{
+	(void)flock(fd, LOCK_UN);
+}

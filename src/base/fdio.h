@@ -76,5 +76,6 @@ int fdio_read_file(const char *path, size_t limit, struct buf *);
 enum fdio_lock { FDIO_LOCK_SHARED, FDIO_LOCK_EXCLUSIVE };
 
 int fdio_lock(int fd, enum fdio_lock, int ms);
+void fdio_unlock(int fd);
 
 #endif

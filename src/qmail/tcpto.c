@@ -88,21 +88,16 @@ is_live(struct table *t, size_t i, int64_t now)
 	       when >= t->cleared;
 }
 
-/*
- * When qmail's table was cleared and not used since, 0 if it was not.  Whoever
- * does that (qmail-tcpok, or qmail-rspawn as qmail starts) means all addresses,
- * and does not know of tcpto6.  Read without a lock: it is written by a single
- * write().
- */
-static int64_t
-time_of_clearing(const char *path)
+/* Without a lock: the zeros are written by a single write(). */
+int64_t
+tcpto_cleared(const struct tcpto *files)
 {
 	static const unsigned char zeros[RECORDS * RECORD_MAX];
 	unsigned char byte[sizeof zeros];
 	const size_t size = RECORDS * layout4.size;
 	struct stat st;
 	ssize_t got;
-	int fd = fdio_open_file(path, &st);
+	int fd = fdio_open_file(files->path4, &st);
 
 	if (fd == -1)
 		return 0;
@@ -170,7 +165,7 @@ open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
 	if (got == -1)
 		goto fail;
 	t->n = (size_t)got / t->layout->size;
-	t->cleared = v4 ? 0 : time_of_clearing(files->path4);
+	t->cleared = v4 ? 0 : tcpto_cleared(files);
 	return 0;
 
 fail:

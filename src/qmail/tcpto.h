@@ -35,6 +35,13 @@ bool tcpto_skips(const struct tcpto *, const struct ip *, int64_t now,
 /* Records that a connection timed out, counting it at most every 120 s. */
 void tcpto_timed_out(const struct tcpto *, const struct ip *, int64_t now);
 
+/*
+ * When tcpto was cleared, in Unix time, if it has not been used since; else 0.
+ * Whoever clears it (qmail-tcpok, or qmail-rspawn as qmail starts) means all
+ * that is known of addresses.
+ */
+int64_t tcpto_cleared(const struct tcpto *);
+
 /* Clears the record of an address; called only when it was known. */
 void tcpto_answered(const struct tcpto *, const struct ip *);
 

@@ -322,6 +322,10 @@ locks(void **state)
 	assert_int_equal(fdio_lock(again, FDIO_LOCK_EXCLUSIVE, 50), -1);
 	assert_int_equal(errno, EWOULDBLOCK);
 	assert_true(deadline_passed(until));
+	fdio_unlock(fd);
+	assert_int_equal(fdio_lock(again, FDIO_LOCK_EXCLUSIVE, 0), 0);
+	fdio_unlock(again);
+	assert_int_equal(fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0), 0);
 	close(fd);
 	assert_int_equal(fdio_lock(again, FDIO_LOCK_EXCLUSIVE, 0), 0);
 	close(again);

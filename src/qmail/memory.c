@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmail/memory.h"
+
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fdio.h"
+
+#define RECORD_SIZE 32
+#define RECORDS (MEMORY_SIZE / RECORD_SIZE)
+#define TIMES 16 /* where they begin in a record */
+#define LOCK_MS 500
+
+static const int64_t lasts_s[MEMORY_KINDS] = {
+	[MEMORY_PIPELINING] = MEMORY_PIPELINING_S,
+	[MEMORY_STALL] = MEMORY_STALL_S,
+	[MEMORY_EHLO] = MEMORY_EHLO_S,
+	[MEMORY_TLS] = MEMORY_TLS_S,
+};
+
+int
+memory_open(const char *path)
+{
+	int flags =
+	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = open(path, flags, 0640);
+	struct stat st;
+
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode))
+		goto fail;
+	/*
+	 * New, or of no use as it is.  The group may write: root may be the
+	 * first, delivering by hand.
+	 */
+	if (st.st_size != MEMORY_SIZE &&
+	    (fchmod(fd, 0660) == -1 || ftruncate(fd, MEMORY_SIZE) == -1))
+		goto fail;
+	return fd;
+
+fail:
+	close(fd);
+	return -1;
+}
+
+static int
+read_table(struct memory *m, int fd)
+{
+	return pread(fd, m->byte, sizeof m->byte, 0) == sizeof m->byte ? 0 : -1;
+}
+
+/*
+ * Without a lock: a record that is being written may be read half, but it is
+ * within one page, and a wrong time at most makes one delivery more careful.
+ */
+void
+memory_read(struct memory *m, int fd)
+{
+	m->cleared = 0;
+	if (fd == -1 || read_table(m, fd) == -1)
+		memset(m->byte, 0, sizeof m->byte);
+}
+
+static int64_t
+time_of(const unsigned char *record, enum memory_kind kind)
+{
+	const unsigned char *p = record + TIMES + 4 * (size_t)kind;
+
+	return (int64_t)p[0] | (int64_t)p[1] << 8 | (int64_t)p[2] << 16 |
+	       (int64_t)p[3] << 24;
+}
+
+static void
+set_time(unsigned char *record, enum memory_kind kind, int64_t when)
+{
+	unsigned char *p = record + TIMES + 4 * (size_t)kind;
+
+	for (size_t i = 0; i < 4; i++)
+		p[i] = (unsigned char)(when >> 8 * i & 0xff);
+}
+
+/* The time of a note that still counts, else 0. */
+static int64_t
+live_time(const struct memory *m, size_t i, enum memory_kind kind, int64_t now)
+{
+	int64_t when = time_of(m->byte + i * RECORD_SIZE, kind);
+
+	return when <= now && now - when < lasts_s[kind] && when >= m->cleared
+		   ? when
+		   : 0;
+}
+
+/* The record of the address; RECORDS when there is none. */
+static size_t
+find_record(const struct memory *m, const struct ip *ip)
+{
+	size_t i = 0;
+
+	while (i < RECORDS && memcmp(m->byte + i * RECORD_SIZE, ip->byte,
+				  sizeof ip->byte) != 0)
+		i++;
+	return i;
+}
+
+int64_t
+memory_find(const struct memory *m, const struct ip *ip, enum memory_kind kind,
+    int64_t now)
+{
+	size_t i = find_record(m, ip);
+
+	return i < RECORDS ? live_time(m, i, kind, now) : 0;
+}
+
+/* The first record without a note that counts, else that of the oldest. */
+static size_t
+find_victim(const struct memory *m, int64_t now)
+{
+	size_t victim = 0;
+	int64_t oldest = INT64_MAX;
+
+	for (size_t i = 0; i < RECORDS; i++) {
+		int64_t newest = 0;
+
+		for (int kind = 0; kind < MEMORY_KINDS; kind++) {
+			int64_t when =
+			    live_time(m, i, (enum memory_kind)kind, now);
+
+			if (when > newest)
+				newest = when;
+		}
+		if (newest < oldest) {
+			oldest = newest;
+			victim = i;
+		}
+	}
+	return victim;
+}
+
+/* fe80::/10 means another host on each interface. */
+static bool
+is_link_local(const struct ip *ip)
+{
+	return ip->byte[0] == 0xfe && (ip->byte[1] & 0xc0) == 0x80;
+}
+
+/* Nothing to be done about a failure: the delivery does not depend on it. */
+static void
+write_note(int fd, const struct ip *ip, enum memory_kind kind, int64_t now)
+{
+	struct memory m = { .cleared = 0 };
+	unsigned char *record;
+	ssize_t put;
+	size_t i;
+
+	if (read_table(&m, fd) == -1)
+		return;
+	i = find_record(&m, ip);
+	if (i == RECORDS)
+		i = find_victim(&m, now);
+	record = m.byte + i * RECORD_SIZE;
+	if (memcmp(record, ip->byte, sizeof ip->byte) != 0) {
+		memset(record, 0, RECORD_SIZE);
+		memcpy(record, ip->byte, sizeof ip->byte);
+	}
+	set_time(record, kind, now);
+	put = pwrite(fd, record, RECORD_SIZE, (off_t)(i * RECORD_SIZE));
+	(void)put;
+}
+
+void
+memory_note(int fd, const struct ip *ip, enum memory_kind kind, int64_t now)
+{
+	if (fd == -1 || is_link_local(ip) ||
+	    fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, LOCK_MS) == -1)
+		return;
+	write_note(fd, ip, kind, now);
+	fdio_unlock(fd);
+}
