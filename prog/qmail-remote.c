@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -11,10 +12,14 @@
 #include "base/mem.h"
 #include "base/sandbox.h"
 #include "base/str.h"
+#include "delivery/connect.h"
 #include "delivery/handoff.h"
+#include "delivery/plan.h"
 #include "dns/mx.h"
 #include "qmail/control.h"
+#include "qmail/ipfamily.h"
 #include "qmail/ipme.h"
+#include "qmail/memory.h"
 #include "qmail/quote.h"
 #include "qmail/report.h"
 #include "qmail/route.h"
@@ -23,7 +28,6 @@
 #include "tls/policy.h"
 
 #include "attempt.h"
-#include "candidates.h"
 #include "config.h"
 #include "start.h"
 #include "version.h"
@@ -38,6 +42,12 @@ static const struct table_files route_files = {
 	.text = "control/smtproutes",
 	.index = QMAIL_STATE "/smtproutes.cdb",
 	.lock = QMAIL_STATE "/smtproutes.lock",
+};
+
+static const struct table_files ipfamily_files = {
+	.text = "control/ipfamily",
+	.index = QMAIL_STATE "/ipfamily.cdb",
+	.lock = QMAIL_STATE "/ipfamily.lock",
 };
 
 static const struct tcpto tcpto = {
@@ -55,8 +65,11 @@ struct delivery {
 	struct control control;
 	struct ipme ipme;
 	struct route route;
+	enum ipfamily family;
 	struct mx_list list;
-	struct candidates candidates;
+	int notes; /* the memory of addresses; -1: none */
+	struct plan plan;
+	struct connector connector; /* follows the plan, or one in clear text */
 	struct trouble trouble;
 	struct server server;
 };
@@ -99,6 +112,12 @@ check_envelope(const struct delivery *d, struct dsn *why)
 	return 0;
 }
 
+static bool
+is_relayed(const struct delivery *d)
+{
+	return d->route.relay.len > 0;
+}
+
 static int
 prepare(struct delivery *d, struct dsn *why)
 {
@@ -112,33 +131,10 @@ prepare(struct delivery *d, struct dsn *why)
 	    check_envelope(d, why) == -1)
 		return -1;
 	/* A relay may well be one of our interfaces. */
-	return ipme_read(&d->ipme, "control/ipme", d->route.relay.len == 0,
-	    why);
-}
-
-/*
- * However many addresses there are, and however slowly each of them fails:
- * after so long, half an hour by default, no further one is begun.
- */
-static int64_t
-search_ms(const struct control *c)
-{
-	return 1000 *
-	       (10 * (int64_t)c->timeoutconnect + (int64_t)c->timeoutremote);
-}
-
-static int
-choose_candidates(struct delivery *d, bool is_relay, struct dsn *why)
-{
-	struct candidates_wanted wanted = {
-		.is_relay = is_relay,
-		.is_named = d->control.tlsstrictness >= 2,
-		.port = d->route.port,
-		.search_ms = search_ms(&d->control),
-	};
-
-	return candidates_choose(&d->candidates, &d->list, &d->ipme, &wanted,
-	    why);
+	if (ipme_read(&d->ipme, "control/ipme", !is_relayed(d), why) == -1)
+		return -1;
+	return ipfamily_find(&d->family, &ipfamily_files,
+	    is_relayed(d) ? buf_text(&d->route.relay) : d->host, why);
 }
 
 /*
@@ -160,16 +156,32 @@ look_up_relay(struct delivery *d, struct dsn *why)
 }
 
 static int
-find_candidates(struct delivery *d, struct dsn *why)
+find_hosts(struct delivery *d, struct dsn *why)
 {
-	bool is_relay = d->route.relay.len > 0;
-	int found =
-	    is_relay ? look_up_relay(d, why)
-		     : mx_lookup(&d->list, d->host, d->control.timeoutdns, why);
+	if (is_relayed(d))
+		return look_up_relay(d, why);
+	return mx_lookup(&d->list, d->host, d->control.timeoutdns, why);
+}
 
-	if (found == -1)
-		return -1;
-	return choose_candidates(d, is_relay, why);
+static int
+make_plan(struct delivery *d, struct dsn *why)
+{
+	static struct memory memory;
+	struct plan_config config = {
+		.ipme = &d->ipme,
+		.memory = &memory,
+		.now = (int64_t)time(NULL),
+		.family = d->family,
+		.tls = { .has_anchors = d->control.trustanchors.len > 0,
+		    .strictness = d->control.tlsstrictness },
+		.is_relay = is_relayed(d),
+		.port = d->route.port,
+	};
+
+	d->notes = memory_open(QMAIL_STATE "/addresses");
+	memory_read(&memory, d->notes);
+	memory.cleared = tcpto_cleared(&tcpto);
+	return plan_make(&d->plan, &d->list, &config, why);
 }
 
 /* A file may hold both the chain and its key. */
@@ -180,22 +192,20 @@ key_path(const struct control *c)
 }
 
 static void
-plan_attempt(const struct delivery *d, const struct tls_situation *situation,
-    size_t i, struct attempt *a)
+set_up_attempt(const struct delivery *d, size_t i, struct attempt *a)
 {
-	static char literal[IP_TEXT_SIZE];
 	const struct control *c = &d->control;
-	const struct mx_host *host = d->candidates.candidate[i].host;
+	const struct plan *plan = d->connector.plan;
+	const struct plan_host *host = &plan->host[plan->address[i].host];
 
 	a->helohost = buf_text(&c->helohost);
 	a->host = host->is_literal ? NULL : host->name;
 	a->timeout_s = c->timeoutremote;
-	a->policy = tls_policy_choose(situation);
-	a->ip = d->candidates.target[i].ip;
+	a->policy = host->policy;
+	a->ip = plan->address[i].ip;
 	a->helper = (struct tls_helper){
 		.program = PROGRAM_TLS,
-		.name =
-		    host->is_literal ? ip_format(&a->ip, literal) : host->name,
+		.name = host->name,
 		.anchors = tls_policy_verifies(&a->policy)
 			       ? buf_text(&c->trustanchors)
 			       : NULL,
@@ -212,36 +222,34 @@ plan_attempt(const struct delivery *d, const struct tls_situation *situation,
  * with HELO where EHLO did; so in three connections at most.
  */
 static enum attempt_result
-attempt_address(struct delivery *d, const struct tls_situation *situation,
-    int fd, size_t i)
+attempt_address(struct delivery *d, int fd, size_t i)
 {
 	struct attempt a = { 0 };
 	enum attempt_result result;
 
-	plan_attempt(d, situation, i, &a);
+	set_up_attempt(d, i, &a);
 	result = attempt_server(&a, fd, &d->server, &d->trouble);
 	while (result == ATTEMPT_AGAIN) {
-		if (!candidates_redial(&d->candidates, i,
-			d->control.timeoutconnect, &fd))
+		if (!connector_again(&d->connector, i, &fd))
 			return ATTEMPT_NEXT;
 		result = attempt_server(&a, fd, &d->server, &d->trouble);
 	}
 	return result;
 }
 
-/* True when a server is ready. */
+/* True when a server is ready.  Marks the addresses where TLS was not to be
+ * had. */
 static bool
-try_servers(struct delivery *d, const struct tls_situation *situation)
+follow_plan(struct delivery *d, bool *had_no_tls)
 {
-	struct candidates *c = &d->candidates;
 	struct dialed won;
 
-	while (candidates_dial(c, &tcpto, d->control.timeoutconnect, &won)) {
-		switch (attempt_address(d, situation, won.fd, won.target)) {
+	while (connector_next(&d->connector, &won)) {
+		switch (attempt_address(d, won.fd, won.target)) {
 		case ATTEMPT_READY:
 			return true;
 		case ATTEMPT_NO_TLS:
-			c->candidate[won.target].had_no_tls = true;
+			had_no_tls[won.target] = true;
 			break;
 		case ATTEMPT_STOP:
 			return false;
@@ -252,21 +260,37 @@ try_servers(struct delivery *d, const struct tls_situation *situation)
 	return false;
 }
 
+/*
+ * However many addresses there are, and however slowly each of them fails:
+ * after so long, half an hour by default, no further one is begun.
+ */
+static struct deadline
+search_deadline(const struct control *c)
+{
+	return deadline_in(1000 * (10 * (int64_t)c->timeoutconnect +
+				      (int64_t)c->timeoutremote));
+}
+
 static bool
 find_server(struct delivery *d)
 {
-	struct tls_situation situation = {
-		.has_anchors = d->control.trustanchors.len > 0,
-		.strictness = d->control.tlsstrictness,
-	};
+	bool *had_no_tls = mem_alloc(d->plan.naddress, sizeof *had_no_tls);
+	struct deadline until = search_deadline(&d->control);
+	struct plan in_clear = { 0 };
+	bool found;
 
-	if (try_servers(d, &situation))
-		return true;
-	if (d->trouble.rank == TROUBLE_OURS ||
-	    !candidates_reconsider(&d->candidates))
-		return false;
-	situation.starting_over = true;
-	return try_servers(d, &situation);
+	connector_begin(&d->connector, &d->plan, &tcpto,
+	    d->control.timeoutconnect, until);
+	found = follow_plan(d, had_no_tls);
+	if (!found && d->trouble.rank != TROUBLE_OURS &&
+	    plan_in_clear(&in_clear, &d->plan, had_no_tls)) {
+		connector_finish(&d->connector);
+		connector_begin(&d->connector, &in_clear, &tcpto,
+		    d->control.timeoutconnect, until);
+		found = follow_plan(d, had_no_tls);
+	}
+	free(had_no_tls);
+	return found;
 }
 
 /* What the last server that said something said. */
@@ -284,33 +308,26 @@ report_trouble(const struct trouble *t)
 		report_line("TLS: ", t->tls);
 }
 
-/* What became of the i-th candidate. */
-static const char *
-why_unconnected(const struct candidates *c, size_t i)
-{
-	const struct dial_target *t = &c->target[i];
-
-	if (c->candidate[i].is_skipped)
-		return "skipped, it timed out lately";
-	if (t->state == DIAL_FAILED || t->state == DIAL_UNABLE)
-		return strerror(t->error);
-	return "not tried, the others took too long";
-}
-
 /* Nobody answered: the sentence of stock, then each address and its cause. */
 static void
-report_unconnected(const struct candidates *c)
+report_unconnected(const struct connector *c)
 {
 	char text[IP_TEXT_SIZE];
+	size_t told = 0;
 
 	report_message(REPORT_TEMPORARY);
 	report_puts("Sorry, I wasn't able to establish an SMTP connection. "
 		    "(#4.4.1)\n");
-	for (size_t i = 0; i < c->n && i < TOLD_MAX; i++) {
-		report_puts(ip_format(&c->target[i].ip, text));
+	for (size_t i = 0; i < c->plan->naddress && told < TOLD_MAX; i++) {
+		const struct plan_address *a = &c->plan->address[i];
+
+		if (a->use != PLAN_USED && a->use != PLAN_TIMED_OUT)
+			continue;
+		report_puts(ip_format(&a->ip, text));
 		report_puts(": ");
-		report_puts(why_unconnected(c, i));
+		report_puts(connector_reason(c, i));
 		report_puts("\n");
+		told++;
 	}
 }
 
@@ -318,7 +335,7 @@ static void
 report_no_server(const struct delivery *d)
 {
 	if (d->trouble.rank == TROUBLE_NONE)
-		report_unconnected(&d->candidates);
+		report_unconnected(&d->connector);
 	else
 		report_trouble(&d->trouble);
 }
@@ -366,7 +383,8 @@ main(int argc, char **argv)
 	}
 	d.host = argv[1];
 	d.envelope = argv + 2;
-	if (prepare(&d, &why) == -1 || find_candidates(&d, &why) == -1)
+	if (prepare(&d, &why) == -1 || find_hosts(&d, &why) == -1 ||
+	    make_plan(&d, &why) == -1)
 		fail(&why);
 	if (find_server(&d))
 		become_io(&d, &why);

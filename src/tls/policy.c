@@ -8,10 +8,8 @@ tls_policy_choose(const struct tls_situation *s)
 		return (struct tls_policy){ TLS_LEVEL_NONE };
 	if (s->strictness >= 2)
 		return (struct tls_policy){ TLS_LEVEL_VERIFY };
-	if (s->strictness == 0)
-		return (struct tls_policy){ TLS_LEVEL_MAY };
-	return (struct tls_policy){ s->starting_over ? TLS_LEVEL_NONE
-						     : TLS_LEVEL_ENCRYPT };
+	return (struct tls_policy){ s->strictness == 0 ? TLS_LEVEL_MAY
+						       : TLS_LEVEL_ENCRYPT };
 }
 
 bool

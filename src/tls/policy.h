@@ -22,7 +22,6 @@ enum tls_level {
 struct tls_situation {
 	bool has_anchors;         /* control/trustanchors names something */
 	unsigned long strictness; /* control/tlsstrictness */
-	bool starting_over;       /* strictness 1, and no host would do TLS */
 };
 
 struct tls_policy {

@@ -258,7 +258,7 @@ def test_attempts_under_way_go_on(home, dns):
     """Two wait, no descriptor is left for the third: they still get all their time."""
     home.control("timeoutconnect", "3\n")
     dns.zone(_records("dst.example", HOLE6, HOLE4, "2001:db8:dead::3"))
-    run = home.run(limits={resource.RLIMIT_NOFILE: 5})
+    run = home.run(limits={resource.RLIMIT_NOFILE: 6})
     check(run, NO_CONNECTION)
     lines = run.message.text.decode().splitlines()[1:]
     assert len(lines) == 3 and sum(line.endswith("timed out") for line in lines) == 2, run

@@ -114,7 +114,7 @@ def cases():
 def name_cases():
     def nothing_ran(stage):
         assert not os.path.exists("/tmp/catalogue-ran") and not os.path.exists("/srv/catalogue-ran")
-        known = {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "trustanchors.cdb", "trustanchors.lock"}
+        known = {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "addresses", "trustanchors.cdb", "trustanchors.lock"}
         assert set(os.listdir(stage.home.run_path)) <= known, os.listdir(stage.home.run_path)
 
     for name, mx in (("quote", "m'x.example."),

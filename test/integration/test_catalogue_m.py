@@ -208,7 +208,7 @@ def compiled_cases():
             stage.first.sessions.clear()
             stage.deliver()
             assert stage.run.letters == "rK" and not stage.other.sessions, stage.run
-        known = {"smtproutes.cdb", "smtproutes.lock"}
+        known = {"smtproutes.cdb", "smtproutes.lock", "addresses"}
         assert {n for n in os.listdir(stage.home.run_path) if "tmp" not in n and "new" not in n} <= known
 
     yield Case("M6-killed", "K", {}, zone="dst.example TXT x", play=torn, several=True, within=6,
@@ -336,7 +336,7 @@ def message_cases():
                                ("nofile-4", {resource.RLIMIT_NOFILE: 4}, "KZ")):
         yield Case(f"M13-{name}", want, {}, over=("clear", "ver"), start=dict(limits=limits),
                    valid="stack" not in name, plain=name == "nofile-4")
-    for name in ("tcpto6", "smtproutes.cdb", "smtproutes.lock", "smtproutes.cdb.tmp", "trustanchors.cdb",
+    for name in ("tcpto6", "addresses", "smtproutes.cdb", "smtproutes.lock", "smtproutes.cdb.tmp", "trustanchors.cdb",
                  "trustanchors.lock"):
         for what in ("file", "nothing"):
             def prepare(stage, name=name, what=what):

@@ -13,7 +13,7 @@ import qmailhome
 from catalogue import ONE, TWO, Case, stage, table      # noqa: F401
 from world import HOLE4, HOLE6
 
-KNOWN = {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "trustanchors.cdb", "trustanchors.lock"}
+KNOWN = {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "addresses", "trustanchors.cdb", "trustanchors.lock"}
 
 
 class Watch(threading.Thread):

@@ -43,7 +43,7 @@ def compiled(home, ip, text=None):
 def test_compiled_file(home, two):
     """It appears, alone, and is used as it is from then on."""
     compiled(home, A)
-    assert set(os.listdir(home.run_path)) <= {"smtproutes.cdb", "smtproutes.lock", "tcpto6"}
+    assert set(os.listdir(home.run_path)) <= {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "addresses"}
     assert os.stat(home.cdb_path).st_mode & 0o022 == 0
     before = os.stat(home.cdb_path)
     goes_to(home, A)
@@ -290,7 +290,7 @@ def test_changes_while_fifty_run(home, two):
     for ip in (A, B):
         home.control("smtproutes", filler + f"dst.example:{ip}\n")
         goes_to(home, ip)
-    leftovers = set(os.listdir(home.run_path)) - {"smtproutes.cdb", "smtproutes.lock", "tcpto6"}
+    leftovers = set(os.listdir(home.run_path)) - {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "addresses"}
     assert not leftovers
 
 

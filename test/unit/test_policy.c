@@ -17,30 +17,23 @@ decides(void **state)
 	static const struct {
 		bool has_anchors;
 		unsigned long strictness;
-		bool starting_over;
 		enum tls_level want;
 		bool tries, demands, verifies, falls_back;
 	} cases[] = {
-		{ false, 0, false, TLS_LEVEL_NONE, 0, 0, 0, 0 },
-		{ false, 1, false, TLS_LEVEL_NONE, 0, 0, 0, 0 },
-		{ false, 2, false, TLS_LEVEL_NONE, 0, 0, 0, 0 },
-		{ false, 1, true, TLS_LEVEL_NONE, 0, 0, 0, 0 },
-		{ true, 0, false, TLS_LEVEL_MAY, 1, 0, 0, 1 },
-		{ true, 0, true, TLS_LEVEL_MAY, 1, 0, 0, 1 },
-		{ true, 1, false, TLS_LEVEL_ENCRYPT, 1, 1, 0, 0 },
-		{ true, 1, true, TLS_LEVEL_NONE, 0, 0, 0, 0 },
-		{ true, 2, false, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
-		{ true, 2, true, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
-		{ true, 3, false, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
-		{ true, 3, true, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
-		{ true, ULONG_MAX, true, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+		{ false, 0, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ false, 1, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ false, 2, TLS_LEVEL_NONE, 0, 0, 0, 0 },
+		{ true, 0, TLS_LEVEL_MAY, 1, 0, 0, 1 },
+		{ true, 1, TLS_LEVEL_ENCRYPT, 1, 1, 0, 0 },
+		{ true, 2, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+		{ true, 3, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
+		{ true, ULONG_MAX, TLS_LEVEL_VERIFY, 1, 1, 1, 0 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tls_situation s = { .has_anchors = cases[i].has_anchors,
-			.strictness = cases[i].strictness,
-			.starting_over = cases[i].starting_over };
+			.strictness = cases[i].strictness };
 		struct tls_policy p = tls_policy_choose(&s);
 
 		if (p.level != cases[i].want ||
@@ -48,9 +41,9 @@ decides(void **state)
 		    tls_policy_demands(&p) != cases[i].demands ||
 		    tls_policy_verifies(&p) != cases[i].verifies ||
 		    tls_policy_falls_back(&p) != cases[i].falls_back)
-			fail_msg("anchors %d, strictness %lu, over %d: %d",
+			fail_msg("anchors %d, strictness %lu: %d",
 			    cases[i].has_anchors, cases[i].strictness,
-			    cases[i].starting_over, (int)p.level);
+			    (int)p.level);
 	}
 }
 

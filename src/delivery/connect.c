@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/connect.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+void
+connector_begin(struct connector *c, struct plan *plan,
+    const struct tcpto *tcpto, unsigned long timeout_s, struct deadline until)
+{
+	size_t n = plan->naddress;
+
+	c->plan = plan;
+	c->tcpto = tcpto;
+	c->timeout_ms =
+	    timeout_s > INT_MAX / 1000 ? INT_MAX : (int)timeout_s * 1000;
+	c->until = until;
+	c->target = mem_alloc(n, sizeof *c->target);
+	c->was_known = mem_alloc(n, sizeof *c->was_known);
+	c->is_noted = mem_alloc(n, sizeof *c->is_noted);
+	for (size_t i = 0; i < n; i++) {
+		c->target[i].ip = plan->address[i].ip;
+		c->target[i].port = plan->port;
+		if (plan->address[i].use != PLAN_USED)
+			c->target[i].state = DIAL_SKIPPED;
+	}
+}
+
+static unsigned
+preference(const struct connector *c, size_t i)
+{
+	return c->plan->host[c->plan->address[i].host].preference;
+}
+
+/* One past the last address with the preference of the one at start. */
+static size_t
+group_end(const struct connector *c, size_t start)
+{
+	size_t end = start;
+
+	while (end < c->plan->naddress &&
+	       preference(c, end) == preference(c, start))
+		end++;
+	return end;
+}
+
+static bool
+has_failed(const struct dial_target *t)
+{
+	return t->state == DIAL_FAILED || t->state == DIAL_UNABLE;
+}
+
+/* What could not be connected to cannot be under another name either. */
+static bool
+copy_failure(struct connector *c, size_t i)
+{
+	for (size_t k = 0; k < i; k++) {
+		if (!has_failed(&c->target[k]) ||
+		    !ip_equal(&c->target[k].ip, &c->target[i].ip))
+			continue;
+		c->target[i].state = c->target[k].state;
+		c->target[i].error = c->target[k].error;
+		c->is_noted[i] = true;
+		return true;
+	}
+	return false;
+}
+
+/* Asked as late as possible: other deliveries learn things meanwhile. */
+static void
+skip_dead(struct connector *c, size_t start, size_t end)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	for (size_t i = start; i < end; i++) {
+		struct dial_target *t = &c->target[i];
+
+		if (t->state != DIAL_UNTRIED || c->is_noted[i] ||
+		    copy_failure(c, i))
+			continue;
+		if (tcpto_skips(c->tcpto, &t->ip, now, &c->was_known[i])) {
+			t->state = DIAL_SKIPPED;
+			c->plan->address[i].use = PLAN_TIMED_OUT;
+		}
+	}
+}
+
+static void
+note(struct connector *c, size_t start, size_t end)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	for (size_t i = start; i < end; i++) {
+		const struct dial_target *t = &c->target[i];
+
+		if (c->is_noted[i] ||
+		    (t->state != DIAL_FAILED && t->state != DIAL_CONNECTED))
+			continue;
+		c->is_noted[i] = true;
+		if (t->state == DIAL_FAILED && t->error == ETIMEDOUT)
+			tcpto_timed_out(c->tcpto, &t->ip, now);
+		else if (c->was_known[i])
+			tcpto_answered(c->tcpto, &t->ip);
+	}
+}
+
+bool
+connector_next(struct connector *c, struct dialed *won)
+{
+	bool is_connected = false;
+
+	*won = (struct dialed){ .fd = -1 };
+	for (size_t start = 0, end; start < c->plan->naddress; start = end) {
+		if (is_connected || deadline_passed(c->until))
+			break;
+		end = group_end(c, start);
+		skip_dead(c, start, end);
+		is_connected = dial_first(c->target + start, end - start,
+		    c->timeout_ms, won);
+		won->target += start;
+		note(c, start, end);
+	}
+	return is_connected;
+}
+
+bool
+connector_again(struct connector *c, size_t i, int *fd)
+{
+	struct dialed won;
+
+	c->target[i].state = DIAL_UNTRIED;
+	if (!dial_first(&c->target[i], 1, c->timeout_ms, &won))
+		return false;
+	*fd = won.fd;
+	return true;
+}
+
+const char *
+connector_reason(const struct connector *c, size_t i)
+{
+	const struct dial_target *t = &c->target[i];
+
+	if (has_failed(t))
+		return strerror(t->error);
+	if (t->state == DIAL_CONNECTED)
+		return NULL;
+	if (c->plan->address[i].use == PLAN_TIMED_OUT)
+		return "skipped, it timed out lately";
+	return "not tried, the others took too long";
+}
+
+void
+connector_finish(struct connector *c)
+{
+	free(c->target);
+	free(c->was_known);
+	free(c->is_noted);
+	*c = (struct connector){ 0 };
+}

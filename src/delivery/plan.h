@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DELIVERY_PLAN_H
+#define DELIVERY_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dsn.h"
+#include "base/ip.h"
+#include "dns/mx.h"
+#include "qmail/ipfamily.h"
+#include "qmail/ipme.h"
+#include "qmail/memory.h"
+#include "tls/policy.h"
+
+/*
+ * Where a message may go: MX hosts in order, each with its addresses.
+ *
+ * What is left out stays in the plan, with the reason, so that it can be told.
+ * Making a plan asks nobody anything.
+ */
+
+#define PLAN_ADDRESS_MAX \
+	128 /* used; the last ones of a longer list are not \
+	     */
+
+/* Whether an address is used, or why not. */
+enum plan_use {
+	PLAN_USED,
+	PLAN_OWN,        /* of this machine, or in control/ipme */
+	PLAN_NOT_BETTER, /* its host is no better MX host than this machine */
+	PLAN_FAMILY,     /* not of a family that control/ipfamily allows */
+	PLAN_DUPLICATE,  /* a host before has it, and is spoken to alike */
+	PLAN_TOO_MANY,   /* there are PLAN_ADDRESS_MAX before it */
+	PLAN_TIMED_OUT   /* of late; only known as the plan is followed */
+};
+
+struct plan_host {
+	const char *name; /* of the mx_list; a literal's plain form */
+	unsigned preference;
+	bool is_literal;
+	enum dns_outcome outcome; /* of the look-up of its addresses */
+	struct tls_policy policy;
+};
+
+struct plan_address {
+	size_t host; /* its place in the plan */
+	struct ip ip;
+	enum plan_use use;
+	int64_t noted[MEMORY_KINDS]; /* when, in Unix time; 0: not */
+};
+
+/* Addresses in the order of trying; those of equal preference are together. */
+struct plan {
+	struct plan_host *host;
+	size_t nhost;
+	struct plan_address *address;
+	size_t naddress;
+	uint16_t port;
+};
+
+/* All that a plan depends on, besides the hosts. */
+struct plan_config {
+	const struct ipme *ipme;
+	const struct memory *memory;
+	int64_t now; /* Unix time */
+	enum ipfamily family;
+	struct tls_situation tls;
+	bool is_relay; /* the hosts are a relay of ours, not MX hosts */
+	uint16_t port;
+};
+
+/*
+ * Makes a plan, which borrows the names in the list.  Left out are our own
+ * addresses (of a relay only those in control/ipme), hosts that are no better
+ * than one of ours (RFC 5321 section 5.1), addresses of a family that is not
+ * wanted, and those of several hosts for all but the first, unless the name
+ * decides what the server has to prove.  Within a host IPv6 and IPv4 take
+ * turns; an address whose sessions stalled of late goes behind the others.
+ *
+ * -1 when no address is left: with stock's 5.4.6, with 4.1.2 when a better
+ * host may be there but could not be looked up, or with 4.4.1 when a file of
+ * ours leaves none.  The plan is whole all the same.
+ */
+int plan_make(struct plan *, const struct mx_list *, const struct plan_config *,
+    struct dsn *why);
+
+/*
+ * Makes the plan of a second pass: the same hosts in clear text, with just the
+ * addresses that are marked in retry (one for each address of the first).
+ * False if there are none.
+ */
+bool plan_in_clear(struct plan *, const struct plan *first, const bool *retry);
+
+void plan_finish(struct plan *);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: ISC */
+#include "qmail/ipfamily.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+static const struct {
+	const char *text;
+	enum ipfamily family;
+} words[] = {
+	{ "64", IPFAMILY_64 },
+	{ "46", IPFAMILY_46 },
+	{ "6", IPFAMILY_6 },
+	{ "4", IPFAMILY_4 },
+};
+
+static size_t
+blanks_at(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && (s[i] == ' ' || s[i] == '\t'))
+		i++;
+	return i;
+}
+
+/* Nothing but a comment, with a blank before it. */
+static bool
+is_only_comment(const char *s, size_t n)
+{
+	size_t blanks = blanks_at(s, n);
+
+	return n == 0 || (blanks > 0 && s[blanks] == '#');
+}
+
+static bool
+parse_value(const char *value, size_t n, enum ipfamily *family)
+{
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		size_t len = strlen(words[i].text);
+
+		if (n < len || memcmp(value, words[i].text, len) != 0 ||
+		    !is_only_comment(value + len, n - len))
+			continue;
+		*family = words[i].family;
+		return true;
+	}
+	return false;
+}
+
+static int
+refuse(const char *path, const char *reason, struct dsn *why)
+{
+	dsn_set(why, "4.3.0", "Unable to read control files.");
+	return dsn_detail(why, "%s: %s", path, reason);
+}
+
+static int
+refuse_entry(const char *path, const struct table_entry *e, struct dsn *why)
+{
+	struct buf reason = { 0 };
+
+	buf_puts(&reason, "not an address family: ");
+	buf_append(&reason, buf_text(&e->key), e->key.len);
+	buf_putc(&reason, ':');
+	buf_append(&reason, buf_text(&e->value), e->value.len);
+	refuse(path, buf_text(&reason), why);
+	buf_finish(&reason);
+	return -1;
+}
+
+/* The next hop without its brackets. */
+static void
+append_key(struct buf *key, const char *next_hop)
+{
+	size_t n = strlen(next_hop);
+
+	if (n >= 2 && next_hop[0] == '[' && next_hop[n - 1] == ']')
+		buf_append(key, next_hop + 1, n - 2);
+	else
+		buf_puts(key, next_hop);
+}
+
+int
+ipfamily_find(enum ipfamily *family, const struct table_files *files,
+    const char *next_hop, struct dsn *why)
+{
+	struct table_entry e = { 0 };
+	struct buf key = { 0 };
+	int result = 0;
+
+	*family = IPFAMILY_64;
+	append_key(&key, next_hop);
+	if (table_find(files, buf_text(&key), &e) == -1)
+		result = refuse(files->text, strerror(errno), why);
+	else if (e.any && !parse_value(buf_text(&e.value), e.value.len, family))
+		result = refuse_entry(files->text, &e, why);
+	table_entry_finish(&e);
+	buf_finish(&key);
+	return result;
+}
+
+bool
+ipfamily_has(enum ipfamily family, const struct ip *ip)
+{
+	return family != (ip_is_v4(ip) ? IPFAMILY_6 : IPFAMILY_4);
+}
+
+bool
+ipfamily_prefers_v4(enum ipfamily family)
+{
+	return family == IPFAMILY_46 || family == IPFAMILY_4;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What connects and what remembers, both faked. */
+#include "base/dial.h"
+#include "qmail/tcpto.h"
+
+static bool fake_dial(struct dial_target *, size_t, int, struct dialed *);
+static bool fake_skips(const struct tcpto *, const struct ip *, int64_t,
+    bool *);
+static void fake_timed_out(const struct tcpto *, const struct ip *, int64_t);
+static void fake_answered(const struct tcpto *, const struct ip *);
+
+#define dial_first fake_dial
+#define tcpto_skips fake_skips
+#define tcpto_timed_out fake_timed_out
+#define tcpto_answered fake_answered
+#include "delivery/connect.c"
+
+#define ADDRESSES_MAX 8
+
+static const struct tcpto files = { "tcpto", "tcpto6" };
+
+/*
+ * The plan is written down as "1g 1h 2b": the preference, and what is at the
+ * address: g answers, b refuses, h is a hole, u this machine refuses; a capital
+ * letter is a second name of the last address of that kind.  '-' behind it: the
+ * plan does not use it; 't': tcpto says that it is dead; 'k': tcpto has a
+ * record of it.
+ */
+static struct {
+	char kind[ADDRESSES_MAX + 1];
+	char mark[ADDRESSES_MAX + 1];
+	char log[200]; /* what was done, in words */
+	int timeout_ms;
+} world;
+
+static struct plan_host hosts[ADDRESSES_MAX];
+static struct plan_address addresses[ADDRESSES_MAX];
+
+static void
+say(const char *what, const struct ip *ip)
+{
+	size_t n = strlen(world.log);
+
+	snprintf(world.log + n, sizeof world.log - n, "%s%s%d", n ? " " : "",
+	    what, ip->byte[15]);
+}
+
+/* Addresses end in their place in the plan, or that of their first name. */
+static char
+kind_of(const struct ip *ip)
+{
+	return world.kind[ip->byte[15]];
+}
+
+static bool
+fake_dial(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
+{
+	world.timeout_ms = timeout_ms;
+	for (size_t i = 0; i < n; i++) {
+		char kind = kind_of(&t[i].ip);
+
+		if (t[i].state != DIAL_UNTRIED)
+			continue;
+		assert_int_equal(t[i].port, 26);
+		say("dial", &t[i].ip);
+		t[i].state = kind == 'g'   ? DIAL_CONNECTED
+			     : kind == 'u' ? DIAL_UNABLE
+					   : DIAL_FAILED;
+		t[i].error = kind == 'h'   ? ETIMEDOUT
+			     : kind == 'u' ? EMFILE
+					   : ECONNREFUSED;
+		if (kind != 'g')
+			continue;
+		won->fd = 100 + t[i].ip.byte[15];
+		won->target = i;
+		return true;
+	}
+	return false;
+}
+
+static bool
+fake_skips(const struct tcpto *tcpto, const struct ip *ip, int64_t now,
+    bool *known)
+{
+	char mark = world.mark[ip->byte[15]];
+
+	assert_ptr_equal(tcpto, &files);
+	assert_true(now > 1600000000);
+	*known = mark == 't' || mark == 'k';
+	return mark == 't';
+}
+
+static void
+fake_timed_out(const struct tcpto *tcpto, const struct ip *ip, int64_t now)
+{
+	assert_ptr_equal(tcpto, &files);
+	assert_true(now > 1600000000);
+	say("timeout", ip);
+}
+
+static void
+fake_answered(const struct tcpto *tcpto, const struct ip *ip)
+{
+	assert_ptr_equal(tcpto, &files);
+	say("forget", ip);
+}
+
+static struct plan
+read_plan(const char *text)
+{
+	struct plan p = { .host = hosts, .address = addresses, .port = 26 };
+
+	memset(&world, 0, sizeof world);
+	memset(addresses, 0, sizeof addresses);
+	for (; *text; text += strcspn(text, " "), text += *text == ' ') {
+		size_t i = p.naddress++;
+		struct plan_address *a = &addresses[i];
+		char lower = (char)(text[1] | 0x20);
+
+		hosts[i].preference = (unsigned)(*text - '0');
+		a->host = i;
+		a->ip.byte[15] = (unsigned char)i;
+		world.kind[i] = lower;
+		for (size_t k = 0; k < i && text[1] != lower; k++)
+			if (world.kind[k] == lower)
+				a->ip.byte[15] = (unsigned char)k;
+		if (text[2] != ' ' && text[2])
+			world.mark[i] = text[2];
+		if (text[2] == '-')
+			a->use = PLAN_FAMILY;
+	}
+	p.nhost = p.naddress;
+	return p;
+}
+
+static void
+follows_the_plan(void **state)
+{
+	static const struct {
+		const char *plan;
+		const char *log; /* of as many calls as there are connections */
+	} cases[] = {
+		{ "", "" },
+		{ "1g", "dial0 fd0" },
+		{ "1g 1g", "dial0 fd0 dial1 fd1" },
+		{ "1b 1g", "dial0 dial1 fd1" },
+		{ "1b 2g", "dial0 dial1 fd1" },
+		{ "1g 2g", "dial0 fd0 dial1 fd1" },
+		{ "1b 2b", "dial0 dial1" },
+		{ "1g- 1g 2g-", "dial1 fd1" },
+		{ "1b- 1b", "dial1" },
+		/* What is learnt. */
+		{ "1h 1g", "dial0 dial1 timeout0 fd1" },
+		{ "1h 2g", "dial0 timeout0 dial1 fd1" },
+		{ "1bk 2g", "dial0 forget0 dial1 fd1" },
+		{ "1gk", "dial0 forget0 fd0" },
+		{ "1gk 1hk", "dial0 forget0 fd0 dial1 timeout1" },
+		{ "1uk 1g", "dial0 dial1 fd1" },
+		{ "1gt", "" },
+		{ "1gt 1g", "dial1 fd1" },
+		{ "1gt 2g", "dial1 fd1" },
+		/* Names of the same address. */
+		{ "1h 1H 2g", "dial0 dial0 timeout0 timeout0 dial2 fd2" },
+		{ "1h 2H 3g", "dial0 timeout0 dial2 fd2" },
+		{ "1u 2U 3g", "dial0 dial2 fd2" },
+		{ "1bk 2B 3g", "dial0 forget0 dial2 fd2" },
+		{ "1g 2G", "dial0 fd0 dial0 fd0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct plan p = read_plan(cases[i].plan);
+		struct connector c;
+		struct dialed won;
+
+		connector_begin(&c, &p, &files, 5, deadline_never());
+		while (connector_next(&c, &won)) {
+			assert_int_equal(c.target[won.target].state,
+			    DIAL_CONNECTED);
+			assert_int_equal(won.fd,
+			    100 + p.address[won.target].ip.byte[15]);
+			say("fd", &p.address[won.target].ip);
+		}
+		if (strcmp(world.log, cases[i].log) != 0)
+			fail_msg("%s: %s", cases[i].plan, world.log);
+		if (world.log[0])
+			assert_int_equal(world.timeout_ms, 5000);
+		connector_finish(&c);
+	}
+}
+
+static void
+says_why(void **state)
+{
+	struct plan p = read_plan("1b 1h 1u 1gt 1g 2g");
+	static const char *const late = "not tried, the others took too long";
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	connector_begin(&c, &p, &files, 5, deadline_never());
+	assert_string_equal(connector_reason(&c, 0), late);
+	assert_true(connector_next(&c, &won));
+	assert_int_equal(won.target, 4);
+	assert_string_equal(connector_reason(&c, 0), strerror(ECONNREFUSED));
+	assert_string_equal(connector_reason(&c, 1), strerror(ETIMEDOUT));
+	assert_string_equal(connector_reason(&c, 2), strerror(EMFILE));
+	assert_string_equal(connector_reason(&c, 3),
+	    "skipped, it timed out lately");
+	assert_int_equal(p.address[3].use, PLAN_TIMED_OUT);
+	assert_null(connector_reason(&c, 4));
+	assert_string_equal(connector_reason(&c, 5), late);
+	connector_finish(&c);
+}
+
+static void
+connects_once_more(void **state)
+{
+	struct plan p = read_plan("1g 1b");
+	struct connector c;
+	struct dialed won;
+	int fd = -1;
+
+	(void)state;
+	connector_begin(&c, &p, &files, 5, deadline_never());
+	assert_true(connector_next(&c, &won));
+	assert_true(connector_again(&c, 0, &fd));
+	assert_int_equal(fd, 100);
+	world.kind[0] = 'b';
+	assert_false(connector_again(&c, 0, &fd));
+	assert_string_equal(connector_reason(&c, 0), strerror(ECONNREFUSED));
+	connector_finish(&c);
+}
+
+/* What is under way is not cut short, but nothing more is begun. */
+static void
+begins_nothing_when_the_time_is_over(void **state)
+{
+	struct plan p = read_plan("1g 2g");
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	connector_begin(&c, &p, &files, 5, deadline_in(0));
+	assert_false(connector_next(&c, &won));
+	assert_string_equal(world.log, "");
+	connector_finish(&c);
+}
+
+static void
+bounds_the_time_limit(void **state)
+{
+	struct plan p = read_plan("1g");
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	connector_begin(&c, &p, &files, ULONG_MAX, deadline_never());
+	assert_true(connector_next(&c, &won));
+	assert_int_equal(world.timeout_ms, INT_MAX);
+	connector_finish(&c);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(follows_the_plan),
+		cmocka_unit_test(says_why),
+		cmocka_unit_test(connects_once_more),
+		cmocka_unit_test(begins_nothing_when_the_time_is_over),
+		cmocka_unit_test(bounds_the_time_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
