@@ -11,6 +11,9 @@ wherever the installer is killed:
 
 * NAME can be run: qmail-rspawn bounces mail if its program is missing.
   Every change is a rename over the old file.
+* The three programs have to be of one version; a mixture defers mail.  So all
+  that can fail or take time is done first, the renames follow each other, and
+  signals have to wait for them.
 * A program that is not ours is kept as its name with ".stock" added.
 * What looks like somebody's own arrangement, such as a wrapper that signs
   mail, is not touched.  The installation fails before it changes anything.
@@ -24,6 +27,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import stat
 import sys
 
@@ -284,42 +288,48 @@ def keep(path):
     notify(f"kept {path} as {kept}")
 
 
-def replace(new, path, undo):
-    """Put the file new in place of path, and note in undo how to get back."""
-    old = f"{temporary_name(path)}.old"
-    if os.path.lexists(path):
-        os.link(path, old)
-    undo.append((old, path))
-    os.rename(new, path)
-
-
-def go_back(undo):
-    for old, path in reversed(undo):
+def go_back(paths):
+    """Undo the renames that were done; an old helper that there was not is removed."""
+    for path in reversed(paths):
+        old = f"{temporary_name(path)}.old"
         if os.path.lexists(old):
             os.rename(old, path)
         elif os.path.basename(path) in HELPERS:
             remove(path)
 
 
+def replace_all(paths):
+    """Put the new files in place, all of them or none."""
+    for path in paths:
+        if os.path.lexists(path):
+            os.link(path, f"{temporary_name(path)}.old")
+    signals = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        for path in paths:
+            os.rename(temporary_name(path), path)
+    except OSError:
+        go_back(paths)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
 def install_programs(settings, ids):
-    """All that can fail for want of space or rights is done before the first rename."""
-    undo = []
+    main = f"{settings.bin}/{settings.name}"
+    paths = [path for _, path in settings.programs]
     try:
         for name, path in settings.programs:
             write_copy(f"{settings.build}/{name}", temporary_name(path), ids)
-        main = f"{settings.bin}/{settings.name}"
         if is_made_by_first_version(look(f"{main}.orig"), look(main), look(f"{settings.bin}/qmail-remote-io")):
             os.rename(f"{main}.orig", f"{main}.stock")
             notify(f"renamed {main}.orig, which version 0.1.0 made, to {main}.stock")
-        for _, path in settings.programs:
+        for path in paths:
             if look(path).kind == Kind.BINARY:
                 keep(path)
-            replace(temporary_name(path), path, undo)
-    except BaseException:
-        go_back(undo)
-        raise
+        replace_all(paths)
     finally:
-        for _, path in settings.programs:
+        for path in paths:
             remove(temporary_name(path))
             remove(f"{temporary_name(path)}.old")
     sync_directory(settings.bin)
