@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,8 +67,12 @@ static const char stamp_magic[] = "qr-cdb 2"; /* another for another format */
 
 #define WRITE_PIECE ((size_t)1 << 16)
 
-/* A coarse clock of a file system ticks at least this often. */
+/*
+ * The clock of a file system ticks at least this often: one whose times are
+ * whole seconds, and one that has fractions of them.
+ */
 #define COARSEST_TICK_S 2
+#define FINE_TICK_MS 50
 
 struct compiled {
 	int fd;
@@ -386,6 +391,34 @@ is_warm(const struct stat *source)
 }
 
 static bool
+is_unchanged(const struct stat *source, int fd)
+{
+	unsigned char before[IDENTITY_SIZE], after[IDENTITY_SIZE];
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		return false;
+	write_identity(before, source, 0);
+	write_identity(after, &st, 0);
+	return memcmp(before, after, sizeof before) == 0;
+}
+
+/*
+ * Waits until the tick in which the source changed is over, as far as that can
+ * be done; false when it cannot, or when the source has changed meanwhile.
+ */
+static bool
+let_tick_pass(const struct stat *source, int fd)
+{
+	if (!is_warm(source))
+		return true;
+	if (source->st_ctim.tv_nsec == 0)
+		return false;
+	poll(NULL, 0, FINE_TICK_MS);
+	return is_unchanged(source, fd);
+}
+
+static bool
 is_directory(const char *path)
 {
 	struct stat st;
@@ -461,17 +494,18 @@ add_record(struct compiling *c, uint32_t hash, uint64_t at)
 }
 
 struct compiling *
-compiling_begin(const char *path, const char *lockpath,
+compiling_begin(const char *path, const char *lockpath, int sourcefd,
     const struct stat *source)
 {
 	struct compiling *c;
-	int lockfd;
+	int lockfd = is_directory(path) ? -1 : lock(lockpath);
 
-	if (is_warm(source) || is_directory(path))
-		return NULL;
-	lockfd = lock(lockpath);
 	if (lockfd == -1)
 		return NULL;
+	if (!let_tick_pass(source, sourcefd)) {
+		close(lockfd);
+		return NULL;
+	}
 	c = mem_alloc(1, sizeof *c);
 	c->lockfd = lockfd;
 	c->source = *source;
@@ -588,7 +622,7 @@ put_table(struct compiling *c, unsigned char *front, size_t i, struct record *e,
 	free(table);
 }
 
-/* The records by their tables, in the order of adding within each. */
+/* The records by their tables, the last one first within each. */
 static void
 put_tables(struct compiling *c, unsigned char *front)
 {
@@ -603,7 +637,7 @@ put_tables(struct compiling *c, unsigned char *front)
 		next[i] = sum;
 		end[i] = sum += end[i];
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = n; i-- > 0;)
 		sorted[next[e[i].hash % TABLES]++] = e[i];
 	for (size_t i = 0, from = 0; i < TABLES; from = end[i++])
 		put_table(c, front, i, sorted + from, end[i] - from);
@@ -628,19 +662,6 @@ finish(struct compiling *c)
 	if (pwrite(c->fd, front, FRONT_SIZE, 0) != (ssize_t)FRONT_SIZE)
 		return -1;
 	return fsync(c->fd);
-}
-
-static bool
-is_unchanged(const struct stat *source, int fd)
-{
-	unsigned char before[IDENTITY_SIZE], after[IDENTITY_SIZE];
-	struct stat st;
-
-	if (fstat(fd, &st) == -1)
-		return false;
-	write_identity(before, source, 0);
-	write_identity(after, &st, 0);
-	return memcmp(before, after, sizeof before) == 0;
 }
 
 int

@@ -42,8 +42,8 @@ struct compiled *compiled_open(const char *path, const struct stat *source);
 void compiled_close(struct compiled *);
 
 /*
- * The n-th place (from 0) that was added under key, in the order of adding;
- * it is inside the source.  Checksums show what accidents have done to the
+ * The n-th place (from 0) that was added under key, the last one first; it is
+ * inside the source.  Checksums show what accidents have done to the
  * file, also to a key that seems absent: COMPILED_DAMAGED.  So it is for
  * keys that are too long, and for what comes after 64 records of one hash:
  * memory and time are bounded, whatever the file is.
@@ -53,18 +53,20 @@ enum compiled_result compiled_find(struct compiled *, const void *key,
 
 /*
  * Compiling.  begin takes the lock at lockpath without waiting; NULL when
- * another process compiles, when nothing can be written, or when the source
- * changed less than two seconds ago: a change within the same tick of a
- * coarse file system clock would go unseen, so a warm file is read as it is.
- * source must be of the very bytes that are compiled (fstat of the open file
- * before reading).
+ * another process compiles, or when nothing can be written.
+ *
+ * source is fstat() of sourcefd, and nothing of it may have been read yet: two
+ * changes within one tick of the file system's clock leave the same times, so
+ * the bytes must be read after the tick of the last change.  For a source that
+ * changed less than two seconds ago begin waits 50 ms, and returns NULL if it
+ * has changed again; where times are whole seconds it returns NULL at once.
  */
 struct compiling;
 
 struct compiling *compiling_begin(const char *path, const char *lockpath,
-    const struct stat *source);
+    int sourcefd, const struct stat *source);
 
-/* Places under one key keep their order.  Failures show at the end. */
+/* Failures show at the end. */
 void compiling_add(struct compiling *, const void *key, size_t keylen,
     const struct compiled_place *);
 

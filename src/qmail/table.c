@@ -71,54 +71,41 @@ found_set(struct table_entry *f, const struct entry *e)
 }
 
 /*
- * Walks through the text from its end, so that the first entry seen with a key
- * is the one that counts.  What is left: of the line [line, end), and all
- * before it.  The line ends at stop, without what is cut off its end.
+ * Walks through the entries of a text.  What is left: of a line [at, end), and
+ * all from next on.
  */
 struct cursor {
-	const char *text;
-	const char *line;
-	const char *end;
-	const char *stop;
+	const char *line; /* where it begins */
+	const char *at, *end;
+	const char *next, *stop;
 };
 
 static void
-previous_line(struct cursor *c)
+cursor_init(struct cursor *c, const char *text, size_t n)
 {
-	const char *stop = c->line;
-	const char *start, *at;
-	size_t n;
-
-	if (stop[-1] == '\n')
-		stop--;
-	for (start = stop; start > c->text && start[-1] != '\n'; start--)
-		;
-	c->line = c->end = at = start;
-	c->stop = stop;
-	if (control_next(&at, stop, &start, &n))
-		c->end = start + n;
+	*c = (struct cursor){ .next = text, .stop = text + n };
 }
 
 /* A NUL separates entries within a line, as in stock. */
 static bool
-previous_entry(struct cursor *c, struct entry *e)
+next_entry(struct cursor *c, struct entry *e)
 {
-	do {
-		const char *start;
+	for (;;) {
+		const char *start = c->at, *nul;
 		size_t n;
 
-		while (c->end == c->line) {
-			if (c->line == c->text)
+		if (!start) {
+			if (!control_next(&c->next, c->stop, &c->line, &n))
 				return false;
-			previous_line(c);
+			c->at = start = c->line;
+			c->end = start + n;
 		}
-		for (start = c->end; start > c->line && start[-1]; start--)
-			;
-		n = (size_t)(c->end - start);
-		c->end = start > c->line ? start - 1 : start;
+		nul = memchr(start, '\0', (size_t)(c->end - start));
+		n = (size_t)((nul ? nul : c->end) - start);
+		c->at = nul ? nul + 1 : NULL;
 		if (parse_entry(e, start, n))
 			return true;
-	} while (true);
+	}
 }
 
 static bool
@@ -158,11 +145,13 @@ static void
 compile_entry(struct compiling *out, const struct buf *text,
     const struct cursor *c, const struct entry *e, struct buf *key)
 {
-	struct compiled_place place = {
-		.offset = (uint64_t)(c->line - buf_text(text)),
-		.length = (uint64_t)(c->stop - c->line),
-	};
+	const char *end = c->next;
+	struct compiled_place place;
 
+	if (end[-1] == '\n')
+		end--;
+	place.offset = (uint64_t)(c->line - buf_text(text));
+	place.length = (uint64_t)(end - c->line);
 	buf_cut(key, 0);
 	append_lower(key, e->key, e->keylen);
 	compiling_add(out, buf_text(key), e->keylen, &place);
@@ -176,22 +165,18 @@ static void
 scan(const struct buf *text, const char *host, struct table_entry *f,
     struct compiling *out)
 {
-	struct cursor c = { .text = buf_text(text) };
-	const char *end = c.text + text->len;
+	const char *start = buf_text(text);
+	size_t mark = control_mark(start, text->len);
 	size_t n = strlen(host);
-	struct entry e, before = { 0 }, best = { 0 };
+	struct entry e, best = { 0 };
 	struct buf key = { 0 };
+	struct cursor c;
 
-	c.text += control_mark(c.text, text->len);
-	c.line = c.end = c.stop = end;
-	for (; previous_entry(&c, &e); before = e) {
-		/* A list may say the same a hundred thousand times. */
-		if (before.key && has_key(&e, before.key, before.keylen))
-			continue;
+	cursor_init(&c, start + mark, text->len - mark);
+	while (next_entry(&c, &e)) {
 		if (out)
 			compile_entry(out, text, &c, &e, &key);
-		if (matches(&e, host, n) &&
-		    (!best.key || e.keylen > best.keylen))
+		if (matches(&e, host, n) && e.keylen >= best.keylen)
 			best = e;
 	}
 	if (best.key)
@@ -222,7 +207,7 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 	int saved, result;
 
 	if (is_compilable(host, st))
-		out = compiling_begin(files->index, files->lock, st);
+		out = compiling_begin(files->index, files->lock, fd, st);
 	result = fdio_read_to_end(fd, st, TEXT_MAX, &text);
 	saved = errno;
 	if (result == 0)
@@ -269,7 +254,7 @@ read_line(int fd, const struct stat *st, const struct compiled_place *place,
 	if (fdio_read_at(fd, place->offset - before, b->data,
 		before + n + behind) == -1)
 		return false;
-	*c = (struct cursor){ .text = line, .line = line + n, .end = line + n };
+	cursor_init(c, line, n);
 	return n > 0 && begins_line(line, n, place->offset) &&
 	       !memchr(line, '\n', n) && (!behind || line[n] == '\n');
 }
@@ -284,12 +269,14 @@ read_entry(int fd, const struct stat *st, const struct compiled_place *place,
 {
 	struct buf line = { 0 };
 	struct cursor c;
-	struct entry e;
+	struct entry e, last = { 0 };
 
 	if (read_line(fd, st, place, &line, &c))
-		while (!f->any && previous_entry(&c, &e))
+		while (next_entry(&c, &e))
 			if (has_key(&e, key, keylen))
-				found_set(f, &e);
+				last = e;
+	if (last.key)
+		found_set(f, &last);
 	buf_finish(&line);
 	return f->any;
 }

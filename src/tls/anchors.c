@@ -457,7 +457,7 @@ static int
 parse_bundle(struct tls_anchors *a, const char *cdb, const char *lock,
     struct dsn *why)
 {
-	struct compiling *index = compiling_begin(cdb, lock, &a->st);
+	struct compiling *index = compiling_begin(cdb, lock, a->fd, &a->st);
 	int result = read_bundle(a, index, why);
 
 	if (index != NULL && result == 0)

@@ -137,22 +137,21 @@ check_places(struct compiled *c, const char *text, size_t size, bool is_whole)
 
 	while (c && line < end) {
 		size_t len = strcspn(line, "\n"), keylen = strcspn(line, "\n:");
-		const char *other = text;
+		const char *other = line;
 		enum compiled_result result;
-		unsigned before = 0;
+		unsigned behind = 0;
 		struct compiled_place place;
 
-		/* How many lines before this one have its key. */
-		while (other < line) {
+		/* How many lines behind this one have its key. */
+		while ((other += strcspn(other, "\n")) < end && ++other < end) {
 			size_t n = strcspn(other, "\n:");
 
-			before += n == keylen && !memcmp(other, line, n);
-			other += strcspn(other, "\n") + 1;
+			behind += n == keylen && !memcmp(other, line, n);
 		}
-		result = compiled_find(c, line, keylen, before, &place);
+		result = compiled_find(c, line, keylen, behind, &place);
 		CHECK(result == COMPILED_FOUND || !is_whole ||
-		      keylen > COMPILED_KEY_MAX || before >= SAME_HASH_MAX);
-		CHECK(result != COMPILED_ABSENT || before >= SAME_HASH_MAX);
+		      keylen > COMPILED_KEY_MAX || behind >= SAME_HASH_MAX);
+		CHECK(result != COMPILED_ABSENT || behind >= SAME_HASH_MAX);
 		if (result == COMPILED_FOUND) {
 			CHECK(place.offset == (size_t)(line - text));
 			CHECK(place.length == len);
@@ -181,7 +180,7 @@ damage_a_byte(struct fuzz_input *in)
 	size = strlen(text);
 	sourcefd = fuzz_write_file("source", text, size);
 	CHECK(fstat(sourcefd, &source) == 0);
-	making = compiling_begin("cdb", "lock", &source);
+	making = compiling_begin("cdb", "lock", sourcefd, &source);
 	CHECK(making);
 	for (const char *line = text; line < text + size;) {
 		size_t n = strcspn(line, "\n"), k = strcspn(line, "\n:");

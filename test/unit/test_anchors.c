@@ -356,9 +356,9 @@ static void
 forge(const struct forgery *f, const struct testcert *name,
     const struct compiled_place *place, size_t n)
 {
-	struct compiling *c = compiling_begin(file("trustanchors.cdb"),
-	    file("trustanchors.lock"), &f->st);
 	int fd = open(f->path, O_RDONLY);
+	struct compiling *c = compiling_begin(file("trustanchors.cdb"),
+	    file("trustanchors.lock"), fd, &f->st);
 	char key[9];
 
 	assert_non_null(c);

@@ -29,7 +29,7 @@
 static char home[] = "/tmp/test_compiled.XXXXXX";
 #define SOURCE_SIZE 1000000
 
-static int source = -1; /* old enough to be compiled */
+static int source = -1; /* old enough to be compiled at once */
 static struct stat source_stat;
 
 static void
@@ -73,10 +73,25 @@ leave_home(void **state)
 	       chdir("/") == -1 || rmdir(home) == -1;
 }
 
+static int64_t
+monotonic_ms(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static struct compiling *
+begin_at(const char *path, const char *lock)
+{
+	return compiling_begin(path, lock, source, &source_stat);
+}
+
 static struct compiling *
 begin(void)
 {
-	return compiling_begin(CDB, LOCK, &source_stat);
+	return begin_at(CDB, LOCK);
 }
 
 static struct compiled *
@@ -147,7 +162,7 @@ finds_what_was_added(void **state)
 	} cases[] = {
 		{ "a", 0, 10 },
 		{ "a", 1, 20 },
-		{ "a", 2, 10 },
+		{ "a", 2, 60 },
 		{ "a", 3, ABSENT },
 		{ "", 0, 30 },
 		{ "", 1, ABSENT },
@@ -161,7 +176,7 @@ finds_what_was_added(void **state)
 
 	(void)state;
 	assert_non_null(c);
-	add(c, "a", 10);
+	add(c, "a", 60);
 	add(c, "", 30);
 	add(c, "a", 20);
 	add(c, "source", 50);
@@ -272,9 +287,9 @@ bears_one_key_very_often(void **state)
 	assert_int_equal(stat(CDB, &st), 0);
 	r = reopen();
 	assert_non_null(r);
-	assert_int_equal(find(r, "b", 0), 2);
-	assert_int_equal(find(r, "a", 0), 3);
-	assert_int_equal(find(r, "a", 63), 3 + 2 * 63);
+	assert_int_equal(find(r, "b", 0), 200000);
+	assert_int_equal(find(r, "a", 0), 200001);
+	assert_int_equal(find(r, "a", 63), 200001 - 2 * 63);
 	assert_int_equal(find(r, "a", 64), DAMAGED);
 	assert_int_equal(find(r, "c", 0), 1);
 	compiled_close(r);
@@ -340,23 +355,48 @@ belongs_to_one_source(void **state)
 	expect_one("a", 5);
 }
 
-static void
-waits_until_the_source_is_cold(void **state)
+/* Of a source that has just changed; -1 when it does not begin. */
+static int64_t
+time_to_begin(int fd, const struct stat *st)
 {
-	struct stat st = source_stat;
-	struct timespec now;
+	int64_t start = monotonic_ms();
+	struct compiling *c = compiling_begin(CDB, LOCK, fd, st);
+
+	if (!c)
+		return -1;
+	compiling_abort(c);
+	return monotonic_ms() - start;
+}
+
+/* Two changes within a tick have the same times. */
+static void
+waits_for_the_tick_of_the_last_change(void **state)
+{
+	int fd = open("other", O_RDWR | O_CREAT, 0600);
+	struct stat st, changed;
 
 	(void)state;
-	assert_int_equal(clock_gettime(CLOCK_REALTIME, &now), 0);
-	st.st_ctim = now;
-	assert_null(compiling_begin(CDB, LOCK, &st));
-	st.st_ctim.tv_sec = now.tv_sec - 1;
-	assert_null(compiling_begin(CDB, LOCK, &st));
-	st.st_ctim.tv_sec = now.tv_sec + 1;
-	assert_null(compiling_begin(CDB, LOCK, &st));
+	/* The fraction might be zero by chance. */
+	do
+		assert_int_equal(write(fd, "x", 1), 1);
+	while (fstat(fd, &st) == 0 && st.st_ctim.tv_nsec == 0);
+	assert_true(time_to_begin(fd, &st) >= 50);
+	changed = st;
+	changed.st_size++;
+	assert_int_equal(time_to_begin(fd, &changed), -1);
+	/* Of a file system that has no fractions. */
+	st.st_ctim.tv_nsec = 0;
+	assert_int_equal(time_to_begin(fd, &st), -1);
+	/* From a file server that is a little ahead. */
+	st.st_ctim.tv_sec++;
+	assert_int_equal(time_to_begin(fd, &st), -1);
 	/* From before the clock was set back. */
-	st.st_ctim.tv_sec = now.tv_sec + 3600;
-	compiling_abort(compiling_begin(CDB, LOCK, &st));
+	st.st_ctim.tv_sec += 3600;
+	assert_true(time_to_begin(fd, &st) >= 0);
+	st.st_ctim.tv_sec -= 7200;
+	assert_true(time_to_begin(fd, &st) >= 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(unlink("other"), 0);
 }
 
 static void
@@ -368,9 +408,8 @@ gives_up_when_the_source_changes(void **state)
 
 	(void)state;
 	compile_one("a", 7);
-	nap(2050);
 	assert_int_equal(fstat(fd, &st), 0);
-	c = compiling_begin(CDB, LOCK, &st);
+	c = compiling_begin(CDB, LOCK, fd, &st);
 	assert_non_null(c);
 	add(c, "a", 8);
 	assert_int_equal(write(fd, "x", 1), 1);
@@ -441,10 +480,10 @@ static void
 needs_a_place_to_write(void **state)
 {
 	(void)state;
-	assert_null(compiling_begin("no/" CDB, "no/" LOCK, &source_stat));
-	assert_null(compiling_begin("no/" CDB, LOCK, &source_stat));
-	assert_null(compiling_begin(CDB, "no/" LOCK, &source_stat));
-	assert_null(compiling_begin(CDB, ".", &source_stat));
+	assert_null(begin_at("no/" CDB, "no/" LOCK));
+	assert_null(begin_at("no/" CDB, LOCK));
+	assert_null(begin_at(CDB, "no/" LOCK));
+	assert_null(begin_at(CDB, "."));
 	assert_null(compiled_open("no/" CDB, &source_stat));
 	assert_int_equal(mkdir(CDB, 0700), 0);
 	assert_null(begin());
@@ -537,8 +576,8 @@ compile_words(struct buf *image)
 
 	assert_non_null(c);
 	for (size_t i = 0; i < COUNT(words); i++) {
-		add(c, words[i], 100 + (int)i);
 		add(c, words[i], 200);
+		add(c, words[i], 100 + (int)i);
 	}
 	assert_int_equal(compiling_end(c, source), 0);
 	assert_int_equal(fdio_read_file(CDB, 1 << 20, image), 0);
@@ -716,7 +755,7 @@ main(void)
 		cmocka_unit_test_teardown(holds_many, clear_home),
 		cmocka_unit_test_teardown(may_be_empty, clear_home),
 		cmocka_unit_test_teardown(belongs_to_one_source, clear_home),
-		cmocka_unit_test_teardown(waits_until_the_source_is_cold,
+		cmocka_unit_test_teardown(waits_for_the_tick_of_the_last_change,
 		    clear_home),
 		cmocka_unit_test_teardown(gives_up_when_the_source_changes,
 		    clear_home),

@@ -25,8 +25,106 @@
 
 static char home[] = "/tmp/test_table.XXXXXX";
 
-static const struct table_files files = { "list", "list.cdb", "list.lock" };
-static const struct table_files marked = { "bom", "bom.cdb", "bom.lock" };
+#define FILES(name) \
+	{ \
+		name, name ".cdb", name ".lock" \
+	}
+
+static const struct table_files files = FILES("list");
+
+/* Written before the first test, so that an index is made at once. */
+static const struct table_files forged = FILES("forged");
+static const struct table_files marked = FILES("bom");
+static const struct table_files nul = FILES("nul");
+static const struct table_files lonely = FILES("lonely");
+static const struct table_files damaged = FILES("damaged");
+static const struct table_files many = FILES("many");
+static const struct table_files same = FILES("same");
+static const struct table_files wide = FILES("wide");
+
+struct table_case {
+	const char *text;
+	const char *host;
+	const char *value; /* NULL: none */
+};
+
+static const struct table_case cases[] = {
+	/* Matching. */
+	{ "dst.example:127.0.0.1:26", "dst.example", "127.0.0.1:26" },
+	{ "DST.eXample:r:26", "dSt.ExAmple", "r:26" },
+	{ ".example:r:26", "dst.example", "r:26" },
+	{ ".example:r:26", "a.b.example", "r:26" },
+	{ ".EXAMPLE:r:26", "a.b.example", "r:26" },
+	{ ".example:r:26", "example", NULL },
+	{ "example:r:26", "dst.example", NULL },
+	{ ".dst.example:r:26", "dst.example", NULL },
+	{ "xdst.example:r:26", "dst.example", NULL },
+	{ "st.example:r:26", "dst.example", NULL },
+	{ ":r:26", "dst.example", "r:26" },
+	{ ":r:26", "", "r:26" },
+	{ ".:r:26", "", NULL },
+	{ "a:r:26", "", NULL },
+	{ ".example:\n:r:26\n", "dst.example", "" },
+	{ ".example:s\ndst.example:r\n", "dst.example", "r" },
+	{ "dst.example:r\n.example:s\n:t\n", "dst.example", "r" },
+	{ ":t\n.example:s\n.b.example:r\n", "a.b.example", "r" },
+	{ ".b.example:r\n.example:s\n:t\n", "a.b.example", "r" },
+	{ "a:r\na:s\n", "a", "s" },
+	{ "a:r\nA:s\n", "a", "s" },
+	{ "a:r\nb:t\nA:s\nb:u\n", "a", "s" },
+	{ ".a:r\n.a:s\nb.a:t\nc:u\n", "x.a", "s" },
+	{ ":r\n:s\n", "a", "s" },
+	{ "[1.2.3.4]:r:26", "[1.2.3.4]", "r:26" },
+	{ ".4]:r:26", "[1.2.3.4]", "r:26" },
+	{ ".2.3.4]:r:26", "[1.2.3.4]", "r:26" },
+	{ ":r:26", "[1.2.3.4]", "r:26" },
+	{ "dst.example:r:26", "dst.example.", NULL },
+	{ ".:r:26", "dst.example.", "r:26" },
+	{ ".example:r", ".example", "r" },
+	{ "..example:r", "a..example", "r" },
+	{ "\xc3\x89:r", "\xc3\x89", "r" },
+	{ "\xc3\x89:r", "\xc3\xa9", NULL },
+	/* Lines. */
+	{ "", "a", NULL },
+	{ "\n\n\n", "a", NULL },
+	{ "#:s:1\n\n  \n:r:26", "a", "r:26" },
+	{ "#a:s\n", "#a", NULL },
+	{ "x#a:s\n", "x#a", "s" },
+	{ "a\n:r:26", "a", "r:26" },
+	{ " a:s\n", "a", NULL },
+	{ "a :s\n", "a", NULL },
+	{ "a:r \t \n", "a", "r" },
+	{ "a:r:26 \t \n", "a", "r:26" },
+	/* CR LF, and a byte order mark. */
+	{ "a:r\r\n", "a", "r" },
+	{ "a:\r\n", "a", "" },
+	{ "a:r \r \t\r\n", "a", "r" },
+	{ "#a:s\r\n\r\na:r\r\n", "a", "r" },
+	{ "\xef\xbb\xbf"
+	  "a:r\n",
+	    "a", "r" },
+	{ "\xef\xbb\xbf"
+	  "#a:r\n",
+	    "a", NULL },
+	{ "\xef\xbb\xbf:r\r\nb:s", "a", "r" },
+	{ "\xef\xbb\xbf", "a", NULL },
+	{ "a:s\n\xef\xbb\xbf"
+	  "a:r\n",
+	    "a", "s" },
+	/* Address literals with colons of their own. */
+	{ "[2001:db8::1]:r:26", "[2001:db8::1]", "r:26" },
+	{ "[2001:DB8::1]:[::1]:26", "[2001:db8::1]", "[::1]:26" },
+	{ "[IPv6:2001:db8::1]:r", "[ipv6:2001:db8::1]", "r" },
+	{ "[2001:db8::1]:r:26", "[2001", NULL },
+	{ "[2001:db8::1]::26", "[2001:db8::1]", ":26" },
+	{ "[2001:db8::1]:", "[2001:db8::1]", "" },
+	{ "[2001:db8::1]", "[2001:db8::1]", NULL },
+	{ "[foo:r:26", "[foo", "r:26" },
+	{ "[2001:r", "[2001", "r" },
+	{ ".4]:r:26", "[::1.2.3.4]", "r:26" },
+};
+
+static struct table_files case_files[COUNT(cases)];
 
 /* A list with everything in it that an index could point at. */
 static const char list[] = "#a:comment\n"
@@ -64,27 +162,90 @@ put(const char *path, const void *data, size_t n)
 	assert_int_equal(close(fd), 0);
 }
 
+static void
+write_large_files(void)
+{
+	struct buf text = { 0 };
+
+	for (int i = 0; i < 200000; i++)
+		buf_printf(&text, "domain%d.example:relay%d:%d\n", i, i % 100,
+		    i % 60000 + 1);
+	put(many.text, text.data, text.len);
+	buf_cut(&text, 0);
+	for (int i = 0; i < 200000; i++)
+		buf_printf(&text, ".Example:relay%d\n", i);
+	put(same.text, text.data, text.len);
+	buf_cut(&text, 0);
+	buf_puts(&text, "a:r\n:");
+	memset(buf_reserve(&text, 1 << 20), 'x', 1 << 20);
+	text.len += 1 << 20;
+	buf_puts(&text, "\n");
+	memset(buf_reserve(&text, 1 << 20), 'x', 1 << 20);
+	text.len += 1 << 20;
+	buf_puts(&text, ":y\nb:s");
+	put(wide.text, text.data, text.len);
+	buf_finish(&text);
+}
+
+static void
+write_case_files(void)
+{
+	static char name[COUNT(cases)][3][24];
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		snprintf(name[i][0], sizeof name[i][0], "%zu", i);
+		snprintf(name[i][1], sizeof name[i][1], "%zu.cdb", i);
+		snprintf(name[i][2], sizeof name[i][2], "%zu.lock", i);
+		case_files[i].text = name[i][0];
+		case_files[i].index = name[i][1];
+		case_files[i].lock = name[i][2];
+		put(name[i][0], cases[i].text, strlen(cases[i].text));
+	}
+}
+
 static int
 enter_home(void **state)
 {
+	static const char nuls[] = "a:r\0b:s\0c:t\n"
+				   "#d:u\0e:v\n"
+				   "\0f:w\0\n"
+				   "g:x \0g:y\0no colon\n"
+				   "h:z\0:26";
+	static const char routes[] = ":t\n.example:s\na.example:r\n";
+
 	(void)state;
 	alarm(120);
 	if (!mkdtemp(home) || chdir(home) == -1)
 		return -1;
-	put(files.text, list, sizeof list - 1);
+	write_large_files();
+	put(forged.text, list, sizeof list - 1);
 	put(marked.text, bom_list, sizeof bom_list - 1);
-	/* Until an index of them may be made. */
+	put(nul.text, nuls, sizeof nuls - 1);
+	put(lonely.text, ":r\n", 3);
+	put(damaged.text, routes, sizeof routes - 1);
+	write_case_files();
 	nap(2050);
-	return stat(files.text, &list_stat) == -1 ||
+	return stat(forged.text, &list_stat) == -1 ||
 	       stat(marked.text, &bom_stat) == -1;
+}
+
+static void
+remove_files(const struct table_files *f)
+{
+	unlink(f->text);
+	unlink(f->index);
+	unlink(f->lock);
 }
 
 static int
 clear_home(void **state)
 {
 	(void)state;
-	unlink(files.index);
-	unlink(files.lock);
+	if (unlink(files.text) == -1 && errno != ENOENT)
+		rmdir(files.text);
+	remove_files(&files);
+	unlink(forged.index);
+	unlink(forged.lock);
 	unlink(marked.index);
 	unlink(marked.lock);
 	return 0;
@@ -93,10 +254,14 @@ clear_home(void **state)
 static int
 leave_home(void **state)
 {
+	static const struct table_files *const all[] = { &forged, &marked, &nul,
+		&lonely, &damaged, &many, &same, &wide };
+
 	clear_home(state);
-	unlink(files.text);
-	unlink(marked.text);
-	unlink("list.cdb.new");
+	for (size_t i = 0; i < COUNT(all); i++)
+		remove_files(all[i]);
+	for (size_t i = 0; i < COUNT(cases); i++)
+		remove_files(&case_files[i]);
 	return chdir("/") == -1 || rmdir(home) == -1;
 }
 
@@ -116,6 +281,295 @@ find_with(const struct table_files *f, const char *host)
 	return text;
 }
 
+static const char *
+find(const char *host)
+{
+	return find_with(&files, host);
+}
+
+static void
+put_text(const char *text)
+{
+	put(files.text, text, strlen(text));
+}
+
+static bool
+is_compiled(void)
+{
+	return access(files.index, F_OK) == 0;
+}
+
+static void
+check(const struct table_case *c, const struct table_files *f)
+{
+	const char *got = find_with(f, c->host);
+
+	if (strcmp(got, c->value ? c->value : "(none)") != 0)
+		fail_msg("%s, %s: %s", c->text, c->host, got);
+}
+
+/* By the text alone, by the text while the index is made, by the index. */
+static void
+finds_the_entry_that_counts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct table_files alone = case_files[i];
+		bool empty = cases[i].text[0] == '\0';
+
+		alone.index = "no/cdb";
+		check(&cases[i], &alone);
+		check(&cases[i], &case_files[i]);
+		if ((access(case_files[i].index, F_OK) == -1) != empty)
+			fail_msg("%s: %s", cases[i].text,
+			    empty ? "compiled" : "not compiled");
+		check(&cases[i], &case_files[i]);
+	}
+}
+
+static void
+separates_at_a_nul(void **state)
+{
+	static const struct table_case want[] = {
+		{ "first", "a", "r" },
+		{ "second", "b", "s" },
+		{ "last", "c", "t" },
+		{ "comment", "d", "26" },
+		{ "beyond a comment", "e", "26" },
+		{ "in a line that begins with a NUL", "f", "26" },
+		{ "the later of two", "g", "y" },
+		{ "not a part of the value", "h", "z" },
+	};
+
+	(void)state;
+	for (int round = 0; round < 2; round++)
+		for (size_t i = 0; i < COUNT(want); i++)
+			check(&want[i], &nul);
+	assert_int_equal(access(nul.index, F_OK), 0);
+}
+
+static void
+may_be_missing_or_empty(void **state)
+{
+	static const struct table_files nowhere = { "no/list", "no/cdb",
+		"no/lock" };
+
+	(void)state;
+	assert_string_equal(find("a"), "(none)");
+	assert_string_equal(find_with(&nowhere, "a"), "(none)");
+	assert_false(is_compiled());
+	assert_int_equal(symlink("/dev/null", files.text), 0);
+	assert_string_equal(find("a"), "(none)");
+	assert_false(is_compiled());
+}
+
+static void
+refuses_what_it_cannot_read(void **state)
+{
+	static const struct table_files below = { "list/x", "x.cdb", "x.lock" };
+	int fd;
+
+	assert_int_equal(mkdir(files.text, 0700), 0);
+	assert_string_equal(find("a"), "Is a directory");
+	clear_home(state);
+	assert_int_equal(mkfifo(files.text, 0600), 0);
+	assert_string_equal(find("a"), "Invalid argument");
+	clear_home(state);
+	fd = open(files.text, O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(ftruncate(fd, ((off_t)1 << 30) + 1), 0);
+	assert_int_equal(close(fd), 0);
+	assert_string_equal(find("a"), "File too large");
+	put_text("");
+	assert_string_equal(find_with(&below, "a"), "Not a directory");
+	if (geteuid() == 0)
+		return;
+	put_text(":r\n");
+	assert_string_equal(find("a"), "r");
+	assert_true(is_compiled());
+	assert_int_equal(chmod(files.text, 0), 0);
+	assert_string_equal(find("a"), "Permission denied");
+}
+
+/* Also when nothing but the bytes differ: the kernel's times tell. */
+static void
+sees_every_change(void **state)
+{
+	static const struct timespec old[2] = { { 1000000000, 0 },
+		{ 1000000000, 0 } };
+
+	(void)state;
+	put_text(":one\n");
+	assert_string_equal(find("a"), "one");
+	assert_true(is_compiled());
+	put_text(":two\n");
+	assert_string_equal(find("a"), "two");
+	put_text(":six\n");
+	assert_string_equal(find("a"), "six");
+	assert_string_equal(find("a"), "six");
+	assert_string_equal(find("a"), "six");
+
+	/* An older time, then another file with the same time and size. */
+	put_text(":old\n");
+	assert_int_equal(utimensat(AT_FDCWD, files.text, old, 0), 0);
+	assert_string_equal(find("a"), "old");
+	put("new", ":new\n", 5);
+	assert_int_equal(utimensat(AT_FDCWD, "new", old, 0), 0);
+	assert_string_equal(find("a"), "old");
+	assert_string_equal(find("a"), "old");
+	assert_int_equal(rename("new", files.text), 0);
+	assert_string_equal(find("a"), "new");
+	assert_string_equal(find("a"), "new");
+	assert_string_equal(find("a"), "new");
+
+	put_text("");
+	assert_string_equal(find("a"), "(none)");
+	assert_int_equal(unlink(files.text), 0);
+	assert_string_equal(find("a"), "(none)");
+	assert_true(is_compiled());
+	put_text(":new\n");
+	assert_string_equal(find("a"), "new");
+}
+
+static void
+goes_on_where_nothing_can_be_written(void **state)
+{
+	static const struct table_files nowhere = { "lonely", "no/cdb",
+		"no/lock" };
+	struct stat st;
+	struct compiling *c;
+	int fd;
+
+	(void)state;
+	assert_string_equal(find_with(&nowhere, "a"), "r");
+	assert_int_equal(mkdir(lonely.index, 0700), 0);
+	assert_string_equal(find_with(&lonely, "a"), "r");
+	assert_int_equal(rmdir(lonely.index), 0);
+	put(lonely.index, "garbage", 7);
+	assert_int_equal(chmod(lonely.index, 0), 0);
+	assert_string_equal(find_with(&lonely, "a"), "r");
+	assert_int_equal(stat(lonely.index, &st), 0);
+	assert_true(st.st_size > 2048);
+	assert_int_equal(unlink(lonely.index), 0);
+
+	/* Somebody compiles and does not get on. */
+	fd = fdio_open_file(lonely.text, &st);
+	c = compiling_begin(lonely.index, lonely.lock, fd, &st);
+	assert_non_null(c);
+	close(fd);
+	assert_string_equal(find_with(&lonely, "a"), "r");
+	assert_int_equal(access(lonely.index, F_OK), -1);
+	compiling_abort(c);
+	assert_string_equal(find_with(&lonely, "a"), "r");
+	assert_int_equal(access(lonely.index, F_OK), 0);
+}
+
+/* Whichever byte is damaged, the answer is right and the file made anew. */
+static void
+survives_damage(void **state)
+{
+	struct buf good = { 0 }, now = { 0 };
+
+	(void)state;
+	assert_string_equal(find_with(&damaged, "a.example"), "r");
+	assert_int_equal(fdio_read_file(damaged.index, 1 << 20, &good), 0);
+	for (size_t i = 0; i < good.len; i += i < 4096 ? 127 : 3) {
+		good.data[i] ^= 0x10;
+		put(damaged.index, good.data, good.len);
+		good.data[i] ^= 0x10;
+		if (strcmp(find_with(&damaged, "a.example"), "r") != 0 ||
+		    strcmp(find_with(&damaged, "b.example"), "s") != 0 ||
+		    strcmp(find_with(&damaged, "b"), "t") != 0)
+			fail_msg("damage at %zu", i);
+	}
+	put(damaged.index, good.data, 3000);
+	assert_string_equal(find_with(&damaged, "b"), "t");
+	assert_int_equal(fdio_read_file(damaged.index, 1 << 20, &now), 0);
+	assert_int_equal(now.len, good.len);
+	assert_memory_equal(now.data, good.data, good.len);
+	buf_finish(&good);
+	buf_finish(&now);
+}
+
+static void
+look_up_for_ever(void)
+{
+	for (;;) {
+		const char *got = find("a.example");
+
+		if (strcmp(got, "one") != 0 && strcmp(got, "two") != 0)
+			_exit(1);
+	}
+}
+
+/* Many look up while the file is replaced: all see one of the two. */
+static void
+serves_many_at_once(void **state)
+{
+	pid_t pid[8];
+
+	(void)state;
+	put_text(".example:one\n");
+	for (size_t i = 0; i < COUNT(pid); i++) {
+		pid[i] = fork();
+		assert_true(pid[i] != -1);
+		if (pid[i] == 0)
+			look_up_for_ever();
+	}
+	for (int i = 0; i < 40; i++) {
+		put("new", i % 2 ? ".example:one\n" : ".example:two\n", 13);
+		assert_int_equal(rename("new", files.text), 0);
+		nap(5);
+		assert_string_equal(find("x.example"), i % 2 ? "one" : "two");
+	}
+	for (size_t i = 0; i < COUNT(pid); i++) {
+		int status;
+
+		assert_int_equal(kill(pid[i], SIGKILL), 0);
+		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+	}
+	assert_string_equal(find("a.example"), "one");
+	unlink("list.cdb.new");
+}
+
+static void
+holds_very_many(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(find_with(&many, "domain123456.example"),
+		    "relay56:3457");
+		assert_string_equal(find_with(&many, "domain0.example"),
+		    "relay0:1");
+		assert_string_equal(find_with(&many, "domain199999.example"),
+		    "relay99:20000");
+		assert_string_equal(find_with(&many, "a.b.c.d.e.example"),
+		    "(none)");
+		assert_int_equal(access(many.index, F_OK), 0);
+		/* The same line over and over is no trap. */
+		assert_string_equal(find_with(&same, "a.example"),
+		    "relay199999");
+		assert_int_equal(access(same.index, F_OK), 0);
+	}
+}
+
+static void
+holds_very_long_lines(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct table_entry e = { 0 };
+
+		assert_string_equal(find_with(&wide, "a"), "r");
+		assert_string_equal(find_with(&wide, "b"), "s");
+		assert_int_equal(table_find(&wide, "c", &e), 0);
+		assert_int_equal(e.value.len, 1 << 20);
+		assert_int_equal(access(wide.index, F_OK), 0);
+		table_entry_finish(&e);
+	}
+}
+
 /*
  * An index that says whatever it likes, with everything else as it must be:
  * that can be made by whoever may write it.
@@ -124,8 +578,8 @@ static void
 forge_with(const struct table_files *f, const struct stat *st, const char *key,
     const struct compiled_place *place)
 {
-	struct compiling *c = compiling_begin(f->index, f->lock, st);
 	int fd = open(f->text, O_RDONLY);
+	struct compiling *c = compiling_begin(f->index, f->lock, fd, st);
 
 	assert_non_null(c);
 	if (place)
@@ -153,7 +607,7 @@ believes_only_lines_with_the_key(void **state)
 		const char *piece;
 		size_t n;
 		const char *value;
-	} cases[] = {
+	} forgeries[] = {
 		/* What is right, as far as anybody can see. */
 		{ PIECE("a:last"), "last" },
 		{ PIECE("a:first"), "first" },
@@ -178,19 +632,19 @@ believes_only_lines_with_the_key(void **state)
 		{ PIECE("c:end"), "last" },
 	};
 
-	enum { RIGHT = 3 }; /* of the cases */
+	enum { RIGHT = 3 }; /* of these */
 
-	for (size_t i = 0; i < COUNT(cases); i++) {
+	for (size_t i = 0; i < COUNT(forgeries); i++) {
 		struct compiled_place place =
-		    place_of(cases[i].piece, cases[i].n);
+		    place_of(forgeries[i].piece, forgeries[i].n);
 
-		forge_with(&files, &list_stat, "a", &place);
-		if (strcmp(find_with(&files, "a"), cases[i].value) != 0)
-			fail_msg("%s: %s", cases[i].piece,
-			    find_with(&files, "a"));
+		forge_with(&forged, &list_stat, "a", &place);
+		if (strcmp(find_with(&forged, "a"), forgeries[i].value) != 0)
+			fail_msg("%s: %s", forgeries[i].piece,
+			    find_with(&forged, "a"));
 		/* One that was seen to be wrong has been replaced. */
-		if (i >= RIGHT && strcmp(find_with(&files, "c"), "end") != 0)
-			fail_msg("%s: not replaced", cases[i].piece);
+		if (i >= RIGHT && strcmp(find_with(&forged, "c"), "end") != 0)
+			fail_msg("%s: not replaced", forgeries[i].piece);
 		clear_home(state);
 	}
 }
@@ -198,7 +652,7 @@ believes_only_lines_with_the_key(void **state)
 static void
 reads_nothing_outside_the_list(void **state)
 {
-	static const struct compiled_place cases[] = {
+	static const struct compiled_place places[] = {
 		{ sizeof list - 1, 0 },
 		{ sizeof list - 1, 1 },
 		{ sizeof list - 2, 3 },
@@ -209,10 +663,10 @@ reads_nothing_outside_the_list(void **state)
 		{ (uint64_t)1 << 63, 7 },
 	};
 
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		forge_with(&files, &list_stat, "a", &cases[i]);
-		if (strcmp(find_with(&files, "a"), "last") != 0)
-			fail_msg("place %zu: %s", i, find_with(&files, "a"));
+	for (size_t i = 0; i < COUNT(places); i++) {
+		forge_with(&forged, &list_stat, "a", &places[i]);
+		if (strcmp(find_with(&forged, "a"), "last") != 0)
+			fail_msg("place %zu: %s", i, find_with(&forged, "a"));
 		clear_home(state);
 	}
 }
@@ -224,17 +678,17 @@ does_not_miss_what_is_left_out(void **state)
 	struct compiled_place one = place_of(PIECE(":hidden"));
 
 	(void)state;
-	forge_with(&files, &list_stat, "", NULL);
-	assert_string_equal(find_with(&files, "a"), "(none)");
+	forge_with(&forged, &list_stat, "", NULL);
+	assert_string_equal(find_with(&forged, "a"), "(none)");
 
 	/* There would be a look-up for each dot of this host. */
 	struct buf host = { 0 };
 	for (int i = 0; i < COMPILED_KEY_MAX + 1; i++)
 		buf_putc(&host, '.');
-	forge_with(&files, &list_stat, "", &one);
-	assert_string_equal(find_with(&files, buf_text(&host)), "default");
+	forge_with(&forged, &list_stat, "", &one);
+	assert_string_equal(find_with(&forged, buf_text(&host)), "default");
 	buf_cut(&host, COMPILED_KEY_MAX);
-	assert_string_equal(find_with(&files, buf_text(&host)), "hidden");
+	assert_string_equal(find_with(&forged, buf_text(&host)), "hidden");
 	buf_finish(&host);
 }
 
@@ -260,37 +714,37 @@ goes_on_without_an_index(void **state)
 {
 	int fd;
 
-	assert_int_equal(mkfifo(files.index, 0600), 0);
-	assert_string_equal(find_with(&files, "a"), "last");
+	assert_int_equal(mkfifo(forged.index, 0600), 0);
+	assert_string_equal(find_with(&forged, "a"), "last");
 	clear_home(state);
-	assert_int_equal(symlink("list", files.index), 0);
-	assert_string_equal(find_with(&files, "a"), "last");
+	assert_int_equal(symlink("forged", forged.index), 0);
+	assert_string_equal(find_with(&forged, "a"), "last");
 	clear_home(state);
-	assert_int_equal(symlink("/dev/zero", files.index), 0);
-	assert_string_equal(find_with(&files, "a"), "last");
+	assert_int_equal(symlink("/dev/zero", forged.index), 0);
+	assert_string_equal(find_with(&forged, "a"), "last");
 	clear_home(state);
-	assert_int_equal(link("list", files.index), 0);
-	assert_string_equal(find_with(&files, "a"), "last");
+	assert_int_equal(link("forged", forged.index), 0);
+	assert_string_equal(find_with(&forged, "a"), "last");
 	clear_home(state);
-	fd = open(files.index, O_WRONLY | O_CREAT, 0600);
+	fd = open(forged.index, O_WRONLY | O_CREAT, 0600);
 	assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0);
 	assert_int_equal(close(fd), 0);
-	assert_string_equal(find_with(&files, "a"), "last");
+	assert_string_equal(find_with(&forged, "a"), "last");
 	clear_home(state);
 	/* It is not the lock file of anybody else's that gets a new mode. */
-	assert_int_equal(link("list", files.lock), 0);
-	assert_string_equal(find_with(&files, "a"), "last");
-	assert_int_equal(stat("list", &list_stat), 0);
+	assert_int_equal(link("forged", forged.lock), 0);
+	assert_string_equal(find_with(&forged, "a"), "last");
+	assert_int_equal(stat("forged", &list_stat), 0);
 	assert_int_equal(list_stat.st_mode & 07777, 0600);
 	clear_home(state);
-	assert_int_equal(mkfifo(files.lock, 0600), 0);
-	assert_string_equal(find_with(&files, "a"), "last");
+	assert_int_equal(mkfifo(forged.lock, 0600), 0);
+	assert_string_equal(find_with(&forged, "a"), "last");
 }
 
 static void
 forge_for_ever(const struct buf *image)
 {
-	int fd = open(files.index, O_WRONLY);
+	int fd = open(forged.index, O_WRONLY);
 
 	srand((unsigned)getpid());
 	for (;;) {
@@ -312,15 +766,15 @@ bears_an_index_that_changes(void **state)
 	pid_t pid;
 
 	(void)state;
-	assert_int_equal(stat(files.text, &list_stat), 0);
-	forge_with(&files, &list_stat, "a", &place);
-	assert_int_equal(fdio_read_file(files.index, 1 << 20, &image), 0);
+	assert_int_equal(stat(forged.text, &list_stat), 0);
+	forge_with(&forged, &list_stat, "a", &place);
+	assert_int_equal(fdio_read_file(forged.index, 1 << 20, &image), 0);
 	pid = fork();
 	assert_true(pid != -1);
 	if (pid == 0)
 		forge_for_ever(&image);
 	for (int i = 0; i < 20000; i++) {
-		const char *got = find_with(&files, "a");
+		const char *got = find_with(&forged, "a");
 
 		if (strcmp(got, "first") != 0 && strcmp(got, "last") != 0)
 			fail_msg("%s", got);
@@ -336,6 +790,16 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		TEST(finds_the_entry_that_counts),
+		TEST(separates_at_a_nul),
+		TEST(may_be_missing_or_empty),
+		TEST(refuses_what_it_cannot_read),
+		TEST(sees_every_change),
+		TEST(goes_on_where_nothing_can_be_written),
+		TEST(survives_damage),
+		TEST(serves_many_at_once),
+		TEST(holds_very_many),
+		TEST(holds_very_long_lines),
 		TEST(believes_only_lines_with_the_key),
 		TEST(reads_nothing_outside_the_list),
 		TEST(does_not_miss_what_is_left_out),
