@@ -14,8 +14,8 @@
 #include "base/str.h"
 #include "delivery/connect.h"
 #include "delivery/handoff.h"
+#include "delivery/lookup.h"
 #include "delivery/plan.h"
-#include "dns/mx.h"
 #include "qmail/control.h"
 #include "qmail/ipfamily.h"
 #include "qmail/ipme.h"
@@ -137,30 +137,22 @@ prepare(struct delivery *d, struct dsn *why)
 	    is_relayed(d) ? buf_text(&d->route.relay) : d->host, why);
 }
 
-/*
- * A relay that the DNS denies is a mistake in a file of ours, or in our zone:
- * no mail is bounced for it.
- */
-static int
-look_up_relay(struct delivery *d, struct dsn *why)
-{
-	const char *relay = buf_text(&d->route.relay);
-
-	if (mx_lookup_relay(&d->list, relay, d->control.timeoutdns, why) == 0)
-		return 0;
-	if (dsn_is_temporary(why))
-		return -1;
-	dsn_set(why, "4.1.2", "Sorry, I couldn't find any host by that name.");
-	return dsn_detail(why, "%s: the DNS has no relay %s", route_files.text,
-	    relay);
-}
-
 static int
 find_hosts(struct delivery *d, struct dsn *why)
 {
+	struct dns_config config;
+	struct lookup lookup = { .host = d->host,
+		.is_relay = is_relayed(d),
+		.timeout_s = d->control.timeoutdns };
+	int result;
+
 	if (is_relayed(d))
-		return look_up_relay(d, why);
-	return mx_lookup(&d->list, d->host, d->control.timeoutdns, why);
+		lookup.host = buf_text(&d->route.relay);
+	dns_config_read(&config, "/etc/resolv.conf");
+	lookup.resolver = dns_resolver_create(&config, false);
+	result = lookup_hosts(&d->list, &lookup, why);
+	dns_resolver_destroy(lookup.resolver);
+	return result;
 }
 
 static int

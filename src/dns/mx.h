@@ -4,13 +4,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-#include "base/dsn.h"
 #include "base/ip.h"
 #include "dns/message.h"
 
 /*
- * From a next-hop domain to MX hosts and addresses in order.
+ * The hosts that take mail for a domain (RFC 5321 section 5.1), and what it
+ * means if none of them can be found.  Nothing here asks questions.
  */
 
 #define MX_HOST_MAX 100    /* hosts looked up, the best ones */
@@ -21,28 +22,70 @@ struct mx_host {
 	char name[DNS_NAME_SIZE]; /* no trailing dot; a literal's plain form */
 	unsigned preference;      /* 0 for an implicit MX, relay, [literal] */
 	bool is_literal;          /* name is an address, not a domain name */
-	enum dns_outcome outcome; /* of its addresses taken together */
-	struct ip *ip;            /* IPv6 and IPv4 in turns, IPv6 first */
+
+	/*
+	 * Of its addresses, IPv6 and IPv4 taken together; DNS_TEMPFAIL until
+	 * they are looked up.
+	 */
+	enum dns_outcome outcome;
+	enum dns_security security;
+	bool is_alias;
+	char canonical[DNS_NAME_SIZE]; /* what the alias leads to, or "" */
+	uint32_t ttl_s;
+	struct ip *ip; /* IPv6 and IPv4 in turns, IPv6 first */
 	size_t nip;
 };
 
+/* Starts as { 0 }. */
 struct mx_list {
 	struct mx_host *host; /* by preference, equal ones shuffled */
 	size_t nhost;
+	bool is_cut; /* there are worse hosts that are not in the list */
+
+	/* It is the host itself: a relay, or a domain without MX records. */
+	bool is_implicit;
+
+	/* Of the answer for the MX records, or for there being none. */
+	enum dns_outcome outcome;
+	enum dns_security security;
+	char canonical[DNS_NAME_SIZE]; /* what the domain is an alias of */
+	uint32_t ttl_s;
 };
 
 /*
- * Resolves host by its MX records (RFC 5321 section 5.1), in two waves of
- * parallel questions, each bounded by timeout_s seconds (0: the resolver's
- * own schedule).  -1 with the status and sentence of stock:
- * 4.1.2, 5.1.2, 5.4.4, and 5.1.10 for a null MX (RFC 7505).
+ * Takes the hosts out of the answer for the MX records of the domain, which
+ * is put in order for it: each host once, where it is best.  If it has no MX
+ * records, or does not exist, the domain itself is the only host: there are
+ * servers that know no name but for the type they were made for, so nothing is
+ * denied before the addresses have been.  An answer of DNS_FOUND without any
+ * host is a null MX (RFC 7505).
  */
-int mx_lookup(struct mx_list *, const char *host, unsigned long timeout_s,
-    struct dsn *why);
+void mx_list_read(struct mx_list *, const char *domain, struct dns_answer *);
 
-/* The same for a relay: addresses of the host itself, never its MX. */
-int mx_lookup_relay(struct mx_list *, const char *relay,
-    unsigned long timeout_s, struct dsn *why);
+/* The host itself, and never its MX hosts. */
+void mx_list_implicit(struct mx_list *, const char *host);
+
+/*
+ * If text is an address, as a literal or without brackets, it becomes the only
+ * host, with that address.
+ */
+bool mx_list_literal(struct mx_list *, const char *text);
+
+/* What all hosts together come to, once their addresses are looked up. */
+enum mx_verdict {
+	MX_FOUND,      /* there is an address */
+	MX_UNCERTAIN,  /* of a host nothing is known: see mx_list_uncertain() */
+	MX_CUT,        /* none has an address, but there are more hosts */
+	MX_NO_ADDRESS, /* no MX host has one */
+	MX_NO_DOMAIN,  /* the implicit host does not exist */
+	MX_NO_RECORDS, /* it has no addresses */
+	MX_DANGLING_ALIAS /* and is an alias of a name without */
+};
+
+enum mx_verdict mx_list_verdict(const struct mx_list *);
+
+/* The first host of which nothing is known, or NULL. */
+const struct mx_host *mx_list_uncertain(const struct mx_list *);
 
 void mx_list_finish(struct mx_list *);
 

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "delivery/lookup.h"
+
+/*
+ * A resolver that answers from the table below, or from what a test says, and
+ * writes down what it was asked.
+ */
+
+#define MAX 128
+
+static const struct {
+	const char *name;
+	int type;
+	enum dns_outcome outcome;
+	bool is_alias;
+	/* Addresses, or MX: preference and exchange. */
+	const char *data;
+} zone[] = {
+	{ "v4", DNS_A, DNS_FOUND, false, "192.0.2.1" },
+	{ "v4", DNS_AAAA, DNS_NODATA, false, "" },
+	{ "v6", DNS_A, DNS_NODATA, false, "" },
+	{ "v6", DNS_AAAA, DNS_FOUND, false, "2001:db8::1" },
+	{ "both", DNS_A, DNS_FOUND, false, "192.0.2.2 192.0.2.3" },
+	{ "both", DNS_AAAA, DNS_FOUND, false,
+	    "2001:db8::2 2001:db8::3 2001:db8::4 2001:db8::5" },
+	{ "half", DNS_A, DNS_FOUND, false, "192.0.2.4" },
+	{ "half", DNS_AAAA, DNS_TEMPFAIL, false, "" },
+	{ "broken", DNS_A, DNS_FOUND, false, "192.0.2.5" },
+	{ "broken", DNS_AAAA, DNS_NXDOMAIN, false, "" },
+	{ "nodata", DNS_A, DNS_NODATA, false, "" },
+	{ "nodata", DNS_AAAA, DNS_NODATA, false, "" },
+	{ "dangling", DNS_A, DNS_NODATA, true, "" },
+	{ "dangling", DNS_AAAA, DNS_NODATA, true, "" },
+	{ "bad", DNS_A, DNS_TEMPFAIL, false, "" },
+	{ "bad", DNS_AAAA, DNS_TEMPFAIL, false, "" },
+	{ "unsure", DNS_A, DNS_NODATA, false, "" },
+	{ "unsure", DNS_AAAA, DNS_TEMPFAIL, false, "" },
+	{ "again", DNS_A, DNS_FOUND, false, "192.0.2.6 192.0.2.1 192.0.2.6" },
+	{ "again", DNS_AAAA, DNS_NODATA, false, "" },
+	{ "mapped", DNS_A, DNS_FOUND, false, "192.0.2.1 192.0.2.7" },
+	{ "mapped", DNS_AAAA, DNS_FOUND, false, "::ffff:192.0.2.7" },
+	{ "localhost", DNS_A, DNS_FOUND, false, "192.0.2.8" },
+	{ "localhost", DNS_AAAA, DNS_NODATA, false, "" },
+
+	{ "v4", DNS_MX, DNS_NODATA, false, "" },
+	{ "both", DNS_MX, DNS_NODATA, true, "" },
+	{ "both.", DNS_MX, DNS_NODATA, true, "" },
+	{ "nodata", DNS_MX, DNS_NODATA, false, "" },
+	{ "dangling", DNS_MX, DNS_NODATA, true, "" },
+	{ "bad", DNS_MX, DNS_TEMPFAIL, false, "" },
+	{ "unsure", DNS_MX, DNS_NODATA, false, "" },
+	{ "late", DNS_MX, DNS_NODATA, false, "" },
+	{ "mx.one", DNS_MX, DNS_FOUND, false, "10 both" },
+	{ "mx.order", DNS_MX, DNS_FOUND, false, "30 v4 10 both 20 v6" },
+	{ "mx.null", DNS_MX, DNS_FOUND, false, "0 ." },
+	{ "mx.nulls", DNS_MX, DNS_FOUND, false, "0 . 5 ." },
+	{ "mx.nullandmore", DNS_MX, DNS_FOUND, false, "0 . 10 v4" },
+	{ "mx.twice", DNS_MX, DNS_FOUND, false, "20 v6 10 v4 15 V6 30 v4" },
+	{ "mx.half", DNS_MX, DNS_FOUND, false, "10 half" },
+	{ "mx.broken", DNS_MX, DNS_FOUND, false, "10 broken" },
+	{ "mx.onebad", DNS_MX, DNS_FOUND, false, "10 bad 20 gone 30 v4" },
+	{ "mx.bad", DNS_MX, DNS_FOUND, false, "10 bad 20 gone 30 nodata" },
+	{ "mx.unsure", DNS_MX, DNS_FOUND, false, "10 unsure 20 gone" },
+	{ "mx.gone", DNS_MX, DNS_FOUND, false, "10 gone 20 nodata" },
+	{ "mx.dangling", DNS_MX, DNS_FOUND, false, "10 dangling" },
+	{ "mx.again", DNS_MX, DNS_FOUND, false, "10 v4 20 again 30 mapped" },
+	{ "mx.literal", DNS_MX, DNS_FOUND, false,
+	    "30 192.0.2.1 10 192.0.2.9 20 v4 40 2001:db8::1" },
+	{ "mx.single", DNS_MX, DNS_FOUND, false, "10 localhost" },
+	{ "mx.odd", DNS_MX, DNS_FOUND, false,
+	    "1 a\\032b 2 a\\.b 3 a/b 4 ? 5 a\\000 6 *.v4 7 v4" },
+	{ "mx.onlyodd", DNS_MX, DNS_FOUND, false, "1 a\\032b" },
+};
+
+struct asked {
+	char name[DNS_NAME_SIZE];
+	int type;
+	struct dns_answer *into;
+};
+
+static struct {
+	struct asked question[2 * MAX];
+	size_t n, unanswered, waves;
+	bool backwards;
+	struct deadline until;
+	void (*special)(struct dns_answer *, const char *, int);
+} fake;
+
+struct dns_resolver {
+	int unused;
+};
+
+static struct dns_resolver resolver;
+
+void
+dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
+    struct dns_answer *into)
+{
+	struct asked *a = &fake.question[fake.n++];
+
+	assert_ptr_equal(r, &resolver);
+	assert_true(fake.n <= 2 * MAX);
+	assert_int_equal(str_copy(a->name, sizeof a->name, name), 0);
+	a->type = type;
+	a->into = into;
+	fake.unanswered++;
+	*into = (struct dns_answer){ .outcome = DNS_TEMPFAIL };
+}
+
+static void
+add_mx(struct dns_answer *a, unsigned preference, const char *name)
+{
+	struct dns_mx *mx;
+
+	a->outcome = DNS_FOUND;
+	a->mx = mem_resize(a->mx, a->nmx + 1, sizeof *a->mx);
+	mx = &a->mx[a->nmx++];
+	mx->preference = (uint16_t)preference;
+	assert_int_equal(str_copy(mx->name, sizeof mx->name, name), 0);
+}
+
+static void
+add_ip(struct dns_answer *a, struct ip ip)
+{
+	a->outcome = DNS_FOUND;
+	a->ip = mem_resize(a->ip, a->nip + 1, sizeof *a->ip);
+	a->ip[a->nip++] = ip;
+}
+
+static void
+fill(struct dns_answer *a, int type, const char *data)
+{
+	char copy[256], *word, *rest, *name;
+	struct ip ip;
+
+	assert_int_equal(str_copy(copy, sizeof copy, data), 0);
+	for (word = strtok_r(copy, " ", &rest); word != NULL;
+	     word = strtok_r(NULL, " ", &rest)) {
+		if (type == DNS_MX) {
+			name = strtok_r(NULL, " ", &rest);
+			add_mx(a, (unsigned)atoi(word),
+			    strcmp(name, ".") == 0 ? "" : name);
+		} else {
+			assert_true(ip_parse(word, strlen(word), &ip));
+			add_ip(a, ip);
+		}
+	}
+}
+
+static void
+answer(struct asked *q)
+{
+	size_t i;
+
+	q->into->outcome = DNS_NXDOMAIN;
+	if (fake.special != NULL) {
+		fake.special(q->into, q->name, q->type);
+		return;
+	}
+	for (i = 0; i < sizeof zone / sizeof zone[0]; i++) {
+		if (q->type != zone[i].type || strcmp(q->name, zone[i].name))
+			continue;
+		q->into->outcome = zone[i].outcome;
+		q->into->is_alias = zone[i].is_alias;
+		fill(q->into, q->type, zone[i].data);
+	}
+}
+
+void
+dns_resolver_wait(struct dns_resolver *r, struct deadline until)
+{
+	struct asked *first = fake.question + fake.n - fake.unanswered;
+	size_t n = fake.unanswered, i;
+
+	(void)r;
+	fake.waves++;
+	fake.until = until;
+	for (i = 0; i < n; i++)
+		answer(&first[fake.backwards ? n - 1 - i : i]);
+	fake.unanswered = 0;
+}
+
+static void
+describe(char *text, size_t size, const struct mx_list *list)
+{
+	char ip[IP_TEXT_SIZE];
+	size_t n = 0, i, k;
+
+	text[0] = '\0';
+	for (i = 0; i < list->nhost; i++) {
+		const struct mx_host *h = &list->host[i];
+
+		n += (size_t)snprintf(text + n, size - n, "%s%u %s%s",
+		    i > 0 ? "; " : "", h->preference, h->name,
+		    h->is_literal ? "!" : "");
+		assert_true(n < size);
+		assert_true(h->outcome == DNS_FOUND || h->nip == 0);
+		for (k = 0; k < h->nip; k++) {
+			n += (size_t)snprintf(text + n, size - n, " %s",
+			    ip_format(&h->ip[k], ip));
+			assert_true(n < size);
+		}
+	}
+}
+
+#define ANY_HOST "Sorry, I couldn't find any host by that name."
+#define HOST_NAMED(h) "Sorry, I couldn't find any host named " h "."
+#define NO_ADDRESS "Sorry, I couldn't find a mail exchanger or IP address."
+
+static const struct {
+	const char *host;
+	bool is_relay;
+	const char *status; /* NULL: found, and text is the list */
+	const char *text;
+	size_t questions;
+} cases[] = {
+	{ "mx.one", false, NULL,
+	    "10 both 2001:db8::2 192.0.2.2 2001:db8::3 192.0.2.3 "
+	    "2001:db8::4 2001:db8::5",
+	    3 },
+	{ "mx.order", false, NULL,
+	    "10 both 2001:db8::2 192.0.2.2 2001:db8::3 192.0.2.3 "
+	    "2001:db8::4 2001:db8::5; 20 v6 2001:db8::1; 30 v4 192.0.2.1",
+	    7 },
+	{ "v4", false, NULL, "0 v4 192.0.2.1", 3 },
+	{ "both.", false, NULL,
+	    "0 both 2001:db8::2 192.0.2.2 2001:db8::3 192.0.2.3 "
+	    "2001:db8::4 2001:db8::5",
+	    3 },
+	{ "mx.null", false, "5.1.10", "Sorry, mx.null does not accept mail.",
+	    1 },
+	{ "mx.nulls", false, "5.1.10", "Sorry, mx.nulls does not accept mail.",
+	    1 },
+	{ "mx.nullandmore", false, NULL, "10 v4 192.0.2.1", 3 },
+	{ "mx.twice", false, NULL, "10 v4 192.0.2.1; 15 V6", 5 },
+	{ "mx.half", false, NULL, "10 half 192.0.2.4", 3 },
+	{ "mx.broken", false, NULL, "10 broken 192.0.2.5", 3 },
+	{ "mx.onebad", false, NULL, "10 bad; 20 gone; 30 v4 192.0.2.1", 7 },
+	{ "mx.bad", false, "4.1.2", ANY_HOST, 7 },
+	{ "mx.unsure", false, "4.1.2", ANY_HOST, 5 },
+	{ "mx.gone", false, "5.4.4", NO_ADDRESS, 5 },
+	{ "mx.dangling", false, "5.4.4", NO_ADDRESS, 3 },
+	{ "mx.again", false, NULL,
+	    "10 v4 192.0.2.1; 20 again 192.0.2.6 192.0.2.1; "
+	    "30 mapped 192.0.2.7 192.0.2.1",
+	    7 },
+	{ "mx.literal", false, NULL,
+	    "10 192.0.2.9! 192.0.2.9; 20 v4 192.0.2.1; 30 192.0.2.1! "
+	    "192.0.2.1; "
+	    "40 2001:db8::1! 2001:db8::1",
+	    3 },
+	{ "mx.single", false, NULL, "10 localhost 192.0.2.8", 3 },
+	{ "mx.odd", false, NULL,
+	    "1 a\\032b; 2 a\\.b; 3 a/b; 4 ?; 5 a\\000; 6 *.v4; "
+	    "7 v4 192.0.2.1",
+	    7 },
+	/* Nothing is denied of what was not asked for. */
+	{ "mx.onlyodd", false, "4.1.2", ANY_HOST, 1 },
+	{ "gone", false, "5.1.2", HOST_NAMED("gone"), 3 },
+	{ "late", false, "5.1.2", HOST_NAMED("late"), 3 },
+	{ "nodata", false, "5.1.2", HOST_NAMED("nodata"), 3 },
+	{ "dangling", false, "5.4.4", NO_ADDRESS, 3 },
+	{ "bad", false, "4.1.2", ANY_HOST, 1 },
+	{ "unsure", false, "4.1.2", ANY_HOST, 3 },
+	{ "a b\xc3\xa9\t\x7f.x", false, "5.1.2", HOST_NAMED("a?b????.x"), 3 },
+	{ "[192.0.2.1]x", false, "5.1.2", HOST_NAMED("[192.0.2.1]x"), 3 },
+
+	{ "", false, "5.1.2", HOST_NAMED(""), 0 },
+	{ ".", false, "5.1.2", HOST_NAMED("."), 0 },
+	{ "a..b", false, "5.1.2", HOST_NAMED("a..b"), 0 },
+	{ "v4..", true, "4.1.2", ANY_HOST, 0 },
+	{ "192.0.2.1", false, NULL, "0 192.0.2.1! 192.0.2.1", 0 },
+	{ "[192.0.2.1]", false, NULL, "0 192.0.2.1! 192.0.2.1", 0 },
+	{ "[IPv6:2001:db8::1]", false, NULL, "0 2001:db8::1! 2001:db8::1", 0 },
+	{ "[2001:DB8:0::1]", false, NULL, "0 2001:db8::1! 2001:db8::1", 0 },
+
+	/* A relay is named in a file of ours: nothing bounces for it. */
+	{ "v4", true, NULL, "0 v4 192.0.2.1", 2 },
+	{ "v4.", true, NULL, "0 v4 192.0.2.1", 2 },
+	{ "mx.one", true, "4.1.2", ANY_HOST, 2 },
+	{ "nodata", true, "4.1.2", ANY_HOST, 2 },
+	{ "dangling", true, "4.1.2", ANY_HOST, 2 },
+	{ "bad", true, "4.1.2", ANY_HOST, 2 },
+	{ "[192.0.2.1]", true, NULL, "0 192.0.2.1! 192.0.2.1", 0 },
+	{ "", true, "4.1.2", ANY_HOST, 0 },
+};
+
+static int
+look_up(struct mx_list *list, const char *host, bool is_relay,
+    unsigned long timeout_s, struct dsn *why)
+{
+	struct lookup l = { .host = host,
+		.is_relay = is_relay,
+		.resolver = &resolver,
+		.timeout_s = timeout_s };
+	int result = lookup_hosts(list, &l, why);
+
+	assert_int_equal(fake.unanswered, 0);
+	return result;
+}
+
+static void
+check_case(size_t i)
+{
+	char text[1024];
+	struct mx_list list;
+	struct dsn why = { 0 };
+	int result;
+
+	fake.n = fake.waves = 0;
+	result = look_up(&list, cases[i].host, cases[i].is_relay, 0, &why);
+	if (result == 0)
+		describe(text, sizeof text, &list);
+	else
+		(void)str_copy(text, sizeof text, why.text);
+	if ((result == 0) != (cases[i].status == NULL) ||
+	    strcmp(text, cases[i].text) != 0 ||
+	    (result != 0 && strcmp(why.status, cases[i].status) != 0))
+		fail_msg("%s: %s %s", cases[i].host, why.status, text);
+	if (fake.n != cases[i].questions || fake.waves > 2)
+		fail_msg("%s: %zu questions", cases[i].host, fake.n);
+	if (result == -1 && (list.host != NULL || list.nhost != 0))
+		fail_msg("%s: a list all the same", cases[i].host);
+	mx_list_finish(&list);
+	mx_list_finish(&list);
+}
+
+static void
+lookups(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		check_case(i);
+}
+
+static void
+order_of_answers_does_not_matter(void **state)
+{
+	(void)state;
+	fake.backwards = true;
+	lookups(state);
+	fake.backwards = false;
+}
+
+static void
+no_resolver_is_temporary(void **state)
+{
+	struct lookup l = { .host = "v4" };
+	struct mx_list list;
+	struct dsn why = { 0 };
+
+	(void)state;
+	assert_int_equal(lookup_hosts(&list, &l, &why), -1);
+	assert_string_equal(why.status, "4.1.2");
+	assert_string_equal(why.text, ANY_HOST);
+	l.host = "[192.0.2.1]";
+	assert_int_equal(lookup_hosts(&list, &l, &why), 0);
+	mx_list_finish(&list);
+}
+
+static void
+seconds_bound_each_wave(void **state)
+{
+	static const unsigned long seconds[] = { 1, 60, 4294967295, -1UL };
+	struct mx_list list;
+	struct dsn why = { 0 };
+	size_t i;
+
+	(void)state;
+	fake.n = 0;
+	assert_int_equal(look_up(&list, "v4", false, 0, &why), 0);
+	assert_int_equal(deadline_left(fake.until), -1);
+	mx_list_finish(&list);
+	for (i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
+		int left;
+
+		assert_int_equal(look_up(&list, "v4", false, seconds[i], &why),
+		    0);
+		left = deadline_left(fake.until);
+		assert_true(left > 0);
+		if (seconds[i] <= 60)
+			assert_in_range((unsigned)left, seconds[i] * 1000 - 900,
+			    seconds[i] * 1000);
+		mx_list_finish(&list);
+	}
+}
+
+static void
+equal_hosts(struct dns_answer *a, const char *name, int type)
+{
+	int i;
+
+	if (type == DNS_MX) {
+		fill(a, type, "10 a 5 first 10 b 10 c 10 d 50 last");
+		return;
+	}
+	for (i = 0; name[0] != "abcdfl"[i]; i++)
+		;
+	if (type == DNS_A)
+		add_ip(a, ip_from_v4((unsigned char[4]){
+			      10, 0, 0, (unsigned char)i }));
+}
+
+static void
+equal_preferences_are_shuffled(void **state)
+{
+	/* How often host h was at place p, in 4000: expected is 1000. */
+	unsigned count[4][4] = { { 0 } };
+	struct mx_list list;
+	struct dsn why = { 0 };
+	unsigned i, p;
+
+	(void)state;
+	fake.special = equal_hosts;
+	for (i = 0; i < 4000; i++) {
+		fake.n = 0;
+		assert_int_equal(look_up(&list, "x", false, 0, &why), 0);
+		assert_int_equal(list.nhost, 6);
+		assert_string_equal(list.host[0].name, "first");
+		assert_string_equal(list.host[5].name, "last");
+		for (p = 0; p < 4; p++) {
+			assert_int_equal(list.host[p + 1].preference, 10);
+			count[list.host[p + 1].name[0] - 'a'][p]++;
+		}
+		mx_list_finish(&list);
+	}
+	/* 200 is 7 standard deviations. */
+	for (i = 0; i < 4; i++)
+		for (p = 0; p < 4; p++)
+			assert_in_range(count[i][p], 800, 1200);
+	fake.special = NULL;
+}
+
+static void
+abundance(struct dns_answer *a, const char *name, int type)
+{
+	unsigned i, n = (unsigned)atoi(name + 1);
+	char host[16];
+
+	for (i = DNS_MX_MAX; type == DNS_MX && i > 0; i--) {
+		(void)snprintf(host, sizeof host, "h%u", i / 2);
+		add_mx(a, i, host);
+	}
+	for (i = 0; type != DNS_MX && i < DNS_IP_MAX; i++)
+		add_ip(a, ip_from_v4((unsigned char[4]){ (unsigned char)type,
+			      (unsigned char)n, 0, (unsigned char)i }));
+}
+
+static void
+abundance_is_bounded(void **state)
+{
+	struct mx_list list;
+	struct dsn why = { 0 };
+	size_t i;
+
+	(void)state;
+	fake.special = abundance;
+	fake.n = 0;
+	assert_int_equal(look_up(&list, "x", false, 0, &why), 0);
+	assert_int_equal(list.nhost, MX_HOST_MAX);
+	assert_int_equal(fake.n, 1 + 2 * MX_HOST_MAX);
+	for (i = 0; i < list.nhost; i++) {
+		assert_int_equal(list.host[i].preference, i == 0 ? 1 : 2 * i);
+		assert_int_equal(list.host[i].nip, MX_HOST_IP_MAX);
+		/* Each family has its share. */
+		assert_int_equal(list.host[i].ip[0].byte[12], DNS_AAAA);
+		assert_int_equal(list.host[i].ip[1].byte[12], DNS_A);
+	}
+	mx_list_finish(&list);
+	fake.special = NULL;
+}
+
+static void
+a_long_host_keeps_the_sentence_whole(void **state)
+{
+	char host[5000];
+	struct mx_list list;
+	struct dsn why = { 0 };
+
+	(void)state;
+	memset(host, 'x', sizeof host - 1);
+	host[sizeof host - 1] = '\0';
+	assert_int_equal(look_up(&list, host, false, 0, &why), -1);
+	assert_string_equal(why.status, "5.1.2");
+	assert_int_equal(why.text[strlen(why.text) - 1], '.');
+	memset(host, '1', sizeof host - 1);
+	memcpy(host + sizeof host - 7, ".1.1.1", 6);
+	(void)look_up(&list, host, false, 0,
+	    &why); /* any outcome, no overrun */
+	mx_list_finish(&list);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lookups),
+		cmocka_unit_test(order_of_answers_does_not_matter),
+		cmocka_unit_test(no_resolver_is_temporary),
+		cmocka_unit_test(seconds_bound_each_wave),
+		cmocka_unit_test(equal_preferences_are_shuffled),
+		cmocka_unit_test(abundance_is_bounded),
+		cmocka_unit_test(a_long_host_keeps_the_sentence_whole),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
