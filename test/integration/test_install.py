@@ -31,16 +31,18 @@ FIRST = STOCK + b"/var/qmail/bin/qmail-remote-io\0I (qmail-remote) was invoked i
 FIRST_IO = b"\x7fELF\2\1\1\0 I (qmail-remote-io) was invoked improperly.\0"
 FIRST_TLS = b"\x7fELF\2\1\1\0c:k:n:s:t:v:\0%s/trustanchors.cdb\0"
 
-# Ends the installer, as a kill would, before the Nth change of a directory.
-KILLED = """
+# Runs the installer, and at its Nth change of a directory ends it as a kill would, or lets the change fail.
+DISTURBED = """
 import os, runpy, sys
-left = int(sys.argv.pop(1))
+event, left = sys.argv.pop(1), int(sys.argv.pop(1))
 def counted(change):
     def one(*args, **how):
         global left
         left -= 1
-        if left < 0:
+        if left < 0 and event == "kill":
             os._exit(9)
+        if left == -1:
+            raise OSError(5, "injected", args[0])
         return change(*args, **how)
     return one
 for name in ("rename", "link", "unlink"):
@@ -463,7 +465,7 @@ def kill_sweep(site, *words):
             path.unlink()
         for name, (data, bits) in before.items():
             site.put(name, data, bits)
-        done = site.run(*words, python=("-c", KILLED, str(changes)))
+        done = site.run(*words, python=("-c", DISTURBED, "kill", str(changes)))
         yield changes
         if done.returncode == 0:
             return
@@ -506,17 +508,22 @@ def test_uninstall_killed_at_every_change(site):
     assert changes > 2
 
 
-def test_cannot_be_replaced(site):
-    """The last rename fails: the helpers are put back too, or removed."""
-    site.put("qmail-remote", FIRST)
-    site.put("qmail-remote-io", FIRST_IO)
-    path = str(site.put("busy", FIRST))
-    target = f"{site.bin}/qmail-remote"
-    world._mount(path, target, None, world.MS_BIND)
-    try:
-        assert f"{target}: " in site.refuses()
-    finally:
-        subprocess.run(["umount", target], check=True)
+@pytest.mark.parametrize("state", ["stock", "first-version"])
+def test_change_that_fails(site, state):
+    """All three programs are as they were, or all three are ours."""
+    files = STATES[state][0]
+    for name, data in files.items():
+        site.put(name, data)
+    for changes in range(100):
+        before = site.state()
+        done = site.run(python=("-c", DISTURBED, "fail", str(changes)))
+        after = site.state()
+        if done.returncode == 0:
+            break
+        assert done.returncode == 1 and "injected" in done.stderr, done
+        assert all(after.get(name) == before.get(name) for name in PROGRAMS) or all(
+            site.is_ours(name, name) for name in PROGRAMS), changes
+    assert changes > 6 and all(site.is_ours(name, name) for name in PROGRAMS)
 
 
 def test_directory_that_is_read_only(site):
