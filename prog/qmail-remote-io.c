@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
-#include "base/sandbox.h"
+#include "io/sandbox.h"
 #include "delivery/handoff.h"
 #include "qmail/quote.h"
 #include "qmail/report.h"

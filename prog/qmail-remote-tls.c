@@ -16,9 +16,9 @@
 
 #include "base/deadline.h"
 #include "base/dsn.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
-#include "base/sandbox.h"
+#include "io/sandbox.h"
 #include "base/str.h"
 #include "tls/request.h"
 #include "tls/session.h"

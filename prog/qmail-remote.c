@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
-#include "base/sandbox.h"
+#include "io/sandbox.h"
 #include "base/str.h"
 #include "delivery/connect.h"
 #include "delivery/handoff.h"

@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "base/dsn.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
-#include "base/sandbox.h"
-#include "base/spawn.h"
+#include "io/sandbox.h"
+#include "io/spawn.h"
 #include "qmail/report.h"
 
 /*

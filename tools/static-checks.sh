@@ -35,11 +35,11 @@ result "one library includes OpenSSL" \
 result "only prog exits" \
     "$(grep -nE '\<_?[eE]xit\(' $(git ls-files 'src/*.c') || true)"
 result "layers look down" "$(
-	for layer in base qmail dns smtp delivery; do
+	for layer in base io qmail dns smtp delivery; do
 		case $layer in
 		base) allowed='base' ;;
-		delivery) allowed='base|qmail|dns|smtp|tls|delivery' ;;
-		*) allowed="base|$layer" ;;
+		delivery) allowed='base|io|qmail|dns|smtp|tls|delivery' ;;
+		*) allowed="base|io|$layer" ;;
 		esac
 		grep -nE '^#include "[a-z]+/' $(git ls-files "src/$layer/*") |
 		    grep -vE "\"($allowed)/" || true

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "base/deadline.h"
-#include "base/dial.h"
+#include "io/dial.h"
 #include "delivery/plan.h"
 #include "qmail/tcpto.h"
 

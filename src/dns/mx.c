@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/random.h"
+#include "io/random.h"
 #include "base/str.h"
 
 static struct mx_host *

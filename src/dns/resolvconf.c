@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/str.h"
 
 #define FILE_MAX ((size_t)1 << 20)

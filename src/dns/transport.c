@@ -15,7 +15,7 @@
 
 #include <ares.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
 
 /* For 200 large answers at once; the kernel gives what it allows. */

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/str.h"
 
 /* Only the first line is needed: a larger file is a mistake. */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
 #include "qmail/control.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 #define RECORD_SIZE 32
 #define RECORDS (MEMORY_SIZE / RECORD_SIZE)

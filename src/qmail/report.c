@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 #define REPORT_FD 1
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/compiled.h"
-#include "base/fdio.h"
+#include "io/compiled.h"
+#include "io/fdio.h"
 #include "base/ip.h"
 #include "base/str.h"
 #include "qmail/control.h"

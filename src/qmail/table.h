@@ -14,7 +14,7 @@
  * longest first, then the empty key; ASCII case does not matter; of lines with
  * the same key the last one counts.  A NUL separates entries within a line.
  *
- * A long list is compiled into an index (base/compiled.h), which only says
+ * A long list is compiled into an index (io/compiled.h), which only says
  * where to look: what is found has always been read from the list.
  */
 struct table_files {

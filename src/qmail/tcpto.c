@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 #define RECORDS 64
 #define RECORD_MAX 32

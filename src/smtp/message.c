@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 /* Finds out whether, and how large, a regular file it is. */
 static void

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/deadline.h"
-#include "base/stream.h"
+#include "io/stream.h"
 #include "smtp/ehlo.h"
 #include "smtp/reply.h"
 #include "smtp/state.h"

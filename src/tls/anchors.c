@@ -15,8 +15,8 @@
 #include <openssl/x509_vfy.h>
 
 #include "base/buf.h"
-#include "base/compiled.h"
-#include "base/fdio.h"
+#include "io/compiled.h"
+#include "io/fdio.h"
 #include "base/mem.h"
 #include "tls/pem.h"
 #include "tls/trouble.h"

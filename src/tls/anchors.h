@@ -10,7 +10,7 @@
  * They come from a hashed directory (openssl rehash), or from a PEM bundle,
  * of which there is an index by subject name: parsing 150 certificates for
  * each delivery costs more than the rest of it.  The index only says where in
- * the bundle to look (base/compiled.h); so whoever could write one can hide
+ * the bundle to look (io/compiled.h); so whoever could write one can hide
  * anchors, but make nothing an anchor.  And hiding does not help, since a
  * chain that does not verify is verified again by the whole bundle.
  */

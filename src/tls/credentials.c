@@ -9,7 +9,7 @@
 #include <openssl/pem.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "tls/trouble.h"
 
 #define PEM_LIMIT (1 << 20) /* bytes of a certificate or key file */

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/deadline.h"
-#include "base/fdio.h"
-#include "base/spawn.h"
+#include "io/fdio.h"
+#include "io/spawn.h"
 #include "base/str.h"
 #include "tls/request.h"
 

@@ -16,7 +16,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/ip.h"
 #include "base/mem.h"
 #include "base/str.h"

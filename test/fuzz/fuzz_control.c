@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 static int read_virtual(const char *path, size_t limit, struct buf *);
 static int no_interfaces(struct ifaddrs **);

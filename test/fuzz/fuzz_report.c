@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 static int keep_output(int fd, const void *, size_t, int64_t stall_ms);
 

@@ -31,7 +31,7 @@ no_sync(int fd)
 
 #define clock_gettime later
 #define fsync no_sync
-#include "base/compiled.c"
+#include "io/compiled.c"
 #include "qmail/table.c"
 #include "qmail/route.c"
 #undef clock_gettime

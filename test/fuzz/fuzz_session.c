@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 static ssize_t virtual_read(int fd, void *, size_t);
 static ssize_t virtual_pread(int fd, void *, size_t, off_t);
@@ -39,7 +39,7 @@ int program_main(int, char **);
 #define pread virtual_pread
 #define lseek virtual_lseek
 #define fstat(fd, st) virtual_fstat(fd, st)
-#include "base/stream.c"
+#include "io/stream.c"
 #include "smtp/message.c"
 #include "qmail/report.c"
 #define main program_main

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "qmail/tcpto.h"
 
 #include "fuzz.h"

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "base/compiled.h"
-#include "base/fdio.h"
+#include "io/compiled.h"
+#include "io/fdio.h"
 #include "testcert.h"
 
 #define ROOTS 5

@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* What connects and what remembers, both faked. */
-#include "base/dial.h"
+#include "io/dial.h"
 #include "qmail/tcpto.h"
 
 static bool fake_dial(struct dial_target *, size_t, int, struct dialed *);

@@ -25,7 +25,7 @@ static int try_poll(struct pollfd *, nfds_t, int);
 #define socket try_socket
 #define connect try_connect
 #define poll try_poll
-#include "base/dial.c"
+#include "io/dial.c"
 #undef socket
 #undef connect
 #undef poll

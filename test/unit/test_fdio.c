@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 static char dir[] = "/tmp/test_fdio.XXXXXX";
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "base/random.h"
+#include "io/random.h"
 
 static void
 bytes_differ(void **state)

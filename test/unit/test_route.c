@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "qmail/route.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))

@@ -33,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/sandbox.h"
+#include "io/sandbox.h"
 
 #include "config.h"
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/spawn.h"
+#include "io/spawn.h"
 
 extern char **environ;
 

@@ -9,9 +9,9 @@
 #include <poll.h>
 #include <stdbool.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
-#include "base/stream.h"
+#include "io/stream.h"
 
 #include "peer.h"
 

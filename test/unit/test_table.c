@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/compiled.h"
-#include "base/fdio.h"
+#include "io/compiled.h"
+#include "io/fdio.h"
 #include "qmail/table.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))

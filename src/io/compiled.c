@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/compiled.h"
+#include "io/compiled.h"
 
 #include <sys/types.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 #include "base/mem.h"
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/spawn.h"
+#include "io/spawn.h"
 
 #include <sys/wait.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_COMPILED_H
-#define BASE_COMPILED_H
+#ifndef IO_COMPILED_H
+#define IO_COMPILED_H
 
 #include <sys/stat.h>
 #include <stddef.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/stream.h"
+#include "io/stream.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 void
 stream_init(struct stream *s, int fd)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/sandbox.h"
+#include "io/sandbox.h"
 
 #include <sys/types.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <stdbool.h>
 
-#include "base/landlock.h"
-#include "base/seccomp.h"
+#include "io/landlock.h"
+#include "io/seccomp.h"
 
 /*
  * No more than 0, 1 and 2, which are always taken: no descriptor can be had.

@@ -2,7 +2,7 @@
 /* flock() is what qmail's programs lock with; POSIX has only fcntl locks. */
 #define _DEFAULT_SOURCE
 
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 #include <sys/file.h>
 #include <sys/stat.h>

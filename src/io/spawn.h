@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_SPAWN_H
-#define BASE_SPAWN_H
+#ifndef IO_SPAWN_H
+#define IO_SPAWN_H
 
 #include <sys/types.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_STREAM_H
-#define BASE_STREAM_H
+#ifndef IO_STREAM_H
+#define IO_STREAM_H
 
 #include <stdbool.h>
 #include <stddef.h>

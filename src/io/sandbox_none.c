@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/sandbox.h"
+#include "io/sandbox.h"
 
 /*
  * For sanitizers and valgrind, which make calls, map memory and write files

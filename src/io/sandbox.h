@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_SANDBOX_H
-#define BASE_SANDBOX_H
+#ifndef IO_SANDBOX_H
+#define IO_SANDBOX_H
 
 #include <stddef.h>
 

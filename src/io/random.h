@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_RANDOM_H
-#define BASE_RANDOM_H
+#ifndef IO_RANDOM_H
+#define IO_RANDOM_H
 
 #include <stddef.h>
 #include <stdint.h>

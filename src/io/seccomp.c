@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #define _GNU_SOURCE /* syscall(), AT_EMPTY_PATH, CLONE_NEWNS */
 
-#include "base/seccomp.h"
+#include "io/seccomp.h"
 
 #include <sys/ioctl.h>
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/seccomp.h"
+#include "io/seccomp.h"
 
 void
 seccomp_install(enum seccomp_filter filter)

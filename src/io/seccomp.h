@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_SECCOMP_H
-#define BASE_SECCOMP_H
+#ifndef IO_SECCOMP_H
+#define IO_SECCOMP_H
 
 /*
- * The part of the sandbox that filters system calls, for base/sandbox alone.
+ * The part of the sandbox that filters system calls, for io/sandbox alone.
  *
  * Best effort: where a kernel or a container allows no filter, or nobody has
  * written one for the architecture (seccomp_none.c), all calls stay.

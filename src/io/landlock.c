@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #define _GNU_SOURCE /* syscall(), O_PATH */
 
-#include "base/landlock.h"
+#include "io/landlock.h"
 
 #include <sys/syscall.h>
 #include <fcntl.h>

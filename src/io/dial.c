@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/dial.h"
+#include "io/dial.h"
 
 #include <sys/socket.h>
 #include <netinet/in.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/deadline.h"
-#include "base/fdio.h"
+#include "io/fdio.h"
 
 /*
  * Attempts under way at once.  With DIAL_STAGGER_MS between two of them this

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_FDIO_H
-#define BASE_FDIO_H
+#ifndef IO_FDIO_H
+#define IO_FDIO_H
 
 #include <sys/stat.h>
 #include <sys/types.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_DIAL_H
-#define BASE_DIAL_H
+#ifndef IO_DIAL_H
+#define IO_DIAL_H
 
 #include <stdbool.h>
 #include <stddef.h>

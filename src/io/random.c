@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #define _DEFAULT_SOURCE /* getentropy() */
 
-#include "base/random.h"
+#include "io/random.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef BASE_LANDLOCK_H
-#define BASE_LANDLOCK_H
+#ifndef IO_LANDLOCK_H
+#define IO_LANDLOCK_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /*
  * The part of the sandbox that restricts files, signals and TCP sockets, for
- * base/sandbox alone.  What one of these takes away, a later one cannot give
+ * io/sandbox alone.  What one of these takes away, a later one cannot give
  * back.  A kernel without Landlock leaves all as it is, and an older one what
  * it has no name for: file truncation before 6.2, TCP before 6.7, signals and
  * abstract Unix sockets before 6.12.
