@@ -70,6 +70,10 @@ def _refused_for_now(script, d, delivery):
     return "h" not in delivery.letters[d.recipient:d.recipient + 1]
 
 
+def _on_a_new_connection(script, d, delivery):
+    return delivery.connections == 2
+
+
 def _size(script, d, delivery):
     return delivery.message.letter == "D" and "(#5.3.4)" in delivery.sentence
 
@@ -85,6 +89,7 @@ def _known_words(script, d, delivery):
 
 RULES = [
     Rule("EHLO", "EHLO comes first", _any),
+    Rule("new connection", "HELO only where EHLO fails", _on_a_new_connection),
     Rule("EHLO 421", "with 421", _by_the_code("Z")),
     Rule("parameters", "parameters of MAIL", _without_parameters),
     Rule("SIZE", "larger than the server's SIZE", _size),
@@ -94,6 +99,7 @@ RULES = [
     Rule("broken reply", "the same on all lines", _broken),
     Rule("extra reply", "before its command was sent", _shifted),
     Rule("QUIT", "whatever happens to QUIT", _known_words),
+    Rule("530", "530 (authentication wanted)", _refused_for_now),
     Rule("503", "503", _not_delivered),
     Rule("552", "552 for a recipient", _refused_for_now),
     Rule("group", "one by one", _not_delivered),
@@ -166,6 +172,8 @@ def _by_reset(d):
 
 
 def _at_greeting(script, d):
+    if d.kind == "then" and d.code == 220:
+        return "new connection"     # it has hung up at EHLO
     return _form(d) or _by_reset(d)
 
 
@@ -178,6 +186,8 @@ def _at_hello(script, d):
         return "RCPTMAX" if script.recipients > 2 else None
     if d.moment == "EHLO":
         return _at_ehlo(d)
+    if d.kind in ("silent", "cut", "broken"):
+        return "new connection"
     return _form(d) or (_by_reset(d) if d.code != 250 else None)
 
 
@@ -197,6 +207,8 @@ def _at_mail(script, d):
         return "parameters"
     if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
         return "class of reply"
+    if d.code == 530:
+        return "530"
     return _form(d) or _by_reset(d)
 
 
@@ -207,6 +219,8 @@ def _in_group(script):
 def _at_rcpt(script, d):
     if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
         return "class of reply"
+    if d.code == 530:
+        return "530"
     if d.code == 503 and _in_group(script) and not d.enhanced.startswith("5.7"):
         return "503"
     if d.code == 552 and d.recipient > 0:
