@@ -9,21 +9,20 @@
 /*
  * A cdb that tells where in a source file the entries of each key are.
  *
- * It is an index and no authority: whoever could write it once may have put
- * anything there.  So a value is a place in the source, and what is used is
- * read from there, after a look that the place is of the kind and has the key
- * that was asked for.  What an index leaves out cannot be noticed in this way.
+ * It is an index and must not be trusted: whoever could write to it once may
+ * have put anything there.  A value is a place in the source; what is used is
+ * read from there, after a check that the place is of the right kind and has
+ * the key that was asked for.  An entry that the index lacks is not noticed.
  *
  * A record inside names the source: device, inode, size, mtime and ctime in
  * nanoseconds, and the size of the cdb itself.  Readers take no lock: the
- * cdb is written under a temporary name, synced and renamed.  It is a help,
- * never a condition: when it is missing, stale, damaged or not writable the
- * reader goes through the source.
+ * cdb is written under a temporary name, synced and renamed.  It only saves
+ * time: if it is missing, stale, damaged or not writable, the source is read.
  */
 
 struct compiled;
 
-/* Bytes of the source. */
+/* A range of bytes of the source. */
 struct compiled_place {
 	uint64_t offset, length;
 };

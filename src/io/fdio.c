@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* flock() is what qmail's programs lock with; POSIX has only fcntl locks. */
+/* qmail's programs lock with flock(), which is not in POSIX. */
 #define _DEFAULT_SOURCE
 
 #include "io/fdio.h"
@@ -30,7 +30,7 @@ fdio_set_cloexec(int fd, bool on)
 	return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
 }
 
-/* Opens path under just this number, which is closed; -1 if it cannot. */
+/* Opens path as this descriptor, which is closed; -1 if it cannot. */
 static int
 open_as(int fd, const char *path, int flags)
 {
@@ -55,13 +55,13 @@ fdio_guard_standard(void)
 		return -1;
 	if (fcntl(1, F_GETFD) == -1 && open_as(1, "/dev/null", O_RDONLY) == -1)
 		return -1;
-	/* Closed first, its number is free however few may be open. */
+	/* Closed first: the limit on open descriptors may be reached. */
 	close(2);
 	if (open_as(2, "/dev/null", O_WRONLY) == 2)
 		return 0;
 	/*
-	 * The message is open for reading only: what is printed there fails.
-	 * Where even that cannot be had, no other descriptor gets the number.
+	 * The message is open for reading only, so writing to it fails.  If
+	 * even that is impossible, no other descriptor gets the number.
 	 */
 	(void)dup2(0, 2);
 	return 0;
@@ -149,8 +149,8 @@ fdio_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
 }
 
 /*
- * Is this device the null device?  Links to it are how files are switched off
- * where an empty one would be written anew.
+ * Whether it is the null device.  Administrators switch a file off by a link
+ * to it.
  */
 static bool
 is_null_device(const struct stat *st)
@@ -192,7 +192,7 @@ fdio_read_to_end(int fd, const struct stat *st, size_t limit, struct buf *b)
 		size_t piece = size < expected ? (size_t)expected - size : 0;
 		ssize_t got;
 
-		/* More than is left, so that the end shows in a short read. */
+		/* More than is left, so that a short read shows the end. */
 		piece += READ_PIECE;
 		got = fdio_read(fd, buf_reserve(b, piece), piece);
 		if (got == -1)

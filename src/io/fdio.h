@@ -21,29 +21,29 @@ int fdio_set_cloexec(int fd, bool on);
 
 /*
  * Makes 0, 1 and 2 safe for a program that qmail-rspawn started: fd 2 is
- * turned to /dev/null, since whatever is printed there would end up in the
- * report, and a closed 0 or 1 is taken by a descriptor that can neither be
- * read from nor written to, so that no socket ever gets its number.
- * Returns 0, or -1 with errno when the report could not be kept clean.
+ * redirected to /dev/null, since qmail-rspawn takes what is printed there for
+ * a part of the report, and a closed 0 or 1 is replaced by a descriptor that
+ * can neither be read from nor written to, so that no socket gets its number.
+ * Returns 0, or -1 with errno when fd 2 still leads into the report.
  */
 int fdio_guard_standard(void);
 
 /* Waits for events (POLLIN, POLLOUT) on fd.  1 ready, 0 deadline, -1 errno. */
 int fdio_wait(int fd, short events, struct deadline);
 
-/* read() and write() that go on after EINTR. */
+/* read() and write(), repeated after EINTR. */
 ssize_t fdio_read(int fd, void *, size_t);
 ssize_t fdio_write(int fd, const void *, size_t);
 
 /*
- * Reads just n bytes at an offset, which the descriptor's own is no part of.
+ * Reads exactly n bytes at an offset; the descriptor's own offset is not used.
  * 0, or -1 with errno; EIO when the file ends before.
  */
 int fdio_read_at(int fd, uint64_t offset, void *, size_t n);
 
 /*
- * Writes all, also to a non-blocking descriptor; each piece must get on
- * within stall_ms.  0, or -1 with errno (ETIMEDOUT when it stalled).
+ * Writes all, also to a non-blocking descriptor; each piece must be written
+ * within stall_ms.  0, or -1 with errno (ETIMEDOUT when it was not).
  */
 int fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
 
@@ -56,10 +56,10 @@ int fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
 int fdio_open_file(const char *path, struct stat *st);
 
 /*
- * Appends what is left of an open file to buf; st is what fstat() said of it.
- * A read may return less than there is, so the end is where no more comes, or
- * where one came short that reached the size.  0, or -1 with errno: EFBIG when
- * there are more than limit bytes.
+ * Appends the rest of an open file to buf; st is the result of fstat().  A read
+ * may return less than there is, so the end is where a read returns nothing, or
+ * less than asked for at the size in st.  0, or -1 with errno: EFBIG when there
+ * are more than limit bytes.
  */
 int fdio_read_to_end(int fd, const struct stat *st, size_t limit, struct buf *);
 

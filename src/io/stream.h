@@ -11,8 +11,8 @@
  * Buffered bytes in and out over one descriptor, under deadlines.
  *
  * The descriptor is non-blocking.  While output waits for the peer, input is
- * taken in as far as there is room, so that a peer which does not read until
- * its replies are read is no dead-lock.
+ * read as far as there is room: otherwise a peer that does not read until its
+ * replies are read would cause a deadlock.
  */
 
 #define STREAM_IN_SIZE 8192
@@ -22,7 +22,7 @@ enum stream_status {
 	STREAM_OK,
 	STREAM_CLOSED,  /* the peer ended the connection */
 	STREAM_TIMEOUT, /* the deadline passed */
-	STREAM_SPOKE,   /* the peer spoke while it should have listened */
+	STREAM_SPOKE,   /* the peer sent something before it should */
 	STREAM_ERROR    /* reset or worse; error is errno */
 };
 
@@ -36,13 +36,13 @@ struct stream {
 	char out[STREAM_OUT_SIZE];
 };
 
-/* Takes over fd (it is not closed by the stream). */
+/* Uses fd, which stays the caller's to close. */
 void stream_init(struct stream *, int fd);
 
 /* Unread input; its length by *n. */
 const char *stream_input(const struct stream *, size_t *n);
 
-/* Some of it is there already; the socket is not looked at. */
+/* Whether there is unread input in the buffer; the socket is not looked at. */
 bool stream_has_unread(const struct stream *);
 void stream_consume(struct stream *, size_t n);
 
@@ -56,17 +56,16 @@ void stream_put(struct stream *, const void *, size_t n);
 bool stream_is_pending(const struct stream *);
 
 /*
- * Waits until something moved: output written, or input read if there is
- * room for it.  Whatever it returns, input that was read before is still
- * there to be looked at.
+ * Waits until output was written, or input was read if there is room for it.
+ * Input that was read before stays, whatever it returns.
  */
 enum stream_status stream_move(struct stream *, struct deadline);
 
 /*
  * Writes the bytes from *at up to end past the output buffer, which must be
- * empty, and moves *at; each piece must get on within stall_ms.  STREAM_SPOKE
- * as soon as there is input: it is looked for wherever the peer makes us
- * wait, and may be asked for more than once.
+ * empty, and moves *at; each piece must be written within stall_ms.
+ * STREAM_SPOKE as soon as there is input, which is looked for whenever the
+ * peer makes us wait; the call may be repeated.
  */
 enum stream_status stream_send(struct stream *, const char **at,
     const char *end, int64_t stall_ms);
@@ -74,10 +73,10 @@ enum stream_status stream_send(struct stream *, const char **at,
 /* Writes all pending output; input may arrive meanwhile. */
 enum stream_status stream_flush(struct stream *, struct deadline);
 
-/* Takes what the peer sent so far, without waiting: anything unread? */
+/* Reads what the peer has sent so far, without waiting; is anything unread? */
 bool stream_has_input(struct stream *);
 
-/* Likewise: nothing unread, and the connection not ended? */
+/* The same; is nothing unread, and the connection not closed? */
 bool stream_is_quiet(struct stream *);
 
 /* The peer has ended the connection, or it broke; no wait either. */
