@@ -362,7 +362,7 @@ def test_system_bundle(site, server, system_bundle):
     trusted(site, server)
     with open(state(site), "rb") as f:
         assert site.certs.root.der not in f.read()
-    assert sorted(os.listdir(site.home.run_path)) == ["trustanchors.cdb", "trustanchors.lock"]
+    assert sorted(os.listdir(site.home.run_path)) == ["addresses", "trustanchors.cdb", "trustanchors.lock"]
 
 
 def test_bundle_is_not_parsed_each_time(site, server):
@@ -784,7 +784,7 @@ def test_twenty_at_once(site, server, system_bundle):
         assert tls_line(run) == verified("m1.example") and run.held < 10
     assert len(server.mails) == 20 and server.connections == 20
     told_nothing(*site.sessions)
-    assert sorted(os.listdir(site.home.run_path)) == ["trustanchors.cdb", "trustanchors.lock"]
+    assert sorted(os.listdir(site.home.run_path)) == ["addresses", "trustanchors.cdb", "trustanchors.lock"]
     trusted(site, server)
     gone()
 
