@@ -226,8 +226,8 @@ ready_in_clear(const struct attempt *a, int fd, struct server *server,
 	char tls[TLS_SENTENCE_SIZE] = "";
 
 	if (a->no_tls[0])
-		snprintf(tls, sizeof tls, "%.600s, sent in clear text",
-		    a->no_tls);
+		snprintf(tls, sizeof tls, "%.600s%s", a->no_tls,
+		    a->is_tls_left_out ? "" : ", sent in clear text");
 	return ready(a, fd, tls, server, t);
 }
 
@@ -245,6 +245,8 @@ handshake_failed(struct attempt *a, const struct tls_result *r,
 	if (r->status == TLS_STATUS_LOCAL)
 		return our_failure(t, a, " but TLS is not set up. (#4.3.5)\n",
 		    r->text);
+	a->has_hung = tls_policy_falls_back(&a->policy) &&
+		      strcmp(r->text, TLS_TEXT_TIMED_OUT) == 0;
 	note_spoke(t, a, " but TLS failed. (#4.7.5)\n", r->text);
 	snprintf(reason, sizeof reason, "handshake failed (%s)", r->text);
 	return without_tls(a, reason);

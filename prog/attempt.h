@@ -49,7 +49,11 @@ struct attempt {
 
 	/* From an earlier connection to this address. */
 	bool only_helo;                 /* it has no use for EHLO */
+	bool is_tls_left_out;           /* no_tls says why it is not tried */
 	char no_tls[TLS_SENTENCE_SIZE]; /* why TLS came to nothing, or "" */
+
+	/* What is to be remembered of it. */
+	bool has_hung; /* the handshake did, until its time was over */
 };
 
 /* A server that is ready. */

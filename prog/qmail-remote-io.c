@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -9,6 +10,8 @@
 #include "base/mem.h"
 #include "io/sandbox.h"
 #include "delivery/handoff.h"
+#include "delivery/lesson.h"
+#include "qmail/memory.h"
 #include "qmail/quote.h"
 #include "qmail/report.h"
 #include "smtp/transaction.h"
@@ -46,6 +49,7 @@ struct delivery {
 	const char *address; /* of the server, for the report */
 	const char *host;    /* its name, or NULL */
 	const char *tls;     /* the report's line on TLS, or NULL */
+	const char *before;  /* lines on servers that failed, or NULL */
 	int status;          /* where qmail-remote-tls says its last word */
 	pid_t helper;        /* its process id; 0: none */
 	char **recipient;
@@ -244,6 +248,23 @@ has_lost_step(const struct smtp_result *r)
 	       r->end != SMTP_END_DATA;
 }
 
+/* A line for each server that failed before this one. */
+static void
+report_before(const char *lines)
+{
+	struct buf line = { 0 };
+
+	while (*lines) {
+		size_t n = strcspn(lines, "\n");
+
+		buf_cut(&line, 0);
+		buf_append(&line, lines, n);
+		report_line("Tried before: ", buf_text(&line));
+		lines += n + (lines[n] == '\n');
+	}
+	buf_finish(&line);
+}
+
 static void
 report_result(struct delivery *d, const struct smtp_result *r)
 {
@@ -266,6 +287,8 @@ report_result(struct delivery *d, const struct smtp_result *r)
 	}
 	if (d->host)
 		report_line("Server: ", d->host);
+	if (d->before)
+		report_before(d->before);
 	if (d->tls)
 		report_line("TLS: ", d->tls);
 }
@@ -458,11 +481,33 @@ take_handoff(struct delivery *d, const struct handoff *h)
 	d->address = h->address;
 	d->host = h->host;
 	d->tls = h->tls;
+	d->before = h->before;
 	d->status = (int)h->status;
 	d->helper = (pid_t)h->helper;
 	d->recipient = h->envelope + 1;
 	while (d->recipient[d->nrecipient])
 		d->nrecipient++;
+}
+
+/* For the next delivery to this address. */
+static void
+leave_notes(const struct handoff *h, const struct smtp_result *result)
+{
+	const struct lesson lesson = {
+		.result = result,
+		.was_pipelined =
+		    smtp_ehlo_has(&session.ehlo, SMTP_EXT_PIPELINING),
+		.has_ended = smtp_session_has_ended(&session),
+		.used_helo = h->helo,
+	};
+	struct ip ip;
+
+	if (h->memory == 0 || !ip_parse(h->address, strlen(h->address), &ip))
+		return;
+	for (int kind = 0; kind < MEMORY_KINDS; kind++)
+		if (lesson_has(&lesson, (enum memory_kind)kind))
+			memory_note((int)h->memory, &ip, (enum memory_kind)kind,
+			    (int64_t)time(NULL));
 }
 
 int
@@ -488,6 +533,7 @@ main(int argc, char **argv)
 	result = deliver(&d, buf_text(&reverse_path));
 	report_outcome(&d, &result);
 	report_end();
+	leave_notes(&h, &result);
 	smtp_session_quit(&session);
 	close((int)h.fd);
 	end_helpers();

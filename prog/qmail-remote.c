@@ -72,6 +72,8 @@ struct delivery {
 	struct connector connector; /* follows the plan, or one in clear text */
 	struct trouble trouble;
 	struct server server;
+	bool used_helo;    /* on a connection of its own, since EHLO failed */
+	struct buf before; /* lines on servers that failed before */
 };
 
 static _Noreturn void
@@ -183,6 +185,40 @@ key_path(const struct control *c)
 	return c->clientkey.len > 0 ? c->clientkey.data : c->clientcert.data;
 }
 
+/* "REASON at HH:MM", where TLS is not tried. */
+static void
+leave_tls_out(struct attempt *a, const char *reason, int64_t when)
+{
+	time_t seconds = (time_t)when;
+	struct tm local = { 0 };
+
+	if (!tls_policy_tries(&a->policy))
+		return;
+	(void)localtime_r(&seconds, &local);
+	a->policy.level = TLS_LEVEL_NONE;
+	a->is_tls_left_out = true;
+	snprintf(a->no_tls, sizeof a->no_tls, "not tried, %s at %02d:%02d",
+	    reason, local.tm_hour, local.tm_min);
+}
+
+/*
+ * What the server could not bear is left out, where clear text would do
+ * anyway.
+ */
+static void
+heed_memory(struct attempt *a, const struct plan_address *address)
+{
+	if (tls_policy_demands(&a->policy))
+		return;
+	a->only_helo = address->noted[MEMORY_EHLO] > 0;
+	if (a->only_helo)
+		leave_tls_out(a, "EHLO had no usable reply",
+		    address->noted[MEMORY_EHLO]);
+	else if (address->noted[MEMORY_TLS] > 0)
+		leave_tls_out(a, "the handshake hung",
+		    address->noted[MEMORY_TLS]);
+}
+
 static void
 set_up_attempt(const struct delivery *d, size_t i, struct attempt *a)
 {
@@ -207,6 +243,44 @@ set_up_attempt(const struct delivery *d, size_t i, struct attempt *a)
 		.security = tls_policy_security(&a->policy),
 		.timeout_s = c->timeoutconnect,
 	};
+	heed_memory(a, &plan->address[i]);
+}
+
+/* The server is ready: how it is to be spoken to, and what was before it. */
+static void
+prepare_handoff(struct delivery *d, const struct attempt *a, size_t i)
+{
+	const struct plan_address *address = &d->connector.plan->address[i];
+
+	if (address->noted[MEMORY_PIPELINING] > 0)
+		d->server.ehlo.extensions &= ~(unsigned)SMTP_EXT_PIPELINING;
+	d->used_helo = a->only_helo && address->noted[MEMORY_EHLO] == 0;
+	connector_tell(&d->connector, i, &d->before);
+}
+
+/* "greeting failed: 421 too busy", of what the report would say. */
+static void
+keep_failure(struct delivery *d, const struct attempt *a, size_t i)
+{
+	static const char but[] = " but ";
+	const struct trouble *t = &d->trouble;
+	char address[IP_TEXT_SIZE];
+	struct buf reason = { 0 };
+
+	if (t->rank == TROUBLE_NONE ||
+	    strcmp(t->address, ip_format(&a->ip, address)) != 0) {
+		connector_failed(&d->connector, i, "connection died");
+		return;
+	}
+	buf_puts(&reason, t->text + strlen(but));
+	buf_cut(&reason, strcspn(buf_text(&reason), ".\n"));
+	if (t->reply.len > 0)
+		buf_printf(&reason, ": %.*s", (int)strcspn(t->reply.text, "\n"),
+		    t->reply.text);
+	else if (t->tls[0])
+		buf_printf(&reason, ": %s", t->tls);
+	connector_failed(&d->connector, i, buf_text(&reason));
+	buf_finish(&reason);
 }
 
 /*
@@ -226,6 +300,12 @@ attempt_address(struct delivery *d, int fd, size_t i)
 			return ATTEMPT_NEXT;
 		result = attempt_server(&a, fd, &d->server, &d->trouble);
 	}
+	if (a.has_hung)
+		memory_note(d->notes, &a.ip, MEMORY_TLS, (int64_t)time(NULL));
+	if (result == ATTEMPT_READY)
+		prepare_handoff(d, &a, i);
+	else
+		keep_failure(d, &a, i);
 	return result;
 }
 
@@ -347,11 +427,15 @@ become_io(struct delivery *d, struct dsn *why)
 		.tls = d->server.tls[0] ? d->server.tls : NULL,
 		.status = (unsigned long)d->server.status,
 		.helper = (unsigned long)d->server.helper,
+		.before = d->before.len > 0 ? d->before.data : NULL,
+		.helo = d->used_helo,
 		.envelope = d->envelope,
 	};
 
 	smtp_ehlo_format(&d->server.ehlo, &extensions);
 	h.extensions = extensions.data;
+	if (d->notes != -1 && fdio_set_cloexec(d->notes, false) == 0)
+		h.memory = (unsigned long)d->notes;
 	if (fdio_set_cloexec(d->server.fd, false) == 0 &&
 	    (h.status == 0 || fdio_set_cloexec(d->server.status, false) == 0))
 		execve(PROGRAM_IO, handoff_format(&h), environment);

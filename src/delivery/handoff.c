@@ -7,7 +7,7 @@
 #include "base/keyword.h"
 #include "base/mem.h"
 
-#define KEYWORDS 8
+#define KEYWORDS 11
 
 #define FIRST_FD 3 /* the others are the message, the report and /dev/null */
 
@@ -25,6 +25,9 @@ describe(struct handoff *h, struct keyword k[KEYWORDS])
 		    .is_required = true },
 		{ "extensions", .text = &h->extensions },
 		{ "tls", .text = &h->tls },
+		{ "before", .text = &h->before },
+		{ "memory", .number = &h->memory, INT_MAX },
+		{ "helo", .number = &h->helo, 1 },
 		{ "status", .number = &h->status, INT_MAX },
 		{ "helper", .number = &h->helper, INT_MAX },
 	};
@@ -57,7 +60,8 @@ static bool
 is_consistent(const struct handoff *h)
 {
 	return h->fd >= FIRST_FD && (h->status == 0) == (h->helper == 0) &&
-	       (h->status == 0 || h->status >= FIRST_FD);
+	       (h->status == 0 || h->status >= FIRST_FD) &&
+	       (h->memory == 0 || h->memory >= FIRST_FD);
 }
 
 bool

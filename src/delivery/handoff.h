@@ -19,6 +19,9 @@ struct handoff {
 	const char *host;        /* its name; NULL if it was given as address */
 	const char *extensions;  /* as smtp_ehlo_format(); NULL: none */
 	const char *tls;         /* the report's line on TLS; NULL: none */
+	const char *before;      /* lines on servers that failed; NULL: none */
+	unsigned long memory;    /* of addresses, qmail/memory.h; 0: none */
+	unsigned long helo;      /* 1: HELO, since EHLO had no usable reply */
 	char **envelope;         /* sender, recipients, NULL */
 };
 

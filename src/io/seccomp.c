@@ -351,6 +351,9 @@ static const struct rule moving_ways[] = {
  */
 static const short waiting[] = { SYS_wait4, SYS_waitid, SYS_recvfrom };
 
+/* A note in the memory of addresses, in a file that is open. */
+static const short noting[] = { SYS_flock, SYS_pwrite64 };
+
 /*
  * getpid: the random number generator looks whether it has been forked.
  * futex: a lock or a pthread_once() that somebody could wait for.
@@ -480,7 +483,11 @@ static const struct filter {
 	[SECCOMP_BYTES] = {
 		KILL, KILL,
 		{ RULES(moving_ways) },
-		{ LIST(moving, ALLOW), LIST(waiting, ALLOW) },
+		{
+		    LIST(moving, ALLOW),
+		    LIST(waiting, ALLOW),
+		    LIST(noting, ALLOW),
+		},
 	},
 	[SECCOMP_TLS] = {
 		FAIL(ENOSYS), FAIL(ENOSYS),

@@ -311,7 +311,7 @@ tell_peer_failure(const struct tls_session *s, struct dsn *why)
 	unsigned long code = ERR_peek_last_error();
 
 	if (s->expired)
-		dsn_set(why, TLS_TROUBLE_PEER, "timed out");
+		dsn_set(why, TLS_TROUBLE_PEER, TLS_TEXT_TIMED_OUT);
 	else if (is_flooded(s))
 		dsn_set(why, TLS_TROUBLE_PEER, "too many handshake messages");
 	else if (code != 0)

@@ -25,6 +25,9 @@
 #define TLS_NAME_SIZE 256
 #define TLS_TEXT_SIZE 256
 
+/* The text of a handshake that was not over when its time was. */
+#define TLS_TEXT_TIMED_OUT "timed out"
+
 enum tls_status {
 	TLS_STATUS_READY,
 	TLS_STATUS_FAILED,

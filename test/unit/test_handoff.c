@@ -50,6 +50,9 @@ assert_same(const struct handoff *a, const struct handoff *b)
 	assert_same_text(a->host, b->host);
 	assert_same_text(a->extensions, b->extensions);
 	assert_same_text(a->tls, b->tls);
+	assert_same_text(a->before, b->before);
+	assert_int_equal(a->memory, b->memory);
+	assert_int_equal(a->helo, b->helo);
 	assert_int_equal(count(a->envelope), count(b->envelope));
 	for (size_t i = 0; a->envelope[i]; i++)
 		assert_string_equal(a->envelope[i], b->envelope[i]);
@@ -75,6 +78,9 @@ comes_through(void **state)
 		    .tls = "TLSv1.3 X Y, certificate not verified",
 		    .status = 7,
 		    .helper = 4711,
+		    .before = "mx.example (192.0.2.1): no\nmx.example: no",
+		    .memory = 6,
+		    .helo = 1,
 		    .envelope = plain(odd) },
 		{ .fd = 65536,
 		    .timeout_s = HANDOFF_TIMEOUT_MAX,
