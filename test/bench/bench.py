@@ -24,7 +24,7 @@ Figures are medians and per delivery; wall is of all deliveries at once, until t
   calls       system calls of all processes
   bytes, pkts both ways, headers, acknowledgements and DNS included, with an MTU of 1500
   waits       groups of replies that the client had to wait for; DNS: questions asked
-  sink        CPU of the server, which shares the machine
+  sink        CPU of the server for a message of this program; the server shares the machine
   x floor     our CPU as a multiple of the floor's, in runs next to each other
   floor       CPU of: empty (an empty static program), copy A P (read, copied and sent, nothing else),
               handshake A P (OpenSSL started, one handshake, nothing mailed)
@@ -89,7 +89,7 @@ class Row:
     def ms(self, value):
         return self.times.median(value) / 1000
 
-    def text(self, sink_ms, floor):
+    def text(self, floor):
         n = self.at_once
         out = f"{self.ms(cpu) / n:8.2f}{self.ms(lambda r: r.wall):9.2f}"
         out += f"{self.memory.private:9.0f}{self.memory.pss:8.0f}" if self.memory else f"{'':17}"
@@ -97,6 +97,7 @@ class Row:
             out += f"{'':35}"
         else:
             out += f"{self.calls:7}{self.wire.bytes:10}{self.wire.packets:7}{self.wire.waits:6}{self.wire.questions:5}"
+        sink_ms = self.times.sink_ms()
         out += f"{sink_ms:8.2f}" if sink_ms is not None else f"{'':8}"
         if floor:
             out += f"{self.times.ratio(floor[1], cpu):8.1f}{floor[1].median(cpu) / 1000 / n:7.2f} {floor[0]}"
@@ -126,16 +127,12 @@ def ratios(ours, other):
 
 def measure_workload(w, workload, programs):
     delivery = workload.set_up(w)
-    before = w.sink.counters()
-    times = measure.in_turns([*programs, workload.floor], delivery, workload.batches, workload.rounds)
-    after = w.sink.counters()
-    sessions = max(1, after["messages"] - before["messages"])
-    sink_ms = (after["cpu_us"] - before["cpu_us"]) / 1000 / sessions
+    times = measure.in_turns([*programs, workload.floor], delivery, workload.batches, workload.rounds, w.sink)
     floor = workload.floor.name.replace(measure.SERVER + " 25", "A P"), times[-1]
     rows = [Row(t, w, workload, p, delivery) for t, p in zip(times, programs)]
-    print(f"{workload.name:40}{rows[0].text(sink_ms, floor)}")
+    print(f"{workload.name:40}{rows[0].text(floor)}")
     if len(rows) > 1:
-        print(f"{'    the other':40}{rows[1].text(None, None)}")
+        print(f"{'    the other':40}{rows[1].text(None)}")
         print(f"{'    ratio':40}{ratios(*rows)}")
     sys.stdout.flush()
 
@@ -150,16 +147,23 @@ def try_workload(w, workload, programs):
 # Waits, and the short form.
 
 def count_waits(w, program, tls, dialogue, recipients):
-    """A client that is kept from running for long looks as if it waited: so a few too many are counted again."""
+    """None for a program that does something else, such as to deliver without TLS.
+
+    A client that is kept from running for long looks as if it waited: so a few too many are counted again.
+    """
     workload = workloads.waits(tls, dialogue, recipients)
     expected = workloads.expected_waits(tls, dialogue, recipients)
     delivery = workload.set_up(w)
     program.use()
     counts = []
     while len(counts) < 3 and (not counts or expected < counts[-1] <= expected + 3):
-        found = measure.wire(program, delivery, w, workload.quiet)
+        try:
+            found = measure.wire(program, delivery, w, workload.quiet)
+        except measure.Failed as e:
+            print(str(e).strip())
+            return None
         if found.recipients != recipients or found.messages != 1 or found.tls != tls:
-            raise measure.Failed(f"the server saw {found}")
+            return None
         counts.append(found.waits)
     return min(counts)
 
@@ -172,7 +176,7 @@ def print_waits(w, programs):
                 counts = [count_waits(w, p, tls, dialogue, recipients) for p in programs]
                 expected = workloads.expected_waits(tls, dialogue, recipients)
                 name = f"{'TLS 1.3' if tls else 'clear'}, {dialogue}, {recipients} recipient{'s'[:recipients > 1]}"
-                print(f"{name:40}" + "".join(f"{n:8}" for n in counts) + f"{expected:10}", flush=True)
+                print(f"{name:40}" + "".join(f"{'-' if n is None else n:>8}" for n in counts) + f"{expected:10}", flush=True)
                 yield name, counts[0], expected
 
 
@@ -258,7 +262,7 @@ def plot(w, programs):
                 workload = workload_of(n)
                 delivery = workload.set_up(w)
                 for program, times in zip(programs, measure.in_turns(
-                        programs, delivery, workload.batches, workload.rounds)):
+                        programs, delivery, workload.batches, workload.rounds, w.sink)):
                     points[program.name][0].append((n, times.median(lambda r: r.wall) / 1000))
                     points[program.name][1].append((n, times.median(cpu) / 1000))
             for name, (wall, used) in points.items():

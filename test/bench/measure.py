@@ -366,6 +366,11 @@ class Times:
 
     def __init__(self):
         self.batches = []
+        self.sink_us = self.messages = 0
+
+    def sink_ms(self):
+        """CPU time of the server for one of its messages."""
+        return self.sink_us / 1000 / self.messages if self.messages else None
 
     def median(self, value):
         return statistics.median(value(r) for batch in self.batches for r in batch)
@@ -380,13 +385,23 @@ class Times:
         return statistics.median(ratios) if ratios else float("nan")
 
 
-def in_turns(programs, delivery, batches, rounds):
+def _idle_counters(sink):
+    """What the sink has counted once all sessions are over."""
+    sink.await_counter("open", 0)
+    return sink.counters()
+
+
+def in_turns(programs, delivery, batches, rounds, sink):
     """Times of each program, ABAB..., after one delivery of each that does not count."""
     times = [Times() for _ in programs]
     for batch in range(batches + 1):
         for program, its in zip(programs, times):
             program.use()
+            before = _idle_counters(sink)
             result = run(program, delivery, rounds if batch else 1)
+            after = _idle_counters(sink)
             if batch:
                 its.batches.append(result)
+                its.sink_us += after["cpu_us"] - before["cpu_us"]
+                its.messages += after["messages"] - before["messages"]
     return times

@@ -20,7 +20,7 @@
  * A wait is a group of replies that the client had nothing more to say
  * before; with "quiet" that does not depend on how its bytes arrive.
  */
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE /* memmem() */
 
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -290,31 +290,46 @@ accept_message(struct peer *p)
 	return say(p, "250 2.0.0 taken\r\n");
 }
 
+/* Takes so many bytes of mail data. */
+static void
+skip(struct peer *p, size_t n)
+{
+	bytes += (long)n;
+	p->start += n;
+}
+
 /*
- * Up to the end of mail data.  Nobody sends anything after that without
- * having read our reply, so it is enough to look at the last bytes.
+ * Up to the end of mail data, in whatever pieces it comes: what is behind it
+ * are commands.  The line end before an empty message is that of DATA.
  */
 static bool
 take_data(struct peer *p)
 {
-	char tail[5] = { 'x', 'x', 'x', '\r', '\n' };
+	static const char end[] = "\r\n.\r\n";
+	const size_t nend = sizeof end - 1;
 
-	do {
-		size_t n;
-
-		if (p->start == p->end && !fill(p))
+	while (p->end - p->start < nend - 2)
+		if (!fill(p))
 			return false;
-		n = p->end - p->start;
-		if (n >= sizeof tail) {
-			memcpy(tail, p->in + p->end - sizeof tail, sizeof tail);
-		} else {
-			memmove(tail, tail + n, sizeof tail - n);
-			memcpy(tail + sizeof tail - n, p->in + p->start, n);
+	if (memcmp(p->in + p->start, end + 2, nend - 2) == 0) {
+		skip(p, nend - 2);
+		return accept_message(p);
+	}
+	for (;;) {
+		char *at = p->in + p->start;
+		size_t n = p->end - p->start;
+		char *found = memmem(at, n, end, nend);
+
+		if (found) {
+			skip(p, (size_t)(found - at) + nend);
+			return accept_message(p);
 		}
-		bytes += (long)n;
-		p->start = p->end = 0;
-	} while (memcmp(tail, "\r\n.\r\n", sizeof tail) != 0);
-	return accept_message(p);
+		/* A part of it may be the last that has come. */
+		if (n >= nend)
+			skip(p, n - (nend - 1));
+		if (!fill(p))
+			return false;
+	}
 }
 
 static enum dialogue

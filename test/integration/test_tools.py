@@ -2,8 +2,10 @@
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -32,6 +34,56 @@ def test_bench_knows_its_workloads():
     done = run(sys.executable, f"{TOP}/test/bench/bench.py", "--only", "nosuch")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == "bench: error: no workload has 'nosuch' in its name; --list names them"
+
+
+@pytest.fixture(scope="module")
+def sink_program(tmp_path_factory):
+    program = str(tmp_path_factory.mktemp("bench") / "sink")
+    subprocess.run(["cc", "-O2", "-std=c11", "-o", program, f"{TOP}/test/bench/sink.c",
+                    "-pthread", "-lssl", "-lcrypto"], check=True)
+    return program
+
+
+@pytest.fixture
+def sink(sink_program):
+    """A connection to the server of ./bench, and what reads its counters."""
+    def counters():
+        process.stdin.write("counters\n")
+        process.stdin.flush()
+        words = process.stdout.readline().split()
+        return dict(zip(words[::2], map(int, words[1::2])))
+
+    process = subprocess.Popen([sink_program, "-p", "2525"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        with socket.create_connection(("127.0.0.1", 2525), timeout=30) as connection:
+            yield connection, counters
+    finally:
+        process.kill()
+        process.communicate()
+
+
+MAIL = b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"
+
+
+@pytest.mark.parametrize("message", [b"", b"x\r\n", b"..\r\n" * 100_000, b"x" * 300_000 + b"\r\n"],
+                         ids=["empty", "one line", "dots", "a line longer than its buffer"])
+@pytest.mark.parametrize("pieces", ["whole", "in two", "byte by byte at the end"])
+def test_the_sink_finds_the_end_of_mail_data_before_more_commands(sink, message, pieces):
+    connection, counters = sink
+    sent = MAIL + message + b".\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\nQUIT\r\n"
+    end = len(MAIL) + len(message)
+    cuts = {"whole": [], "in two": [end + 2], "byte by byte at the end": range(end - 2, end + 5)}[pieces]
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for start, stop in zip([0, *cuts], [*cuts, len(sent)]):
+        connection.sendall(sent[start:stop])
+        if pieces != "whole":
+            time.sleep(0.01)    # most often a packet of its own
+    replies = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert [line[:3] for line in replies.splitlines()] == [
+        b"220", b"250", b"250", b"250", b"250", b"354", b"250", b"250", b"250", b"354", b"250", b"221"]
+    n = counters()
+    assert (n["messages"], n["recipients"], n["bytes"]) == (2, 2, len(message) + 3 + 3)
 
 
 @pytest.fixture
