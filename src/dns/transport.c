@@ -45,6 +45,7 @@
 struct channel {
 	struct dns_transport *transport;
 	const struct dns_server *server;
+	bool is_tcp;
 	ares_channel ares;
 	struct channel *next;
 };
@@ -169,12 +170,25 @@ connect_socket(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t len,
 	return connect(fd, (const struct sockaddr *)&in6, len);
 }
 
+/*
+ * A datagram that is too short for a message is passed over.  To c-ares an
+ * empty one is the end of a connection, and to 1.34 so is a short one: anybody
+ * could end all questions with it who can forge the address.
+ */
 static ares_ssize_t
 receive(ares_socket_t fd, void *into, size_t n, int flags,
     struct sockaddr *from, ares_socklen_t *len, void *data)
 {
-	(void)data;
-	return recvfrom(fd, into, n, flags, from, len);
+	const struct channel *c = data;
+	ares_socklen_t room = len == NULL ? 0 : *len;
+	ares_ssize_t got;
+
+	do {
+		if (len != NULL)
+			*len = room;
+		got = recvfrom(fd, into, n, flags, from, len);
+	} while (!c->is_tcp && got >= 0 && got < HEADER_SIZE);
+	return got;
 }
 
 static ares_ssize_t
@@ -192,6 +206,7 @@ static const struct ares_socket_functions socket_functions = {
 	.asendv = send_vector,
 };
 
+/* In the form of c-ares: the zone of an address is behind the port. */
 static int
 set_address(ares_channel ares, const struct dns_server *server,
     const char *separator, const char *zone)
@@ -199,13 +214,13 @@ set_address(ares_channel ares, const struct dns_server *server,
 	char ip[IP_TEXT_SIZE], text[IP_TEXT_SIZE + IF_NAMESIZE + 16];
 	bool is_v4 = ip_is_v4(&server->ip);
 
-	(void)snprintf(text, sizeof text, "%s%s%s%s%s:%d", is_v4 ? "" : "[",
-	    ip_format(&server->ip, ip), separator, zone, is_v4 ? "" : "]",
-	    server->port);
+	(void)snprintf(text, sizeof text, "%s%s%s:%d%s%s", is_v4 ? "" : "[",
+	    ip_format(&server->ip, ip), is_v4 ? "" : "]", server->port,
+	    separator, zone);
 	return ares_set_servers_ports_csv(ares, text);
 }
 
-/* c-ares 1.18 knows no zones of addresses, later versions insist on them. */
+/* c-ares 1.18 knows no zones, later versions insist on them. */
 static int
 set_server(ares_channel ares, const struct dns_server *server)
 {
@@ -252,11 +267,13 @@ set_up(struct channel *c, const struct dns_path *path)
 #endif
 	if (ares_init_options(&c->ares, &options, mask) != ARES_SUCCESS)
 		return -1;
+	if (set_server(c->ares, c->server) != ARES_SUCCESS) {
+		ares_destroy(c->ares);
+		return -1;
+	}
+	/* With functions of ours in place c-ares 1.34 knows no interfaces. */
 	ares_set_socket_functions(c->ares, &socket_functions, c);
-	if (set_server(c->ares, c->server) == ARES_SUCCESS)
-		return 0;
-	ares_destroy(c->ares);
-	return -1;
+	return 0;
 }
 
 static struct channel *
@@ -266,6 +283,7 @@ open_channel(struct dns_transport *t, const struct dns_path *path)
 
 	c->transport = t;
 	c->server = &t->server[path->server];
+	c->is_tcp = path->is_tcp;
 	if (set_up(c, path) == -1) {
 		free(c);
 		return NULL;

@@ -130,10 +130,12 @@ serve_udp(void)
 		return;
 	}
 	if (is_called(p, "short")) {
+		reply(p, 0, &from);
 		reply(p, 1, &from);
 		reply(p, 11, &from);
-		reply(p, 12, &from);
 	}
+	if (is_called(p, "cut"))
+		reply(p, 12, &from);
 	if (is_called(p, "servfail"))
 		n = make_answer(p, 2);
 	else if (is_called(p, "nx"))
@@ -295,6 +297,7 @@ answers_of_all_kinds(void **state)
 		{ "tcpdead.example", DNS_TEMPFAIL },
 		{ "wrongid.example", DNS_FOUND },
 		{ "forged.example", DNS_FOUND },
+		{ "short.example", DNS_FOUND },
 		{ "a..example", DNS_NXDOMAIN },
 		{ ".", DNS_NXDOMAIN },
 	};
@@ -312,7 +315,7 @@ answers_of_all_kinds(void **state)
 	outcome = ask_one("a (b).example");
 	assert_true(outcome == DNS_FOUND || outcome == DNS_NXDOMAIN);
 	/* c-ares 1.18 goes on waiting; 1.34 gives up, which does no harm. */
-	outcome = ask_one("short.example");
+	outcome = ask_one("cut.example");
 	assert_true(outcome == DNS_FOUND || outcome == DNS_TEMPFAIL);
 }
 
