@@ -171,9 +171,9 @@ connect_socket(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t len,
 }
 
 /*
- * A datagram that is too short for a message is passed over.  To c-ares an
- * empty one is the end of a connection, and to 1.34 so is a short one: anybody
- * could end all questions with it who can forge the address.
+ * A datagram that is too short for a message is passed over.  To some versions
+ * of c-ares an empty one is the end of a connection, to 1.34 a short one:
+ * whoever can forge an address could end all questions with it.
  */
 static ares_ssize_t
 receive(ares_socket_t fd, void *into, size_t n, int flags,
