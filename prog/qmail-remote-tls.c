@@ -21,9 +21,9 @@
 #include "io/sandbox.h"
 #include "base/str.h"
 #include "tls/request.h"
-#include "tls/session.h"
+#include "tlsd/session.h"
 #include "tls/status.h"
-#include "tls/tunnel.h"
+#include "tlsd/tunnel.h"
 
 #include "version.h"
 
@@ -112,10 +112,10 @@ enter_sandbox(const char *anchors)
 	return reads;
 }
 
-static struct tls_session_params
+static struct tlsd_session_params
 session_params(const struct tls_request *r)
 {
-	return (struct tls_session_params){
+	return (struct tlsd_session_params){
 		.fd = (int)r->socket,
 		.security = (int)r->security,
 		.name = r->name,
@@ -130,10 +130,10 @@ int
 main(int argc, char **argv)
 {
 	struct tls_request request;
-	struct tls_session_params params;
+	struct tlsd_session_params params;
 	struct dsn why = { 0 };
 	struct deadline until;
-	struct tls_session *session;
+	struct tlsd_session *session;
 	struct tls_result result;
 	bool reads;
 
@@ -149,18 +149,18 @@ main(int argc, char **argv)
 
 	/* Reads the files: certificate, key, anchors. */
 	params = session_params(&request);
-	session = tls_session_create(&params, &why);
+	session = tlsd_session_create(&params, &why);
 	if (session == NULL)
 		return tell_local_failure(why.text) == 0 ? 0 : EXIT_NO_STATUS;
 
 	/* From here on it talks to the network. */
 	reads = enter_sandbox(request.anchors);
-	(void)tls_session_handshake(session, until, &result);
+	(void)tlsd_session_handshake(session, until, &result);
 	if (reads)
 		sandbox_end_reading();
 	if (tell_result(&result) == 0 && status.is_ready)
-		tls_tunnel_run(session, (int)request.socket, (int)request.clear,
-		    tell_end);
-	tls_session_destroy(session);
+		tlsd_tunnel_run(session, (int)request.socket,
+		    (int)request.clear, tell_end);
+	tlsd_session_destroy(session);
 	return 0;
 }

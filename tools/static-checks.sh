@@ -31,13 +31,14 @@ result "the pages have the version of meson.build" \
 result "one file includes ares.h" \
     "$(grep -ls '<ares.h>' $sources | grep -v '^src/dns/transport.c$' || true)"
 result "one library includes OpenSSL" \
-    "$(grep -ls '<openssl/' $sources | grep -v '^src/tls/\|^test/' || true)"
+    "$(grep -ls '<openssl/' $sources | grep -v '^src/tlsd/\|^test/' || true)"
 result "only prog exits" \
     "$(grep -nE '\<_?[eE]xit\(' $(git ls-files 'src/*.c') || true)"
 result "layers look down" "$(
-	for layer in base io qmail dns smtp delivery; do
+	for layer in base io qmail dns smtp tls tlsd delivery; do
 		case $layer in
 		base) allowed='base' ;;
+		tlsd) allowed='base|io|tls|tlsd' ;;
 		delivery) allowed='base|io|qmail|dns|smtp|tls|delivery' ;;
 		*) allowed="base|io|$layer" ;;
 		esac

@@ -6,8 +6,8 @@
 
 static void (*exhausted)(void);
 
-static _Noreturn void
-give_up(void)
+void
+mem_exhausted(void)
 {
 	if (exhausted)
 		exhausted();
@@ -26,7 +26,7 @@ mem_alloc(size_t count, size_t size)
 	void *p = calloc(count ? count : 1, size ? size : 1);
 
 	if (!p)
-		give_up();
+		mem_exhausted();
 	return p;
 }
 
@@ -34,9 +34,9 @@ void *
 mem_resize(void *p, size_t count, size_t size)
 {
 	if (size && count > SIZE_MAX / size)
-		give_up();
+		mem_exhausted();
 	p = realloc(p, count && size ? count * size : 1);
 	if (!p)
-		give_up();
+		mem_exhausted();
 	return p;
 }

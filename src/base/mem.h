@@ -13,6 +13,9 @@
  */
 void mem_on_exhaustion(void (*hook)(void));
 
+/* For allocators of others, as memory runs out: the hook's end. */
+_Noreturn void mem_exhausted(void);
+
 /* count * size zeroed bytes, owned by the caller, released with free(). */
 void *mem_alloc(size_t count, size_t size);
 

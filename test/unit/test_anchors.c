@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/anchors.h"
+#include "tlsd/anchors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,16 +74,16 @@ tear_down(void **state)
 }
 
 static bool
-verifies(struct tls_anchors *a, const struct testcert *leaf)
+verifies(struct tlsd_anchors *a, const struct testcert *leaf)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	bool ok;
 
 	assert_non_null(ctx);
-	assert_int_equal(X509_STORE_CTX_init(ctx, tls_anchors_store(a),
+	assert_int_equal(X509_STORE_CTX_init(ctx, tlsd_anchors_store(a),
 			     leaf->cert, NULL),
 	    1);
-	ok = tls_anchors_verify(ctx, a) == 1;
+	ok = tlsd_anchors_verify(ctx, a) == 1;
 	/* As a session sees it, whichever way it was verified. */
 	assert_true(ok == (X509_STORE_CTX_get_error(ctx) == X509_V_OK));
 	assert_true(!ok || sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) == 2);
@@ -96,7 +96,7 @@ static void
 check_all(const char *path, const char *statedir, size_t n)
 {
 	struct dsn why = { 0 };
-	struct tls_anchors *a = tls_anchors_open(path, statedir, &why);
+	struct tlsd_anchors *a = tlsd_anchors_open(path, statedir, &why);
 	size_t i;
 
 	if (a == NULL)
@@ -105,8 +105,8 @@ check_all(const char *path, const char *statedir, size_t n)
 		if (verifies(a, &leaves[i % ROOTS]) != (i % ROOTS < n))
 			fail_msg("%s: leaf %zu of %zu", path, i, n);
 	assert_false(verifies(a, &stranger));
-	assert_null(tls_anchors_trouble(a));
-	tls_anchors_close(a);
+	assert_null(tlsd_anchors_trouble(a));
+	tlsd_anchors_close(a);
 }
 
 static void
@@ -114,7 +114,7 @@ check_fails(const char *path, const char *statedir, const char *text)
 {
 	struct dsn why = { 0 };
 
-	assert_null(tls_anchors_open(path, statedir, &why));
+	assert_null(tlsd_anchors_open(path, statedir, &why));
 	if (strstr(why.text, text) == NULL)
 		fail_msg("%s: \"%s\"", path, why.text);
 }
@@ -298,7 +298,7 @@ static void
 check_four(const char *path)
 {
 	struct dsn why = { 0 };
-	struct tls_anchors *a = tls_anchors_open(path, dir, &why);
+	struct tlsd_anchors *a = tlsd_anchors_open(path, dir, &why);
 
 	assert_non_null(a);
 	assert_true(verifies(a, &leaves[1]));
@@ -306,8 +306,8 @@ check_four(const char *path)
 	assert_true(verifies(a, &leaves[0]));
 	assert_false(verifies(a, &leaves[4]));
 	assert_false(verifies(a, &stranger));
-	assert_null(tls_anchors_trouble(a));
-	tls_anchors_close(a);
+	assert_null(tlsd_anchors_trouble(a));
+	tlsd_anchors_close(a);
 }
 
 static void
@@ -395,21 +395,21 @@ static void
 expect_verdicts(const struct forgery *f, const char *what)
 {
 	struct dsn why = { 0 };
-	struct tls_anchors *a;
+	struct tlsd_anchors *a;
 	size_t i;
 
 	for (i = 0; i < ROOTS; i++) {
-		a = tls_anchors_open(f->path, dir, &why);
+		a = tlsd_anchors_open(f->path, dir, &why);
 		assert_non_null(a);
 		if (verifies(a, &leaves[i]) != (i != 1))
 			fail_msg("%s: leaf %zu", what, i);
-		assert_null(tls_anchors_trouble(a));
-		tls_anchors_close(a);
+		assert_null(tlsd_anchors_trouble(a));
+		tlsd_anchors_close(a);
 	}
-	a = tls_anchors_open(f->path, dir, &why);
+	a = tlsd_anchors_open(f->path, dir, &why);
 	assert_non_null(a);
 	assert_false(verifies(a, &stranger));
-	tls_anchors_close(a);
+	tlsd_anchors_close(a);
 }
 
 /*
@@ -508,7 +508,7 @@ test_directory_damaged(void **state)
 {
 	struct dsn why = { 0 };
 	char name[4096], link[64], *damaged;
-	struct tls_anchors *a;
+	struct tlsd_anchors *a;
 
 	(void)state;
 	snprintf(name, sizeof name, "%s/", dir);
@@ -519,36 +519,36 @@ test_directory_damaged(void **state)
 	assert_int_equal(unlink(damaged), 0);
 	testcert_append_text(damaged, "first\n" BEGIN "AAAA\n");
 
-	a = tls_anchors_open(name, NULL, &why);
+	a = tlsd_anchors_open(name, NULL, &why);
 	assert_non_null(a);
 	assert_true(verifies(a, &leaves[0]));
-	assert_null(tls_anchors_trouble(a));
+	assert_null(tlsd_anchors_trouble(a));
 	assert_false(verifies(a, &leaves[1]));
-	assert_non_null(tls_anchors_trouble(a));
-	assert_string_equal(tls_anchors_trouble(a)->status, "4.3.5");
-	assert_non_null(strstr(tls_anchors_trouble(a)->text, link));
-	assert_non_null(strstr(tls_anchors_trouble(a)->text,
+	assert_non_null(tlsd_anchors_trouble(a));
+	assert_string_equal(tlsd_anchors_trouble(a)->status, "4.3.5");
+	assert_non_null(strstr(tlsd_anchors_trouble(a)->text, link));
+	assert_non_null(strstr(tlsd_anchors_trouble(a)->text,
 	    "line 2: a block without END"));
-	tls_anchors_close(a);
+	tlsd_anchors_close(a);
 
 	/* A FIFO does not block, a link to nowhere is as good as no link. */
 	assert_int_equal(unlink(damaged), 0);
 	assert_int_equal(mkfifo(damaged, 0600), 0);
-	a = tls_anchors_open(name, NULL, &why);
+	a = tlsd_anchors_open(name, NULL, &why);
 	assert_false(verifies(a, &leaves[1]));
-	assert_non_null(tls_anchors_trouble(a));
-	tls_anchors_close(a);
+	assert_non_null(tlsd_anchors_trouble(a));
+	tlsd_anchors_close(a);
 	assert_int_equal(unlink(damaged), 0);
 	assert_int_equal(symlink("nowhere", damaged), 0);
-	a = tls_anchors_open(name, NULL, &why);
+	a = tlsd_anchors_open(name, NULL, &why);
 	assert_false(verifies(a, &leaves[1]));
-	assert_null(tls_anchors_trouble(a));
-	tls_anchors_close(a);
+	assert_null(tlsd_anchors_trouble(a));
+	tlsd_anchors_close(a);
 	damaged[strlen(damaged) - 1] = '1';
 	testcert_append_cert(damaged, &roots[1]);
-	a = tls_anchors_open(name, NULL, &why);
+	a = tlsd_anchors_open(name, NULL, &why);
 	assert_true(verifies(a, &leaves[1]));
-	tls_anchors_close(a);
+	tlsd_anchors_close(a);
 	free(damaged);
 }
 

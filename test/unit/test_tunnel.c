@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/tunnel.h"
+#include "tlsd/tunnel.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,17 +65,17 @@ static void *
 run_tunnel(void *arg)
 {
 	struct scene *s = arg;
-	struct tls_session_params p = { .fd = s->fd[0] };
+	struct tlsd_session_params p = { .fd = s->fd[0] };
 	struct dsn why = { 0 };
-	struct tls_session *t = tls_session_create(&p, &why);
+	struct tlsd_session *t = tlsd_session_create(&p, &why);
 
 	s->status = TLS_STATUS_LOCAL;
 	if (t != NULL)
 		s->status =
-		    tls_session_handshake(t, deadline_in(10000), &s->result);
+		    tlsd_session_handshake(t, deadline_in(10000), &s->result);
 	if (s->status == TLS_STATUS_READY)
-		tls_tunnel_run(t, s->fd[0], s->clear[1], tell_end);
-	tls_session_destroy(t);
+		tlsd_tunnel_run(t, s->fd[0], s->clear[1], tell_end);
+	tlsd_session_destroy(t);
 	close(s->fd[0]);
 	close(s->clear[1]);
 	return NULL;

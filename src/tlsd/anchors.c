@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/anchors.h"
+#include "tlsd/anchors.h"
 
 #include <sys/stat.h>
 #include <errno.h>
@@ -18,8 +18,8 @@
 #include "io/compiled.h"
 #include "io/fdio.h"
 #include "base/mem.h"
-#include "tls/pem.h"
-#include "tls/trouble.h"
+#include "tlsd/pem.h"
+#include "tlsd/error.h"
 
 #define CODE "4.3.5" /* RFC 3463: system incorrectly configured */
 #define BUNDLE_LIMIT ((size_t)1 << 24) /* bytes */
@@ -28,7 +28,7 @@
 /* More of one name than anybody has. */
 #define SAME_NAME_MAX 64
 
-struct tls_anchors {
+struct tlsd_anchors {
 	X509_STORE *store;
 	X509_LOOKUP_METHOD *method;
 	struct buf path;
@@ -114,7 +114,7 @@ index_certificate(struct compiling *index, const X509 *cert,
 
 /* 1 when it is in the store now, 0 when it is no certificate, -1 in errno. */
 static int
-add_certificate(struct tls_anchors *a, const struct pem *p,
+add_certificate(struct tlsd_anchors *a, const struct pem *p,
     const struct pem_block *b, const struct buf *der, struct compiling *index)
 {
 	X509 *cert = parse_certificate(der);
@@ -146,7 +146,7 @@ fail_at(const struct pem *p, const char *path, struct dsn *why)
  * none at all, or one may have been lost.
  */
 static int
-add_text(struct tls_anchors *a, const struct buf *text, const char *path,
+add_text(struct tlsd_anchors *a, const struct buf *text, const char *path,
     struct compiling *index, struct dsn *why)
 {
 	struct pem_block b;
@@ -167,16 +167,14 @@ add_text(struct tls_anchors *a, const struct buf *text, const char *path,
 	}
 	buf_finish(&der);
 	ERR_clear_error();
-	if (tls_trouble_is_out_of_memory())
-		return fail(path, strerror(ENOMEM), why);
 	if (result == PEM_DAMAGED)
 		return fail_at(&p, path, why);
 	return count > 0 ? 0 : fail(path, "no certificate", why);
 }
 
 static int
-add_file(struct tls_anchors *a, int fd, const struct stat *st, const char *path,
-    struct compiling *index, struct dsn *why)
+add_file(struct tlsd_anchors *a, int fd, const struct stat *st,
+    const char *path, struct compiling *index, struct dsn *why)
 {
 	struct buf text = { 0 };
 	int result;
@@ -198,7 +196,7 @@ add_file(struct tls_anchors *a, int fd, const struct stat *st, const char *path,
  * none of a certificate.
  */
 static X509 *
-read_certificate(const struct tls_anchors *a,
+read_certificate(const struct tlsd_anchors *a,
     const struct compiled_place *place)
 {
 	size_t before = place->offset > 0;
@@ -231,7 +229,7 @@ out:
  * out is of no use, and then the chain does not verify.
  */
 static void
-add_indexed(struct tls_anchors *a, const X509_NAME *name)
+add_indexed(struct tlsd_anchors *a, const X509_NAME *name)
 {
 	struct compiled_place place;
 	char key[KEY_SIZE];
@@ -269,7 +267,7 @@ is_dangling(const char *path)
 
 /* False when there is no such file. */
 static bool
-add_hashed_file(struct tls_anchors *a, const char *path)
+add_hashed_file(struct tlsd_anchors *a, const char *path)
 {
 	struct stat st;
 	int fd = fdio_open_file(path, &st);
@@ -286,7 +284,7 @@ add_hashed_file(struct tls_anchors *a, const char *path)
 }
 
 static void
-add_hashed(struct tls_anchors *a, const X509_NAME *name)
+add_hashed(struct tlsd_anchors *a, const X509_NAME *name)
 {
 	struct buf path = { 0 };
 	char key[KEY_SIZE];
@@ -331,7 +329,7 @@ static int
 get_by_subject(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type,
     const X509_NAME *name, X509_OBJECT *object)
 {
-	struct tls_anchors *a = X509_LOOKUP_get_method_data(lookup);
+	struct tlsd_anchors *a = X509_LOOKUP_get_method_data(lookup);
 	X509 *cert;
 	int ok;
 
@@ -380,7 +378,7 @@ copy_context(X509_STORE_CTX *ctx, X509_STORE *store)
 }
 
 static int
-verify_again(X509_STORE_CTX *ctx, const struct tls_anchors *a)
+verify_again(X509_STORE_CTX *ctx, const struct tlsd_anchors *a)
 {
 	X509_STORE_CTX *again = copy_context(ctx, a->store);
 	int ok;
@@ -399,7 +397,7 @@ verify_again(X509_STORE_CTX *ctx, const struct tls_anchors *a)
 
 /* The whole bundle, from here on without its index. */
 static int
-read_bundle(struct tls_anchors *a, struct compiling *index, struct dsn *why)
+read_bundle(struct tlsd_anchors *a, struct compiling *index, struct dsn *why)
 {
 	compiled_close(a->index);
 	a->index = NULL;
@@ -409,9 +407,9 @@ read_bundle(struct tls_anchors *a, struct compiling *index, struct dsn *why)
 }
 
 int
-tls_anchors_verify(X509_STORE_CTX *ctx, void *anchors)
+tlsd_anchors_verify(X509_STORE_CTX *ctx, void *anchors)
 {
-	struct tls_anchors *a = anchors;
+	struct tlsd_anchors *a = anchors;
 	int ok = X509_verify_cert(ctx);
 
 	if (ok != 1 && a->index != NULL &&
@@ -425,7 +423,7 @@ tls_anchors_verify(X509_STORE_CTX *ctx, void *anchors)
  */
 
 static int
-use_lookup(struct tls_anchors *a, struct dsn *why)
+use_lookup(struct tlsd_anchors *a, struct dsn *why)
 {
 	X509_LOOKUP *lookup;
 
@@ -443,7 +441,7 @@ fail:
 }
 
 static int
-open_directory(struct tls_anchors *a, struct dsn *why)
+open_directory(struct tlsd_anchors *a, struct dsn *why)
 {
 	/* The '/' at its end makes this fail for whatever is no directory. */
 	if (access(a->path.data, X_OK) == -1)
@@ -454,7 +452,7 @@ open_directory(struct tls_anchors *a, struct dsn *why)
 
 /* Reads the bundle, making an index on the way where that can be done. */
 static int
-parse_bundle(struct tls_anchors *a, const char *cdb, const char *lock,
+parse_bundle(struct tlsd_anchors *a, const char *cdb, const char *lock,
     struct dsn *why)
 {
 	struct compiling *index = compiling_begin(cdb, lock, a->fd, &a->st);
@@ -468,7 +466,7 @@ parse_bundle(struct tls_anchors *a, const char *cdb, const char *lock,
 }
 
 static int
-load_bundle(struct tls_anchors *a, const char *statedir, struct dsn *why)
+load_bundle(struct tlsd_anchors *a, const char *statedir, struct dsn *why)
 {
 	struct buf cdb = { 0 };
 	struct buf lock = { 0 };
@@ -485,7 +483,7 @@ load_bundle(struct tls_anchors *a, const char *statedir, struct dsn *why)
 }
 
 static int
-open_bundle(struct tls_anchors *a, const char *statedir, struct dsn *why)
+open_bundle(struct tlsd_anchors *a, const char *statedir, struct dsn *why)
 {
 	int result;
 
@@ -497,10 +495,10 @@ open_bundle(struct tls_anchors *a, const char *statedir, struct dsn *why)
 	return result == 0 && a->index != NULL ? use_lookup(a, why) : result;
 }
 
-struct tls_anchors *
-tls_anchors_open(const char *path, const char *statedir, struct dsn *why)
+struct tlsd_anchors *
+tlsd_anchors_open(const char *path, const char *statedir, struct dsn *why)
 {
-	struct tls_anchors *a = mem_alloc(1, sizeof *a);
+	struct tlsd_anchors *a = mem_alloc(1, sizeof *a);
 	size_t n = strlen(path);
 	int result;
 
@@ -515,12 +513,12 @@ tls_anchors_open(const char *path, const char *statedir, struct dsn *why)
 		result = open_bundle(a, statedir, why);
 	if (result == 0)
 		return a;
-	tls_anchors_close(a);
+	tlsd_anchors_close(a);
 	return NULL;
 }
 
 void
-tls_anchors_close(struct tls_anchors *a)
+tlsd_anchors_close(struct tlsd_anchors *a)
 {
 	if (a == NULL)
 		return;
@@ -534,13 +532,13 @@ tls_anchors_close(struct tls_anchors *a)
 }
 
 X509_STORE *
-tls_anchors_store(const struct tls_anchors *a)
+tlsd_anchors_store(const struct tlsd_anchors *a)
 {
 	return a->store;
 }
 
 const struct dsn *
-tls_anchors_trouble(const struct tls_anchors *a)
+tlsd_anchors_trouble(const struct tlsd_anchors *a)
 {
 	return a->trouble.status[0] != '\0' ? &a->trouble : NULL;
 }

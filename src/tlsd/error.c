@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/trouble.h"
+#include "tlsd/error.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -66,7 +64,7 @@ alert_of(unsigned long code)
 }
 
 int
-tls_trouble_tell(struct dsn *why, const char *status, const char *doing,
+tlsd_error_tell(struct dsn *why, const char *status, const char *doing,
     unsigned long code)
 {
 	const char *text = find_reason(code);
@@ -80,73 +78,20 @@ tls_trouble_tell(struct dsn *why, const char *status, const char *doing,
 	return dsn_set(why, status, "%sOpenSSL error %08lX", doing, code);
 }
 
-static bool out_of_memory;
-
-static void *
-watched(void *p, size_t n)
-{
-	if (p == NULL && n > 0)
-		out_of_memory = true;
-	return p;
-}
-
-static void *
-watched_malloc(size_t n, const char *file, int line)
-{
-	(void)file;
-	(void)line;
-	return watched(malloc(n), n);
-}
-
-static void *
-watched_realloc(void *p, size_t n, const char *file, int line)
-{
-	(void)file;
-	(void)line;
-	return watched(realloc(p, n), n);
-}
-
-static void
-watched_free(void *p, const char *file, int line)
-{
-	(void)file;
-	(void)line;
-	free(p);
-}
-
-void
-tls_trouble_watch_memory(void)
-{
-	/* Fails when the library is in use already: watched, or too late. */
-	(void)CRYPTO_set_mem_functions(watched_malloc, watched_realloc,
-	    watched_free);
-}
-
 bool
-tls_trouble_is_out_of_memory(void)
-{
-	return out_of_memory;
-}
-
-bool
-tls_trouble_is_local(void)
+tlsd_error_is_local(void)
 {
 	unsigned long code = ERR_peek_error();
 
-	return out_of_memory || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE ||
-	       ERR_GET_LIB(code) == ERR_LIB_RAND;
+	return ERR_GET_LIB(code) == ERR_LIB_RAND;
 }
 
 int
-tls_trouble_local(struct dsn *why, const char *what)
+tlsd_error_local(struct dsn *why, const char *what)
 {
 	char doing[300];
 
-	if (out_of_memory ||
-	    ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)
-		return dsn_set(why, TLS_TROUBLE_LOCAL, "%s: out of memory",
-		    what);
 	snprintf(doing, sizeof doing, "%s: ", what);
-	return tls_trouble_tell(why, TLS_TROUBLE_LOCAL, doing,
+	return tlsd_error_tell(why, TLSD_ERROR_LOCAL, doing,
 	    ERR_peek_last_error());
 }

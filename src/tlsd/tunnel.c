@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/tunnel.h"
+#include "tlsd/tunnel.h"
 
 #include <sys/socket.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 
@@ -30,10 +29,9 @@
  */
 struct end {
 	int fd;
-	struct tls_session *session; /* NULL: the clear side */
-	bool drained;                /* the last read took all there was */
-	bool hung_up;                /* poll() said so */
-	int error;                   /* errno, of the clear side */
+	struct tlsd_session *session; /* NULL: the clear side */
+	bool drained;                 /* the last read took all there was */
+	bool hung_up;                 /* poll() said so */
 };
 
 /*
@@ -60,16 +58,9 @@ struct tunnel {
 	struct flow in;  /* server to clear */
 	struct deadline until;
 	bool was_draining; /* when until was set */
-	tls_tunnel_teller *tell;
+	tlsd_tunnel_teller *tell;
 	enum tls_end ended; /* what was told */
 };
-
-/* Want of memory in the kernel is ours, whatever the call was for. */
-static bool
-is_ours(int error)
-{
-	return error == ENOMEM || error == ENOBUFS;
-}
 
 /* The first reason counts: what follows it follows from it. */
 static void
@@ -83,47 +74,47 @@ tell_end(struct tunnel *t, enum tls_end end, const char *text)
 
 /* A read or a write at this end was the last one. */
 static void
-end_is_over(struct tunnel *t, const struct end *e, enum tls_step step)
+end_is_over(struct tunnel *t, const struct end *e, enum tlsd_step step)
 {
 	char text[TLS_TEXT_SIZE] = "";
 	enum tls_end end = TLS_END_CLIENT;
 
-	if (e->session == NULL && is_ours(e->error))
-		end = TLS_END_LOCAL;
 	if (e->session != NULL)
-		end = step == TLS_STEP_EOF
+		end = step == TLSD_STEP_EOF
 			  ? TLS_END_SERVER
-			  : tls_session_failure(e->session, text);
-	tell_end(t, end, end == TLS_END_LOCAL ? "out of memory" : text);
+			  : tlsd_session_failure(e->session, text);
+	tell_end(t, end, text);
 }
 
-static enum tls_step
-step_of_errno(struct end *e, enum tls_step blocked)
+static enum tlsd_step
+step_of_errno(enum tlsd_step blocked)
 {
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return blocked;
-	e->error = errno;
-	return TLS_STEP_FAILED;
+	/* Want of memory in the kernel is ours, whatever the call was for. */
+	if (errno == ENOMEM || errno == ENOBUFS)
+		mem_exhausted();
+	return TLSD_STEP_FAILED;
 }
 
-static enum tls_step
+static enum tlsd_step
 clear_read(struct end *e, void *data, size_t n, size_t *got)
 {
 	ssize_t r;
 
 	if (e->drained)
-		return TLS_STEP_WANT_READ;
+		return TLSD_STEP_WANT_READ;
 	do
 		r = recv(e->fd, data, n, MSG_DONTWAIT);
 	while (r == -1 && errno == EINTR);
 	e->drained = r < (ssize_t)n;
 	if (r == -1)
-		return step_of_errno(e, TLS_STEP_WANT_READ);
+		return step_of_errno(TLSD_STEP_WANT_READ);
 	*got = (size_t)r;
-	return r == 0 ? TLS_STEP_EOF : TLS_STEP_DONE;
+	return r == 0 ? TLSD_STEP_EOF : TLSD_STEP_DONE;
 }
 
-static enum tls_step
+static enum tlsd_step
 clear_write(struct end *e, const void *data, size_t n, size_t *put)
 {
 	ssize_t r;
@@ -132,9 +123,9 @@ clear_write(struct end *e, const void *data, size_t n, size_t *put)
 		r = send(e->fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (r == -1 && errno == EINTR);
 	if (r == -1)
-		return step_of_errno(e, TLS_STEP_WANT_WRITE);
+		return step_of_errno(TLSD_STEP_WANT_WRITE);
 	*put = (size_t)r;
-	return TLS_STEP_DONE;
+	return TLSD_STEP_DONE;
 }
 
 /*
@@ -154,43 +145,43 @@ discard(int fd)
 			return;
 }
 
-static enum tls_step
+static enum tlsd_step
 clear_finish(struct end *e)
 {
 	if (shutdown(e->fd, SHUT_RDWR) == -1)
-		return TLS_STEP_FAILED;
+		return TLSD_STEP_FAILED;
 	discard(e->fd);
-	return TLS_STEP_DONE;
+	return TLSD_STEP_DONE;
 }
 
-static enum tls_step
+static enum tlsd_step
 server_finish(struct end *e)
 {
-	enum tls_step step = tls_session_close(e->session);
+	enum tlsd_step step = tlsd_session_close(e->session);
 
-	if (step == TLS_STEP_DONE)
+	if (step == TLSD_STEP_DONE)
 		discard(e->fd);
 	return step;
 }
 
-static enum tls_step
+static enum tlsd_step
 end_read(struct end *e, void *data, size_t n, size_t *got)
 {
 	if (e->session != NULL)
-		return tls_session_read(e->session, data, n, got);
+		return tlsd_session_read(e->session, data, n, got);
 	return clear_read(e, data, n, got);
 }
 
-static enum tls_step
+static enum tlsd_step
 end_write(struct end *e, const void *data, size_t n, size_t *put)
 {
 	if (e->session != NULL)
-		return tls_session_write(e->session, data, n, put);
+		return tlsd_session_write(e->session, data, n, put);
 	return clear_write(e, data, n, put);
 }
 
 /* Tells that nothing more will be written. */
-static enum tls_step
+static enum tlsd_step
 end_finish(struct end *e)
 {
 	return e->session != NULL ? server_finish(e) : clear_finish(e);
@@ -201,32 +192,32 @@ end_is_readable(struct end *e)
 {
 	e->drained = false;
 	if (e->session != NULL)
-		tls_session_is_readable(e->session);
+		tlsd_session_is_readable(e->session);
 }
 
 /* What the step needs before it can get on; 0: nothing. */
 static short
-wants_of(enum tls_step step)
+wants_of(enum tlsd_step step)
 {
-	if (step == TLS_STEP_WANT_READ)
+	if (step == TLSD_STEP_WANT_READ)
 		return POLLIN;
-	return step == TLS_STEP_WANT_WRITE ? POLLOUT : 0;
+	return step == TLSD_STEP_WANT_WRITE ? POLLOUT : 0;
 }
 
 static bool
-is_over_after(enum tls_step step)
+is_over_after(enum tlsd_step step)
 {
-	return step == TLS_STEP_EOF || step == TLS_STEP_FAILED;
+	return step == TLSD_STEP_EOF || step == TLSD_STEP_FAILED;
 }
 
 /* Reads all that has come, as far as there is room. */
 static bool
 flow_fill(struct flow *f)
 {
-	enum tls_step step = TLS_STEP_DONE;
+	enum tlsd_step step = TLSD_STEP_DONE;
 
 	f->start = f->end = 0;
-	while (step == TLS_STEP_DONE && f->end < sizeof f->data) {
+	while (step == TLSD_STEP_DONE && f->end < sizeof f->data) {
 		size_t got = 0;
 
 		step = end_read(f->from, f->data + f->end,
@@ -246,14 +237,14 @@ static bool
 flow_drain(struct flow *f)
 {
 	size_t put = 0;
-	enum tls_step step =
+	enum tlsd_step step =
 	    end_write(f->to, f->data + f->start, f->end - f->start, &put);
 
 	f->to_wants = wants_of(step);
 	if (f->to_wants != 0)
 		return false;
 	f->start += put;
-	if (step != TLS_STEP_DONE) {
+	if (step != TLSD_STEP_DONE) {
 		f->state = FLOW_BROKEN;
 		end_is_over(f->tunnel, f->to, step);
 	}
@@ -333,9 +324,11 @@ tunnel_wait(struct tunnel *t)
 	do
 		n = poll(p, 2, deadline_left(t->until));
 	while (n == -1 && errno == EINTR);
-	if (n <= 0) {
-		tell_end(t, n == -1 ? TLS_END_LOCAL : TLS_END_BROKEN,
-		    n == -1 ? strerror(errno) : "nothing came for too long");
+	/* poll() lacks memory, or nothing. */
+	if (n == -1)
+		mem_exhausted();
+	if (n == 0) {
+		tell_end(t, TLS_END_BROKEN, "nothing came for too long");
 		return false;
 	}
 	for (i = 0; i < 2; i++) {
@@ -371,7 +364,7 @@ judge(struct tunnel *t)
 	if (t->in.state == FLOW_EOF && t->out.state == FLOW_OPEN) {
 		t->out.state = FLOW_BROKEN;
 		/* An answer to its close_notify, as far as that can be had. */
-		(void)tls_session_close(t->server.session);
+		(void)tlsd_session_close(t->server.session);
 	}
 	if (t->out.state == FLOW_BROKEN && t->in.state < FLOW_ENDED)
 		shutdown(t->clear.fd, SHUT_RD);
@@ -401,23 +394,17 @@ set_deadline(struct tunnel *t, bool moved)
 	t->until = deadline_in(draining ? DRAIN_MS : IDLE_MS);
 }
 
-/*
- * For want of memory it ends while the server listens: whoever uses the tunnel
- * learns it from our end, not from a server that waits for what was not sent.
- */
 static bool
 is_over(const struct tunnel *t)
 {
-	if (t->out.state == FLOW_BROKEN && t->ended == TLS_END_LOCAL)
-		return true;
 	if (t->out.state == FLOW_ENDED || t->in.state == FLOW_ENDED)
 		return true;
 	return t->out.state == FLOW_BROKEN && t->in.state == FLOW_BROKEN;
 }
 
 void
-tls_tunnel_run(struct tls_session *session, int server, int clear,
-    tls_tunnel_teller *tell)
+tlsd_tunnel_run(struct tlsd_session *session, int server, int clear,
+    tlsd_tunnel_teller *tell)
 {
 	struct tunnel *t = mem_alloc(1, sizeof *t);
 

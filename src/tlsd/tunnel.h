@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef TLS_TUNNEL_H
-#define TLS_TUNNEL_H
+#ifndef TLSD_TUNNEL_H
+#define TLSD_TUNNEL_H
 
-#include "tls/session.h"
+#include "tlsd/session.h"
 
 /*
  * Moves bytes between the descriptor clear, one end of a stream socket pair,
@@ -21,9 +21,9 @@
  * How the session ended is told once, before the other end of clear can see
  * that it has.
  */
-typedef void tls_tunnel_teller(enum tls_end, const char *text);
+typedef void tlsd_tunnel_teller(enum tls_end, const char *text);
 
-void tls_tunnel_run(struct tls_session *, int server, int clear,
-    tls_tunnel_teller *);
+void tlsd_tunnel_run(struct tlsd_session *, int server, int clear,
+    tlsd_tunnel_teller *);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef TLS_PEM_H
-#define TLS_PEM_H
+#ifndef TLSD_PEM_H
+#define TLSD_PEM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/session.h"
+#include "tlsd/session.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,12 +69,12 @@ tear_down(void **state)
 
 /* What the handshake came to, as a report says it. */
 static enum tls_status
-take_hands(struct tls_session *s, struct deadline until, struct dsn *said)
+take_hands(struct tlsd_session *s, struct deadline until, struct dsn *said)
 {
 	char sentence[TLS_SENTENCE_SIZE];
 	struct tls_result r;
 
-	(void)tls_session_handshake(s, until, &r);
+	(void)tlsd_session_handshake(s, until, &r);
 	tls_result_describe(&r, sentence);
 	dsn_set(said, "", "%s", sentence);
 	return r.status;
@@ -82,10 +82,10 @@ take_hands(struct tls_session *s, struct deadline until, struct dsn *said)
 
 /* One handshake with the server; returns its outcome, the text in said. */
 static enum tls_status
-shake_hands(struct tls_session_params p, struct testserver *server,
+shake_hands(struct tlsd_session_params p, struct testserver *server,
     struct dsn *said)
 {
-	struct tls_session *s;
+	struct tlsd_session *s;
 	enum tls_status status = TLS_STATUS_LOCAL;
 	int fd[2];
 
@@ -94,13 +94,13 @@ shake_hands(struct tls_session_params p, struct testserver *server,
 	p.fd = fd[0];
 	if (p.anchors != NULL)
 		p.security = 2;
-	s = tls_session_create(&p, said);
+	s = tlsd_session_create(&p, said);
 	if (s != NULL) {
 		status = take_hands(s, deadline_in(10000), said);
 		if (status == TLS_STATUS_READY)
-			tls_session_close(s);
+			tlsd_session_close(s);
 	}
-	tls_session_destroy(s);
+	tlsd_session_destroy(s);
 	close(fd[0]);
 	testserver_join(server);
 	return status;
@@ -221,7 +221,7 @@ test_names(void **state)
 				.talk = testserver_read_all };
 			struct dsn said = { 0 };
 			enum tls_status got = shake_hands(
-			    (struct tls_session_params){
+			    (struct tlsd_session_params){
 				.name = c->name, .anchors = anchors },
 			    &server, &said);
 
@@ -250,7 +250,7 @@ test_unverified(void **state)
 	struct dsn said = { 0 };
 
 	(void)state;
-	assert_int_equal(shake_hands((struct tls_session_params){ .name =
+	assert_int_equal(shake_hands((struct tlsd_session_params){ .name =
 								      NAME },
 			     &server, &said),
 	    TLS_STATUS_READY);
@@ -304,7 +304,7 @@ test_chains(void **state)
 			.chain = cases[i].chain };
 		struct dsn said = { 0 };
 		enum tls_status got =
-		    shake_hands((struct tls_session_params){ .name = NAME,
+		    shake_hands((struct tlsd_session_params){ .name = NAME,
 				    .anchors = anchors },
 			&server, &said);
 
@@ -336,19 +336,19 @@ test_no_name(void **state)
 	for (i = 0; i <= sizeof bad / sizeof *bad; i++) {
 		const char *name =
 		    i < sizeof bad / sizeof *bad ? bad[i] : longer;
-		struct tls_session_params p = {
+		struct tlsd_session_params p = {
 			.fd = -1, .name = name, .anchors = anchors
 		};
 		struct dsn said = { 0 };
 
-		struct tls_session *s = tls_session_create(&p, &said);
+		struct tlsd_session *s = tlsd_session_create(&p, &said);
 
 		assert_non_null(s);
 		if (take_hands(s, deadline_never(), &said) != TLS_STATUS_FAILED)
 			fail_msg("\"%s\"", name != NULL ? name : "(NULL)");
 		assert_string_equal(said.text,
 		    "no valid server name to verify a certificate for");
-		tls_session_destroy(s);
+		tlsd_session_destroy(s);
 	}
 }
 
@@ -379,7 +379,7 @@ test_sni(void **state)
 		struct dsn said = { 0 };
 
 		assert_int_equal(shake_hands(
-				     (struct tls_session_params){
+				     (struct tlsd_session_params){
 					 .name = cases[i].name },
 				     &server, &said),
 		    TLS_STATUS_READY);
@@ -448,7 +448,7 @@ test_old_servers(void **state)
 
 		for (int level = 0; level < 2; level++) {
 			struct testserver server = cases[i].server;
-			struct tls_session_params p = { .name = NAME,
+			struct tlsd_session_params p = { .name = NAME,
 				.security = level };
 			struct dsn said = { 0 };
 			enum tls_status got;
@@ -471,20 +471,20 @@ test_old_servers(void **state)
 static size_t
 read_client_hello(int security, const char *name)
 {
-	struct tls_session_params p = { .security = security, .name = name };
+	struct tlsd_session_params p = { .security = security, .name = name };
 	struct dsn said = { 0 };
-	struct tls_session *s;
+	struct tlsd_session *s;
 	char hello[4096];
 	ssize_t n;
 	int fd[2];
 
 	testserver_tcp_pair(fd);
 	p.fd = fd[0];
-	s = tls_session_create(&p, &said);
+	s = tlsd_session_create(&p, &said);
 	assert_non_null(s);
 	(void)take_hands(s, deadline_in(20), &said);
 	n = read(fd[1], hello, sizeof hello);
-	tls_session_destroy(s);
+	tlsd_session_destroy(s);
 	close(fd[0]);
 	close(fd[1]);
 	/* One record, and all of it: the length is in bytes 3 and 4. */
@@ -517,21 +517,21 @@ test_client_hello_is_small(void **state)
 static enum tls_status
 shake_hands_with(const char *bytes, size_t n, bool closes, struct dsn *said)
 {
-	struct tls_session_params p = { .name = NAME };
-	struct tls_session *s;
+	struct tlsd_session_params p = { .name = NAME };
+	struct tlsd_session *s;
 	enum tls_status status;
 	int fd[2];
 
 	testserver_tcp_pair(fd);
 	p.fd = fd[0];
-	s = tls_session_create(&p, said);
+	s = tlsd_session_create(&p, said);
 	assert_non_null(s);
 	if (n > 0)
 		assert_int_equal(write(fd[1], bytes, n), n);
 	if (closes)
 		shutdown(fd[1], SHUT_WR);
 	status = take_hands(s, deadline_in(300), said);
-	tls_session_destroy(s);
+	tlsd_session_destroy(s);
 	close(fd[0]);
 	close(fd[1]);
 	return status;
@@ -605,24 +605,24 @@ drip(void *fd)
 static void
 test_drip(void **state)
 {
-	struct tls_session_params p = { .name = NAME };
+	struct tlsd_session_params p = { .name = NAME };
 	struct deadline bound = deadline_in(2000);
 	struct dsn said = { 0 };
-	struct tls_session *s;
+	struct tlsd_session *s;
 	pthread_t thread;
 	int fd[2];
 
 	(void)state;
 	testserver_tcp_pair(fd);
 	p.fd = fd[0];
-	s = tls_session_create(&p, &said);
+	s = tlsd_session_create(&p, &said);
 	assert_non_null(s);
 	assert_int_equal(pthread_create(&thread, NULL, drip, &fd[1]), 0);
 	assert_int_equal(take_hands(s, deadline_in(300), &said),
 	    TLS_STATUS_FAILED);
 	assert_string_equal(said.text, "timed out");
 	assert_false(deadline_passed(bound));
-	tls_session_destroy(s);
+	tlsd_session_destroy(s);
 	close(fd[0]);
 	pthread_join(thread, NULL);
 	close(fd[1]);
@@ -663,7 +663,7 @@ test_client_certificate(void **state)
 		struct dsn said = { 0 };
 
 		assert_int_equal(
-		    shake_hands((struct tls_session_params){ .name = NAME,
+		    shake_hands((struct tlsd_session_params){ .name = NAME,
 				    .cert = own_cert,
 				    .key = own_key },
 			&server, &said),
@@ -681,7 +681,7 @@ test_client_certificate(void **state)
 
 		/* TLS 1.3 tells us only after our side is complete. */
 		assert_int_equal(
-		    shake_hands((struct tls_session_params){ .name = NAME },
+		    shake_hands((struct tlsd_session_params){ .name = NAME },
 			&server, &said),
 		    i == 0 ? TLS_STATUS_FAILED : TLS_STATUS_READY);
 		assert_false(server.shook_hands);
@@ -741,18 +741,18 @@ test_client_certificate_unusable(void **state)
 	testcert_append_cert(file("odd.pem"), &other);
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char cert[4096], key[4096];
-		struct tls_session_params p = {
+		struct tlsd_session_params p = {
 			.fd = -1, .cert = cert, .key = key
 		};
 		struct dsn said = { 0 };
-		struct tls_session *s;
+		struct tlsd_session *s;
 
 		strcpy(cert, file(cases[i].cert));
 		strcpy(key, file(cases[i].key));
-		s = tls_session_create(&p, &said);
+		s = tlsd_session_create(&p, &said);
 		if (cases[i].text == NULL) {
 			assert_non_null(s);
-			tls_session_destroy(s);
+			tlsd_session_destroy(s);
 		} else if (s != NULL ||
 			   strstr(said.text, cases[i].text) == NULL) {
 			fail_msg("%s, %s: \"%s\"", cases[i].cert, cases[i].key,

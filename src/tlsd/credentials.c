@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/credentials.h"
+#include "tlsd/credentials.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "io/fdio.h"
-#include "tls/trouble.h"
+#include "tlsd/error.h"
 
 #define PEM_LIMIT (1 << 20) /* bytes of a certificate or key file */
 
@@ -32,13 +32,13 @@ open_pem(const char *path, struct buf *text, struct dsn *why)
 	BIO *bio;
 
 	if (fdio_read_file(path, PEM_LIMIT, text) == -1) {
-		dsn_set(why, TLS_TROUBLE_LOCAL, "cannot read %s: %s", path,
+		dsn_set(why, TLSD_ERROR_LOCAL, "cannot read %s: %s", path,
 		    strerror(errno));
 		return NULL;
 	}
 	bio = BIO_new_mem_buf(buf_text(text), (int)text->len);
 	if (bio == NULL)
-		tls_trouble_local(why, path);
+		tlsd_error_local(why, path);
 	return bio;
 }
 
@@ -57,10 +57,10 @@ read_key(const char *path, struct dsn *why)
 	if (key == NULL && strstr(buf_text(&text), "ENCRYPTED") != NULL)
 		asked = true;
 	if (key == NULL && asked)
-		dsn_set(why, TLS_TROUBLE_LOCAL,
+		dsn_set(why, TLSD_ERROR_LOCAL,
 		    "cannot use %s: the key is encrypted", path);
 	else if (key == NULL)
-		dsn_set(why, TLS_TROUBLE_LOCAL, "cannot use %s: no private key",
+		dsn_set(why, TLSD_ERROR_LOCAL, "cannot use %s: no private key",
 		    path);
 
 out:
@@ -101,12 +101,12 @@ read_chain(const char *path, STACK_OF(X509) * chain, struct dsn *why)
 		goto out;
 	cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
 	if (cert == NULL) {
-		dsn_set(why, TLS_TROUBLE_LOCAL, "cannot use %s: no certificate",
+		dsn_set(why, TLSD_ERROR_LOCAL, "cannot use %s: no certificate",
 		    path);
 		goto out;
 	}
 	if (!read_issuers(bio, chain)) {
-		dsn_set(why, TLS_TROUBLE_LOCAL,
+		dsn_set(why, TLSD_ERROR_LOCAL,
 		    "cannot use %s: a certificate of the chain is damaged",
 		    path);
 		X509_free(cert);
@@ -120,8 +120,8 @@ out:
 }
 
 int
-tls_credentials_use(SSL_CTX *context, const char *certpath, const char *keypath,
-    struct dsn *why)
+tlsd_credentials_use(SSL_CTX *context, const char *certpath,
+    const char *keypath, struct dsn *why)
 {
 	STACK_OF(X509) *chain = sk_X509_new_null();
 	X509 *cert = NULL;
@@ -129,7 +129,7 @@ tls_credentials_use(SSL_CTX *context, const char *certpath, const char *keypath,
 	int result = -1;
 
 	if (chain == NULL)
-		return tls_trouble_local(why, "TLS");
+		return tlsd_error_local(why, "TLS");
 	cert = read_chain(certpath, chain, why);
 	if (cert == NULL)
 		goto out;
@@ -137,13 +137,13 @@ tls_credentials_use(SSL_CTX *context, const char *certpath, const char *keypath,
 	if (key == NULL)
 		goto out;
 	if (X509_check_private_key(cert, key) != 1) {
-		dsn_set(why, TLS_TROUBLE_LOCAL,
+		dsn_set(why, TLSD_ERROR_LOCAL,
 		    "cannot use %s: not the key of the certificate in %s",
 		    keypath, certpath);
 		goto out;
 	}
 	if (SSL_CTX_use_cert_and_key(context, cert, key, chain, 1) != 1) {
-		tls_trouble_local(why, certpath);
+		tlsd_error_local(why, certpath);
 		goto out;
 	}
 	result = 0;

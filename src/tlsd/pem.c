@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "tls/pem.h"
+#include "tlsd/pem.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef TLS_CREDENTIALS_H
-#define TLS_CREDENTIALS_H
+#ifndef TLSD_CREDENTIALS_H
+#define TLSD_CREDENTIALS_H
 
 #include <openssl/ssl.h>
 
@@ -14,7 +14,7 @@
  * be used: there is nobody to ask for its passphrase.  0, or -1 with 4.3.5
  * and the path.
  */
-int tls_credentials_use(SSL_CTX *, const char *cert, const char *key,
+int tlsd_credentials_use(SSL_CTX *, const char *cert, const char *key,
     struct dsn *why);
 
 #endif

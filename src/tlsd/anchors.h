@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-#ifndef TLS_ANCHORS_H
-#define TLS_ANCHORS_H
+#ifndef TLSD_ANCHORS_H
+#define TLSD_ANCHORS_H
 
 #include "base/dsn.h"
 
@@ -15,7 +15,7 @@
  * chain that does not verify is verified again by the whole bundle.
  */
 
-struct tls_anchors;
+struct tlsd_anchors;
 struct x509_store_st;
 struct x509_store_ctx_st;
 
@@ -26,12 +26,12 @@ struct x509_store_ctx_st;
  * readable, or a bundle is damaged or has no certificate in it.  A directory
  * is looked into when a chain is verified.
  */
-struct tls_anchors *tls_anchors_open(const char *path, const char *statedir,
+struct tlsd_anchors *tlsd_anchors_open(const char *path, const char *statedir,
     struct dsn *why);
-void tls_anchors_close(struct tls_anchors *);
+void tlsd_anchors_close(struct tlsd_anchors *);
 
 /* The store that looks them up while a chain is built; borrowed. */
-struct x509_store_st *tls_anchors_store(const struct tls_anchors *);
+struct x509_store_st *tlsd_anchors_store(const struct tlsd_anchors *);
 
 /*
  * Verifies a chain: X509_verify_cert(), but 0 for all that failed.  For
@@ -39,13 +39,13 @@ struct x509_store_st *tls_anchors_store(const struct tls_anchors *);
  * A bundle is read through descriptors that are open by now; a directory's
  * files are opened as they are looked up.
  */
-int tls_anchors_verify(struct x509_store_ctx_st *, void *anchors);
+int tlsd_anchors_verify(struct x509_store_ctx_st *, void *anchors);
 
 /*
  * A failure of our own while anchors were looked up (not: there is no such
  * anchor): a chain that did not verify then says nothing about the server.
  * NULL when there was none; borrowed.
  */
-const struct dsn *tls_anchors_trouble(const struct tls_anchors *);
+const struct dsn *tlsd_anchors_trouble(const struct tlsd_anchors *);
 
 #endif
