@@ -308,9 +308,10 @@ hello_in_tls(const struct attempt *a)
 	if (stream_has_input(&session.stream))
 		return smtp_session_unasked(&session);
 	outcome = smtp_session_ehlo(&session, a->helohost);
-	if (outcome == SMTP_REFUSED && !is_leaving(outcome))
-		outcome = helo_instead(a);
-	return outcome;
+	if (outcome != SMTP_REFUSED || is_leaving(outcome))
+		return outcome;
+	outcome = helo_instead(a);
+	return outcome == SMTP_UNSOLICITED ? SMTP_MALFORMED : outcome;
 }
 
 /* The second EHLO; all that was learnt in clear text is forgotten. */
@@ -372,8 +373,9 @@ explain_starttls(enum smtp_outcome outcome, char text[TLS_TEXT_SIZE])
 }
 
 /*
- * A refusal (4yz or 5yz, but not the 421 of a server that goes away) leaves
- * the session as it was.
+ * A refusal (4yz or 5yz) leaves the session as it was; but not the 421 of a
+ * server that goes away, nor 554, behind which most servers hang up, be it a
+ * moment later.
  */
 static bool
 is_plain_refusal(enum smtp_outcome outcome)
@@ -381,7 +383,8 @@ is_plain_refusal(enum smtp_outcome outcome)
 	int class = smtp_reply_class(&session.reply);
 
 	return outcome == SMTP_REFUSED && !is_leaving(outcome) &&
-	       (class == 4 || class == 5);
+	       session.reply.code != 554 && (class == 4 || class == 5) &&
+	       stream_is_quiet(&session.stream);
 }
 
 /* STARTTLS was not answered by 220. */

@@ -139,31 +139,31 @@ def _greeting(scene, saw):
 
 
 def _ehlo(scene, saw):
+    waits = saw.kind in ("late", "flood")
     if saw.kind == "whole" and saw.code == 250:
         if saw.more:
             return Verdict(NEXT)
         if saw.bare or not scene.tls:
             return _without_tls(scene)
         return _tls_failed(scene) if saw.then else None
-    if saw.digit == 5 and saw.clean and scene.strictness < 2:
-        return _without_tls(scene)      # HELO, which offers nothing
-    if saw.digit == 5 and scene.strictness < 2:
-        return Verdict(NEXT, first=REJECTED if saw.then else "")    # its last word, whatever HELO meets
-    return _failed(saw, REJECTED)
+    if saw.kind == "early" or saw.code == 421 or scene.strictness == 2:
+        return _failed(saw, REJECTED)
+    if scene.strictness == 1:
+        return Verdict(NO_TLS, quit=True if _is_refusal(saw) else None, waits=waits)
+    if _is_refusal(saw):
+        return Verdict(READY)                   # HELO, which offers nothing
+    return Verdict(AGAIN, waits=waits)          # HELO on a new connection
 
 
 def _starttls(scene, saw):
-    if saw.kind == "whole" and saw.code == 220:
-        if saw.more:
-            return Verdict(NEXT, quit=False)    # somebody speaks for the server
-        return _tls_failed(scene) if saw.then else None
     if saw.kind == "early":
         return Verdict(NEXT)                    # two answers to EHLO
-    if _is_refusal(saw) or (saw.digit in (4, 5) and saw.code != 421):
+    if saw.kind == "whole" and saw.code == 220 and saw.clean:
+        return None
+    if saw.digit in (4, 5) and saw.code not in (421, 554) and saw.clean:
         return _without_tls(scene)
-    if saw.kind in ("lost", "late"):
-        return _tls_failed(scene, waits=saw.kind == "late")
-    return Verdict(NEXT, waits=saw.kind == "flood")
+    # Whatever else it is, also that somebody speaks for the server: there is no TLS, and no session to go on with.
+    return _tls_failed(scene, waits=saw.kind in ("late", "flood"))
 
 
 def _handshake(scene, saw):
@@ -177,14 +177,10 @@ def _handshake(scene, saw):
 def _ehlo_in_tls(scene, saw):
     if saw.kind == "whole" and saw.code == 250:
         return Verdict(NEXT) if saw.more else Verdict(READY, secure=True)
-    if saw.kind == "early":
-        return Verdict(NEXT, quit=False)        # behind the 220 of STARTTLS
-    if saw.digit == 5 and saw.clean:
+    if _is_refusal(saw):
         return Verdict(READY, secure=True)      # HELO inside TLS
-    if saw.kind in ("lost", "late"):
-        # In TLS 1.3 the server's last word on the handshake comes here, and the first that it cannot answer.
-        return _tls_failed(scene, waits=saw.kind == "late")
-    return _failed(saw)
+    # In TLS 1.3 the server's last word on the handshake comes here, and the first that it cannot answer.
+    return _tls_failed(scene, waits=saw.kind in ("late", "flood"))
 
 
 def before_mail(scene):
