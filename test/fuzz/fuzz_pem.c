@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls/pem.c"
+#include "tlsd/pem.c"
 
 #include "fuzz.h"
 

@@ -49,13 +49,22 @@ def refused_cases():
         yield Case(f"C1-{code}", CLEAR_OR_NOT, dict(EHLO=f"{code} what"), over=ANY)
     yield Case("C1-other", "Z", dict(EHLO="500 what"), over="ver", next="only")
     yield Case("C1-lines", CLEAR_OR_NOT, dict(EHLO="500-what\n500-STARTTLS\n500 PIPELINING"), over=ANY)
-    for name, step in (("450", "450 no"), ("421", "421 busy"), ("421-closed", ("421 busy", CLOSE)), ("closed", CLOSE),
-                       ("reset", RESET), ("half", (b"250-hi\r\n25", CLOSE)), ("220", "220 x"), ("251", "251 x"),
-                       ("354", "354 x"), ("silent", DEAF)):
+    for name, step in (("421", "421 busy"), ("421-closed", ("421 busy", CLOSE))):
         def no_helo(stage):
             assert "HELO" not in stage.sessions[0].verbs
         yield Case(f"C2-{name}", "Z", dict(EHLO=step), over=("clear", "ver"), next=True, check=no_helo, timeout=1,
                    within=4)
+    plain = "whatever else answers EHLO: HELO, on a new connection where the old one is of no use; not where TLS is demanded"
+    for name, step in (("450", "450 no"), ("closed", CLOSE), ("reset", RESET), ("half", (b"250-hi\r\n25", CLOSE)),
+                       ("220", "220 x"), ("251", "251 x"), ("354", "354 x"), ("silent", DEAF)):
+        def helo(stage):
+            if not stage.is_demanded:
+                assert "HELO" in stage.sessions[-1].verbs
+            else:
+                assert "HELO" not in stage.sessions[-1].verbs
+        yield Case(f"C2-{name}", {"clear": "K", "opp": "K", "ver": "Z"}, dict(EHLO=step), over=ANY, check=helo,
+                   timeout=1, within=4, several=True, says=plain)
+        yield Case(f"C2-{name}-other", "Z", dict(EHLO=step), over="ver", next="only", timeout=1, within=4)
     for name, step in (("500", "500 what"), ("550", "550 no"), ("421", "421 no"), ("closed", CLOSE), ("450", "450 no"),
                        ("250-x", b"250-x\r\n251 y\r\n")):
         yield Case(f"C3-{name}", "Z", dict(EHLO="500 what", HELO=step), over=("clear", "opp"), next=True)
@@ -112,8 +121,9 @@ def keyword_cases():
         yield Case(f"C8-long-{name}", "KZ", dict(EHLO=b"250-hi\r\n250-" + line + b"\r\n250 X\r\n"),
                    over=("clear", "opp"),
                    cert=None)
-    yield Case("C8-endless", "Z", dict(EHLO=(b"250-hi\r\n", flood(b"250-X\r\n"))), next=True)
-    yield Case("C8-endless-line", "Z", dict(EHLO=(b"250-hi\r\n250-", flood(b"X"))), next=True)
+    yield Case("C8-endless", "K", dict(EHLO=(b"250-hi\r\n", flood(b"250-X\r\n"))), several=True,
+               says="given up after 1 MB, and HELO is tried")
+    yield Case("C8-endless-line", "K", dict(EHLO=(b"250-hi\r\n250-", flood(b"X"))), several=True)
     for name, sizes in (("small-first", "10 1000000"), ("small-last", "1000000 10")):
         lines = "".join(f"250-SIZE {n}\n" for n in sizes.split())
         yield Case(f"C9-size-{name}", "D", dict(EHLO=f"250-hi\n{lines}250 X"),
@@ -145,9 +155,13 @@ def inside_cases():
         assert session.tls and session.clear.endswith(b"STARTTLS\r\n") and b"HELO me.example\r\n" in session.secret
 
     yield Case("C12-500", "K", dict(EHLO=[HELLO, "500 what"]), over=INSIDE, check=helo_inside)
-    for name, step in (("450", "450 no"), ("421", "421 no"), ("220", "220 hi")):
-        yield Case(f"C12-{name}", "Z", dict(EHLO=[HELLO, step]), over=INSIDE, next=True)
-    yield Case("C12-both", "Z", dict(EHLO=[HELLO, "500 what"], HELO="500 what"), over=INSIDE, next=True)
+    for name, step in (("450", "450 no"), ("220", "220 hi")):
+        yield Case(f"C12-{name}", "K", dict(EHLO=[HELLO, step]), over=INSIDE, check=helo_inside)
+    for name, script in (("421", dict(EHLO=[HELLO, "421 no"])),
+                         ("both", dict(EHLO=[HELLO, "500 what"], HELO="500 what"))):
+        yield Case(f"C12-{name}", {"opp": "K", "ver": "Z"}, script, over=INSIDE, several=True,
+                   says="as if the handshake had failed")
+        yield Case(f"C12-{name}-other", "Z", script, over=("ver12", "ver13"), next="only")
     yield Case("C13-again", "K", dict(EHLO=HELLO), over=INSIDE,
                check=lambda stage: verbs_are("EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "DATA", "QUIT")(stage))
 

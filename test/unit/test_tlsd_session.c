@@ -251,7 +251,7 @@ test_unverified(void **state)
 
 	(void)state;
 	assert_int_equal(shake_hands((struct tlsd_session_params){ .name =
-								      NAME },
+								       NAME },
 			     &server, &said),
 	    TLS_STATUS_READY);
 	/* From OpenSSL 3.5 on the group is X25519MLKEM768. */
