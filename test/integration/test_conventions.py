@@ -56,3 +56,9 @@ def test_ids_that_documents_use_are_in_the_catalogue():
         with open(path, encoding="utf-8") as f:
             for letter, number in re.findall(r"\b([A-Z])(\d+)-[a-z]", f.read()):
                 assert letter in GROUPS and int(number) <= GROUPS[letter][1], f"{path}: {letter}{number}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_test_hides_another_of_its_name(name):
+    names = [test for test, _ in functions_of(read(name))]
+    assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)

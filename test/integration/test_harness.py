@@ -49,7 +49,7 @@ RSPAWN = [
 
 
 @pytest.mark.parametrize("report, sent", [r[1:] for r in RSPAWN], ids=[r[0].replace(" ", "-") for r in RSPAWN])
-def test_s10_102_rspawn_result(report, sent):
+def test_rspawn_result(report, sent):
     assert rspawn.rspawn_result(report, 0) == sent
 
 
@@ -60,7 +60,7 @@ def test_s10_102_rspawn_result(report, sent):
     (100 << 8, b"DUnable to run qmail-remote.\n"),
     (127 << 8, b"DUnable to run qmail-remote.\n"),
 ])
-def test_s10_102_rspawn_status(status, sent):
+def test_rspawn_status(status, sent):
     assert rspawn.rspawn_result(b"r\0Kok\n\0", status) == sent
 
 
@@ -94,12 +94,12 @@ def _script(home, text):
     return path
 
 
-def test_s10_103_grandchild_holds_pipe(home):
+def test_grandchild_holds_pipe(home):
     run = home.run(program=_script(home, "printf 'Kx\\n\\0'; sleep 1 & exit 0\n"), valid=False)
     assert run.report == b"Kx\n\0" and run.held > 0.9 and run.wall < 0.9
 
 
-def test_s10_104_surroundings(home):
+def test_surroundings(home):
     path = f"{home.path}/bin/script.py"
     with open(path, "w", encoding="ascii") as f:
         f.write("""#!/usr/bin/python3
@@ -120,7 +120,7 @@ sys.stdout.write("K%s %s %s %s %s %o %s\\n\\0" % (os.getcwd(), os.read(0, 9), sa
 
 
 @pytest.mark.parametrize("trouble", ["missing", "mode", "interpreter"])
-def test_s10_105_cannot_run(home, trouble):
+def test_cannot_run(home, trouble):
     path = f"{home.path}/bin/script"
     if trouble != "missing":
         with open(path, "w", encoding="ascii") as f:
@@ -130,7 +130,7 @@ def test_s10_105_cannot_run(home, trouble):
     assert run.rspawn == b"DUnable to run qmail-remote.\n"
 
 
-def test_s10_106_other_name(home, relay):
+def test_other_name(home, relay):
     """QMAILREMOTE gives the program another path, which is then its argv[0]."""
     server = relay()
     os.symlink(f"{home.path}/bin/qmail-remote", f"{home.path}/bin/alt")

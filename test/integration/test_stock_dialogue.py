@@ -33,7 +33,7 @@ def server(request, relay):
 # The start.
 
 @pytest.mark.parametrize("reply", ["554 no", "421 no", "250 ok", "221 x"])
-def test_s10_070_greeting_refused(home, relay, reply):
+def test_greeting_refused(home, relay, reply):
     server = relay(greeting=reply)
     run = home.run()
     check(run, ("Z", GREETING, reply))
@@ -42,7 +42,7 @@ def test_s10_070_greeting_refused(home, relay, reply):
 
 
 @pytest.mark.parametrize("greeting", [b"220-a\r\n220-b\r\n220 c\r\n", b"220 x\n", b"220\r\n", b"220 \r\n", b"220-\r\n220\r\n"])
-def test_s10_071_greeting_taken(home, relay, greeting):
+def test_greeting_taken(home, relay, greeting):
     relay(greeting=greeting)
     check(home.run(), "r", accepted())
 
@@ -51,7 +51,7 @@ def test_s10_071_greeting_taken(home, relay, greeting):
     b"220-a\r\n554 c\r\n", b"2200x\r\n", b"220-a\r\n22\r\n220 c\r\n", b"abc\r\n", b"\r\n", b"22\r\n", b" 220 x\r\n",
     b"220-a\r\nb\r\n220 c\r\n", b"SSH-2.0-x\r\n", b"2 0 x\r\n",
 ])
-def test_s10_071_greeting_malformed(home, relay, greeting):
+def test_greeting_malformed(home, relay, greeting):
     server = relay(greeting=greeting)
     run = home.run()
     assert run.letters == "Z", run
@@ -60,13 +60,13 @@ def test_s10_071_greeting_malformed(home, relay, greeting):
 
 
 @pytest.mark.parametrize("greeting", [CLOSE, (b"220-one\r\n220 tw", CLOSE), (b"220-one\r\n", CLOSE), (b"220", CLOSE)])
-def test_s10_072_closed_in_greeting(home, relay, greeting):
+def test_closed_in_greeting(home, relay, greeting):
     relay(greeting=greeting)
     check(home.run(), died())
 
 
 @pytest.mark.parametrize("greeting", [RESET, (b"220 on", RESET)])
-def test_s10_072_reset_in_greeting(home, relay, greeting):
+def test_reset_in_greeting(home, relay, greeting):
     """The reset may come so early that connecting itself has failed."""
     relay(greeting=greeting)
     run = home.run()
@@ -74,21 +74,21 @@ def test_s10_072_reset_in_greeting(home, relay, greeting):
 
 
 @pytest.mark.parametrize("ehlo", ["500 what", "502 what", "550 go away", "554-no\n554 never"])
-def test_s10_073_helo_after_ehlo(home, relay, ehlo):
+def test_helo_after_ehlo(home, relay, ehlo):
     server = relay(EHLO=ehlo, QUIT=None)
     check(home.run(), "r", accepted())
     assert server.log.startswith(b"EHLO me.example\r\nHELO me.example\r\nMAIL FROM:<")
 
 
 @pytest.mark.parametrize("helo", ["500 what", "251 ok", "421 no", "220 x"])
-def test_s10_073_helo_refused(home, relay, helo):
+def test_helo_refused(home, relay, helo):
     server = relay(EHLO="500 what", HELO=helo)
     check(home.run(), ("Z", NAME, helo))
     assert server.log == b"EHLO me.example\r\nHELO me.example\r\nQUIT\r\n"
 
 
 @pytest.mark.parametrize("ehlo", ["421 later", "450 no", "251 ok", "220 x", "354 x"])
-def test_s10_073_no_helo_after_other_replies(home, relay, ehlo):
+def test_no_helo_after_other_replies(home, relay, ehlo):
     server = relay(EHLO=ehlo)
     check(home.run(), ("Z", NAME, ehlo))
     assert server.log == b"EHLO me.example\r\nQUIT\r\n"
@@ -103,7 +103,7 @@ def test_closed_after_ehlo_then_helo_elsewhere(home, relay):
 # The envelope.
 
 @pytest.mark.parametrize("reply, letter", [("550 bad", "D"), ("450 bad", "Z"), ("421 bad", "Z"), ("501-a\n501 b", "D")])
-def test_s10_074_sender_refused(home, server, reply, letter):
+def test_sender_refused(home, server, reply, letter):
     s = server(MAIL=reply)
     check(home.run(), (letter, SENDER, reply))
     # The rest of a group goes unread, so the connection may end before QUIT is taken.
@@ -111,7 +111,7 @@ def test_s10_074_sender_refused(home, server, reply, letter):
 
 
 @pytest.mark.parametrize("reply", ["354 x", "000 x", "199 x", "399 x", "600 x", "999 x"])
-def test_s10_075_sender_other_class(home, server, reply):
+def test_sender_other_class(home, server, reply):
     s = server(MAIL=reply)
     run = home.run()
     assert run.letters == "Z" and run.message.first.decode() in (SENDER, died()[1]), run
@@ -121,7 +121,7 @@ def test_s10_075_sender_other_class(home, server, reply):
 @pytest.mark.parametrize("reply", [b"abc\r\n", b"25\r\n", b"\r\n", b"2500 ok\r\n", b"250-ok\r\n550 no\r\n", b"250ok\r\n",
                                    b"2\xb50 ok\r\n", b"250\0ok\r\n", b"250\tok\r\n"])
 @pytest.mark.parametrize("moment", ["MAIL", "RCPT", "DATA"])
-def test_s10_076_malformed(home, server, moment, reply):
+def test_malformed(home, server, moment, reply):
     """Never a success and never permanent; the message is not sent."""
     s = server(**{moment: reply})
     run = home.run()
@@ -129,7 +129,7 @@ def test_s10_076_malformed(home, server, moment, reply):
     assert not s.mails or s.mail.wire == b".\r\n"
 
 
-def test_s10_077_recipient_refused(home, server):
+def test_recipient_refused(home, server):
     s = server(RCPT=b"550-no\r\n550 such\r\n")
     run = home.run()
     check(run, ("h", RECIPIENT, "550-no\n550 such"), GIVE_UP)
@@ -137,21 +137,21 @@ def test_s10_077_recipient_refused(home, server):
     assert not s.mails and s.session.verbs[-1] == "QUIT"
 
 
-def test_s10_078_recipient_later(home, server):
+def test_recipient_later(home, server):
     s = server(RCPT="450 no")
     run = home.run()
     check(run, ("s", RECIPIENT, "450 no"), GIVE_UP)
     assert run.rspawn[:1] == b"Z" and not s.mails
 
 
-def test_s10_079_some_recipients(home, server):
+def test_some_recipients(home, server):
     s = server(RCPT=["550 a", "450 b", "250 c"])
     run = home.run(recipients=["a@d", "b@d", "c@d"])
     check(run, ("h", RECIPIENT, "550 a"), ("s", RECIPIENT, "450 b"), "r", accepted())
     assert s.mail.recipients == [b"<c@d>"]
 
 
-def test_s10_079_after_421(home, relay):
+def test_after_421(home, relay):
     """The next recipient is tried whatever was said to the one before."""
     server = relay(RCPT=["421 a", "250 b"])
     check(home.run(recipients=["a@d", "b@d"]), ("s", RECIPIENT, "421 a"), "r", accepted())
@@ -182,14 +182,14 @@ def test_connection_lost(home, server, moment, how):
 
 
 @pytest.mark.parametrize("reply, letter", [("554 no", "D"), ("451 no", "Z"), ("554-a\n554 b", "D")])
-def test_s10_080_data_refused(home, server, reply, letter):
+def test_data_refused(home, server, reply, letter):
     s = server(DATA=reply)
     check(home.run(), "r", (letter, DATA, reply))
     assert not s.mails and s.session.verbs[-1] == "QUIT" and "SUBJECT" not in s.session.verbs
 
 
 @pytest.mark.parametrize("reply", ["250 go", "200 go", "355 go", "300 go", "220 go"])
-def test_s10_081_data_needs_354(home, server, reply):
+def test_data_needs_354(home, server, reply):
     s = server(DATA=reply)
     run = home.run()
     assert run.letters == "rZ" and run.message.first.decode() in (DATA, died()[1]), run
@@ -200,14 +200,14 @@ def test_s10_081_data_needs_354(home, server, reply):
 # The end of the message.
 
 @pytest.mark.parametrize("reply, letter", [("554 no", "D"), ("451 no", "Z"), ("552-a\n552-b\n552 c", "D"), ("421 x", "Z")])
-def test_s10_082_message_refused(home, server, reply, letter):
+def test_message_refused(home, server, reply, letter):
     server(END=reply)
     check(home.run(), "r", (letter, AFTER, reply))
 
 
 @pytest.mark.parametrize("reply", [b"354 huh\r\n", b"abc\r\n", b"\r\n", b"250x\r\n", b"199 x\r\n", b"25\r\n",
                                    b"250-a\r\n554 b\r\n", b"554-a\r\n250 b\r\n", b"600 x\r\n"])
-def test_s10_083_final_reply_malformed(home, server, reply):
+def test_final_reply_malformed(home, server, reply):
     server(END=reply)
     run = home.run()
     assert run.letters == "rZ" and run.message.first.decode() == duplicate()[1], run
@@ -215,14 +215,14 @@ def test_s10_083_final_reply_malformed(home, server, reply):
 
 @pytest.mark.parametrize("end", [CLOSE, RESET, (b"250 go", CLOSE), (b"250-got\r\n", CLOSE), (b"250", RESET)],
                          ids=["fin", "rst", "inside", "between", "code"])
-def test_s10_084_lost_after_dot(home, server, end):
+def test_lost_after_dot(home, server, end):
     s = server(END=end)
     check(home.run(), "r", duplicate())
     assert len(s.mails) == 1
 
 
 @pytest.mark.timed
-def test_s10_084_silence_after_dot(home, relay):
+def test_silence_after_dot(home, relay):
     server = relay(END=None)
     home.control("timeoutremote", "1\n")
     run = home.run()
@@ -230,13 +230,13 @@ def test_s10_084_silence_after_dot(home, relay):
     assert run.lasted(2.5, least=0.9) and len(server.mails) == 1
 
 
-def test_s10_085_reset_in_body(home, relay):
+def test_reset_in_body(home, relay):
     relay(DATA=("354 go", Read(100000), RESET))
     check(home.run(message=b"x" * 70 + b"\n" + b"a line of text\n" * 2000000), "r", died())
 
 
 @pytest.mark.timed
-def test_s10_085_stuck_in_body(home, relay):
+def test_stuck_in_body(home, relay):
     gate = threading.Event()
     relay(DATA=("354 go", Until(gate)), rcvbuf=4096)
     home.control("timeoutremote", "1\n")
@@ -253,7 +253,7 @@ def test_reply_inside_body(home, relay):
     assert run.letters[0] == "r" and run.letters[-1] in "ZD" and len(server.mails) == 0, run
 
 
-def test_s10_086_control_bytes(home, relay):
+def test_control_bytes(home, relay):
     relay(greeting=b"554 a\0b\x01c\xe9d\te\x1b[0m\x7f\r\n")
     run = home.run()
     said = run.message.text.split(b"\nRemote host said: ")[1]
@@ -261,20 +261,20 @@ def test_s10_086_control_bytes(home, relay):
 
 
 @pytest.mark.parametrize("inside", [b"\r", b"\r\r", b"a\rb"])
-def test_s10_086_cr_inside(home, relay, inside):
+def test_cr_inside(home, relay, inside):
     relay(greeting=b"554 x" + inside + b"y\r\n")
     run = home.run()
     assert run.letters == "Z" and b"\r" not in run.report and b"Remote host said: 554 x" in run.report
 
 
-def test_s10_087_long_reply(home, relay):
+def test_long_reply(home, relay):
     relay(greeting=b"554 " + b"x" * 6000 + b"\r\n")
     run = home.run()
     said = run.message.text.split(b"\nRemote host said: ")[1]
     assert said.rstrip(b"\n") == b"554 " + b"x" * 4996
 
 
-def test_s10_087_many_lines(home, relay):
+def test_many_lines(home, relay):
     relay(END=b"554-line\r\n" * 100000 + b"554 end\r\n")
     run = home.run()
     check(run, "r", ("D", AFTER, "554-line"))
@@ -284,7 +284,7 @@ def test_s10_087_many_lines(home, relay):
 ALL = b"220 hi\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 got it\r\n"
 
 
-def test_s10_088_all_replies_at_once(home, relay):
+def test_all_replies_at_once(home, relay):
     server = relay(greeting=ALL, EHLO=None, HELO=None, MAIL=None, RCPT=None, DATA=None, END=None, QUIT=None)
     run = home.run()
     assert run.letters == "Z", run
@@ -296,32 +296,32 @@ def test_s10_088_all_replies_at_once(home, relay):
     ("MAIL", b"250 ok\r\n550 early\r\n"), ("MAIL", b"250 ok\r\n250 early\r\n"), ("RCPT", b"250 ok\r\n250 early\r\n"),
     ("RCPT", b"250 ok\r\n354 early\r\n"), ("DATA", b"354 go\r\n250 early\r\n"), ("DATA", b"354 go\r\n554 early\r\n"),
 ])
-def test_s10_088_extra_reply(home, relay, moment, reply):
+def test_extra_reply(home, relay, moment, reply):
     """What was said before the question was asked is no answer to it."""
     relay(**{moment: reply})
     run = home.run()
     assert run.message.letter == "Z" and "h" not in run.letters, run
 
 
-def test_s10_089_reset_after_acceptance(home, server):
+def test_reset_after_acceptance(home, server):
     server(END=("250 q", RESET))
     for _ in range(5):
         check(home.run(), "r", accepted(said="250 q"))
 
 
 @pytest.mark.parametrize("reply, letter", [("554 no", "D"), ("451 no", "Z")])
-def test_s10_089_reset_after_refusal(home, server, reply, letter):
+def test_reset_after_refusal(home, server, reply, letter):
     server(END=(reply, RESET))
     check(home.run(), "r", (letter, AFTER, reply))
 
 
-def test_s10_090_fin_after_acceptance(home, server):
+def test_fin_after_acceptance(home, server):
     server(END=("250 q", CLOSE))
     check(home.run(), "r", accepted(said="250 q"))
 
 
 @pytest.mark.timed
-def test_s10_091_quit_is_not_answered(home, server):
+def test_quit_is_not_answered(home, server):
     s = server(QUIT=(Delay(5), "221 bye"))
     run = home.run()
     check(run, "r", accepted())
@@ -329,7 +329,7 @@ def test_s10_091_quit_is_not_answered(home, server):
     assert s.session.verbs[-1] == "QUIT"
 
 
-def test_s10_092_message_is_a_directory(home, relay):
+def test_message_is_a_directory(home, relay):
     server = relay()
     run = home.run(message=home.path)
     check(run, "r", ("Z", "Unable to read message. (#4.3.0)"))
@@ -381,7 +381,7 @@ def wire(message):
     pytest.param(b"a\r\n.\r\nMAIL\r\n", b"a\r\n..\r\nMAIL\r\n.\r\n", id="097-smuggle-3"),
     pytest.param(b"a\n.\r", b"a\r\n.. \r\n.\r\n", id="097-dot-end"),
 ])
-def test_s10_093_to_097_message(home, server, message, sent):
+def test_message(home, server, message, sent):
     assert wire(message) == sent
     s = server()
     check(home.run(message=message), "r", accepted())
@@ -402,7 +402,7 @@ def check_wire(s, message):
     b"x\r.\n.\r\n\r\r\n", b"\r\n.\r\n", b"\n.\r", b".\n\r\r.\r\n", b"\r\r\r", b"\n", b".\n", b"\r.\r\n.\r\n.\n.",
     b"a line of a usual message, some 70 bytes long, as people write them\r.\n",
 ], ids=lambda p: repr(p)[2:-1][:20])
-def test_s10_097_every_boundary(home, relay, piece):
+def test_every_boundary(home, relay, piece):
     server = relay()
     if len(piece) % 2 == 0:
         piece += b"y"
@@ -412,7 +412,7 @@ def test_s10_097_every_boundary(home, relay, piece):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_s10_097_random(home, relay, seed):
+def test_random(home, relay, seed):
     server = relay()
     rng = random.Random(seed)
     message = bytes(rng.choices(b"\r\n.x\0", weights=[3, 3, 3, 2, 1], k=200000 + rng.randrange(1000)))
@@ -422,7 +422,7 @@ def test_s10_097_random(home, relay, seed):
 
 @pytest.mark.parametrize("size", [1023, 1024, 4095, 4096, 8192, 16384, 32768, 65535, 65536, 131072])
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\r", b"\r\n", b"\n.", b"\r\r"], ids=["none", "lf", "cr", "crlf", "dot", "crcr"])
-def test_s10_097_end_at_boundary(home, relay, size, tail):
+def test_end_at_boundary(home, relay, size, tail):
     server = relay()
     message = b"x" * (size - len(tail)) + tail
     check(home.run(message=message), "r", accepted())
@@ -442,7 +442,7 @@ def test_message_from_a_pipe(home, relay):
     assert server.mail.wire == b"a\r\n..x .\r\n.\r\n"
 
 
-def test_message_from_a_pipe(home, relay):
+def test_message_from_a_pipe_in_one_write(home, relay):
     server = relay(ehlo=("SIZE", "PIPELINING"))
     read, write = os.pipe()
     os.write(write, b"hello\n")
@@ -468,7 +468,7 @@ def test_message_is_read_from_its_offset(home, relay):
     ("prefix-@src.example-@[]", b'<"prefix-@src.example-"@[]>'), ("#@[x]", b"<#@[x]>"),
     ("a@[IPv6:2001:db8::1]", b"<a@[IPv6:2001:db8::1]>"), ("a@SRC.Example.", b"<a@SRC.Example.>"),
 ])
-def test_s10_098_sender(home, server, sender, sent):
+def test_sender(home, server, sender, sent):
     s = server()
     check(home.run(sender=sender), "r", accepted())
     assert s.mail.sender.split(b" ")[0] == sent or s.mail.sender == sent
@@ -487,7 +487,7 @@ def test_s10_098_sender(home, server, sender, sent):
     pytest.param("a@D.Example.", b"<a@D.Example.>", id="as-it-is"),
     pytest.param("-a@-d", b"<-a@-d>", id="dash"),
 ])
-def test_s10_099_to_101_recipient(home, server, recipient, sent):
+def test_recipient(home, server, recipient, sent):
     s = server()
     check(home.run(recipients=[recipient]), "r", accepted())
     assert s.mail.recipients == [sent]
@@ -499,7 +499,7 @@ BAD = [b"a\nb@d", b"a\rb@d", b"a\n@d", b"\r\n@d", b"a@d\r\nRSET", b"a@d\n", b"a@
 
 @pytest.mark.parametrize("address", BAD, ids=lambda b: repr(b)[2:-1])
 @pytest.mark.parametrize("which", ["sender", "recipient"])
-def test_s10_100_injection(home, server, address, which):
+def test_injection(home, server, address, which):
     """No address brings a command of its own; it is refused for good."""
     s = server()
     run = home.run(**{"sender": address} if which == "sender" else {"recipients": [address]})
