@@ -36,7 +36,7 @@ note_spoke(struct trouble *t, const struct attempt *a, const char *text,
 	note_trouble(t, a, text, tls);
 }
 
-/* The words by which a server refused EHLO say more than its hanging up. */
+/* A reply that refuses EHLO says more than a closed connection. */
 static bool
 has_refused_before(const struct trouble *t, const struct attempt *a)
 {
@@ -75,7 +75,7 @@ out_of_memory(struct trouble *t, const struct attempt *a)
 	return our_failure(t, a, " but I ran out of memory. (#4.3.0)\n", "");
 }
 
-/* Ends a session that will not do; QUIT only where both are in step. */
+/* Ends a session that cannot be used; QUIT only if no reply is outstanding. */
 static enum attempt_result
 leave(int fd, enum smtp_outcome outcome, enum attempt_result result)
 {
@@ -86,8 +86,8 @@ leave(int fd, enum smtp_outcome outcome, enum attempt_result result)
 }
 
 /*
- * TLS cannot be had, for a reason that is the server's.  Where clear text
- * would do it is tried on a new connection.
+ * There is no TLS, and the reason is on the server's side.  If the policy
+ * allows clear text, it is tried on a new connection.
  */
 static enum attempt_result
 without_tls(struct attempt *a, const char *reason)
@@ -120,7 +120,7 @@ greet(struct attempt *a, int fd, struct trouble *t)
 	return leave(fd, outcome, ATTEMPT_NEXT);
 }
 
-/* A server that goes away, as opposed to one that does not know EHLO. */
+/* The server ends the session, rather than not knowing EHLO. */
 static bool
 is_leaving(enum smtp_outcome outcome)
 {
@@ -145,9 +145,9 @@ helo_instead(const struct attempt *a)
 }
 
 /*
- * A server that cannot bear EHLO, and shows it by hanging up, by silence or by
- * something that is no reply, gets HELO on a connection of its own, as from a
- * client that never knew EHLO (RFC 5321 section 3.2).
+ * A server that closes the connection at EHLO, or sends no reply or a malformed
+ * one, gets HELO on a new connection, as from a client that does not know EHLO
+ * (RFC 5321 section 3.2).
  */
 static enum attempt_result
 hello_failed(struct attempt *a, int fd, enum smtp_outcome outcome,
@@ -191,8 +191,8 @@ hello(struct attempt *a, int fd, struct trouble *t)
 }
 
 /*
- * The session is fit for MAIL, unless the server has spoken or gone since its
- * last reply: here there still is a next one to try.
+ * MAIL can be sent, unless there is an unsolicited reply or the connection is
+ * closed: before MAIL another server can still be tried.
  */
 static enum attempt_result
 ready(const struct attempt *a, int fd, const char *tls, struct server *server,
@@ -284,7 +284,7 @@ explain_end(const struct tls_start *tls)
 	return r;
 }
 
-/* EHLO in TLS got something else than 250: the reason, for the report. */
+/* The reply to EHLO in TLS was not 250: the reason, for the report. */
 static const char *
 explain_refusal(enum smtp_outcome outcome, char text[TLS_TEXT_SIZE])
 {
@@ -314,7 +314,7 @@ hello_in_tls(const struct attempt *a)
 	return outcome == SMTP_UNSOLICITED ? SMTP_MALFORMED : outcome;
 }
 
-/* The second EHLO; all that was learnt in clear text is forgotten. */
+/* The second EHLO; all that was learnt in clear text is discarded. */
 static enum attempt_result
 hello_again(struct attempt *a, struct tls_start *tls, struct server *server,
     struct trouble *t)
@@ -387,7 +387,7 @@ is_plain_refusal(enum smtp_outcome outcome)
 	       stream_is_quiet(&session.stream);
 }
 
-/* STARTTLS was not answered by 220. */
+/* The reply to STARTTLS was not 220. */
 static enum attempt_result
 starttls_refused(struct attempt *a, int fd, enum smtp_outcome outcome,
     struct server *server, struct trouble *t)

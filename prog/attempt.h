@@ -13,29 +13,29 @@
 /*
  * Make one connected server ready for MAIL: greeting, EHLO, STARTTLS.
  *
- * The one place that decides what a failure before MAIL means.
+ * Only this module decides what a failure before MAIL means.
  */
 
 enum attempt_result {
-	ATTEMPT_READY,  /* the session is fit for MAIL */
+	ATTEMPT_READY,  /* MAIL can be sent */
 	ATTEMPT_NEXT,   /* not this address: try the next one */
-	ATTEMPT_NO_TLS, /* likewise, for want of TLS and nothing else */
+	ATTEMPT_NO_TLS, /* the same; the only reason is that it has no TLS */
 	ATTEMPT_AGAIN,  /* this address once more, as the attempt now says */
-	ATTEMPT_STOP    /* trouble of ours: no other server would do better */
+	ATTEMPT_STOP    /* our own failure: no other server would help */
 };
 
 /* What the report will say if no server becomes ready. */
 struct trouble {
 	enum {
 		TROUBLE_NONE,
-		TROUBLE_MUTE,  /* connected, but the server said nothing */
-		TROUBLE_SPOKE, /* the last one that spoke is the one told of */
+		TROUBLE_MUTE,  /* connected, but without any reply */
+		TROUBLE_SPOKE, /* the last server that replied is reported */
 		TROUBLE_OURS
 	} rank;
 	char address[IP_TEXT_SIZE];
 	const char *host; /* the server's name, or NULL */
 	const char *text; /* what follows the address, or all of it */
-	char tls[TLS_SENTENCE_SIZE]; /* what TLS has to say of it, or "" */
+	char tls[TLS_SENTENCE_SIZE]; /* the report's line on TLS, or "" */
 	struct smtp_reply reply;     /* its text may be empty */
 };
 
@@ -48,9 +48,9 @@ struct attempt {
 	struct ip ip;
 
 	/* From an earlier connection to this address. */
-	bool only_helo;                 /* it has no use for EHLO */
+	bool only_helo;                 /* do not send EHLO */
 	bool is_tls_left_out;           /* no_tls says why it is not tried */
-	char no_tls[TLS_SENTENCE_SIZE]; /* why TLS came to nothing, or "" */
+	char no_tls[TLS_SENTENCE_SIZE]; /* why TLS failed, or "" */
 
 	/* What is to be remembered of it. */
 	bool has_hung; /* the handshake did, until its time was over */
@@ -71,8 +71,8 @@ struct server {
 
 /*
  * Takes over the connection: it is in *server when the result is READY, and
- * closed otherwise, with QUIT where the peer could still understand that.
- * *trouble keeps the worse of what it holds and what happened here.
+ * closed otherwise, after QUIT if no reply is outstanding.  *trouble keeps the
+ * failure of higher rank: the one that it contains or the one here.
  */
 enum attempt_result attempt_server(struct attempt *, int connection,
     struct server *, struct trouble *);

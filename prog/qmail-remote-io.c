@@ -20,15 +20,15 @@
 #include "start.h"
 #include "version.h"
 
-#define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
+#define MEMORY_MAX ((size_t)64 << 20) /* enough for the longest envelope */
 
 /*
- * RFC 4954 section 6, RFC 3207 section 4: it says something of us, and nothing
- * of the mail.
+ * RFC 4954 section 6, RFC 3207 section 4: it is about our configuration, not
+ * about this mail.
  */
 #define AUTHENTICATION_WANTED 530
 
-/* Of the replies that recipients got; qmail-send takes 10000 bytes. */
+/* Bytes of all replies to RCPT; qmail-send uses 10000 bytes of a report. */
 #define KEPT_MAX 65536
 
 /*
@@ -50,7 +50,7 @@ struct delivery {
 	const char *host;    /* its name, or NULL */
 	const char *tls;     /* the report's line on TLS, or NULL */
 	const char *before;  /* lines on servers that failed, or NULL */
-	int status;          /* where qmail-remote-tls says its last word */
+	int status;          /* where qmail-remote-tls writes its last record */
 	pid_t helper;        /* its process id; 0: none */
 	char **recipient;
 	size_t nrecipient;
@@ -74,8 +74,8 @@ static struct smtp_session session;
 static struct smtp_message message;
 
 /*
- * Paths as they go out.  A recipient that no command can hold is left out of
- * the transaction; it gets its record when its turn comes.
+ * The paths as they are sent.  A recipient that SMTP cannot write is left out
+ * of the transaction; it gets its record in its place.
  */
 static void
 quote_recipients(struct delivery *d)
@@ -157,7 +157,7 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	buf_append(&v->reply, reply->text, reply->len);
 }
 
-/* The letter for a reply that is no success. */
+/* The letter for a reply that is not a success. */
 static enum report_message
 severity(enum smtp_outcome outcome)
 {
@@ -175,7 +175,7 @@ report_sentence(const struct delivery *d, enum report_message kind,
 	report_puts(after);
 }
 
-/* That the connection died need not be the server's doing. */
+/* If the helper died, that is why the connection is gone. */
 static void
 report_dead_helper(const struct delivery *d)
 {
@@ -196,7 +196,7 @@ report_connection_died(const struct delivery *d, const struct smtp_result *r)
 	    r->in_doubt ? " but connection died. Possible duplicate! "
 			  "(#4.4.2)\n"
 			: " but connection died. (#4.4.2)\n");
-	/* Something that is no reply is worth seeing, part of one is not. */
+	/* A malformed reply is worth showing, an incomplete one is not. */
 	if (r->outcome == SMTP_MALFORMED || smtp_reply_is_none(&session.reply))
 		report_reply(session.reply.text, session.reply.len);
 	report_dead_helper(d);
@@ -226,7 +226,7 @@ report_refused_command(const struct delivery *d, const struct smtp_result *r)
 	report_reply(session.reply.text, session.reply.len);
 }
 
-/* RFC 1870 section 6.1: known before anything was sent. */
+/* RFC 1870 section 6.1: decided before anything was sent. */
 static void
 report_too_large(const struct delivery *d)
 {
@@ -305,7 +305,7 @@ is_in_step(const struct smtp_result *r)
 	return r->outcome == SMTP_DONE || r->outcome == SMTP_REFUSED;
 }
 
-/* Those that a command can hold; the others behind the last such one. */
+/* Recipients that SMTP cannot write, behind the last one that it can. */
 static void
 report_rest_unsendable(struct delivery *d, const struct smtp_result *r)
 {
@@ -343,8 +343,9 @@ report_failed_recipient(struct delivery *d, const struct smtp_result *r)
 }
 
 /*
- * The records of a transaction's recipients.  The only one has a message
- * record of its own: who got no reply has no record, as in stock.
+ * The records of a transaction's recipients.  If it is the only transaction,
+ * the message record is for it: a recipient without a reply has no record, as
+ * in stock.
  */
 static void
 report_recipients(struct delivery *d, const struct smtp_result *r, size_t count,
@@ -437,7 +438,7 @@ deliver(struct delivery *d, const char *reverse_path)
 	return r;
 }
 
-/* Delivered to some is delivered: the others have records of their own. */
+/* K if it was delivered to some: the others have records of their own. */
 static void
 report_outcome(struct delivery *d, const struct smtp_result *r)
 {
@@ -454,7 +455,7 @@ report_outcome(struct delivery *d, const struct smtp_result *r)
 	}
 }
 
-/* qmail-remote has looked at all of it before. */
+/* qmail-remote has checked all of it before. */
 static bool
 is_invoked_properly(int argc, char **argv, struct handoff *h,
     struct buf *reverse_path)

@@ -2,10 +2,10 @@
 /*
  * qmail-remote-tls: one TLS session for qmail-remote.
  *
- * It says on its status descriptor how the handshake went, then moves bytes
- * between the server and whoever holds the other end of the clear descriptor,
- * until either is gone, and says how that came.  The only program that has
- * OpenSSL in it.
+ * It writes to its status descriptor how the handshake went, then moves bytes
+ * between the server and the program at the other end of the clear descriptor
+ * until either closes, and writes how the session ended.  It is the only
+ * program with OpenSSL in it.
  */
 #include <sys/socket.h>
 #include <signal.h>
@@ -32,7 +32,7 @@
 #define STATUS_STALL_MS 10000
 #define MEMORY_MAX ((size_t)256 << 20)
 
-/* Where the last words go, and whether there has been a handshake by then. */
+/* Where the last record goes, and whether the handshake is done. */
 static struct {
 	int fd;
 	bool is_ready;
@@ -90,7 +90,7 @@ ignore_sigpipe(void)
 	sigaction(SIGPIPE, &action, NULL);
 }
 
-/* A directory, told by its last byte, is read when a chain is verified. */
+/* A path that ends in '/'; it is read while a chain is verified. */
 static bool
 is_directory(const char *anchors)
 {
@@ -99,7 +99,7 @@ is_directory(const char *anchors)
 	return n > 0 && anchors[n - 1] == '/';
 }
 
-/* True when files can still be read. */
+/* Whether files can still be read. */
 static bool
 enter_sandbox(const char *anchors)
 {

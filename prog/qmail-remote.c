@@ -32,7 +32,7 @@
 #include "start.h"
 #include "version.h"
 
-/* Lines of a failure report that tell of single addresses. */
+/* Lines of a failure report that are about single addresses. */
 #define TOLD_MAX 10
 
 #define PROGRAM_IO QMAIL_HOME "/bin/qmail-remote-io"
@@ -55,10 +55,10 @@ static const struct tcpto tcpto = {
 	.path6 = QMAIL_STATE "/tcpto6",
 };
 
-/* What is written to; the helper gets /dev/null for its standard input. */
+/* Files that are written to; the helper's descriptors 0 to 2 are /dev/null. */
 static const char *const written[] = { "queue/lock/tcpto", "/dev/null" };
 
-/* One delivery: what was asked for, and what is known by now. */
+/* One delivery: its arguments, and what is known so far. */
 struct delivery {
 	const char *host;
 	char **envelope; /* sender, recipients, NULL */
@@ -95,8 +95,8 @@ is_deliverable(const char *address, int (*quote)(struct buf *, const char *))
 }
 
 /*
- * A sender, or every single recipient, that no command can hold: known
- * before anybody is asked anything.
+ * SMTP has no way to write the sender, or any of the recipients: reported
+ * before a server is looked for.
  */
 static int
 check_envelope(const struct delivery *d, struct dsn *why)
@@ -132,7 +132,7 @@ prepare(struct delivery *d, struct dsn *why)
 	    route_find(d->host, &route_files, &d->route, why) == -1 ||
 	    check_envelope(d, why) == -1)
 		return -1;
-	/* A relay may well be one of our interfaces. */
+	/* A relay may have the address of one of our interfaces. */
 	if (ipme_read(&d->ipme, "control/ipme", !is_relayed(d), why) == -1)
 		return -1;
 	return ipfamily_find(&d->family, &ipfamily_files,
@@ -284,8 +284,8 @@ keep_failure(struct delivery *d, const struct attempt *a, size_t i)
 }
 
 /*
- * One address: once more in clear text where TLS failed and that will do, and
- * with HELO where EHLO did; so in three connections at most.
+ * One address, in up to three connections: once more in clear text if TLS
+ * failed and the policy allows it, and with HELO if EHLO failed.
  */
 static enum attempt_result
 attempt_address(struct delivery *d, int fd, size_t i)
@@ -309,8 +309,7 @@ attempt_address(struct delivery *d, int fd, size_t i)
 	return result;
 }
 
-/* True when a server is ready.  Marks the addresses where TLS was not to be
- * had. */
+/* True when a server is ready.  Marks the addresses without TLS. */
 static bool
 follow_plan(struct delivery *d, bool *had_no_tls)
 {
@@ -333,8 +332,8 @@ follow_plan(struct delivery *d, bool *had_no_tls)
 }
 
 /*
- * However many addresses there are, and however slowly each of them fails:
- * after so long, half an hour by default, no further one is begun.
+ * After this time, half an hour by default, no further address is tried,
+ * however many there are and however slowly they fail.
  */
 static struct deadline
 search_deadline(const struct control *c)
@@ -365,7 +364,7 @@ find_server(struct delivery *d)
 	return found;
 }
 
-/* What the last server that said something said. */
+/* The failure of the last server that replied. */
 static void
 report_trouble(const struct trouble *t)
 {
@@ -380,7 +379,7 @@ report_trouble(const struct trouble *t)
 		report_line("TLS: ", t->tls);
 }
 
-/* Nobody answered: the sentence of stock, then each address and its cause. */
+/* No connection: stock's sentence, then each address and its error. */
 static void
 report_unconnected(const struct connector *c)
 {

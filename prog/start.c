@@ -15,8 +15,8 @@
 #include "qmail/report.h"
 
 /*
- * qmail-rspawn waits for us.  A helper that has nothing to wait for ends within
- * a millisecond; one whose server does not read is left alone.
+ * qmail-rspawn waits for us.  A helper that has nothing left to send ends
+ * within a millisecond; one whose server does not read is not waited for.
  */
 #define REAP_MS 20
 

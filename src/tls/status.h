@@ -11,8 +11,9 @@
  *
  *	R VERSION CIPHER GROUP NAME	ready; NAME is what the certificate was
  *					verified for; "-" stands for none
- *	F CODE TEXT			the handshake failed, by the peer's
- *doing L TEXT				we failed: a key or anchors that cannot
+ *	F CODE TEXT			the handshake failed, which is the
+ *					peer's fault
+ *	L TEXT				we failed: a key or anchors that cannot
  *					be read, no memory
  *	E CODE TEXT			the session has ended
  *
