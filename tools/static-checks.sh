@@ -55,6 +55,21 @@ result "the programs are hardened" "$(
 		done
 	done
 )"
+result "ARCHITECTURE.md lists every module and no other" "$(
+	for module in $(sed -n 's/^\* `\([a-z]*\/[a-z_]*\)`: .*/\1/p' doc/ARCHITECTURE.md); do
+		[ -f "src/$module.c" ] || [ -f "src/$module.h" ] ||
+		    [ -f "$module.c" ] || echo "no such module: $module"
+	done
+	for header in $(git ls-files 'src/*.h' 'prog/*.h'); do
+		module=${header#src/}
+		grep -q "^\* \`${module%.h}\`: " doc/ARCHITECTURE.md ||
+		    echo "not listed: $header"
+	done
+)"
+result "only qmail/report knows the letters of a report" "$(
+	grep -nE "['\"][rhsKZD]['\"]" $(git ls-files 'src/*.[ch]' 'prog/*.[ch]') |
+	    grep -vE "^src/qmail/report\.|<= 'Z'" || true
+)"
 result "no unfinished marks" \
     "$(grep -nwE 'TODO|FIXME|XXX|HACK' $sources || true)"
 # The headers of the libraries do not depend on the C library.
