@@ -33,13 +33,13 @@ str_case_equal(const char *a, const char *b, size_t n)
 }
 
 size_t
-str_number(const char *s, size_t n, unsigned long limit, unsigned long *value)
+str_number64(const char *s, size_t n, uint64_t limit, uint64_t *value)
 {
-	unsigned long sum = 0;
+	uint64_t sum = 0;
 	size_t i;
 
 	for (i = 0; i < n && str_is_digit(s[i]); i++) {
-		unsigned long digit = (unsigned long)(s[i] - '0');
+		uint64_t digit = (uint64_t)(s[i] - '0');
 
 		if (digit > limit || sum > (limit - digit) / 10)
 			sum = limit;
@@ -49,6 +49,17 @@ str_number(const char *s, size_t n, unsigned long limit, unsigned long *value)
 	if (i > 0)
 		*value = sum;
 	return i;
+}
+
+size_t
+str_number(const char *s, size_t n, unsigned long limit, unsigned long *value)
+{
+	uint64_t wide = *value;
+	size_t digits = str_number64(s, n, limit, &wide);
+
+	/* No greater than limit. */
+	*value = (unsigned long)wide;
+	return digits;
 }
 
 int

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * ASCII text, whatever the locale: case, digits, bounded copies.
@@ -23,6 +24,9 @@ bool str_case_equal(const char *, const char *, size_t n);
  */
 size_t str_number(const char *, size_t n, unsigned long limit,
     unsigned long *value);
+
+/* The same for sizes, which are 64 bits wide on every machine. */
+size_t str_number64(const char *, size_t n, uint64_t limit, uint64_t *value);
 
 /*
  * Copies src with its NUL into dst of the given size.  Returns 0, or -1 when

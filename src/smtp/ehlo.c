@@ -2,7 +2,6 @@
 #include "smtp/ehlo.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -45,9 +44,9 @@ next_word(const char **at, const char *end, size_t *len)
 static void
 add_limit(uint64_t *limit, const char *digits, size_t n)
 {
-	unsigned long value = 0;
+	uint64_t value = 0;
 
-	if (n == 0 || str_number(digits, n, ULONG_MAX, &value) != n)
+	if (n == 0 || str_number64(digits, n, UINT64_MAX, &value) != n)
 		return;
 	if (value > 0 && (*limit == 0 || value < *limit))
 		*limit = value;

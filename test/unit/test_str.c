@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 
@@ -119,6 +120,33 @@ reads_numbers(void **state)
 	}
 }
 
+/* Also where unsigned long has 32 bits. */
+static void
+reads_64_bits(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t value;
+	} cases[] = {
+		{ "4294967295", UINT32_MAX },
+		{ "4294967296", UINT64_C(1) << 32 },
+		{ "4600000000", UINT64_C(4600000000) },
+		{ "18446744073709551615", UINT64_MAX },
+		{ "18446744073709551616", UINT64_MAX },
+		{ "99999999999999999999", UINT64_MAX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		size_t n = strlen(cases[i].text);
+		uint64_t value = 0;
+
+		if (str_number64(cases[i].text, n, UINT64_MAX, &value) != n ||
+		    value != cases[i].value)
+			fail_msg("%s: %" PRIu64, cases[i].text, value);
+	}
+}
+
 static void
 reads_no_further(void **state)
 {
@@ -165,6 +193,7 @@ main(void)
 		cmocka_unit_test(knows_its_bytes),
 		cmocka_unit_test(compares_without_case),
 		cmocka_unit_test(reads_numbers),
+		cmocka_unit_test(reads_64_bits),
 		cmocka_unit_test(reads_no_further),
 		cmocka_unit_test(copies_what_fits),
 	};
