@@ -68,15 +68,22 @@ fdio_guard_standard(void)
 }
 
 int
-fdio_wait(int fd, short events, struct deadline until)
+fdio_poll(struct pollfd *p, struct deadline until)
 {
-	struct pollfd p = { .fd = fd, .events = events };
 	int n;
 
 	do
-		n = poll(&p, 1, deadline_left(until));
+		n = poll(p, 1, deadline_left(until));
 	while (n == -1 && errno == EINTR);
 	return n;
+}
+
+int
+fdio_wait(int fd, short events, struct deadline until)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return fdio_poll(&p, until);
 }
 
 ssize_t

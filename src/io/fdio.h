@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,9 @@ int fdio_set_cloexec(int fd, bool on);
  * Returns 0, or -1 with errno when fd 2 still leads into the report.
  */
 int fdio_guard_standard(void);
+
+/* poll() of one descriptor, that goes on after EINTR. */
+int fdio_poll(struct pollfd *, struct deadline);
 
 /* Waits for events (POLLIN, POLLOUT) on fd.  1 ready, 0 deadline, -1 errno. */
 int fdio_wait(int fd, short events, struct deadline);

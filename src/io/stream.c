@@ -152,11 +152,8 @@ last_words(struct stream *s, enum stream_status trouble)
 static enum stream_status
 wait_for(struct stream *s, struct pollfd *p, struct deadline until)
 {
-	int n;
+	int n = fdio_poll(p, until);
 
-	do
-		n = poll(p, 1, deadline_left(until));
-	while (n == -1 && errno == EINTR);
 	if (n == -1) {
 		s->error = errno;
 		return STREAM_ERROR;

@@ -42,6 +42,12 @@ static struct {
 	char data[8192];
 } report;
 
+void
+report_begin(void)
+{
+	memset(&report, 0, sizeof report);
+}
+
 static void
 flush(void)
 {

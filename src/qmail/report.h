@@ -25,6 +25,12 @@ enum report_recipient { REPORT_ACCEPTED, REPORT_DEFERRED, REPORT_REFUSED };
 enum report_message { REPORT_DELIVERED, REPORT_TEMPORARY, REPORT_PERMANENT };
 
 /*
+ * Begins a report, and forgets one that was begun before.  A process mostly
+ * writes just one, and need not say so.
+ */
+void report_begin(void);
+
+/*
  * Begins the record of the next recipient, or of the message; the one before
  * is ended.  After the message record no other can begin.
  */

@@ -27,11 +27,15 @@ begin_line(struct smtp_reply *r)
 	r->linelen = 0;
 }
 
+/* All but CRs and empty lines: those have nothing to show. */
 static void
 keep(struct smtp_reply *r, char c)
 {
-	if (c != '\r' && r->len < sizeof r->text)
-		r->text[r->len++] = c;
+	bool is_empty = r->len == 0 || r->text[r->len - 1] == '\n';
+
+	if (c == '\r' || (c == '\n' && is_empty) || r->len == sizeof r->text)
+		return;
+	r->text[r->len++] = c;
 }
 
 static void
@@ -45,10 +49,12 @@ keep_line(struct smtp_reply *r, char c)
 		r->line[r->linelen++] = c;
 }
 
-/* The byte behind the code; false when it is not the code of this reply. */
+/* The byte behind three digits; false when they are no code of this reply. */
 static bool
 end_code(struct smtp_reply *r, char c)
 {
+	if (str_is_digit(c))
+		return false;
 	r->goes_on = c == '-';
 	if (c != ' ' && c != '\t' && c != '-')
 		keep_line(r, c);
@@ -76,9 +82,7 @@ add_byte(struct smtp_reply *r, char c)
 {
 	if (r->column == 0)
 		begin_line(r);
-	/* Digits up to there, and none behind. */
-	if (r->column <= CODE_DIGITS &&
-	    str_is_digit(c) == (r->column == CODE_DIGITS))
+	if (r->column < CODE_DIGITS && !str_is_digit(c))
 		r->has_no_code = true;
 	if (!r->has_no_code && !add_to_line(r, c))
 		return false;
@@ -130,14 +134,7 @@ may_have_code(const char *p, size_t n)
 	for (size_t i = 0; i < n && i < CODE_DIGITS; i++)
 		if (!str_is_digit(p[i]))
 			return false;
-	return n <= CODE_DIGITS || !str_is_digit(p[CODE_DIGITS]);
-}
-
-/* The text does not end in a line end; nor is it empty. */
-static bool
-is_in_text_line(const struct smtp_reply *r)
-{
-	return r->len > 0 && r->text[r->len - 1] != '\n';
+	return true;
 }
 
 size_t
@@ -148,8 +145,7 @@ smtp_reply_skip(struct smtp_reply *r, const char *p, size_t n)
 			return i;
 		if (r->size == SMTP_REPLY_MAX || !add_byte(r, p[i]))
 			return i;
-		if (p[i] != '\n' || is_in_text_line(r))
-			keep(r, p[i]);
+		keep(r, p[i]);
 		if (p[i] == '\n')
 			r->column = 0;
 	}

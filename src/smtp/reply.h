@@ -13,10 +13,12 @@
  * and then '-' where another line follows, or anything but a digit on the last
  * one; all of them have the same code.  A line ends at LF; CRs are dropped.
  *
- * Any other line has no code, an empty one too.  Servers are known that send
- * such lines before a reply and inside it.  They are skipped, and stay in the
- * text that is shown.  A reply of more than SMTP_REPLY_MAX bytes, skipped ones
- * included, is malformed.
+ * A line that does not begin with three digits has no code, an empty one too.
+ * Servers are known that send such lines before a reply and inside it.  They
+ * are skipped, and stay in the text that is shown, but for empty ones.
+ *
+ * Malformed is a reply with a fourth digit behind three, with different codes,
+ * or with more than SMTP_REPLY_MAX bytes, skipped ones included.
  */
 
 #define SMTP_REPLY_TEXT 5000      /* bytes of text kept, the rest is read */
@@ -63,10 +65,9 @@ size_t smtp_reply_add(struct smtp_reply *, const char *, size_t n,
 
 /*
  * Takes lines that have no code, and no others.  For what comes while no reply
- * is waited for: it becomes part of the next one, but for empty lines, which
- * have nothing to show.  Returns how many of the n bytes it took; the next
- * one, if any, begins a line that has a code or may get one, or makes the reply
- * too long.
+ * is waited for: it becomes part of the next one.  Returns how many of the n
+ * bytes it took; the next one, if any, begins a line that may have a code, or
+ * makes the reply too long.
  */
 size_t smtp_reply_skip(struct smtp_reply *, const char *, size_t n);
 

@@ -31,9 +31,9 @@ line_code(const char *s, size_t n, bool is_whole)
 {
 	size_t digits = 0;
 
-	while (digits < n && digits < 4 && s[digits] >= '0' && s[digits] <= '9')
+	while (digits < n && digits < 3 && s[digits] >= '0' && s[digits] <= '9')
 		digits++;
-	if (digits == n && n <= 3 && !is_whole)
+	if (digits == n && !is_whole)
 		return 0;
 	if (digits != 3)
 		return NO_CODE;
@@ -42,8 +42,10 @@ line_code(const char *s, size_t n, bool is_whole)
 
 /* Three digits that are a code of no reply, or not of this one. */
 static bool
-is_wrong(const char *s, int here, int code)
+is_wrong(const char *s, size_t n, int here, int code)
 {
+	if (n > 3 && s[3] >= '0' && s[3] <= '9')
+		return true;
 	return memcmp(s, "000", 3) == 0 || (code > 0 && here != code);
 }
 
@@ -61,7 +63,7 @@ read_reply(const char *s, size_t n)
 		int here = line_code(line, len, lf);
 		bool has_code = here != NO_CODE && (here > 0 || len > 3 || lf);
 
-		if (has_code && is_wrong(line, here, e.code)) {
+		if (has_code && is_wrong(line, len, here, e.code)) {
 			e.state = SMTP_REPLY_MALFORMED;
 			return e;
 		}
@@ -80,15 +82,17 @@ read_reply(const char *s, size_t n)
 	}
 }
 
-/* The text of a reply is its bytes without CRs, as far as they are kept. */
+/* The text of a reply is its bytes without CRs and empty lines, cut. */
 static void
 check_text(const struct smtp_reply *r, const char *s, size_t n)
 {
 	size_t kept = 0;
+	char last = '\n';
 
 	for (size_t i = 0; i < n && kept < sizeof r->text; i++) {
-		if (s[i] == '\r')
+		if (s[i] == '\r' || (s[i] == '\n' && last == '\n'))
 			continue;
+		last = s[i];
 		CHECK(kept < r->len && r->text[kept] == s[i]);
 		kept++;
 	}

@@ -9,10 +9,11 @@
  * is decided what the report may say.
  */
 
-#define _XOPEN_SOURCE 700
+#define _GNU_SOURCE
 
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,36 +21,21 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "delivery/batch.h"
+#include "delivery/record.h"
 #include "io/fdio.h"
-
-static ssize_t virtual_read(int fd, void *, size_t);
-static ssize_t virtual_pread(int fd, void *, size_t, off_t);
-static off_t virtual_lseek(int fd, off_t, int whence);
-static int virtual_fstat(int fd, struct stat *);
-static ssize_t virtual_write(int fd, const void *, size_t);
-static int virtual_poll(struct pollfd *, nfds_t, int ms);
-static int virtual_report(int fd, const void *, size_t, int64_t stall_ms);
-int program_main(int, char **);
-
-/* All that touches a descriptor, and all that remembers. */
-#define fdio_read virtual_read
-#define fdio_write virtual_write
-#define fdio_write_all virtual_report
-#define poll(p, n, ms) virtual_poll(p, n, ms)
-#define pread virtual_pread
-#define lseek virtual_lseek
-#define fstat(fd, st) virtual_fstat(fd, st)
-#include "io/stream.c"
-#include "smtp/message.c"
-#include "qmail/report.c"
-#define main program_main
-#include "../../prog/qmail-remote-io.c"
-#include "../../prog/version.c"
-#undef main
+#include "qmail/report.h"
 
 #include "fuzz.h"
 
-#define SERVER_FD 5
+/* The linker puts these in the place of the functions of io/fdio. */
+ssize_t __real_fdio_read(int fd, void *, size_t);
+ssize_t __wrap_fdio_read(int fd, void *, size_t);
+ssize_t __wrap_fdio_write(int fd, const void *, size_t);
+int __wrap_fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
+int __wrap_fdio_poll(struct pollfd *, struct deadline);
+
+#define SERVER_FD 1000
 #define MESSAGE_MAX 150000
 #define RECIPIENTS 5
 #define COMMANDS 64
@@ -106,8 +92,10 @@ code_of(const char *line, size_t n)
 {
 	size_t digits = strspn(line, "0123456789");
 
-	if (n < 3 || digits != 3)
+	if (n < 3 || digits < 3)
 		return -1;
+	if (digits > 3)
+		return 0;
 	return (line[0] - '0') * 100 + (line[1] - '0') * 10 + line[2] - '0';
 }
 
@@ -313,8 +301,8 @@ take_bytes(const char *p, size_t n)
 	return n;
 }
 
-static ssize_t
-virtual_write(int fd, const void *data, size_t n)
+ssize_t
+__wrap_fdio_write(int fd, const void *data, size_t n)
 {
 	unsigned char event = let_it_happen();
 	const char *p = data;
@@ -338,34 +326,27 @@ virtual_write(int fd, const void *data, size_t n)
 	return (ssize_t)n;
 }
 
+/* A real file or pipe, which may fail near its end. */
 static ssize_t
-read_source(void *data, size_t n, size_t at)
+read_source(int fd, void *data, size_t n)
 {
-	size_t left = at < source.bytes.len ? source.bytes.len - at : 0;
+	ssize_t got = __real_fdio_read(fd, data, n);
 
-	if (source.fails && left < 10) {
+	source.at += got > 0 ? (size_t)got : 0;
+	if (source.fails && source.bytes.len - source.at < 10) {
 		errno = EIO;
 		return -1;
 	}
-	if (source.fails)
-		left -= 9;
-	n = n < left ? n : left;
-	memcpy(data, buf_text(&source.bytes) + at, n);
-	return (ssize_t)n;
+	return got;
 }
 
-static ssize_t
-virtual_read(int fd, void *data, size_t n)
+ssize_t
+__wrap_fdio_read(int fd, void *data, size_t n)
 {
 	unsigned char event;
-	ssize_t got;
 
-	if (fd == 0) {
-		got = read_source(data, n, source.at);
-		source.at += got > 0 ? (size_t)got : 0;
-		return got;
-	}
-	CHECK(fd == SERVER_FD);
+	if (fd != SERVER_FD)
+		return read_source(fd, data, n);
 	event = let_it_happen();
 	server.seen = server.ready;
 	if (server.end == IS_RESET) {
@@ -386,40 +367,14 @@ virtual_read(int fd, void *data, size_t n)
 	return (ssize_t)n;
 }
 
-static ssize_t
-virtual_pread(int fd, void *data, size_t n, off_t at)
-{
-	CHECK(fd == 0 && source.is_regular);
-	return read_source(data, n, (size_t)at);
-}
-
-static off_t
-virtual_lseek(int fd, off_t at, int whence)
-{
-	CHECK(fd == 0 && source.is_regular);
-	if (whence == SEEK_SET)
-		source.at = (size_t)at;
-	return (off_t)source.at;
-}
-
-static int
-virtual_fstat(int fd, struct stat *st)
-{
-	CHECK(fd == 0);
-	memset(st, 0, sizeof *st);
-	st->st_mode = source.is_regular ? S_IFREG : S_IFIFO;
-	st->st_size = (off_t)source.bytes.len;
-	return 0;
-}
-
-static int
-virtual_poll(struct pollfd *p, nfds_t n, int ms)
+int
+__wrap_fdio_poll(struct pollfd *p, struct deadline until)
 {
 	unsigned char event = let_it_happen();
 
-	CHECK(n == 1 && p->fd == SERVER_FD);
+	CHECK(p->fd == SERVER_FD);
 	p->revents = 0;
-	if (ms == 0 || (event & 7) == 7)
+	if (deadline_passed(until) || (event & 7) == 7)
 		return 0;
 	if (p->events == POLLIN && server.ready == server.said &&
 	    server.end == IS_OPEN) {
@@ -434,8 +389,8 @@ virtual_poll(struct pollfd *p, nfds_t n, int ms)
 	return p->revents != 0;
 }
 
-static int
-virtual_report(int fd, const void *data, size_t n, int64_t stall)
+int
+__wrap_fdio_write_all(int fd, const void *data, size_t n, int64_t stall)
 {
 	CHECK(fd == 1 && stall > 0);
 	buf_append(&written, data, n);
@@ -443,16 +398,6 @@ virtual_report(int fd, const void *data, size_t n, int64_t stall)
 }
 
 /* The program's main is not called. */
-
-void
-start_program(void)
-{
-}
-
-void
-end_helpers(void)
-{
-}
 
 static void
 forget_everything(void)
@@ -464,7 +409,7 @@ forget_everything(void)
 	buf_cut(&source.whole, 0);
 	source.at = 0;
 	buf_cut(&written, 0);
-	memset(&report, 0, sizeof report);
+	report_begin();
 }
 
 /* The first bytes are the input's, a large message repeats them. */
@@ -510,7 +455,7 @@ say_my_name(struct smtp_session *s)
 
 /* Up to the point where another server cannot be tried any more. */
 static bool
-say_hello(bool with_tls)
+say_hello(struct smtp_session *session, bool with_tls)
 {
 	static struct smtp_session s;
 	struct buf offered = { 0 };
@@ -540,14 +485,14 @@ say_hello(bool with_tls)
 		CHECK(unread_bytes == 0 && !stream_is_pending(&s.stream));
 	}
 	smtp_ehlo_format(&s.ehlo, &offered);
-	smtp_session_init(&session, SERVER_FD, 100);
-	smtp_ehlo_parse(&session.ehlo, buf_text(&offered));
+	smtp_session_init(session, SERVER_FD, 100);
+	smtp_ehlo_parse(&session->ehlo, buf_text(&offered));
 	buf_finish(&offered);
 	return is_ready;
 }
 
 /* What the book says became of a transaction, and so of its recipients. */
-struct outcome {
+struct book {
 	bool is_delivered;  /* some transaction */
 	bool is_partial;    /* and one of those had not all of the message */
 	bool is_unanswered; /* one was sent whole, and no reply was read */
@@ -566,7 +511,7 @@ read_answer(size_t i)
 
 /* The transaction that begins with command i; the one after it. */
 static size_t
-judge_transaction(size_t i, struct outcome *o)
+judge_transaction(size_t i, struct book *o)
 {
 	bool is_good = is_positive(read_answer(i + 1)), any = false;
 	bool took[RECIPIENTS] = { false };
@@ -597,10 +542,10 @@ judge_transaction(size_t i, struct outcome *o)
 	return i;
 }
 
-static struct outcome
+static struct book
 judge_session(void)
 {
-	struct outcome o = { 0 };
+	struct book o = { 0 };
 
 	for (size_t i = 0; i < server.ncommand;)
 		if (server.command[i].verb == MAIL)
@@ -636,7 +581,7 @@ check_record(const char *record)
  * if the message record says that it was delivered.
  */
 static void
-check_report(size_t nrecipient, const struct outcome *o)
+check_report(size_t nrecipient, const struct book *o)
 {
 	const char *at = buf_text(&written), *end = at + written.len;
 	char letter[RECIPIENTS];
@@ -670,31 +615,51 @@ check_report(size_t nrecipient, const struct outcome *o)
 		CHECK(*at != 'D' && (doubts || o->transactions > 1));
 }
 
-static void
-run_delivery(size_t nrecipient)
+/* The message on a descriptor that is a file or a pipe. */
+static int
+open_source(void)
 {
+	int pair[2];
+
+	if (source.is_regular) {
+		int fd = memfd_create("message", 0);
+
+		CHECK(fd != -1);
+		CHECK(pwrite(fd, buf_text(&source.bytes), source.bytes.len,
+			  0) == (ssize_t)source.bytes.len);
+		return fd;
+	}
+	CHECK(pipe(pair) == 0 && fcntl(pair[1], F_SETPIPE_SZ, 1 << 18) > 0);
+	CHECK(write(pair[1], buf_text(&source.bytes), source.bytes.len) ==
+	      (ssize_t)source.bytes.len);
+	close(pair[1]);
+	return pair[0];
+}
+
+static void
+run_delivery(struct smtp_session *s, size_t nrecipient)
+{
+	static const struct handoff h = { .address = "192.0.2.1" };
+	static struct smtp_message message;
 	char names[RECIPIENTS][sizeof "r0@example.org"];
 	char *recipient[RECIPIENTS];
-	struct delivery d = { .address = "192.0.2.1" };
-	struct smtp_result result;
+	struct outcome outcome;
+	struct batch batch;
+	int fd = open_source();
 
 	for (size_t i = 0; i < nrecipient; i++) {
 		recipient[i] = names[i];
 		snprintf(names[i], sizeof names[i], "r%zu@example.org", i);
 	}
-	d.recipient = recipient;
-	d.nrecipient = nrecipient;
-	result = deliver(&d, "sender@example.org");
-	report_outcome(&d, &result);
+	batch_prepare(&batch, recipient, nrecipient, s->ehlo.rcptmax);
+	smtp_message_open(&message, fd, smtp_transaction_measures(&s->ehlo));
+	batch_run(&batch, "sender@example.org", s, &message);
+	outcome = batch_outcome(&batch, s, &message);
+	record_outcome(&outcome, &h, s);
 	report_end();
-	smtp_session_quit(&session);
-	for (size_t i = 0; d.verdict && i < d.npath; i++)
-		buf_finish(&d.verdict[i].reply);
-	for (size_t i = 0; i < d.npath; i++)
-		free((void *)(uintptr_t)d.path[i]);
-	free(d.verdict);
-	free(d.path);
-	free(d.place);
+	smtp_session_quit(s);
+	batch_finish(&batch);
+	close(fd);
 }
 
 int
@@ -703,7 +668,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	struct fuzz_input in = { data, size };
 	unsigned char what = fuzz_byte(&in), kind = fuzz_byte(&in);
 	size_t nrecipient = (size_t)(what & 7) % RECIPIENTS + 1, n;
-	struct outcome outcome;
+	static struct smtp_session session;
+	struct book outcome;
 	const char *part;
 
 	forget_everything();
@@ -716,8 +682,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	make_message(part, n, kind);
 	server.words = fuzz_string((const char *)in.at, in.left);
 	server.len = in.left;
-	if (say_hello(what & 8)) {
-		run_delivery(nrecipient);
+	if (say_hello(&session, what & 8)) {
+		run_delivery(&session, nrecipient);
 		outcome = judge_session();
 		check_report(nrecipient, &outcome);
 	}

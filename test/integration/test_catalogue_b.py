@@ -60,7 +60,7 @@ def cases():
             ("wide-digits", "\uff12\uff12\uff10 hi\r\n".encode()), ("arabic", "\u0662\u0662\u0660 hi\r\n".encode()),
             ("cr-inside", b"2\r20 hi\r\n")):
         yield Case(f"B10-{name}", "Z", dict(greeting=greeting), timeout=1, **NEXT)
-        if greeting.endswith(b"\n") and name != "zero":
+        if greeting.endswith(b"\n") and name not in ("zero", "four-digits", "five-digits"):
             yield Case(f"B10-{name}-before", "K", dict(greeting=greeting + b"220 hi\r\n"),
                        says="lines without a code are skipped")
     for name, greeting in (

@@ -51,10 +51,10 @@ def reply_cases():
             ("250", "250 got it", "K", None), ("251", "251 got it", "K", None), ("421", "421 no", "Z", None),
             ("450", "450 no", "Z", None), ("452", "452 full", "Z", None), ("550", "550 no", "D", None),
             ("554", "554 spam", "D", None), ("354", "354 go", "Z", duplicate), ("199", "199 wait", "Z", duplicate),
-            ("zero", b"000 ok\r\n", "Z", duplicate)):
+            ("zero", b"000 ok\r\n", "Z", duplicate), ("long", b"2500 ok\r\n", "Z", duplicate)):
         yield Case(f"H9-{name}", want, dict(END=reply), over=SAMPLED, unused=True, check=check)
     for name, line in (
-            ("no-digits", b"yes\r\n"), ("short", b"25\r\n"), ("letter", b"25o ok\r\n"), ("long", b"2500 ok\r\n"),
+            ("no-digits", b"yes\r\n"), ("short", b"25\r\n"), ("letter", b"25o ok\r\n"),
             ("empty", b"\r\n"), ("binary", bytes(range(128, 256)) + b"\n")):
         yield Case(f"H9-{name}", "Z", dict(END=(line, CLOSE)), over=SAMPLED, unused=True, check=duplicate)
         yield Case(f"H9-{name}-before", "K", dict(END=As("2", line + b"250 got it\r\n")), over=SAMPLED,
@@ -130,7 +130,7 @@ def end_cases():
     yield Case("H10-in-time", "K", dict(END=(Delay(1.6), "250 got it")), over=SAMPLED, timeout=2, within=5)
 
     def waits_1200(stage):
-        assert stage.told[3] == b"1200", stage.told
+        assert b"timeout=1200" in stage.told, stage.told
 
     def prepare(stage):
         def look(session):

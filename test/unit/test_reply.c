@@ -59,9 +59,7 @@ reference_line(const char *p, size_t n, bool is_whole)
 			return NO_CODE;
 	if (n < 3 || (n == 3 && !is_whole))
 		return is_whole ? NO_CODE : 0;
-	if (n > 3 && is_digit(p[3]))
-		return NO_CODE;
-	if (memcmp(p, "000", 3) == 0)
+	if ((n > 3 && is_digit(p[3])) || memcmp(p, "000", 3) == 0)
 		return -1;
 	return (p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0');
 }
@@ -123,15 +121,17 @@ parse(struct smtp_reply *r, const char *in, size_t n, size_t size)
 	return v;
 }
 
-/* The text is all that was taken, but for CRs. */
+/* The text is all that was taken, but for CRs and empty lines. */
 static bool
 has_text_of(const struct smtp_reply *r, const char *in, size_t n)
 {
 	size_t len = 0;
+	char last = '\n';
 
 	for (size_t i = 0; i < n; i++) {
-		if (in[i] == '\r')
+		if (in[i] == '\r' || (in[i] == '\n' && last == '\n'))
 			continue;
+		last = in[i];
 		if (len == r->len || r->text[len++] != in[i])
 			return false;
 	}
@@ -241,8 +241,8 @@ says_what_is_written_down(void **state)
 		ROW("no code: blank first", " 220 a\r\n", MORE, 0),
 		ROW("no code: two digits", "22\r\n", MORE, 0),
 		ROW("no code: two digits and text", "24: queued\r\n", MORE, 0),
-		ROW("no code: four digits", "2500 a\r\n", MORE, 0),
-		ROW("no code: five digits", "22000\r\n", MORE, 0),
+		ROW("four digits", "2500 a\r\n", BAD, 0),
+		ROW("five digits", "22000\r\n", BAD, 0),
 		ROW("no code: empty line", "\r\n", MORE, 0),
 		ROW("no code: only LF", "\n", MORE, 0),
 		ROW("no code: nothing", "", MORE, 0),
@@ -499,7 +499,7 @@ skips_lines_without_a_code(void **state)
 		{ "25", 0, NULL },
 		{ "2", 0, NULL },
 		{ "25\r\n", 4, NULL },
-		{ "2500 ok\r\n", 9, NULL },
+		{ "2500 ok\r\n", 0, NULL },
 		{ "000 ok\r\n", 0, NULL },
 		{ "\r\n250 ok\r\n", 2, "" },
 		{ "\r\n2", 2, "" },
@@ -575,7 +575,8 @@ tells_talk_from_a_reply(void **state)
 		{ "SSH-2.0-x\r\n", true },
 		{ "SSH-2.0-x", false },
 		{ "25", false },
-		{ "\r\n25", true },
+		{ "x\r\n25", true },
+		{ "\r\n25", false },
 		{ "\r\n250-a", false },
 		{ "250-a\r\nb\r\n", false },
 	};

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DELIVERY_BATCH_H
+#define DELIVERY_BATCH_H
+
+#include "delivery/outcome.h"
+#include "smtp/message.h"
+#include "smtp/session.h"
+
+/*
+ * The recipients of a delivery, in as many transactions as the server's
+ * RCPTMAX (RFC 9422) makes of them: mostly one.  What does not fit into this
+ * connection is left out, to be tried again later.
+ *
+ * All memory is taken by batch_prepare(), so that nothing can fail for want of
+ * it once a message may have been delivered.
+ */
+struct batch {
+	size_t nrecipient;
+	struct verdict *verdict; /* one for each recipient */
+	struct attempted *attempted;
+	size_t nattempted;
+
+	/* Those that can be sent, quoted, and their place among all. */
+	size_t npath;
+	char **path;
+	size_t *place;
+	size_t at_a_time; /* recipients of a transaction */
+
+	size_t first;       /* path of the transaction under way */
+	bool has_accepted;  /* any recipient so far */
+	bool has_delivered; /* any transaction so far */
+	char *kept;         /* replies of recipients and transactions */
+	size_t kept_len;
+};
+
+/* Of the replies that are kept; qmail-send takes 10000 bytes. */
+#define BATCH_KEPT_MAX 65536
+
+/*
+ * Quotes the recipients for a server with this RCPTMAX (0: none).  Those that
+ * no command can hold are not sent; they have their verdict at once.
+ */
+void batch_prepare(struct batch *, char *const *recipient, size_t nrecipient,
+    uint64_t rcptmax);
+
+/*
+ * Runs the transactions, until one ends the session.  reverse_path is quoted.
+ * The texts of replies stay those of the batch and of the session.
+ */
+void batch_run(struct batch *, const char *reverse_path, struct smtp_session *,
+    struct smtp_message *);
+
+/* What became of it, to be told by delivery/outcome; borrowed. */
+struct outcome batch_outcome(const struct batch *, const struct smtp_session *,
+    const struct smtp_message *);
+
+/* The transaction that has run last. */
+const struct attempted *batch_last(const struct batch *);
+
+void batch_finish(struct batch *);
+
+#endif

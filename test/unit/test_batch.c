@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+
+#include "delivery/batch.h"
+
+#include "transact.h"
+
+/* Recipients in one transaction or several, with a scripted server. */
+
+#define MAIL "MAIL FROM:<s@x>\r\n"
+#define TO(n) "RCPT TO:<" #n "@x>\r\n"
+#define DATA "DATA\r\n"
+#define ONE(n) "<" MAIL TO(n) DATA
+#define TAKEN ">250\r\n250\r\n354\r\n", "."
+
+static char *const names[] = { (char[]){ "0@x" }, (char[]){ "1@x" },
+	(char[]){ "2@x" } };
+
+static char long_name[SMTP_PATH_MAX + 10];
+static char *const odd_names[] = { (char[]){ "0@x\n" }, (char[]){ "0@x" },
+	long_name, (char[]){ "1@x" }, (char[]){ "2@x>" } };
+
+struct script {
+	const char *name;
+	uint64_t rcptmax, mailmax;
+	size_t nrecipient;
+	const char *script[20];
+	size_t nattempted, nrun;
+	const char *verdicts; /* a accepted, p permanent, t temporary, - none */
+	const char *ends;     /* of each transaction: outcome's first letter */
+	const char *reply;    /* of the first; NULL: whatever */
+};
+
+static char
+letter_of(const struct verdict *v)
+{
+	switch (v->kind) {
+	case VERDICT_ACCEPTED:
+		return 'a';
+	case VERDICT_REFUSED:
+		return v->is_permanent ? 'p' : 't';
+	case VERDICT_UNSENDABLE:
+		return 'u';
+	default:
+		return '-';
+	}
+}
+
+static void
+check_attempts(const struct script *c, const struct outcome *o)
+{
+	static const char letter[] = { [SMTP_DIED] = 'd',
+		[SMTP_MALFORMED] = 'm',
+		[SMTP_REFUSED] = 'r',
+		[SMTP_DONE] = 'D' };
+	size_t nrun = 0;
+
+	if (o->nattempted != c->nattempted)
+		fail_msg("%s: %zu transactions", c->name, o->nattempted);
+	for (size_t i = 0; i < o->nattempted; i++) {
+		const struct attempted *a = &o->attempted[i];
+
+		if (!a->has_run)
+			continue;
+		if (letter[a->result.outcome] != c->ends[nrun])
+			fail_msg("%s: transaction %zu: %c", c->name, i,
+			    letter[a->result.outcome]);
+		nrun++;
+	}
+	if (nrun != c->nrun)
+		fail_msg("%s: %zu have run", c->name, nrun);
+	if (c->reply && (o->attempted[0].reply.len != strlen(c->reply) ||
+			    memcmp(o->attempted[0].reply.bytes, c->reply,
+				strlen(c->reply)) != 0))
+		fail_msg("%s: reply %.*s", c->name,
+		    (int)o->attempted[0].reply.len,
+		    o->attempted[0].reply.bytes);
+}
+
+static void
+runs_transactions(void **state)
+{
+	static const struct script cases[] = {
+		{ "all in one", 0, 0, 2,
+		    { "<" MAIL TO(0) TO(1) DATA,
+			">250\r\n250\r\n250\r\n354\r\n", ".", ">250 ok\r\n" },
+		    1, 1, "aa", "D", "250 ok\n" },
+		{ "as many as RCPTMAX", 2, 0, 2,
+		    { "<" MAIL TO(0) TO(1) DATA,
+			">250\r\n250\r\n550\r\n354\r\n", ".", ">250 ok\r\n" },
+		    1, 1, "ap", "D", "250 ok\n" },
+		{ "one by one", 1, 0, 2,
+		    { ONE(0), TAKEN, ">250 first\r\n", ONE(1), TAKEN,
+			">250 second\r\n" },
+		    2, 2, "aa", "DD", "250 first\n" },
+		{ "a rest", 2, 0, 3,
+		    { "<" MAIL TO(0) TO(1) DATA,
+			">250\r\n250\r\n250\r\n354\r\n", ".", ">554 no\r\n",
+			"<RSET\r\n", ">250\r\n", ONE(2), TAKEN, ">250 ok\r\n" },
+		    2, 2, "aaa", "rD", "554 no\n" },
+		{ "552 after an accepted one", 1, 0, 2,
+		    { ONE(0), TAKEN, ">250\r\n", ONE(1),
+			">250\r\n552 enough\r\n503\r\n" },
+		    2, 2, "at", "Dr", "250\n" },
+		{ "552 alone", 0, 0, 1,
+		    { ONE(0), ">250\r\n552 full\r\n503\r\n" }, 1, 1, "p", "r",
+		    NULL },
+		{ "530", 0, 0, 1, { ONE(0), ">250\r\n530 log in\r\n503\r\n" },
+		    1, 1, "t", "r", NULL },
+		{ "no second after a broken one", 1, 0, 3,
+		    { ONE(0), TAKEN, ">250\r\n", ONE(1), "/" }, 3, 2, "a--",
+		    "Dd", "250\n" },
+		{ "MAILMAX", 1, 1, 3, { ONE(0), TAKEN, ">250\r\n" }, 3, 3,
+		    "a--", "Drr", "250\n" },
+		{ "lines that are no reply", 0, 0, 1,
+		    { ONE(0), ">250\r\n250\r\n354\r\n", ".", ">hello\r\n",
+			"/" },
+		    1, 1, "a", "d", "hello\n" },
+		{ "part of a reply", 0, 0, 1,
+		    { ONE(0), ">250\r\n250\r\n354\r\n", ".", ">250-x\r\n",
+			"/" },
+		    1, 1, "a", "d", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const struct script *c = &cases[i];
+		struct peer p = peer_start(peer_play, c->script, 0);
+		int fd = make_file(message, strlen(message)), end;
+		struct buf heard = { 0 };
+		struct outcome o;
+		struct batch b;
+
+		smtp_session_init(&session, p.fd, 30);
+		session.ehlo.extensions = SMTP_EXT_PIPELINING;
+		session.ehlo.mailmax = c->mailmax;
+		batch_prepare(&b, names, c->nrecipient, c->rcptmax);
+		smtp_message_open(&mail, fd, false);
+		batch_run(&b, "s@x", &session, &mail);
+		o = batch_outcome(&b, &session, &mail);
+		assert_true(o.is_pipelined);
+		end = peer_end(&p, &heard);
+		close(fd);
+		if (end != 0)
+			fail_msg("%s: the peer (%d) heard %s", c->name, end,
+			    buf_text(&heard));
+		buf_finish(&heard);
+		for (size_t j = 0; j < o.nverdict; j++)
+			if (letter_of(&o.verdict[j]) != c->verdicts[j])
+				fail_msg("%s: recipient %zu: %c", c->name, j,
+				    letter_of(&o.verdict[j]));
+		check_attempts(c, &o);
+		batch_finish(&b);
+	}
+}
+
+/* What no command can hold is left out, and keeps its place. */
+static void
+leaves_out_the_unsendable(void **state)
+{
+	static const char *const script[] = { ONE(0), TAKEN, ">250 a\r\n",
+		ONE(1), TAKEN, ">250 b\r\n", NULL };
+	struct peer p = peer_start(peer_play, script, 0);
+	int fd = make_file(message, strlen(message));
+	struct buf heard = { 0 };
+	struct batch b;
+
+	(void)state;
+	memset(long_name, 'x', sizeof long_name - 1);
+	smtp_session_init(&session, p.fd, 30);
+	session.ehlo.extensions = SMTP_EXT_PIPELINING;
+	batch_prepare(&b, odd_names, 5, 1);
+	smtp_message_open(&mail, fd, false);
+	batch_run(&b, "s@x", &session, &mail);
+	assert_int_equal(peer_end(&p, &heard), 0);
+	assert_int_equal(b.nattempted, 2);
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(letter_of(&b.verdict[i]), i % 2 ? 'a' : 'u');
+	assert_int_equal(b.verdict[1].attempt, 0);
+	assert_int_equal(b.verdict[3].attempt, 1);
+	buf_finish(&heard);
+	batch_finish(&b);
+	close(fd);
+}
+
+/* Nobody to send to: nothing is sent. */
+static void
+sends_nothing_to_nobody(void **state)
+{
+	static const char *const script[] = { NULL };
+	struct peer p = peer_start(peer_play, script, 0);
+	struct buf heard = { 0 };
+	struct outcome o;
+	struct batch b;
+
+	(void)state;
+	smtp_session_init(&session, p.fd, 30);
+	batch_prepare(&b, odd_names, 1, 1);
+	smtp_message_open(&mail, -1, false);
+	batch_run(&b, "s@x", &session, &mail);
+	o = batch_outcome(&b, &session, &mail);
+	peer_end(&p, &heard);
+	assert_int_equal(heard.len, 0);
+	assert_int_equal(o.nattempted, 1);
+	assert_int_equal(o.attempted[0].result.end, SMTP_END_NONE_ACCEPTED);
+	batch_finish(&b);
+}
+
+/* A message that cannot be gone back in is sent once. */
+static void
+reads_a_pipe_once(void **state)
+{
+	static const char *const script[] = { ONE(0), TAKEN, ">250 a\r\n",
+		NULL };
+	struct peer p = peer_start(peer_play, script, 0);
+	struct buf heard = { 0 };
+	struct batch b;
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(pipe(pair), 0);
+	assert_int_equal(write(pair[1], "x\n", 2), 2);
+	close(pair[1]);
+	smtp_session_init(&session, p.fd, 30);
+	session.ehlo.extensions = SMTP_EXT_PIPELINING;
+	batch_prepare(&b, names, 3, 1);
+	smtp_message_open(&mail, pair[0], false);
+	batch_run(&b, "s@x", &session, &mail);
+	assert_int_equal(peer_end(&p, &heard), 0);
+	assert_int_equal(b.attempted[1].result.end, SMTP_END_MESSAGE);
+	assert_true(b.attempted[1].has_run);
+	assert_false(b.attempted[2].has_run);
+	buf_finish(&heard);
+	batch_finish(&b);
+	close(pair[0]);
+}
+
+#define RECIPIENTS 200
+#define LONG_REPLY 2000
+#define DELIVERED 150
+
+/* Up to DATA; RSET is answered at once, the others all together. */
+static void
+hear_group(int fd, int record)
+{
+	char line[64] = { 0 };
+	size_t n = 0;
+
+	while (strcmp(line, "DATA\r\n") != 0) {
+		memset(line, 0, sizeof line);
+		n = 0;
+		do
+			if (n == sizeof line - 1 ||
+			    peer_hear(fd, record, line + n, 1) != 1)
+				_exit(7);
+		while (line[n++] != '\n');
+		if (strcmp(line, "RSET\r\n") == 0)
+			peer_say(fd, "250\r\n", 5);
+	}
+}
+
+/* Refuses each message at length, but for the last one. */
+static void
+peer_talks_much(int fd, int record, const void *context)
+{
+	char reply[LONG_REPLY];
+
+	(void)context;
+	memset(reply, 'x', sizeof reply);
+	memcpy(reply, "554 ", 4);
+	memcpy(reply + sizeof reply - 2, "\r\n", 2);
+	for (int i = 1; i <= RECIPIENTS; i++) {
+		hear_group(fd, record);
+		peer_say(fd, "250\r\n250\r\n354\r\n", 15);
+		peer_hear_mail_data(fd, record);
+		if (i == DELIVERED)
+			peer_say(fd, "250 this one\r\n", 14);
+		else
+			peer_say(fd, reply, sizeof reply);
+	}
+	peer_listen(fd, record);
+}
+
+/* However much is said, the reply to what was delivered is kept. */
+static void
+keeps_the_reply_that_counts(void **state)
+{
+	static char text[RECIPIENTS][16];
+	static char *recipients[RECIPIENTS];
+	struct peer p;
+	int fd = make_file(message, strlen(message));
+	struct buf heard = { 0 };
+	struct outcome_message m;
+	struct outcome o;
+	struct batch b;
+	size_t kept = 0;
+
+	(void)state;
+	for (int i = 0; i < RECIPIENTS; i++) {
+		snprintf(text[i], sizeof text[i], "%d@x", i);
+		recipients[i] = text[i];
+	}
+	p = peer_start(peer_talks_much, NULL, 0);
+	smtp_session_init(&session, p.fd, 30);
+	session.ehlo.extensions = SMTP_EXT_PIPELINING;
+	batch_prepare(&b, recipients, RECIPIENTS, 1);
+	smtp_message_open(&mail, fd, false);
+	batch_run(&b, "s@x", &session, &mail);
+	o = batch_outcome(&b, &session, &mail);
+	peer_end(&p, &heard);
+	outcome_message(&o, &m);
+	assert_int_equal(m.kind, REPORT_DELIVERED);
+	assert_int_equal(m.reply.len, strlen("250 this one\n"));
+	assert_memory_equal(m.reply.bytes, "250 this one\n", m.reply.len);
+	for (size_t i = 0; i + 1 < o.nattempted; i++)
+		kept += o.attempted[i].reply.len;
+	assert_true(kept <= BATCH_KEPT_MAX);
+	buf_finish(&heard);
+	batch_finish(&b);
+	close(fd);
+}
+
+/* Two sessions in one process know nothing of each other. */
+static void
+two_sessions_in_turns(void **state)
+{
+	static const char *const script_a[] = { ONE(0),
+		">250\r\n250\r\n451\r\n", "<RSET\r\n", ">250\r\n", ONE(0),
+		TAKEN, ">250 a\r\n", NULL };
+	static const char *const script_b[] = { ONE(0), TAKEN, ">250 b\r\n",
+		ONE(0), ">250\r\n550\r\n503\r\n", NULL };
+	static struct smtp_session s[2];
+	static struct smtp_message m[2];
+	struct peer p[2] = { peer_start(peer_play, script_a, 0),
+		peer_start(peer_play, script_b, 0) };
+	struct buf heard = { 0 };
+	struct batch b[4];
+	int fd[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		fd[i] = make_file(message, strlen(message));
+		smtp_session_init(&s[i], p[i].fd, 30);
+		s[i].ehlo.extensions = SMTP_EXT_PIPELINING;
+		smtp_message_open(&m[i], fd[i], false);
+	}
+	for (int i = 0; i < 4; i++)
+		batch_prepare(&b[i], names, 1, 0);
+
+	batch_run(&b[0], "s@x", &s[0], &m[0]);
+	assert_int_equal(s[0].state.phase, SMTP_PHASE_OPEN);
+	assert_int_equal(b[0].attempted[0].result.end, SMTP_END_DATA);
+	batch_run(&b[1], "s@x", &s[1], &m[1]);
+	assert_int_equal(s[1].state.phase, SMTP_PHASE_READY);
+	assert_int_equal(s[0].state.phase, SMTP_PHASE_OPEN);
+	assert_int_equal(b[1].attempted[0].code, 250);
+	batch_run(&b[2], "s@x", &s[0], &m[0]);
+	assert_int_equal(s[0].state.phase, SMTP_PHASE_READY);
+	assert_int_equal(b[2].attempted[0].result.outcome, SMTP_DONE);
+	batch_run(&b[3], "s@x", &s[1], &m[1]);
+	assert_int_equal(s[1].state.phase, SMTP_PHASE_OPEN);
+	assert_int_equal(b[3].attempted[0].result.end, SMTP_END_NONE_ACCEPTED);
+
+	/* The one that was started last has a copy of the other's end. */
+	for (int i = 1; i >= 0; i--) {
+		assert_int_equal(peer_end(&p[i], &heard), 0);
+		close(fd[i]);
+	}
+	for (int i = 0; i < 4; i++)
+		batch_finish(&b[i]);
+	buf_finish(&heard);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(runs_transactions),
+		cmocka_unit_test(leaves_out_the_unsendable),
+		cmocka_unit_test(sends_nothing_to_nobody),
+		cmocka_unit_test(reads_a_pipe_once),
+		cmocka_unit_test(keeps_the_reply_that_counts),
+		cmocka_unit_test(two_sessions_in_turns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
