@@ -81,8 +81,7 @@ skip_dead(struct connector *c, size_t start, size_t end)
 	for (size_t i = start; i < end; i++) {
 		struct dial_target *t = &c->target[i];
 
-		if (t->state != DIAL_UNTRIED || c->is_noted[i] ||
-		    copy_failure(c, i))
+		if (t->state != DIAL_UNTRIED || copy_failure(c, i))
 			continue;
 		if (tcpto_skips(c->tcpto, &t->ip, now, &c->was_known[i])) {
 			t->state = DIAL_SKIPPED;

@@ -72,21 +72,17 @@ last_host(const struct making *m)
 }
 
 /*
- * The same session would be had twice.  Where the certificate is verified the
- * name matters, elsewhere only what is demanded of TLS.
+ * The same session would be had twice, unless the certificate has to prove
+ * another name.
  */
 static bool
 is_duplicate(const struct making *m, const struct ip *ip)
 {
-	const struct tls_policy *policy = &last_host(m)->policy;
-
-	for (size_t i = 0; i < m->nused && !tls_policy_verifies(policy); i++) {
-		const struct plan_address *a = &m->plan->address[m->used[i]];
-
-		if (ip_equal(&a->ip, ip) &&
-		    m->plan->host[a->host].policy.level == policy->level)
+	if (tls_policy_verifies(&last_host(m)->policy))
+		return false;
+	for (size_t i = 0; i < m->nused; i++)
+		if (ip_equal(&m->plan->address[m->used[i]].ip, ip))
 			return true;
-	}
 	return false;
 }
 

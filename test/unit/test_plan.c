@@ -233,6 +233,31 @@ plans_by_the_list(void **state)
 	}
 }
 
+/* Listed in control/ipme, ::1 is no placeholder, nor is ::2 ever one. */
+static void
+takes_a_listed_placeholder_at_its_word(void **state)
+{
+	static const struct memory nothing;
+	static const char *const own[] = { "::1", "::2" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(own); i++) {
+		struct ip_net listed = { .ip = ip(own[i]), .bits = 128 };
+		struct ipme me = { .listed = &listed, .nlisted = 1 };
+		struct plan_config config = { .ipme = &me, .memory = &nothing };
+		struct dsn why = { 0 };
+		struct plan p;
+		struct zone z;
+		char text[100];
+
+		snprintf(text, sizeof text, "5 a 192.0.2.1 %s", own[i]);
+		read_zone(&z, text);
+		assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
+		assert_string_equal(why.status, "5.4.6");
+		plan_finish(&p);
+	}
+}
+
 static void
 says_what_left_no_address(void **state)
 {
@@ -375,6 +400,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plans_by_the_list),
+		cmocka_unit_test(takes_a_listed_placeholder_at_its_word),
 		cmocka_unit_test(says_what_left_no_address),
 		cmocka_unit_test(keeps_what_is_known_of_hosts),
 		cmocka_unit_test(
