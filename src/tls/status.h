@@ -11,10 +11,9 @@
  *
  *	R VERSION CIPHER GROUP NAME	ready; NAME is what the certificate was
  *					verified for; "-" stands for none
- *	F CODE TEXT			the handshake failed, which is the
- *					peer's fault
- *	L TEXT				we failed: a key or anchors that cannot
- *					be read, no memory
+ *	F CODE TEXT			it failed: the fault of the peer
+ *	L TEXT				it failed for a reason of ours: no
+ *					memory, a key that cannot be read
  *	E CODE TEXT			the session has ended
  *
  * Both sides of it are here.  The sentences of a report are made where the
