@@ -158,6 +158,12 @@ smtp_reply_is_none(const struct smtp_reply *r)
 	return r->code == 0 && r->len > 0 && memchr(r->text, '\n', r->len);
 }
 
+bool
+smtp_reply_has_preface(const struct smtp_reply *r)
+{
+	return !may_have_code(r->text, r->len);
+}
+
 int
 smtp_reply_class(const struct smtp_reply *r)
 {

@@ -74,6 +74,9 @@ size_t smtp_reply_skip(struct smtp_reply *, const char *, size_t n);
 /* Whole lines have come, and none of them has a code: it shows who is there. */
 bool smtp_reply_is_none(const struct smtp_reply *);
 
+/* Of a whole reply: text without a code came before its first line. */
+bool smtp_reply_has_preface(const struct smtp_reply *);
+
 /* First digit of the code: 2, 3, 4, 5, or another. */
 int smtp_reply_class(const struct smtp_reply *);
 

@@ -22,6 +22,16 @@ smtp_state_oldest(const struct smtp_state *s)
 	return (enum smtp_command)command;
 }
 
+size_t
+smtp_state_count(const struct smtp_state *s)
+{
+	size_t n = 0;
+
+	for (int command = 0; command < SMTP_COMMAND_NONE; command++)
+		n += s->outstanding[command];
+	return n;
+}
+
 static enum smtp_phase
 next_phase(enum smtp_phase phase, enum smtp_command command, int code)
 {

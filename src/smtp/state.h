@@ -63,6 +63,9 @@ void smtp_state_sent(struct smtp_state *, enum smtp_command);
 /* The oldest outstanding command; NONE if there is none. */
 enum smtp_command smtp_state_oldest(const struct smtp_state *);
 
+/* How many commands are outstanding. */
+size_t smtp_state_count(const struct smtp_state *);
+
 /* The oldest outstanding command was answered with this code. */
 void smtp_state_answered(struct smtp_state *, int code);
 

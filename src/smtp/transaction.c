@@ -179,6 +179,17 @@ is_out_of_sequence(const struct transaction *t)
 	return r->code == 503 && is_pipelining(t) && !has_policy_status(r);
 }
 
+/*
+ * A line without a code came where a reply was due.  If the server meant it as
+ * that reply, the one behind it belongs to a later command of the group.
+ */
+static bool
+may_be_for_a_later_command(const struct transaction *t)
+{
+	return smtp_reply_has_preface(&t->session->reply) &&
+	       smtp_state_count(&t->session->state) > 1;
+}
+
 /* The oldest outstanding command has got a reply that is one. */
 static void
 take_answer(struct transaction *t)
@@ -252,6 +263,9 @@ apply(struct transaction *t, enum smtp_reply_state state)
 	enum smtp_outcome outcome =
 	    is_reply ? smtp_judge(&t->session->reply) : SMTP_MALFORMED;
 
+	/* A refusal may be final: it has to be one of this command. */
+	if (outcome == SMTP_REFUSED && may_be_for_a_later_command(t))
+		outcome = SMTP_MALFORMED;
 	switch (smtp_state_oldest(&t->session->state)) {
 	case SMTP_COMMAND_MAIL:
 		apply_to_mail(t, outcome);

@@ -118,12 +118,12 @@ def test_sender_other_class(home, server, reply):
     assert not s.mails
 
 
-@pytest.mark.parametrize("reply", [b"abc\r\n", b"25\r\n", b"\r\n", b"2500 ok\r\n", b"250-ok\r\n550 no\r\n", b"250ok\r\n",
-                                   b"2\xb50 ok\r\n", b"250\0ok\r\n", b"250\tok\r\n"])
+@pytest.mark.parametrize("reply", [b"abc\r\n", b"25\r\n", b"2500 ok\r\n", b"250-ok\r\n550 no\r\n", b"2\xb50 ok\r\n"])
 @pytest.mark.parametrize("moment", ["MAIL", "RCPT", "DATA"])
 def test_malformed(home, server, moment, reply):
-    """Never a success and never permanent; the message is not sent."""
+    """Never a success and never permanent, also where the next reply of a group stands in its place."""
     s = server(**{moment: reply})
+    home.control("timeoutremote", "2\n")
     run = home.run()
     assert run.rspawn[:1] == b"Z" and "K" not in run.letters and "h" not in run.letters, run
     assert not s.mails or s.mail.wire == b".\r\n"
@@ -205,10 +205,11 @@ def test_message_refused(home, server, reply, letter):
     check(home.run(), "r", (letter, AFTER, reply))
 
 
-@pytest.mark.parametrize("reply", [b"354 huh\r\n", b"abc\r\n", b"\r\n", b"250x\r\n", b"199 x\r\n", b"25\r\n",
+@pytest.mark.parametrize("reply", [b"354 huh\r\n", b"abc\r\n", b"\r\n", b"199 x\r\n", b"25\r\n",
                                    b"250-a\r\n554 b\r\n", b"554-a\r\n250 b\r\n", b"600 x\r\n"])
 def test_final_reply_malformed(home, server, reply):
     server(END=reply)
+    home.control("timeoutremote", "2\n")
     run = home.run()
     assert run.letters == "rZ" and run.message.first.decode() == duplicate()[1], run
 

@@ -238,6 +238,33 @@ now(void)
  * Everybody was refused, and that is known: the reply to DATA is waited for no
  * longer than two seconds, and not at all where the connection has ended.
  */
+/* A line without a code, and a refusal that may be for a later command. */
+static void
+believes_no_refusal_behind_a_line_without_a_code(void **state)
+{
+	static const struct refusal cases[] = {
+		{ "MAIL in a group", PIPE,
+		    { "<" GROUP, ">abc\r\n503 a\r\n503 b\r\n" }, SMTP_END_MAIL,
+		    BAD, 503, "", GROUP },
+		{ "RCPT in a group", PIPE,
+		    { "<" GROUP, ">250\r\nabc\r\n554 nobody\r\n" },
+		    SMTP_END_RCPT, BAD, 554, "?", GROUP },
+		{ "RCPT in a group, an empty line", PIPE,
+		    { "<" GROUP, ">250\r\n\r\n550 a\r\n554 b\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, 554, "5", GROUP },
+		{ "DATA, with which nothing else is outstanding", PIPE,
+		    { "<" GROUP, ">250\r\n250\r\nabc\r\n554 no\r\n" },
+		    SMTP_END_DATA, REFUSED, 554, "2", GROUP },
+		{ "RCPT alone", 0,
+		    { "<" PLAIN, ">250\r\n", "<" RCPT, ">abc\r\n550 no\r\n" },
+		    SMTP_END_NONE_ACCEPTED, REFUSED, 550, "5", PLAIN RCPT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		check(&cases[i]);
+}
+
 static void
 knows_the_verdict_without_data(void **state)
 {
@@ -397,6 +424,8 @@ main(void)
 		cmocka_unit_test(asks_not_again_without_parameters),
 		cmocka_unit_test(declares_nothing_in_the_next_transaction),
 		cmocka_unit_test(tells_503_from_503),
+		cmocka_unit_test(
+		    believes_no_refusal_behind_a_line_without_a_code),
 		cmocka_unit_test(knows_the_verdict_without_data),
 		cmocka_unit_test(leaves_soon_after_a_refused_mail),
 		cmocka_unit_test(looks_before_the_end_of_mail_data),
