@@ -146,6 +146,8 @@ class Theatre:
         self.home.control("tlsstrictness", f"{strictness}\n")
         self.home.control("timeoutconnect", f"{timeout or 20}\n")
         self.home.control("timeoutremote", f"{timeout or 20}\n")
+        # Sessions share addresses, so nothing may be remembered of them: a directory is no memory.
+        os.makedirs(f"{self.home.run_path}/addresses", exist_ok=True)
 
     def deliver(self, cell, lane, timeout):
         n, scene = next(self.numbers), cell.scene
