@@ -49,10 +49,16 @@ def test_no_recipient(home, relay):
     check(home.run(timeout=60), ("h", f"{ONE} does not like recipient.", "550 nobody"), ("D", f"Giving up on {ONE}."))
 
 
-@pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "DATA", "END"])
-def test_reset(home, relay, step):
-    relay(**{step: RESET})
+@pytest.mark.parametrize("steps", [("greeting",), ("EHLO", "HELO"), ("MAIL",), ("DATA",), ("END",)], ids="-".join)
+def test_reset(home, relay, steps):
+    relay(**{step: RESET for step in steps})
     assert home.run(timeout=60).letters.endswith("Z")
+
+
+def test_reset_at_ehlo_then_helo(home, relay):
+    server = relay(EHLO=RESET)
+    check(home.run(timeout=60), "r", accepted())
+    assert server.connections == 2 and len(server.mails) == 1
 
 
 def test_first_host_dead(home, smtp, dns):

@@ -42,6 +42,7 @@ def test_two_waves(home, smtp, dns):
 
 
 def test_all_addresses_are_asked_at_once(home, smtp, dns):
+    world.resolv_conf(PATIENT)
     smtp(IP)
     gate = threading.Event()
     for n in range(30):
@@ -55,12 +56,15 @@ def test_all_addresses_are_asked_at_once(home, smtp, dns):
 
 
 def test_each_question_once(home, smtp, dns):
+    """The names are of this test alone: the server may still read what the test before it asked a second time."""
     world.resolv_conf(PATIENT)
     smtp(IP)
-    dns.zone(f"dst.example MX 5 m.example.\ndst.example MX 5 m.example.\ndst.example MX 9 m.example.\nm.example A {IP}")
-    check(home.run(), "r", accepted())
-    assert sorted((q.name, q.kind) for q in dns.log) == [
-        ("dst.example", "MX"), ("m.example", "A"), ("m.example", "AAAA")]
+    for preference in (5, 5, 9):
+        dns.zone(f"once.example MX {preference} m.once.example.")
+    dns.zone(f"m.once.example A {IP}")
+    check(home.run("once.example"), "r", accepted())
+    assert sorted((q.name, q.kind) for q in dns.log if q.name.endswith("once.example")) == [
+        ("m.once.example", "A"), ("m.once.example", "AAAA"), ("once.example", "MX")]
 
 
 @pytest.mark.timed

@@ -132,7 +132,8 @@ def test_timeoutremote_default(home, relay, text):
 def test_deadline_is_for_the_whole_reply(home, relay, moment):
     """Stock's limit is for each read; here no drip holds a delivery."""
     code = {"greeting": b"220", "DATA": b"354"}.get(moment, b"250")
-    relay(**{moment: Drip(code + b" one two three four\r\n", 0.4, 4)})
+    steps = ("EHLO", "HELO") if moment == "EHLO" else (moment,)
+    relay(**{step: Drip(code + b" one two three four\r\n", 0.4, 4) for step in steps})
     home.control("timeoutremote", "1\n")
     run = home.run()
     assert run.records[-1] == ("Z", b"Connected to 192.0.2.1 but connection died. (#4.4.2)\n") or \
@@ -443,13 +444,17 @@ THIS_MACHINE = ["127.0.0.2", "127.255.255.254", "0.0.0.9", "0.1.2.3", "::ffff:12
 
 @pytest.mark.parametrize("address", THIS_MACHINE)
 def test_all_of_127_and_0_is_me(home, smtp, dns, address):
-    """Stock connects to them, and the mail goes round in this machine."""
-    server = smtp("::")
-    everywhere = smtp("0.0.0.0", port=25)
+    """Stock connects to them, and the mail goes round in this machine.
+
+    No server listens at all addresses: where another one has the port at one of them, that is refused. At 0.0.0.9
+    none can listen; what is reported tells enough.
+    """
+    four = address.rpartition(":")[2]
+    servers = [smtp(four)] if four.startswith("127.") else []
     dns.zone(f"dst.example {'AAAA' if ':' in address else 'A'} {address}")
     check(home.run(), ITS_ME)
     check(home.run(f"[{'IPv6:' if ':' in address else ''}{address}]"), ITS_ME)
-    assert server.connections == everywhere.connections == 0
+    assert not any(s.connections for s in servers)
 
 
 @pytest.mark.parametrize("relay", ["127.0.0.2", "[127.0.0.2]", "[::ffff:127.0.0.2]", "r.example"])

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from expect import NO_CONNECTION, accepted, check, died, duplicate
-from smtpd import CLOSE, RESET, Delay, Read, Until
+from smtpd import CLOSE, DEAF, RESET, Delay, Read, Until
 
 IP = "192.0.2.1"
 SENDER = f"Connected to {IP} but sender was rejected."
@@ -41,15 +41,16 @@ def test_greeting_refused(home, relay, reply):
     assert server.log == b"QUIT\r\n"
 
 
-@pytest.mark.parametrize("greeting", [b"220-a\r\n220-b\r\n220 c\r\n", b"220 x\n", b"220\r\n", b"220 \r\n", b"220-\r\n220\r\n"])
+@pytest.mark.parametrize("greeting", [b"220-a\r\n220-b\r\n220 c\r\n", b"220 x\n", b"220\r\n", b"220 \r\n", b"220-\r\n220\r\n",
+                                      b"220-a\r\n22\r\n220 c\r\n", b"220-a\r\nb\r\n220 c\r\n"])
 def test_greeting_taken(home, relay, greeting):
+    """A line without a code inside a reply counts for nothing."""
     relay(greeting=greeting)
     check(home.run(), "r", accepted())
 
 
 @pytest.mark.parametrize("greeting", [
-    b"220-a\r\n554 c\r\n", b"2200x\r\n", b"220-a\r\n22\r\n220 c\r\n", b"abc\r\n", b"\r\n", b"22\r\n", b" 220 x\r\n",
-    b"220-a\r\nb\r\n220 c\r\n", b"SSH-2.0-x\r\n", b"2 0 x\r\n",
+    b"220-a\r\n554 c\r\n", b"2200x\r\n", b"abc\r\n", b"\r\n", b"22\r\n", b" 220 x\r\n", b"SSH-2.0-x\r\n", b"2 0 x\r\n",
 ])
 def test_greeting_malformed(home, relay, greeting):
     server = relay(greeting=greeting)
@@ -73,7 +74,8 @@ def test_reset_in_greeting(home, relay, greeting):
     assert run.letters == "Z" and run.message.first.decode() in (died()[1], NO_CONNECTION[1]), run
 
 
-@pytest.mark.parametrize("ehlo", ["500 what", "502 what", "550 go away", "554-no\n554 never"])
+@pytest.mark.parametrize("ehlo", ["500 what", "502 what", "550 go away", "554-no\n554 never", "450 no", "450-no\n450 no",
+                                  "251 ok", "220 x", "354 x"])
 def test_helo_after_ehlo(home, relay, ehlo):
     server = relay(EHLO=ehlo, QUIT=None)
     check(home.run(), "r", accepted())
@@ -87,17 +89,43 @@ def test_helo_refused(home, relay, helo):
     assert server.log == b"EHLO me.example\r\nHELO me.example\r\nQUIT\r\n"
 
 
-@pytest.mark.parametrize("ehlo", ["421 later", "450 no", "251 ok", "220 x", "354 x"])
-def test_no_helo_after_other_replies(home, relay, ehlo):
+@pytest.mark.parametrize("ehlo", ["421 later", "421-no\n421 later"])
+def test_no_helo_after_421(home, relay, ehlo):
     server = relay(EHLO=ehlo)
     check(home.run(), ("Z", NAME, ehlo))
-    assert server.log == b"EHLO me.example\r\nQUIT\r\n"
+    assert server.session.clear == b"EHLO me.example\r\nQUIT\r\n"
 
 
-def test_closed_after_ehlo_then_helo_elsewhere(home, relay):
-    """A server that closes on EHLO is not asked in an older way; stock would have said HELO."""
-    relay(EHLO=CLOSE)
-    check(home.run(), died())
+def said(session):
+    return [line.split()[0] for line in bytes(session.clear).split(b"\r\n") if line]
+
+
+@pytest.mark.parametrize("ehlo", [CLOSE, RESET, (b"250-hi\r\n250 o", CLOSE), (b"500 wh", CLOSE), b"250-hi\r\n550 no\r\n",
+                                  b"2500 ok\r\n"])
+def test_helo_on_a_new_connection(home, relay, ehlo):
+    """Where there is no whole reply, or a malformed one, the connection is of no more use. Stock stays on it."""
+    server = relay(EHLO=ehlo)
+    check(home.run(), "r", accepted())
+    server.settle()
+    first, second = server.sessions
+    assert said(first)[:1] == [b"EHLO"] and b"HELO" not in said(first) and not first.mails
+    assert second.clear.startswith(b"HELO me.example\r\nMAIL FROM:<") and len(second.mails) == 1
+
+
+def test_helo_after_no_answer_to_ehlo(home, relay):
+    """The limit is that of timeoutremote."""
+    server = relay(EHLO=DEAF)
+    home.control("timeoutremote", "2\n")
+    check(home.run(), "r", accepted())
+    server.settle()
+    assert [said(s)[0] for s in server.sessions] == [b"EHLO", b"HELO"]
+
+
+def test_helo_on_a_new_connection_refused(home, relay):
+    server = relay(EHLO=CLOSE, HELO="550 go away")
+    check(home.run(), ("Z", NAME, "550 go away"))
+    server.settle()
+    assert [said(s) for s in server.sessions] == [[b"EHLO"], [b"HELO", b"QUIT"]]
 
 
 # The envelope.
