@@ -216,7 +216,9 @@ def resource_cases():
     for moment in ("greeting", "EHLO", "MAIL", "RCPT", "DATA", "END"):
         over = "clear" if moment in ("greeting", "EHLO") else ALL
         step = ("354 go", Read(100), DEAF) if moment == "DATA" else DEAF
-        yield Case(f"A15-{moment.lower()}", "Z", {moment: step}, over=over, timeout=1, within=4,
+        # HELO follows EHLO, on a connection of its own.
+        helo = dict(HELO=DEAF) if moment == "EHLO" else {}
+        yield Case(f"A15-{moment.lower()}", "Z", {moment: step, **helo}, over=over, timeout=1, within=6,
                    start=dict(message=BIG) if moment == "DATA" else (), unused=moment not in ("greeting", "EHLO"),
                    play=_let_go)
     yield Case("A15-starttls", "Z", dict(STARTTLS=DEAF), over="ver", timeout=1, within=4)
