@@ -1,5 +1,6 @@
 """The catalogue, group H: replies to MAIL, RCPT, DATA and the end of mail data."""
 
+import re
 import socket
 
 from catalogue import BIG, As, Case, stage, table      # noqa: F401
@@ -224,6 +225,21 @@ def group_cases():
                    says="503 to a command that was sent alone is permanent, as in stock")
 
 
+def once_more_in_clear_text(stage):
+    """What goes wrong between STARTTLS and the second EHLO leads to one more session, at strictness 0, without TLS."""
+    if stage.way.strictness:
+        return
+    _, again = stage.first.sessions
+    assert not again.tls and "STARTTLS" not in again.verbs and again.mails, again.verbs
+    assert re.search(rb"\nServer: m1\.example\nTLS: .+, sent in clear text\n\Z", stage.run.message.text), stage.run
+
+
+def helo_elsewhere(stage):
+    """EHLO on one connection, HELO on the next; but not where TLS is demanded."""
+    told = [[v for v in s.verbs if v in ("EHLO", "HELO")] for s in stage.first.sessions]
+    assert told == ([["EHLO"]] if stage.is_demanded else [["EHLO"], ["HELO"]]), told
+
+
 def step_cases():
     """H24 to H32: 421 at each step. H33 to H41: the connection closed at each step."""
     from_mail = "no other host is tried from MAIL on (design: everything that may lead elsewhere comes before MAIL)"
@@ -231,14 +247,19 @@ def step_cases():
                                  ("fin", 33, lambda: CLOSE), ("rst", 33, lambda: RESET)):
         step = script()
         yield Case(f"H{number}-{name}-greeting", "Z", dict(greeting=step), next=True, over=("clear", "ver"))
-        yield Case(f"H{number + 1}-{name}-ehlo", "Z", dict(EHLO=step), next=True, over=("clear", "ver"))
-        opportunistic = "Z" if number == 24 else "K"
-        yield Case(f"H{number + 2}-{name}-starttls", {"opp": opportunistic, "ver": "Z"}, dict(STARTTLS=step),
-                   over=("opp", "ver"))
+        if number == 24:
+            yield Case(f"H{number + 1}-{name}-ehlo", "Z", dict(EHLO=step), next=True, over=("clear", "ver"))
+        else:
+            yield Case(f"H{number + 1}-{name}-ehlo", "K", dict(EHLO=step), unused=True, check=helo_elsewhere)
+            yield Case(f"H{number + 1}-{name}-ehlo", "Z", dict(EHLO=step), next=True, over="ver", check=helo_elsewhere)
+            yield Case(f"H{number + 1}-{name}-ehlo-helo", "Z", dict(EHLO=step, HELO=step), next=True,
+                       check=helo_elsewhere)
+        yield Case(f"H{number + 2}-{name}-starttls", {"opp": "K", "ver": "Z"}, dict(STARTTLS=step),
+                   over=("opp", "ver"), check=once_more_in_clear_text)
         yield Case(f"H{number + 2}-{name}-starttls-other", "Z", dict(STARTTLS=step), over="ver", next="only")
-        yield Case(f"H{number + 3}-{name}-ehlo-tls", {"opp": opportunistic, "ver": "Z"},
+        yield Case(f"H{number + 3}-{name}-ehlo-tls", {"opp": "K", "ver": "Z"},
                    dict(sessions=[dict(EHLO=[HELLO, step]), dict(EHLO="250 hi")]),
-                   over=("opp12", "opp13", "ver12", "ver13"))
+                   over=("opp12", "opp13", "ver12", "ver13"), check=once_more_in_clear_text)
         yield Case(f"H{number + 3}-{name}-ehlo-tls-other", "Z", dict(EHLO=[HELLO, step]), over=("ver12", "ver13"),
                    next="only")
         for offset, moment in ((4, "MAIL"), (5, "RCPT"), (6, "DATA")):

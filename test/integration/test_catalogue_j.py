@@ -47,7 +47,7 @@ class SlowReader(Action):
 
 
 class Paced(Action):
-    """Take all of it in pieces, with pauses."""
+    """Take all of it in pieces, with pauses. Only the end is kept: who looks through it all is late with the reply."""
 
     def __init__(self, piece, gap):
         self.piece, self.gap = piece, gap
@@ -56,7 +56,7 @@ class Paced(Action):
         session.send(b"354 go\r\n")
         while not session.buffer.endswith(b"\r\n.\r\n"):
             data = session.sock.recv(self.piece) or b"\r\n.\r\n"
-            session.buffer += data
+            session.buffer = (session.buffer + data)[-5:]
             time.sleep(self.gap * len(data) / self.piece)
         session.last = b"3"
 
