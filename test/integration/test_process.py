@@ -127,7 +127,7 @@ def test_descriptors_at_the_limit(home, relay):
 def test_too_few_descriptors(home, relay, count):
     relay()
     with open(f"{home.path}/bin/qmail-remote", "rb") as f:
-        if count < 5 and b"/ld-" in f.read(4096):
+        if count < 6 and b"/ld-" in f.read(4096):
             pytest.skip("the loader of a dynamic program needs more")
     run = home.run(limits={resource.RLIMIT_NOFILE: count})
     assert run.letters in ("Z", "rK", "rZ"), run
