@@ -22,8 +22,8 @@ struct keyword {
 /*
  * Writes one word for each of the n values that is set, and returns how many
  * words that were, at most n.  A value is set if its text is not NULL or its
- * number is not 0; one that is required is always written.  The words are
- * allocated; they last until the program they are for is started.
+ * number is not 0; one that is required is always written.  Each word is
+ * allocated, and to be freed by the caller.
  */
 size_t keyword_format(const struct keyword *, size_t n, char **words);
 

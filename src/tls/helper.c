@@ -77,8 +77,11 @@ run(const struct tls_helper *h, int socket, const struct ends *e)
 		.cert = has_credentials ? h->clientcert : NULL,
 		.key = has_credentials ? h->clientkey : NULL,
 	};
+	char **argv = tls_request_format(&request, h->program);
+	pid_t pid = spawn_start(argv, keep, 3);
 
-	return spawn_start(tls_request_format(&request, h->program), keep, 3);
+	tls_request_free(argv);
+	return pid;
 }
 
 /*

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/keyword.h"
@@ -46,6 +47,14 @@ tls_request_format(const struct tls_request *request, const char *program)
 	describe(&r, k);
 	(void)keyword_format(k, KEYWORDS, argv + 1);
 	return argv;
+}
+
+void
+tls_request_free(char **argv)
+{
+	for (char **word = argv + 1; *word != NULL; word++)
+		free(*word);
+	free(argv);
 }
 
 bool

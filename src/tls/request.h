@@ -24,8 +24,10 @@ struct tls_request {
 #define TLS_SECONDS_MAX 604800 /* a week */
 #define TLS_SECURITY_MAX 2
 
-/* The argument vector, ended by NULL; allocated. */
+/* The argument vector, ended by NULL; to be freed by tls_request_free(). */
 char **tls_request_format(const struct tls_request *, const char *program);
+
+void tls_request_free(char **argv);
 
 /*
  * Reads an argument vector.  False if anything is missing, unknown, given

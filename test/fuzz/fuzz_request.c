@@ -39,9 +39,7 @@ check_parsed(const struct tls_request *r)
 	check_text(r->state, back.state);
 	check_text(r->cert, back.cert);
 	check_text(r->key, back.key);
-	while (--n > 0)
-		free(argv[n]);
-	free(argv);
+	tls_request_free(argv);
 }
 
 int

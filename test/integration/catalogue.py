@@ -21,7 +21,6 @@ import threading
 import pytest
 
 import rspawn
-from qmailhome import PROGRAMS
 from smtpd import Action
 from tlssite import gone
 
@@ -277,10 +276,7 @@ class Stage:
         self.case = self.way = None
         self.run = self.peak = None
         self.notes = notes
-        with open(f"{home.path}/bin/{PROGRAMS[0]}", "rb") as f:
-            program = f.read()
-        self.sanitized, self.dynamic = b"__asan_init" in program, b"/ld-" in program[:4096]
-        self.musl = b"glibc" not in program.lower()
+        self.sanitized, self.dynamic, self.musl = (k in home.kind for k in ("sanitizer", "loader", "musl"))
 
     # Setting up.
 

@@ -1,5 +1,6 @@
 """A qmail home of its own for each test."""
 
+import functools
 import os
 import shutil
 import struct
@@ -10,6 +11,16 @@ import rspawn
 HOME = "/srv/qmail"
 PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls")
 MESSAGE = b"Subject: x\n\nhi\n"
+
+
+@functools.cache
+def kind_of(program):
+    """What it is linked with: some of "sanitizer", "loader" (that of shared libraries) and "musl"."""
+    with open(program, "rb") as f:
+        text = f.read()
+    kinds = {"sanitizer": b"__asan_init" in text, "loader": b"/ld-" in text[:4096],
+             "musl": b"glibc" not in text.lower()}
+    return {kind for kind, there in kinds.items() if there}
 
 
 class Home:
@@ -23,6 +34,7 @@ class Home:
 
     def __init__(self, programs):
         shutil.rmtree(HOME, ignore_errors=True)
+        self.kind = kind_of(f"{programs}/{PROGRAMS[0]}")
         for name in ("", "bin", "control", "queue", "queue/mess", "queue/lock", "run", "run/qmail-remote"):
             path = f"{HOME}/{name}".rstrip("/")
             os.mkdir(path)

@@ -4,9 +4,9 @@ import ctypes
 import fcntl
 import glob
 import os
-import resource
 import select
 import signal
+import subprocess
 import time
 
 SANITIZER_LOGS = "/srv/san"
@@ -188,33 +188,19 @@ def children(name):
     return found
 
 
-def _child(cwd, program, argv, message, pipe, closed, env, uid, gid, limits, stdout):
-    """Between fork and exec."""
-    os.setsid()
-    os.chdir(cwd)
-    os.umask(0o077)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    # Ignored below nohup and in the background of a shell.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
-    os.dup2(message, 0)
-    os.dup2(pipe if stdout is None else stdout, 1)
-    os.dup2(pipe, 2)
-    os.closerange(3, 1024)
-    for fd in closed:
-        os.close(fd)
-    for what, limit in limits.items():
-        resource.setrlimit(what, (limit, limit))
-    if uid is not None:
-        os.setgroups([gid])
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-    os.execve(program, argv, env)
+def _launcher():
+    """The program that starts a delivery; built if it is missing or older than its source."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    source, program = f"{here}/launch.c", f"{here}/../../build/tools/launch"
+    if not os.path.exists(program) or os.path.getmtime(program) < os.path.getmtime(source):
+        os.makedirs(os.path.dirname(program), exist_ok=True)
+        built = f"{program}.{os.getpid()}"
+        subprocess.run(["cc", "-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o", built, source], check=True)
+        os.rename(built, program)
+    return program
 
 
-# errno values for which qmail-rspawn calls a failing exec temporary
-_TEMPORARY = {"ENOMEM", "EIO", "ETXTBSY", "EAGAIN", "ENFILE", "EMFILE", "ENOSPC", "ESTALE"}
+_LAUNCHER = _launcher()
 
 
 class Process:
@@ -222,7 +208,6 @@ class Process:
 
     def __init__(self, home, argv, message, *, program=None, closed=(), env=None, uid=None, gid=None,
                  limits=None, stdout=None, argv0="qmail-remote", cwd=None):
-        import errno
         program = program or f"{home}/bin/qmail-remote"
         self.env = {"PATH": f"{home}/bin:/usr/local/bin:/usr/bin:/bin"}
         os.makedirs(SANITIZER_LOGS, exist_ok=True)
@@ -231,19 +216,15 @@ class Process:
             given = os.environ.get(name, "")
             self.env[name] = f"{given}:log_path={SANITIZER_LOGS}/log:exitcode=99".lstrip(":")
         self.env.update(env or {})
-        args = [a if isinstance(a, bytes) else os.fsencode(a) for a in [argv0, *argv]]
+        limits = ",".join(f"{what}:{limit}" for what, limit in (limits or {}).items())
+        args = [_LAUNCHER, cwd or f"{home}/queue/mess", ",".join(map(str, closed)), limits,
+                "-" if uid is None else str(uid), "-" if gid is None else str(gid), program, argv0, *argv]
         read, write = os.pipe()
+        actions = [(os.POSIX_SPAWN_DUP2, message, 0), (os.POSIX_SPAWN_DUP2, write if stdout is None else stdout, 1),
+                   (os.POSIX_SPAWN_DUP2, write, 2)]
         self.pipe = read
         self.started = time.monotonic()
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 100
-            try:
-                _child(cwd or f"{home}/queue/mess", program, args, message, write, closed, self.env, uid, gid, limits or {}, stdout)
-            except OSError as e:
-                code = 111 if errno.errorcode.get(e.errno) in _TEMPORARY else 100
-            finally:
-                os._exit(code)
+        self.pid = os.posix_spawn(_LAUNCHER, args, self.env, file_actions=actions, setsid=True)
         os.close(write)
         fcntl.fcntl(read, fcntl.F_SETFL, os.O_NONBLOCK)
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import qmailhome
 from conftest import PROGRAMS, TOP
 
 sys.path.insert(0, os.path.join(TOP, "test", "sweep"))
@@ -17,9 +18,8 @@ def programs_for():
     """Where the programs for a part are."""
     if sweep.unusable():
         pytest.skip(sweep.unusable())
-    with open(f"{PROGRAMS}/qmail-remote", "rb") as f:
-        if b"__asan_init" in f.read():
-            pytest.skip("sanitizers have system calls and allocations of their own, and no use for a tracer")
+    if "sanitizer" in qmailhome.kind_of(f"{PROGRAMS}/qmail-remote"):
+        pytest.skip("sanitizers have system calls and allocations of their own, and no use for a tracer")
 
     def where(part):
         return sweep.build_alloc() if part.startswith("alloc ") else PROGRAMS

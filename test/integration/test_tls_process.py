@@ -267,6 +267,7 @@ def test_nothing_stays_behind(site, how, strictness):
     gone(timeout=2)
 
 
+@pytest.mark.timed
 @each_strictness
 @pytest.mark.parametrize("script", [{}, dict(MAIL="550 no"), dict(END=CLOSE), dict(EHLO="421 busy")],
                          ids=["accepted", "refused", "died", "no-server"])

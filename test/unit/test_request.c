@@ -72,9 +72,7 @@ comes_through(void **state)
 		assert_same_text(back.state, r->state);
 		assert_same_text(back.cert, r->cert);
 		assert_same_text(back.key, r->key);
-		for (int j = 1; argv[j]; j++)
-			free(argv[j]);
-		free(argv);
+		tls_request_free(argv);
 	}
 }
 
