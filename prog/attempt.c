@@ -54,7 +54,7 @@ note_died(struct trouble *t, const struct attempt *a, bool has_spoken)
 		return;
 	t->rank = has_spoken ? TROUBLE_SPOKE : TROUBLE_MUTE;
 	/* What came of an unfinished reply says nothing. */
-	if (!smtp_reply_is_none(&session.reply))
+	if (!smtp_reply_has_no_code(&session.reply))
 		smtp_reply_reset(&session.reply);
 	note_trouble(t, a, " but connection died. (#4.4.2)\n", "");
 }
@@ -159,7 +159,7 @@ hello_failed(struct attempt *a, int fd, enum smtp_outcome outcome,
 	if (is_leaving(outcome) || outcome == SMTP_UNSOLICITED || a->only_helo)
 		return leave(fd, outcome, ATTEMPT_NEXT);
 	/* HELO knows no TLS: where that is demanded it is wanting. */
-	if (tls_policy_demands(&a->policy))
+	if (tls_policy_requires(&a->policy))
 		return leave(fd, outcome, without_tls(a, ""));
 	if (outcome == SMTP_REFUSED) {
 		outcome = helo_instead(a);
@@ -206,7 +206,7 @@ ready(const struct attempt *a, int fd, const char *tls, struct server *server,
 	case SMTP_DONE:
 		break;
 	case SMTP_MALFORMED:
-		(void)smtp_session_unasked(&session);
+		(void)smtp_session_show_unsolicited(&session);
 		note_spoke(t, a, " but my name was rejected.\n", tls);
 		return leave(fd, SMTP_MALFORMED, ATTEMPT_NEXT);
 	default:
@@ -306,7 +306,7 @@ hello_in_tls(const struct attempt *a)
 
 	/* Before EHLO is sent nothing can be a reply to it. */
 	if (stream_has_input(&session.stream))
-		return smtp_session_unasked(&session);
+		return smtp_session_show_unsolicited(&session);
 	outcome = smtp_session_ehlo(&session, a->helohost);
 	if (outcome != SMTP_REFUSED || is_leaving(outcome))
 		return outcome;
@@ -414,7 +414,7 @@ starttls_refused(struct attempt *a, int fd, enum smtp_outcome outcome,
 static enum attempt_result
 not_offered(struct attempt *a, int fd, struct server *server, struct trouble *t)
 {
-	if (!tls_policy_demands(&a->policy))
+	if (!tls_policy_requires(&a->policy))
 		return ready_in_clear(a, fd, server, t);
 	smtp_reply_reset(&session.reply);
 	note_spoke(t, a, " but it does not offer STARTTLS. (#4.7.4)\n", "");

@@ -208,7 +208,7 @@ leave_tls_out(struct attempt *a, const char *reason, int64_t when)
 static void
 heed_memory(struct attempt *a, const struct plan_address *address)
 {
-	if (tls_policy_demands(&a->policy))
+	if (tls_policy_requires(&a->policy))
 		return;
 	a->only_helo = address->noted[MEMORY_EHLO] > 0;
 	if (a->only_helo)

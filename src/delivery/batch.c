@@ -145,7 +145,7 @@ take_reply(struct attempted *a, const struct smtp_reply *reply)
 {
 	/* Part of a reply says nothing, lines without a code do. */
 	if (is_unsent(a) ||
-	    (a->result.outcome == SMTP_DIED && !smtp_reply_is_none(reply)))
+	    (a->result.outcome == SMTP_DIED && !smtp_reply_has_no_code(reply)))
 		return;
 	a->code = reply->code;
 	a->reply = (struct outcome_text){ reply->text, reply->len };

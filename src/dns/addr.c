@@ -108,7 +108,7 @@ canonical_of(const struct addr_answers *a)
 }
 
 static void
-settle(struct mx_host *host, const struct addr_answers *a)
+set_result(struct mx_host *host, const struct addr_answers *a)
 {
 	uint32_t ttl4 = ttl_of(&a->v4), ttl6 = ttl_of(&a->v6);
 
@@ -134,7 +134,7 @@ addr_wave_end(struct addr_wave *w)
 		struct addr_answers *a = &w->answers[i];
 
 		if (is_to_be_asked(w->list, &w->list->host[i]))
-			settle(&w->list->host[i], a);
+			set_result(&w->list->host[i], a);
 		dns_answer_finish(&a->v6);
 		dns_answer_finish(&a->v4);
 	}

@@ -33,7 +33,7 @@ struct dns_resolver {
 };
 
 /* How a server stands to a question, since it was last asked. */
-struct standing {
+struct server_state {
 	bool has_failed;
 	bool was_asked_plain;
 	/* What its replies ask for; it is done once the transport is idle. */
@@ -58,7 +58,7 @@ struct question {
 	size_t server;  /* the last of them */
 	int64_t try_ms; /* the time that it has */
 	struct deadline round_end, try_end, plain_at;
-	struct standing standing[DNS_SERVERS_MAX];
+	struct server_state state[DNS_SERVERS_MAX];
 };
 
 /* An ID nobody can guess: with the port, all that an answer is known by. */
@@ -84,7 +84,7 @@ send_question(struct question *q, struct dns_path path)
 	size_t n;
 
 	if (draw_id(r, &id) == -1) {
-		q->standing[path.server].has_failed = true;
+		q->state[path.server].has_failed = true;
 		return;
 	}
 	if (r->config.uses_tcp)
@@ -100,7 +100,7 @@ send_question(struct question *q, struct dns_path path)
 static void
 ask_plain(struct question *q, size_t server)
 {
-	q->standing[server].was_asked_plain = true;
+	q->state[server].was_asked_plain = true;
 	if (server == q->server)
 		q->plain_at = deadline_never();
 	send_question(q, (struct dns_path){ .server = server });
@@ -131,7 +131,7 @@ ask_next(struct question *q)
 	q->plain_at = deadline_in(q->try_ms / 2);
 	q->server = server;
 	q->nasked++;
-	q->standing[server] = (struct standing){ 0 };
+	q->state[server] = (struct server_state){ 0 };
 	if (r->is_plain[server])
 		ask_plain(q, server);
 	else
@@ -196,7 +196,7 @@ static void
 send_what_replies_ask_for(struct question *q)
 {
 	for (size_t i = 0; i < q->resolver->config.nserver; i++) {
-		struct standing *s = &q->standing[i];
+		struct server_state *s = &q->state[i];
 
 		if (s->wants_plain)
 			ask_plain(q, i);
@@ -211,7 +211,7 @@ static bool
 have_all_failed(const struct question *q)
 {
 	for (size_t i = 0; i < q->resolver->config.nserver; i++)
-		if (!q->standing[i].has_failed)
+		if (!q->state[i].has_failed)
 			return false;
 	return true;
 }
@@ -225,8 +225,7 @@ step(struct question *q)
 	send_what_replies_ask_for(q);
 	if (have_all_failed(q))
 		q->is_answered = true;
-	else if (q->standing[q->server].has_failed ||
-		 deadline_passed(q->try_end))
+	else if (q->state[q->server].has_failed || deadline_passed(q->try_end))
 		advance(q);
 	else if (deadline_passed(q->plain_at))
 		ask_plain(q, q->server);
@@ -241,7 +240,7 @@ follow_alias(struct question *q, const struct dns_answer *answer)
 	q->is_begun = false;
 	q->round = 0;
 	(void)str_copy(q->name, sizeof q->name, answer->canonical);
-	memset(q->standing, 0, sizeof q->standing);
+	memset(q->state, 0, sizeof q->state);
 	dns_transport_forget(q->resolver->transport, q);
 }
 
@@ -262,7 +261,7 @@ take_answer(struct question *q, const struct dns_answer *answer)
 static void
 note_failure(struct question *q, const struct dns_path *path)
 {
-	struct standing *s = &q->standing[path->server];
+	struct server_state *s = &q->state[path->server];
 
 	if (!path->has_edns)
 		s->has_failed = true;
@@ -283,7 +282,7 @@ on_reply(void *owner, const struct dns_path *path, const unsigned char *bytes,
 	if (bytes != NULL)
 		reply = dns_answer_parse(&answer, q->name, q->type, bytes, n);
 	if (reply == DNS_REPLY_TRUNCATED && !path->is_tcp) {
-		q->standing[path->server].wants_tcp[path->has_edns] = true;
+		q->state[path->server].wants_tcp[path->has_edns] = true;
 		return;
 	}
 	if (reply != DNS_REPLY_FINAL && reply != DNS_REPLY_ALIAS) {

@@ -84,7 +84,7 @@ struct dns_transport {
 	size_t nconnection;
 	struct socket *socket; /* open ones, and what they wait for */
 	size_t nsocket, room;
-	bool has_news; /* a reply, since dns_transport_run() was called */
+	bool has_reply; /* a reply, since dns_transport_run() was called */
 };
 
 static struct socket *
@@ -374,7 +374,7 @@ end(struct exchange *e, const unsigned char *reply, size_t n)
 	e->state = ENDED;
 	if (e->owner == NULL)
 		return;
-	t->has_news = true;
+	t->has_reply = true;
 	t->on_reply(e->owner, &e->path, reply, n);
 }
 
@@ -544,7 +544,7 @@ next_timeout(const struct dns_transport *t, struct deadline until)
 	const struct channel *c;
 	struct timeval left;
 
-	if (t->has_news)
+	if (t->has_reply)
 		return 0;
 	for (c = t->channel; c != NULL; c = c->next)
 		if (ares_timeout(c->ares, NULL, &left) != NULL)
@@ -560,7 +560,7 @@ dns_transport_run(struct dns_transport *t, struct deadline until)
 	struct exchange *e;
 	struct channel *c;
 
-	t->has_news = false;
+	t->has_reply = false;
 	free_ended(t);
 	for (e = t->exchange; e != NULL; e = e->next)
 		if (can_start(t, e))

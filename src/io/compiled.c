@@ -377,7 +377,7 @@ is_before(struct timespec a, struct timespec b)
  * is a little ahead.
  */
 static bool
-is_warm(const struct stat *source)
+has_just_changed(const struct stat *source)
 {
 	struct timespec from, to;
 
@@ -408,9 +408,9 @@ is_unchanged(const struct stat *source, int fd)
  * be done; false when it cannot, or when the source has changed meanwhile.
  */
 static bool
-let_tick_pass(const struct stat *source, int fd)
+wait_for_tick(const struct stat *source, int fd)
 {
-	if (!is_warm(source))
+	if (!has_just_changed(source))
 		return true;
 	if (source->st_ctim.tv_nsec == 0)
 		return false;
@@ -502,7 +502,7 @@ compiling_begin(const char *path, const char *lockpath, int sourcefd,
 
 	if (lockfd == -1)
 		return NULL;
-	if (!let_tick_pass(source, sourcefd)) {
+	if (!wait_for_tick(source, sourcefd)) {
 		close(lockfd);
 		return NULL;
 	}

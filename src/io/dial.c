@@ -121,7 +121,7 @@ set_options(int fd)
 
 /* Takes the winner's descriptor out of the race and ends the race. */
 static void
-win(struct race *r, size_t i, struct dialed *won)
+take_winner(struct race *r, size_t i, struct dialed *won)
 {
 	won->fd = r->poll[i].fd;
 	won->target = r->attempt[i].target;
@@ -159,7 +159,7 @@ wait_ms(struct race *r)
  * tells that there was one.
  */
 static bool
-look(struct race *r, size_t *which, bool *ended)
+check_attempts(struct race *r, size_t *which, bool *ended)
 {
 	for (size_t i = 0; i < r->n;) {
 		struct attempt *a = &r->attempt[i];
@@ -232,7 +232,7 @@ dial_first(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
 
 		if (is_due || deadline_passed(r.stagger)) {
 			if (start_due(&r, timeout_ms)) {
-				win(&r, r.n - 1, won);
+				take_winner(&r, r.n - 1, won);
 				return true;
 			}
 			is_due = false;
@@ -246,8 +246,8 @@ dial_first(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
 			give_up(&r, errno);
 			is_due = true;
 		}
-		if (look(&r, &which, &is_due)) {
-			win(&r, which, won);
+		if (check_attempts(&r, &which, &is_due)) {
+			take_winner(&r, which, won);
 			return true;
 		}
 	}

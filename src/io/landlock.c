@@ -112,7 +112,7 @@ void
 landlock_keep_reading(const char *directory)
 {
 	/* Links in the directory most often lead there. */
-	static const char *const homes[] = { "/usr", "/etc" };
+	static const char *const link_targets[] = { "/usr", "/etc" };
 	struct ruleset r = { UINT64_MAX, NET_BIND_TCP | NET_CONNECT_TCP,
 		SCOPE_ALL };
 	int fd = ruleset_create(&r);
@@ -120,8 +120,9 @@ landlock_keep_reading(const char *directory)
 	if (fd == -1)
 		return;
 	ruleset_except(fd, &r, directory, FS_READ_FILE | FS_READ_DIR);
-	for (size_t i = 0; i < COUNT(homes); i++)
-		ruleset_except(fd, &r, homes[i], FS_READ_FILE | FS_READ_DIR);
+	for (size_t i = 0; i < COUNT(link_targets); i++)
+		ruleset_except(fd, &r, link_targets[i],
+		    FS_READ_FILE | FS_READ_DIR);
 	(void)ruleset_enforce(fd);
 }
 

@@ -17,7 +17,7 @@
 
 /* A lower limit that was set from outside stays; false: nothing to change. */
 static bool
-cut(struct rlimit *r, rlim_t limit)
+lower_limit(struct rlimit *r, rlim_t limit)
 {
 	if (r->rlim_max <= limit)
 		return false;
@@ -31,7 +31,7 @@ cut(struct rlimit *r, rlim_t limit)
 #define LOWER(resource, limit) \
 	do { \
 		struct rlimit r; \
-		if (getrlimit(resource, &r) == 0 && cut(&r, limit)) \
+		if (getrlimit(resource, &r) == 0 && lower_limit(&r, limit)) \
 			(void)setrlimit(resource, &r); \
 	} while (0)
 

@@ -257,7 +257,7 @@ static const short harmful[] = {
 	SYS_memfd_secret,
 };
 
-static const struct rule harmful_ways[] = {
+static const struct rule harmful_rules[] = {
 	/* Limits of others. */
 	{ SYS_prlimit64, KILL, { { ABOVE, 0, 0 } } },
 	/* A signal to the owner of a descriptor, who may be anybody. */
@@ -288,7 +288,7 @@ static const struct rule harmful_ways[] = {
  * netlink socket, with musl also with a datagram socket; a stream socket of
  * this machine leads to a service that trusts the user.
  */
-static const struct rule search_ways[] = {
+static const struct rule search_rules[] = {
 	{ SYS_clone, KILL, { { ANY_OF, 0, CLONE_UNUSUAL } } },
 	{ SYS_kill, KILL, { { ANY_OF, 0, 0x80000000 } } },
 	{ SYS_kill, ALLOW, { { ABOVE, 0, 1 }, { EQUAL, 1, SIGKILL } } },
@@ -337,7 +337,7 @@ static const short moving[] = {
 };
 
 /* Memory is not to be executed, nor to be that of a file. */
-static const struct rule moving_ways[] = {
+static const struct rule moving_rules[] = {
 	{ SYS_newfstatat, ALLOW, { { ANY_OF, 3, AT_EMPTY_PATH } } },
 	{ SYS_mprotect, ALLOW, { { NONE_OF, 2, PROT_EXEC } } },
 	{ SYS_mmap, ALLOW,
@@ -374,7 +374,7 @@ static const short tls[] = {
 #endif
 };
 
-static const struct rule tls_ways[] = {
+static const struct rule tls_rules[] = {
 	/* Acknowledgements at once. */
 	{ SYS_setsockopt, ALLOW,
 	    { { EQUAL, 1, IPPROTO_TCP }, { EQUAL, 2, TCP_QUICKACK } } },
@@ -440,7 +440,7 @@ static const short files[] = {
 
 #define WRITING (O_ACCMODE | O_CREAT | O_TRUNC)
 
-static const struct rule reading_ways[] = {
+static const struct rule reading_rules[] = {
 	{ SYS_openat, ALLOW, { { NONE_OF, 2, WRITING } } },
 #ifdef SYS_open
 	{ SYS_open, ALLOW, { { NONE_OF, 1, WRITING } } },
@@ -472,7 +472,7 @@ static const struct filter {
 } filters[] = {
 	[SECCOMP_SEARCH] = {
 		ALLOW, FAIL(ENOSYS),
-		{ RULES(harmful_ways), RULES(search_ways) },
+		{ RULES(harmful_rules), RULES(search_rules) },
 		{
 		    LIST(harmful, KILL),
 		    LIST(search_killed, KILL),
@@ -482,7 +482,7 @@ static const struct filter {
 	},
 	[SECCOMP_BYTES] = {
 		KILL, KILL,
-		{ RULES(moving_ways) },
+		{ RULES(moving_rules) },
 		{
 		    LIST(moving, ALLOW),
 		    LIST(waiting, ALLOW),
@@ -491,7 +491,7 @@ static const struct filter {
 	},
 	[SECCOMP_TLS] = {
 		FAIL(ENOSYS), FAIL(ENOSYS),
-		{ RULES(moving_ways), RULES(tls_ways) },
+		{ RULES(moving_rules), RULES(tls_rules) },
 		{
 		    LIST(moving, ALLOW),
 		    LIST(tls, ALLOW),
@@ -501,7 +501,7 @@ static const struct filter {
 	},
 	[SECCOMP_TLS_READING] = {
 		FAIL(ENOSYS), FAIL(ENOSYS),
-		{ RULES(moving_ways), RULES(tls_ways), RULES(reading_ways) },
+		{ RULES(moving_rules), RULES(tls_rules), RULES(reading_rules) },
 		{
 		    LIST(moving, ALLOW),
 		    LIST(tls, ALLOW),
@@ -534,7 +534,7 @@ struct program {
 };
 
 static void
-find_fates(struct program *p)
+set_actions(struct program *p)
 {
 	const struct filter *f = p->filter;
 
@@ -645,7 +645,7 @@ put_rule(struct program *p, const struct rule *r, size_t otherwise)
 
 /* What becomes of the calls of a run, which is one call if it has rules. */
 static size_t
-put_fate(struct program *p, unsigned call)
+put_action(struct program *p, unsigned call)
 {
 	size_t place = put_return(p, p->action[call]);
 
@@ -669,7 +669,7 @@ put_search(struct program *p, size_t first, size_t last)
 	size_t lower, upper;
 
 	if (first == last)
-		return put_fate(p, p->run[first]);
+		return put_action(p, p->run[first]);
 	upper = put_search(p, middle, last);
 	lower = put_search(p, first, middle - 1);
 	return put_jump(p, BPF_JGE, p->run[middle], upper, lower);
@@ -677,7 +677,7 @@ put_search(struct program *p, size_t first, size_t last)
 
 /* Numbers that are none of ours. */
 static size_t
-put_strangers(struct program *p)
+put_unknown(struct program *p)
 {
 	size_t killed = put_return(p, KILL);
 	size_t allowed = put_return(p, ALLOW);
@@ -691,11 +691,11 @@ static void
 put_program(struct program *p)
 {
 	size_t forbidden = put_return(p, KILL);
-	size_t strangers = put_strangers(p);
+	size_t unknown = put_unknown(p);
 	size_t known = put_search(p, 0, p->nrun - 1);
 	size_t ours;
 
-	put_jump(p, BPF_JGE, NUMBERS, strangers, known);
+	put_jump(p, BPF_JGE, NUMBERS, unknown, known);
 	ours = put_load(p, offsetof(struct seccomp_data, nr));
 	put_jump(p, BPF_JEQ, ARCHITECTURE, ours, forbidden);
 	put_load(p, offsetof(struct seccomp_data, arch));
@@ -724,7 +724,7 @@ seccomp_install(enum seccomp_filter filter)
 {
 	struct program p = { .filter = &filters[filter], .first = CODE_MAX };
 
-	find_fates(&p);
+	set_actions(&p);
 	find_runs(&p);
 	put_program(&p);
 	if (!p.is_too_long)

@@ -13,7 +13,7 @@ stream_init(struct stream *s, int fd)
 {
 	s->fd = fd;
 	s->error = 0;
-	s->has_lost = false;
+	s->has_dropped_output = false;
 	s->in_start = s->in_end = 0;
 	s->out_start = s->out_end = 0;
 }
@@ -130,21 +130,21 @@ give_output(struct stream *s)
  * we write has its reply read before the broken connection is noticed.
  */
 static enum stream_status
-last_words(struct stream *s, enum stream_status trouble)
+read_remaining_input(struct stream *s, enum stream_status failure)
 {
 	size_t before = unread(s);
 	enum stream_status status = STREAM_OK;
 
 	while (status == STREAM_OK && has_room_for_input(s)) {
-		size_t had = unread(s);
+		size_t n = unread(s);
 
 		status = take_input(s);
-		if (status == STREAM_OK && unread(s) == had)
+		if (status == STREAM_OK && unread(s) == n)
 			break;
 	}
 	if (unread(s) == before)
-		return trouble;
-	s->has_lost = s->has_lost || stream_is_pending(s);
+		return failure;
+	s->has_dropped_output = s->has_dropped_output || stream_is_pending(s);
 	s->out_start = s->out_end = 0;
 	return STREAM_OK;
 }
@@ -180,12 +180,12 @@ stream_move(struct stream *s, struct deadline until)
 
 	/* Most often there is room for all of it: no need to ask poll. */
 	if (stream_is_pending(s)) {
-		size_t had = s->out_end - s->out_start;
+		size_t before = s->out_end - s->out_start;
 
 		status = give_output(s);
 		if (status != STREAM_OK)
-			return last_words(s, status);
-		if (s->out_end - s->out_start < had)
+			return read_remaining_input(s, status);
+		if (s->out_end - s->out_start < before)
 			return STREAM_OK;
 	}
 	if (has_room_for_input(s))
@@ -214,12 +214,12 @@ stream_send(struct stream *s, const char **at, const char *end,
 		}
 		if (!would_block()) {
 			s->error = errno;
-			status = last_words(s, STREAM_ERROR);
+			status = read_remaining_input(s, STREAM_ERROR);
 		} else if (!stream_has_unread(s)) {
 			status = wait_to_send(s, deadline_in(stall_ms));
 		}
 		if (stream_has_unread(s))
-			return STREAM_SPOKE;
+			return STREAM_INPUT;
 		if (status != STREAM_OK)
 			return status;
 	}

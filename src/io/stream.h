@@ -22,14 +22,15 @@ enum stream_status {
 	STREAM_OK,
 	STREAM_CLOSED,  /* the peer ended the connection */
 	STREAM_TIMEOUT, /* the deadline passed */
-	STREAM_SPOKE,   /* the peer sent something before it should */
+	STREAM_INPUT,   /* the peer sent something before it should */
 	STREAM_ERROR    /* reset or worse; error is errno */
 };
 
 struct stream {
 	int fd;
 	int error;
-	bool has_lost; /* output was dropped, since the connection broke */
+	bool has_dropped_output; /* output was dropped, since the connection
+				    broke */
 	size_t in_start, in_end;
 	size_t out_start, out_end;
 	char in[STREAM_IN_SIZE];
@@ -64,7 +65,7 @@ enum stream_status stream_move(struct stream *, struct deadline);
 /*
  * Writes the bytes from *at up to end past the output buffer, which must be
  * empty, and moves *at; each piece must be written within stall_ms.
- * STREAM_SPOKE as soon as there is input, which is looked for whenever the
+ * STREAM_INPUT as soon as there is input, which is looked for whenever the
  * peer makes us wait; the call may be repeated.
  */
 enum stream_status stream_send(struct stream *, const char **at,

@@ -16,7 +16,7 @@
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
 size_t
-control_mark(const char *text, size_t n)
+control_bom_length(const char *text, size_t n)
 {
 	const size_t len = sizeof byte_order_mark - 1;
 
@@ -51,7 +51,7 @@ control_line(const char *path, struct buf *line)
 	}
 	if (line->len == 0)
 		return CONTROL_FOUND;
-	n = control_mark(line->data, line->len);
+	n = control_bom_length(line->data, line->len);
 	start = line->data + n;
 	n = line->len - n;
 	newline = memchr(start, '\n', n);

@@ -20,7 +20,7 @@ enum control_result { CONTROL_FOUND, CONTROL_MISSING, CONTROL_UNREADABLE };
  * The length of the byte order mark that the n bytes of a control file begin
  * with, 0 for none.  It is no part of the first line.
  */
-size_t control_mark(const char *text, size_t n);
+size_t control_bom_length(const char *text, size_t n);
 
 /*
  * Reads the first line of a file into *line, which is replaced, without a byte

@@ -95,7 +95,8 @@ ipfamily_find(enum ipfamily *family, const struct table_files *files,
 	append_key(&key, next_hop);
 	if (table_find(files, buf_text(&key), &e) == -1)
 		result = refuse(files->text, strerror(errno), why);
-	else if (e.any && !parse_value(buf_text(&e.value), e.value.len, family))
+	else if (e.found &&
+		 !parse_value(buf_text(&e.value), e.value.len, family))
 		result = refuse_entry(files->text, &e, why);
 	table_entry_finish(&e);
 	buf_finish(&key);

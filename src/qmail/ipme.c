@@ -100,7 +100,7 @@ read_list(struct ipme *me, const char *path, struct dsn *why)
 		return result;
 	}
 	at = buf_text(&text);
-	at += control_mark(at, text.len);
+	at += control_bom_length(at, text.len);
 	while (result == 0 &&
 	       control_next(&at, buf_text(&text) + text.len, &line, &n))
 		if (!read_line(me, line, n))

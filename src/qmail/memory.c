@@ -11,10 +11,10 @@
 
 #define RECORD_SIZE 32
 #define RECORDS (MEMORY_SIZE / RECORD_SIZE)
-#define TIMES 16 /* where they begin in a record */
+#define TIMES_OFFSET 16 /* where they begin in a record */
 #define LOCK_MS 500
 
-static const int64_t lasts_s[MEMORY_KINDS] = {
+static const int64_t lifetime_s[MEMORY_KINDS] = {
 	[MEMORY_PIPELINING] = MEMORY_PIPELINING_S,
 	[MEMORY_STALL] = MEMORY_STALL_S,
 	[MEMORY_EHLO] = MEMORY_EHLO_S,
@@ -68,7 +68,7 @@ memory_read(struct memory *m, int fd)
 static int64_t
 time_of(const unsigned char *record, enum memory_kind kind)
 {
-	const unsigned char *p = record + TIMES + 4 * (size_t)kind;
+	const unsigned char *p = record + TIMES_OFFSET + 4 * (size_t)kind;
 
 	return (int64_t)p[0] | (int64_t)p[1] << 8 | (int64_t)p[2] << 16 |
 	       (int64_t)p[3] << 24;
@@ -77,7 +77,7 @@ time_of(const unsigned char *record, enum memory_kind kind)
 static void
 set_time(unsigned char *record, enum memory_kind kind, int64_t when)
 {
-	unsigned char *p = record + TIMES + 4 * (size_t)kind;
+	unsigned char *p = record + TIMES_OFFSET + 4 * (size_t)kind;
 
 	for (size_t i = 0; i < 4; i++)
 		p[i] = (unsigned char)(when >> 8 * i & 0xff);
@@ -89,7 +89,8 @@ live_time(const struct memory *m, size_t i, enum memory_kind kind, int64_t now)
 {
 	int64_t when = time_of(m->byte + i * RECORD_SIZE, kind);
 
-	return when <= now && now - when < lasts_s[kind] && when >= m->cleared
+	return when <= now && now - when < lifetime_s[kind] &&
+		       when >= m->cleared
 		   ? when
 		   : 0;
 }

@@ -145,7 +145,7 @@ route_find(const char *host, const struct table_files *files, struct route *r,
 	r->port = SMTP_PORT;
 	if (table_find(files, host, &f) == -1)
 		result = refuse_file(files->text, why);
-	else if (f.any)
+	else if (f.found)
 		fault = parse_value(buf_text(&f.value), f.value.len, r);
 	if (fault)
 		result = refuse_line(files->text, &f, fault, why);

@@ -63,9 +63,9 @@ parse_entry(struct entry *e, const char *s, size_t n)
 }
 
 static void
-found_set(struct table_entry *f, const struct entry *e)
+set_entry(struct table_entry *f, const struct entry *e)
 {
-	f->any = true;
+	f->found = true;
 	buf_append(&f->key, e->key, e->keylen);
 	buf_append(&f->value, e->value, e->len);
 }
@@ -166,7 +166,7 @@ scan(const struct buf *text, const char *host, struct table_entry *f,
     struct compiling *out)
 {
 	const char *start = buf_text(text);
-	size_t mark = control_mark(start, text->len);
+	size_t mark = control_bom_length(start, text->len);
 	size_t n = strlen(host);
 	struct entry e, best = { 0 };
 	struct buf key = { 0 };
@@ -180,7 +180,7 @@ scan(const struct buf *text, const char *host, struct table_entry *f,
 			best = e;
 	}
 	if (best.key)
-		found_set(f, &best);
+		set_entry(f, &best);
 	buf_finish(&key);
 }
 
@@ -231,10 +231,11 @@ static bool
 begins_line(const char *s, size_t n, uint64_t offset)
 {
 	if (offset == 0)
-		return control_mark(s, n) == 0;
+		return control_bom_length(s, n) == 0;
 	if (s[-1] == '\n')
 		return true;
-	return offset == MARK_MAX && control_mark(s - MARK_MAX, MARK_MAX) > 0;
+	return offset == MARK_MAX &&
+	       control_bom_length(s - MARK_MAX, MARK_MAX) > 0;
 }
 
 /*
@@ -276,9 +277,9 @@ read_entry(int fd, const struct stat *st, const struct compiled_place *place,
 			if (has_key(&e, key, keylen))
 				last = e;
 	if (last.key)
-		found_set(f, &last);
+		set_entry(f, &last);
 	buf_finish(&line);
-	return f->any;
+	return f->found;
 }
 
 /* Looks up each key that may match in turn, the longest first. */

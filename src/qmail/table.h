@@ -25,7 +25,7 @@ struct table_files {
 
 /* The entry that decides, as it is in the file; valid when zeroed. */
 struct table_entry {
-	bool any; /* there is one */
+	bool found; /* there is one */
 	struct buf key, value;
 };
 

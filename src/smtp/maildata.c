@@ -21,7 +21,7 @@ struct sending {
 };
 
 enum smtp_outcome
-smtp_judge(const struct smtp_reply *r)
+smtp_classify_reply(const struct smtp_reply *r)
 {
 	switch (smtp_reply_class(r)) {
 	case 2:
@@ -40,7 +40,7 @@ read_reply(struct smtp_session *s)
 	enum smtp_outcome outcome =
 	    smtp_session_reply(s, smtp_session_deadline(s), NULL);
 
-	return outcome == SMTP_DONE ? smtp_judge(&s->reply) : outcome;
+	return outcome == SMTP_DONE ? smtp_classify_reply(&s->reply) : outcome;
 }
 
 /*
@@ -76,7 +76,7 @@ send_piece(struct sending *d)
 		switch (smtp_session_send(d->session, &at, piece_end)) {
 		case STREAM_OK:
 			break;
-		case STREAM_SPOKE:
+		case STREAM_INPUT:
 			outcome = expect_silence(d->session);
 			break;
 		default:
@@ -132,7 +132,7 @@ read_final_reply(struct smtp_session *s)
 	smtp_state_sent(&s->state, SMTP_COMMAND_END);
 	outcome = read_reply(s);
 	if (outcome == SMTP_DONE || outcome == SMTP_REFUSED)
-		smtp_state_answered(&s->state, s->reply.code);
+		smtp_state_replied(&s->state, s->reply.code);
 	return outcome;
 }
 

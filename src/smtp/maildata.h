@@ -11,7 +11,7 @@
  */
 
 /* A well-formed reply of 2yz is DONE, 4yz or 5yz REFUSED, others MALFORMED. */
-enum smtp_outcome smtp_judge(const struct smtp_reply *);
+enum smtp_outcome smtp_classify_reply(const struct smtp_reply *);
 
 /*
  * DONE only for a reply of 2yz read after all of it was written.  Where the

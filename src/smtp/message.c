@@ -9,7 +9,7 @@
 
 /* Finds out whether, and how large, a regular file it is. */
 static void
-look_at_file(struct smtp_message *m)
+inspect_file(struct smtp_message *m)
 {
 	struct stat st;
 
@@ -25,7 +25,7 @@ look_at_file(struct smtp_message *m)
  * none that can be known, is left to smtp_message_next() to find out.
  */
 static void
-hold(struct smtp_message *m)
+buffer_file(struct smtp_message *m)
 {
 	size_t expected = (size_t)m->expected;
 
@@ -44,7 +44,7 @@ hold(struct smtp_message *m)
 	if (m->len != expected)
 		return;
 	smtp_measure_add(&m->measure, m->data, m->len);
-	m->is_held = true;
+	m->is_buffered = true;
 }
 
 /* True when all that was expected could be read. */
@@ -72,16 +72,16 @@ smtp_message_open(struct smtp_message *m, int fd, bool is_wanted)
 	m->fd = fd;
 	m->taken = 0;
 	m->len = 0;
-	m->is_held = false;
+	m->is_buffered = false;
 	m->has_failed = false;
 	m->is_measured = false;
 	m->measure = (struct smtp_measure){ 0 };
-	look_at_file(m);
+	inspect_file(m);
 	if (m->start == -1 || !is_wanted)
 		return;
 	if (m->expected <= SMTP_MESSAGE_SMALL) {
-		hold(m);
-		m->is_measured = m->is_held;
+		buffer_file(m);
+		m->is_measured = m->is_buffered;
 	} else {
 		m->is_measured = measure_file(m);
 	}
@@ -89,7 +89,7 @@ smtp_message_open(struct smtp_message *m, int fd, bool is_wanted)
 }
 
 static ssize_t
-next_held(struct smtp_message *m)
+next_buffered(struct smtp_message *m)
 {
 	size_t n = m->taken == 0 ? m->len : 0;
 
@@ -103,8 +103,8 @@ smtp_message_next(struct smtp_message *m, const char **piece)
 	ssize_t got;
 
 	*piece = m->data;
-	if (m->is_held)
-		return next_held(m);
+	if (m->is_buffered)
+		return next_buffered(m);
 	got = fdio_read(m->fd, m->data, sizeof m->data);
 	if (got > 0)
 		m->taken += got;
@@ -119,7 +119,7 @@ smtp_message_rewind(struct smtp_message *m)
 {
 	if (m->taken == 0)
 		return 0;
-	if (!m->is_held &&
+	if (!m->is_buffered &&
 	    (m->start == -1 || lseek(m->fd, m->start, SEEK_SET) == -1))
 		return -1;
 	m->taken = 0;

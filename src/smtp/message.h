@@ -28,11 +28,11 @@
 
 struct smtp_message {
 	int fd;
-	off_t start;     /* where it begins; -1: not a regular file */
-	off_t expected;  /* bytes from there, for a regular file */
-	off_t taken;     /* bytes given out so far */
-	bool is_held;    /* all of it is in data */
-	bool has_failed; /* it could not be read to its end */
+	off_t start;      /* where it begins; -1: not a regular file */
+	off_t expected;   /* bytes from there, for a regular file */
+	off_t taken;      /* bytes given out so far */
+	bool is_buffered; /* all of it is in data */
+	bool has_failed;  /* it could not be read to its end */
 	bool is_measured;
 	struct smtp_measure measure;
 	size_t len;

@@ -20,10 +20,10 @@ smtp_reply_reset(struct smtp_reply *r)
 static void
 begin_line(struct smtp_reply *r)
 {
-	r->has_no_code = false;
+	r->line_has_no_code = false;
 	r->line_code = 0;
-	r->goes_on = false;
-	r->line_cut = false;
+	r->is_continued = false;
+	r->line_is_cut = false;
 	r->linelen = 0;
 }
 
@@ -44,7 +44,7 @@ keep_line(struct smtp_reply *r, char c)
 	if (c == '\r' || c == '\n')
 		return;
 	if (r->linelen == sizeof r->line)
-		r->line_cut = true;
+		r->line_is_cut = true;
 	else
 		r->line[r->linelen++] = c;
 }
@@ -55,7 +55,7 @@ end_code(struct smtp_reply *r, char c)
 {
 	if (str_is_digit(c))
 		return false;
-	r->goes_on = c == '-';
+	r->is_continued = c == '-';
 	if (c != ' ' && c != '\t' && c != '-')
 		keep_line(r, c);
 	if (r->code == 0)
@@ -83,8 +83,8 @@ add_byte(struct smtp_reply *r, char c)
 	if (r->column == 0)
 		begin_line(r);
 	if (r->column < CODE_DIGITS && !str_is_digit(c))
-		r->has_no_code = true;
-	if (!r->has_no_code && !add_to_line(r, c))
+		r->line_has_no_code = true;
+	if (!r->line_has_no_code && !add_to_line(r, c))
 		return false;
 	r->column++;
 	return ++r->size <= SMTP_REPLY_MAX;
@@ -117,10 +117,10 @@ smtp_reply_add(struct smtp_reply *r, const char *p, size_t n,
 		if (p[i] != '\n')
 			continue;
 		r->column = 0;
-		if (r->has_no_code)
+		if (r->line_has_no_code)
 			continue;
 		r->lines++;
-		*state = r->goes_on ? SMTP_REPLY_LINE : SMTP_REPLY_DONE;
+		*state = r->is_continued ? SMTP_REPLY_LINE : SMTP_REPLY_DONE;
 		return i + 1;
 	}
 	*state = SMTP_REPLY_MORE;
@@ -153,13 +153,13 @@ smtp_reply_skip(struct smtp_reply *r, const char *p, size_t n)
 }
 
 bool
-smtp_reply_is_none(const struct smtp_reply *r)
+smtp_reply_has_no_code(const struct smtp_reply *r)
 {
 	return r->code == 0 && r->len > 0 && memchr(r->text, '\n', r->len);
 }
 
 bool
-smtp_reply_has_preface(const struct smtp_reply *r)
+smtp_reply_begins_without_code(const struct smtp_reply *r)
 {
 	return !may_have_code(r->text, r->len);
 }

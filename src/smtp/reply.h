@@ -40,10 +40,10 @@ struct smtp_reply {
 
 	/* The line under way, or the one that has just ended. */
 	size_t column; /* its bytes so far, CRs included */
-	bool has_no_code;
+	bool line_has_no_code;
 	int line_code;
-	bool goes_on;  /* its code is followed by '-' */
-	bool line_cut; /* it was longer than what line[] keeps */
+	bool is_continued; /* its code is followed by '-' */
+	bool line_is_cut;  /* it was longer than what line[] keeps */
 	size_t linelen;
 	char line[SMTP_REPLY_LINE_SIZE]; /* text behind the code */
 
@@ -72,10 +72,10 @@ size_t smtp_reply_add(struct smtp_reply *, const char *, size_t n,
 size_t smtp_reply_skip(struct smtp_reply *, const char *, size_t n);
 
 /* Whole lines have come, and none of them has a code: it shows who is there. */
-bool smtp_reply_is_none(const struct smtp_reply *);
+bool smtp_reply_has_no_code(const struct smtp_reply *);
 
 /* Of a whole reply: text without a code came before its first line. */
-bool smtp_reply_has_preface(const struct smtp_reply *);
+bool smtp_reply_begins_without_code(const struct smtp_reply *);
 
 /* First digit of the code: 2, 3, 4, 5, or another. */
 int smtp_reply_class(const struct smtp_reply *);

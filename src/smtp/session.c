@@ -16,9 +16,9 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 	s->timeout_s = timeout_s;
 	s->is_through_helper = false;
 	s->state = (struct smtp_state){ 0 };
-	s->is_leaving = false;
+	s->is_closing = false;
 	s->transactions = 0;
-	s->has_refused_declarations = false;
+	s->has_refused_parameters = false;
 }
 
 struct deadline
@@ -43,12 +43,12 @@ hello_deadline(const struct smtp_session *s)
 }
 
 struct deadline
-smtp_session_leave_deadline(struct smtp_session *s)
+smtp_session_closing_deadline(struct smtp_session *s)
 {
-	if (!s->is_leaving)
-		s->leave = deadline_at_most(s, SMTP_LEAVE_TIMEOUT_S);
-	s->is_leaving = true;
-	return s->leave;
+	if (!s->is_closing)
+		s->closing = deadline_at_most(s, SMTP_CLOSING_TIMEOUT_S);
+	s->is_closing = true;
+	return s->closing;
 }
 
 /* How long what has arrived on this machine may take to get here. */
@@ -111,7 +111,7 @@ smtp_session_parse(struct smtp_session *s, struct smtp_ehlo *ehlo)
 		stream_consume(&s->stream, n);
 		if (state != SMTP_REPLY_LINE && state != SMTP_REPLY_DONE)
 			break;
-		if (ehlo && !is_first && !s->reply.line_cut)
+		if (ehlo && !is_first && !s->reply.line_is_cut)
 			smtp_ehlo_add(ehlo, s->reply.line, s->reply.linelen);
 	} while (state == SMTP_REPLY_LINE);
 	if (state != SMTP_REPLY_MORE)
@@ -163,14 +163,14 @@ smtp_session_is_within_line(const struct smtp_session *s)
 }
 
 enum smtp_outcome
-smtp_session_unasked(struct smtp_session *s)
+smtp_session_show_unsolicited(struct smtp_session *s)
 {
 	(void)smtp_session_parse(s, NULL);
 	return SMTP_MALFORMED;
 }
 
 static enum smtp_outcome
-wants(struct smtp_session *s, enum smtp_outcome outcome, int code)
+expect_code(struct smtp_session *s, enum smtp_outcome outcome, int code)
 {
 	if (outcome != SMTP_DONE)
 		return outcome;
@@ -179,14 +179,14 @@ wants(struct smtp_session *s, enum smtp_outcome outcome, int code)
 
 /* Bytes that belong to no command: shown as if they were a reply. */
 static enum smtp_outcome
-unsolicited(struct smtp_session *s)
+show_unsolicited(struct smtp_session *s)
 {
-	(void)smtp_session_unasked(s);
+	(void)smtp_session_show_unsolicited(s);
 	return SMTP_UNSOLICITED;
 }
 
 static enum smtp_outcome
-say(struct smtp_session *s, const char *verb, const char *argument,
+send_command(struct smtp_session *s, const char *verb, const char *argument,
     struct deadline until)
 {
 	struct stream *stream = &s->stream;
@@ -195,7 +195,7 @@ say(struct smtp_session *s, const char *verb, const char *argument,
 
 	/* What came before we asked is no reply. */
 	if (smtp_session_expect_silence(s) == SMTP_MALFORMED)
-		return unsolicited(s);
+		return show_unsolicited(s);
 	begin_reply(s);
 	if (verb_len + argument_len + 2 > stream_room(stream))
 		return SMTP_DIED;
@@ -211,24 +211,25 @@ say(struct smtp_session *s, const char *verb, const char *argument,
 enum smtp_outcome
 smtp_session_greeting(struct smtp_session *s)
 {
-	return wants(s, smtp_session_reply(s, hello_deadline(s), NULL), 220);
+	return expect_code(s, smtp_session_reply(s, hello_deadline(s), NULL),
+	    220);
 }
 
 static enum smtp_outcome
-say_hello(struct smtp_session *s, const char *verb, const char *helohost,
+send_hello(struct smtp_session *s, const char *verb, const char *helohost,
     struct smtp_ehlo *offered)
 {
 	struct deadline until = hello_deadline(s);
 	enum smtp_outcome outcome;
 
 	s->ehlo = (struct smtp_ehlo){ 0 };
-	outcome = say(s, verb, helohost, until);
+	outcome = send_command(s, verb, helohost, until);
 	if (outcome == SMTP_DONE)
 		outcome = smtp_session_reply(s, until, offered);
-	outcome = wants(s, outcome, 250);
+	outcome = expect_code(s, outcome, 250);
 	if (outcome == SMTP_DONE &&
 	    smtp_session_expect_silence(s) == SMTP_MALFORMED)
-		return unsolicited(s);
+		return show_unsolicited(s);
 	return outcome;
 }
 
@@ -236,7 +237,7 @@ enum smtp_outcome
 smtp_session_ehlo(struct smtp_session *s, const char *helohost)
 {
 	struct smtp_ehlo offered = { 0 };
-	enum smtp_outcome outcome = say_hello(s, "EHLO ", helohost, &offered);
+	enum smtp_outcome outcome = send_hello(s, "EHLO ", helohost, &offered);
 
 	if (outcome == SMTP_DONE)
 		s->ehlo = offered;
@@ -246,7 +247,7 @@ smtp_session_ehlo(struct smtp_session *s, const char *helohost)
 enum smtp_outcome
 smtp_session_helo(struct smtp_session *s, const char *helohost)
 {
-	return say_hello(s, "HELO ", helohost, NULL);
+	return send_hello(s, "HELO ", helohost, NULL);
 }
 
 bool
@@ -265,11 +266,11 @@ static enum smtp_outcome
 command(struct smtp_session *s, const char *verb, int code,
     struct deadline until)
 {
-	enum smtp_outcome outcome = say(s, verb, "", until);
+	enum smtp_outcome outcome = send_command(s, verb, "", until);
 
 	if (outcome == SMTP_DONE)
 		outcome = smtp_session_reply(s, until, NULL);
-	return wants(s, outcome, code);
+	return expect_code(s, outcome, code);
 }
 
 enum smtp_outcome
@@ -279,7 +280,7 @@ smtp_session_starttls(struct smtp_session *s)
 	    command(s, "STARTTLS", 220, hello_deadline(s));
 
 	if (outcome == SMTP_DONE && stream_has_input(&s->stream))
-		return smtp_session_unasked(s);
+		return smtp_session_show_unsolicited(s);
 	return outcome;
 }
 
@@ -288,7 +289,7 @@ static void
 take_outstanding_reply(struct smtp_session *s, struct deadline until)
 {
 	if (smtp_session_reply(s, until, NULL) == SMTP_DONE)
-		smtp_state_answered(&s->state, s->reply.code);
+		smtp_state_replied(&s->state, s->reply.code);
 	else
 		smtp_state_lost(&s->state);
 }
@@ -299,18 +300,18 @@ reset(struct smtp_session *s)
 	struct deadline until = smtp_session_deadline(s);
 
 	smtp_state_sent(&s->state, SMTP_COMMAND_RSET);
-	if (say(s, "RSET", "", until) == SMTP_DONE)
+	if (send_command(s, "RSET", "", until) == SMTP_DONE)
 		take_outstanding_reply(s, until);
 	else
 		smtp_state_lost(&s->state);
 }
 
 enum smtp_outcome
-smtp_session_settle(struct smtp_session *s)
+smtp_session_make_ready(struct smtp_session *s)
 {
 	struct deadline until = smtp_session_deadline(s);
 
-	s->is_leaving = false;
+	s->is_closing = false;
 	while (smtp_state_takes_commands(&s->state) &&
 	       smtp_state_oldest(&s->state) != SMTP_COMMAND_NONE)
 		take_outstanding_reply(s, until);
@@ -325,7 +326,7 @@ smtp_session_settle(struct smtp_session *s)
 void
 smtp_session_quit(struct smtp_session *s)
 {
-	struct deadline until = smtp_session_leave_deadline(s);
+	struct deadline until = smtp_session_closing_deadline(s);
 
 	while (s->state.outstanding[SMTP_COMMAND_DATA] > 0 &&
 	       smtp_state_takes_commands(&s->state))

@@ -25,7 +25,7 @@
 #define SMTP_HELLO_TIMEOUT_S 300
 
 /* What is waited for that changes no verdict any more gets so long, at most. */
-#define SMTP_LEAVE_TIMEOUT_S 2
+#define SMTP_CLOSING_TIMEOUT_S 2
 
 /* What nobody has set is no success. */
 enum smtp_outcome {
@@ -49,10 +49,10 @@ struct smtp_session {
 	bool is_through_helper;
 
 	struct smtp_state state;
-	bool is_leaving;
-	struct deadline leave;         /* see smtp_session_leave_deadline() */
-	uint64_t transactions;         /* begun with MAIL */
-	bool has_refused_declarations; /* MAIL with parameters failed */
+	bool is_closing;
+	struct deadline closing;     /* see smtp_session_closing_deadline() */
+	uint64_t transactions;       /* begun with MAIL */
+	bool has_refused_parameters; /* MAIL with parameters failed */
 };
 
 /*
@@ -94,7 +94,7 @@ bool smtp_session_is_within_line(const struct smtp_session *);
  * Shows what came unasked, as far as it is there, as if it were a reply.
  * Always MALFORMED.
  */
-enum smtp_outcome smtp_session_unasked(struct smtp_session *);
+enum smtp_outcome smtp_session_show_unsolicited(struct smtp_session *);
 
 /* Moves bytes, as stream_move(); TIMEOUT only after a last look. */
 enum stream_status smtp_session_move(struct smtp_session *, struct smtp_wait *);
@@ -125,9 +125,9 @@ struct deadline smtp_session_deadline(const struct smtp_session *);
 
 /*
  * The end of the time for all that changes no verdict any more, from the first
- * call on until smtp_session_settle().
+ * call on until smtp_session_make_ready().
  */
-struct deadline smtp_session_leave_deadline(struct smtp_session *);
+struct deadline smtp_session_closing_deadline(struct smtp_session *);
 
 /* The greeting must be 220. */
 enum smtp_outcome smtp_session_greeting(struct smtp_session *);
@@ -156,12 +156,12 @@ enum smtp_outcome smtp_session_starttls(struct smtp_session *);
  * when the session cannot go on; so it is after a 354, since a server that
  * waits for mail data takes commands for it.
  */
-enum smtp_outcome smtp_session_settle(struct smtp_session *);
+enum smtp_outcome smtp_session_make_ready(struct smtp_session *);
 
 /*
  * Sends QUIT if that can be done without waiting, and would not be taken for
  * mail data; nothing can fail.  An outstanding reply to DATA is waited for, no
- * longer than SMTP_LEAVE_TIMEOUT_S: after a 354 QUIT would be mail data.
+ * longer than SMTP_CLOSING_TIMEOUT_S: after a 354 QUIT would be mail data.
  */
 void smtp_session_quit(struct smtp_session *);
 

@@ -52,7 +52,7 @@ next_phase(enum smtp_phase phase, enum smtp_command command, int code)
 }
 
 void
-smtp_state_answered(struct smtp_state *s, int code)
+smtp_state_replied(struct smtp_state *s, int code)
 {
 	enum smtp_command command = smtp_state_oldest(s);
 

@@ -67,7 +67,7 @@ enum smtp_command smtp_state_oldest(const struct smtp_state *);
 size_t smtp_state_count(const struct smtp_state *);
 
 /* The oldest outstanding command was answered with this code. */
-void smtp_state_answered(struct smtp_state *, int code);
+void smtp_state_replied(struct smtp_state *, int code);
 
 /* Client and server are not in step any more. */
 void smtp_state_lost(struct smtp_state *);

@@ -42,17 +42,17 @@ path_command(char *out, const char *verb, const char *path)
 }
 
 static bool
-declares_size(const struct smtp_session *s, const struct smtp_message *m)
+sends_size(const struct smtp_session *s, const struct smtp_message *m)
 {
-	return m->is_measured && !s->has_refused_declarations &&
+	return m->is_measured && !s->has_refused_parameters &&
 	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_SIZE);
 }
 
 static bool
-declares_8bit(const struct smtp_session *s, const struct smtp_message *m)
+sends_8bit(const struct smtp_session *s, const struct smtp_message *m)
 {
 	return m->is_measured && m->measure.has_8bit &&
-	       !s->has_refused_declarations &&
+	       !s->has_refused_parameters &&
 	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_8BITMIME);
 }
 
@@ -63,9 +63,9 @@ mail_parameters(const struct transaction *t, char *out, size_t size)
 	const struct smtp_message *m = t->message;
 	int n = 0;
 
-	if (declares_size(t->session, m))
+	if (sends_size(t->session, m))
 		n = snprintf(out, size, " SIZE=%" PRIu64, m->measure.size);
-	if (declares_8bit(t->session, m))
+	if (sends_8bit(t->session, m))
 		n += snprintf(out + n, size - (size_t)n, " BODY=8BITMIME");
 	return (size_t)n;
 }
@@ -131,7 +131,7 @@ end(struct transaction *t, enum smtp_end where, enum smtp_outcome outcome)
 
 /* Where it ends if there is no reply: at the one that would come next. */
 static enum smtp_end
-position(const struct transaction *t)
+end_without_reply(const struct transaction *t)
 {
 	enum smtp_command next = smtp_state_oldest(&t->session->state);
 
@@ -149,7 +149,7 @@ position(const struct transaction *t)
 
 /* Each recipient was refused: that is known, whatever DATA is answered with. */
 static bool
-has_no_taker(const struct transaction *t)
+are_all_refused(const struct transaction *t)
 {
 	return t->verdicts == t->envelope->nrecipient &&
 	       t->result.accepted == 0;
@@ -186,22 +186,22 @@ is_out_of_sequence(const struct transaction *t)
 static bool
 may_be_for_a_later_command(const struct transaction *t)
 {
-	return smtp_reply_has_preface(&t->session->reply) &&
+	return smtp_reply_begins_without_code(&t->session->reply) &&
 	       smtp_state_count(&t->session->state) > 1;
 }
 
 /* The oldest outstanding command has got a reply that is one. */
 static void
-take_answer(struct transaction *t)
+mark_replied(struct transaction *t)
 {
-	smtp_state_answered(&t->session->state, t->session->reply.code);
+	smtp_state_replied(&t->session->state, t->session->reply.code);
 }
 
 static void
 apply_to_mail(struct transaction *t, enum smtp_outcome outcome)
 {
 	if (outcome == SMTP_DONE || outcome == SMTP_REFUSED)
-		take_answer(t);
+		mark_replied(t);
 	if (outcome != SMTP_DONE)
 		end(t, SMTP_END_MAIL, outcome);
 }
@@ -218,11 +218,11 @@ apply_to_recipient(struct transaction *t, enum smtp_outcome outcome)
 		end(t, SMTP_END_RCPT, outcome);
 		return;
 	}
-	take_answer(t);
+	mark_replied(t);
 	t->verdicts++;
 	t->result.accepted += outcome == SMTP_DONE;
 	/* Without PIPELINING, DATA is not sent then. */
-	if (has_no_taker(t) && t->sent == data_command(t))
+	if (are_all_refused(t) && t->sent == data_command(t))
 		end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 }
 
@@ -235,7 +235,7 @@ has_left(const struct transaction *t)
 {
 	const struct stream *stream = &t->session->stream;
 
-	return !stream_is_pending(stream) && !stream->has_lost;
+	return !stream_is_pending(stream) && !stream->has_dropped_output;
 }
 
 static void
@@ -243,12 +243,12 @@ apply_to_data(struct transaction *t, enum smtp_outcome outcome, bool is_reply)
 {
 	/* A 354 for what has not left is not for DATA. */
 	if (is_reply && t->session->reply.code == 354 && has_left(t)) {
-		take_answer(t);
-	} else if (outcome == SMTP_REFUSED && has_no_taker(t)) {
-		take_answer(t);
+		mark_replied(t);
+	} else if (outcome == SMTP_REFUSED && are_all_refused(t)) {
+		mark_replied(t);
 		end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 	} else if (outcome == SMTP_REFUSED && !is_out_of_sequence(t)) {
-		take_answer(t);
+		mark_replied(t);
 		end(t, SMTP_END_DATA, SMTP_REFUSED);
 	} else {
 		end(t, SMTP_END_DATA, SMTP_MALFORMED);
@@ -261,7 +261,7 @@ apply(struct transaction *t, enum smtp_reply_state state)
 {
 	bool is_reply = state == SMTP_REPLY_DONE;
 	enum smtp_outcome outcome =
-	    is_reply ? smtp_judge(&t->session->reply) : SMTP_MALFORMED;
+	    is_reply ? smtp_classify_reply(&t->session->reply) : SMTP_MALFORMED;
 
 	/* A refusal may be final: it has to be one of this command. */
 	if (outcome == SMTP_REFUSED && may_be_for_a_later_command(t))
@@ -284,10 +284,10 @@ apply(struct transaction *t, enum smtp_reply_state state)
  * depends on that.
  */
 static void
-apply_silence(struct transaction *t, enum stream_status why)
+apply_no_reply(struct transaction *t, enum stream_status why)
 {
-	if (!has_no_taker(t)) {
-		end(t, position(t), SMTP_DIED);
+	if (!are_all_refused(t)) {
+		end(t, end_without_reply(t), SMTP_DIED);
 		return;
 	}
 	end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
@@ -297,16 +297,17 @@ apply_silence(struct transaction *t, enum stream_status why)
 
 /* What was said though nothing is outstanding is no reply to what comes. */
 static bool
-is_silent(struct transaction *t)
+expect_silence(struct transaction *t)
 {
 	switch (smtp_session_expect_silence(t->session)) {
 	case SMTP_DONE:
 		return true;
 	case SMTP_MALFORMED:
-		end(t, position(t), smtp_session_unasked(t->session));
+		end(t, end_without_reply(t),
+		    smtp_session_show_unsolicited(t->session));
 		return false;
 	default:
-		apply_silence(t, STREAM_CLOSED);
+		apply_no_reply(t, STREAM_CLOSED);
 		return false;
 	}
 }
@@ -316,14 +317,14 @@ static void
 take_reply(struct transaction *t)
 {
 	struct smtp_wait wait = {
-		.until = has_no_taker(t)
-			     ? smtp_session_leave_deadline(t->session)
+		.until = are_all_refused(t)
+			     ? smtp_session_closing_deadline(t->session)
 			     : smtp_session_deadline(t->session),
 	};
 	enum smtp_reply_state state;
 	enum stream_status status;
 
-	if (!is_outstanding(t) && !is_silent(t))
+	if (!is_outstanding(t) && !expect_silence(t))
 		return;
 	for (;;) {
 		put_commands(t);
@@ -332,7 +333,7 @@ take_reply(struct transaction *t)
 			break;
 		status = smtp_session_move(t->session, &wait);
 		if (status != STREAM_OK) {
-			apply_silence(t, status);
+			apply_no_reply(t, status);
 			return;
 		}
 	}
@@ -344,10 +345,10 @@ take_reply(struct transaction *t)
  * the end of mail data alone, and for its reply to be ignored.
  */
 static void
-send_nothing(struct transaction *t)
+send_empty_message(struct transaction *t)
 {
 	struct smtp_session *s = t->session;
-	struct smtp_wait wait = { .until = smtp_session_leave_deadline(s) };
+	struct smtp_wait wait = { .until = smtp_session_closing_deadline(s) };
 
 	stream_put(&s->stream, ".\r\n", strlen(".\r\n"));
 	while (stream_is_pending(&s->stream))
@@ -380,9 +381,9 @@ run(struct smtp_session *s, const struct smtp_envelope *envelope,
 
 	while (!t.has_ended && s->state.phase != SMTP_PHASE_MAIL_DATA)
 		take_reply(&t);
-	if (!t.has_ended && is_silent(&t)) {
-		if (has_no_taker(&t))
-			send_nothing(&t);
+	if (!t.has_ended && expect_silence(&t)) {
+		if (are_all_refused(&t))
+			send_empty_message(&t);
 		else
 			send_mail_data(&t);
 	}
@@ -391,7 +392,7 @@ run(struct smtp_session *s, const struct smtp_envelope *envelope,
 }
 
 static bool
-is_used_up(const struct smtp_session *s)
+has_reached_mailmax(const struct smtp_session *s)
 {
 	return s->ehlo.mailmax > 0 && s->transactions >= s->ehlo.mailmax;
 }
@@ -415,12 +416,12 @@ smtp_transaction_measures(const struct smtp_ehlo *e)
  * or something in front of it, that offers SIZE or 8BITMIME and cannot do it.
  */
 static bool
-has_refused_declarations(const struct smtp_session *s,
+has_refused_parameters(const struct smtp_session *s,
     const struct smtp_message *m, const struct smtp_result *r)
 {
 	if (r->end != SMTP_END_MAIL || r->outcome != SMTP_REFUSED)
 		return false;
-	if (!declares_size(s, m) && !declares_8bit(s, m))
+	if (!sends_size(s, m) && !sends_8bit(s, m))
 		return false;
 	switch (s->reply.code) {
 	case 500:
@@ -437,16 +438,16 @@ has_refused_declarations(const struct smtp_session *s,
 
 /* Once more without; what was said to the first MAIL counts for nothing. */
 static struct smtp_result
-run_undeclared(struct smtp_session *s, const struct smtp_envelope *envelope,
-    struct smtp_message *message)
+run_without_parameters(struct smtp_session *s,
+    const struct smtp_envelope *envelope, struct smtp_message *message)
 {
 	static const struct smtp_result lost = {
 		.end = SMTP_END_MAIL,
 		.outcome = SMTP_DIED,
 	};
 
-	s->has_refused_declarations = true;
-	if (smtp_session_settle(s) != SMTP_DONE)
+	s->has_refused_parameters = true;
+	if (smtp_session_make_ready(s) != SMTP_DONE)
 		return lost;
 	return run(s, envelope, message);
 }
@@ -466,18 +467,18 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 		r.end = SMTP_END_TOO_LARGE;
 		return r;
 	}
-	if (is_used_up(s)) {
+	if (has_reached_mailmax(s)) {
 		r.end = SMTP_END_LIMIT;
 		return r;
 	}
-	if (smtp_session_settle(s) != SMTP_DONE) {
+	if (smtp_session_make_ready(s) != SMTP_DONE) {
 		r.end = SMTP_END_MAIL;
 		r.outcome = SMTP_DIED;
 		return r;
 	}
 	s->transactions++;
 	r = run(s, envelope, message);
-	if (has_refused_declarations(s, message, &r))
-		r = run_undeclared(s, envelope, message);
+	if (has_refused_parameters(s, message, &r))
+		r = run_without_parameters(s, envelope, message);
 	return r;
 }

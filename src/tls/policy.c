@@ -19,7 +19,7 @@ tls_policy_tries(const struct tls_policy *p)
 }
 
 bool
-tls_policy_demands(const struct tls_policy *p)
+tls_policy_requires(const struct tls_policy *p)
 {
 	return p->level >= TLS_LEVEL_ENCRYPT;
 }

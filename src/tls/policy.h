@@ -31,7 +31,7 @@ struct tls_policy {
 struct tls_policy tls_policy_choose(const struct tls_situation *);
 
 bool tls_policy_tries(const struct tls_policy *);
-bool tls_policy_demands(const struct tls_policy *);
+bool tls_policy_requires(const struct tls_policy *);
 bool tls_policy_verifies(const struct tls_policy *);
 
 /*

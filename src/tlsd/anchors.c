@@ -40,7 +40,7 @@ struct tlsd_anchors {
 	int fd;
 	struct stat st;
 	struct compiled *index; /* NULL: all of them are in the store */
-	struct dsn trouble;     /* of a look-up; no status: none */
+	struct dsn failure;     /* of a look-up; no status: none */
 };
 
 /*
@@ -273,12 +273,12 @@ add_hashed_file(struct tlsd_anchors *a, const char *path)
 	int fd = fdio_open_file(path, &st);
 
 	if (fd != -1) {
-		(void)add_file(a, fd, &st, path, NULL, &a->trouble);
+		(void)add_file(a, fd, &st, path, NULL, &a->failure);
 		close(fd);
 	} else if (errno == ENOENT) {
 		return is_dangling(path);
 	} else {
-		(void)fail(path, strerror(errno), &a->trouble);
+		(void)fail(path, strerror(errno), &a->failure);
 	}
 	return true;
 }
@@ -413,7 +413,7 @@ tlsd_anchors_verify(X509_STORE_CTX *ctx, void *anchors)
 	int ok = X509_verify_cert(ctx);
 
 	if (ok != 1 && a->index != NULL &&
-	    read_bundle(a, NULL, &a->trouble) == 0)
+	    read_bundle(a, NULL, &a->failure) == 0)
 		ok = verify_again(ctx, a);
 	return ok == 1;
 }
@@ -538,7 +538,7 @@ tlsd_anchors_store(const struct tlsd_anchors *a)
 }
 
 const struct dsn *
-tlsd_anchors_trouble(const struct tlsd_anchors *a)
+tlsd_anchors_failure(const struct tlsd_anchors *a)
 {
-	return a->trouble.status[0] != '\0' ? &a->trouble : NULL;
+	return a->failure.status[0] != '\0' ? &a->failure : NULL;
 }

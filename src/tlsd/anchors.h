@@ -46,6 +46,6 @@ int tlsd_anchors_verify(struct x509_store_ctx_st *, void *anchors);
  * anchor): a chain that did not verify then says nothing about the server.
  * NULL when there was none; borrowed.
  */
-const struct dsn *tlsd_anchors_trouble(const struct tlsd_anchors *);
+const struct dsn *tlsd_anchors_failure(const struct tlsd_anchors *);
 
 #endif

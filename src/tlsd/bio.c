@@ -20,7 +20,7 @@
  */
 #define MESSAGES_MAX 64
 
-#define EAGER_READS 8 /* handshake, tickets, reply to EHLO */
+#define QUICKACK_READS 8 /* handshake, tickets, reply to EHLO */
 
 bool
 tlsd_bio_is_flooded(const struct tlsd_bio *s)
@@ -29,7 +29,7 @@ tlsd_bio_is_flooded(const struct tlsd_bio *s)
 }
 
 static bool
-must_not_go_on(struct tlsd_bio *s)
+must_stop(struct tlsd_bio *s)
 {
 	if (deadline_passed(s->until))
 		s->expired = true;
@@ -49,7 +49,7 @@ acknowledge_at_once(struct tlsd_bio *s)
 #ifdef TCP_QUICKACK
 	int on = 1;
 
-	if (s->reads < EAGER_READS) {
+	if (s->reads < QUICKACK_READS) {
 		s->reads++;
 		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &on,
 		    sizeof on);
@@ -110,7 +110,7 @@ socket_read(BIO *bio, char *data, int n)
 	ssize_t got;
 
 	BIO_clear_retry_flags(bio);
-	if (n <= 0 || must_not_go_on(s))
+	if (n <= 0 || must_stop(s))
 		return -1;
 	if (has_ahead(s))
 		return take_ahead(s, data, (size_t)n);

@@ -32,7 +32,7 @@
  */
 
 static void *
-demand(void *p, size_t n)
+check_memory(void *p, size_t n)
 {
 	if (p == NULL && n > 0)
 		mem_exhausted();
@@ -44,7 +44,7 @@ own_malloc(size_t n, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return demand(malloc(n), n);
+	return check_memory(malloc(n), n);
 }
 
 static void *
@@ -52,7 +52,7 @@ own_realloc(void *p, size_t n, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return demand(realloc(p, n), n);
+	return check_memory(realloc(p, n), n);
 }
 
 static void
@@ -122,7 +122,7 @@ tlsd_context_create(int security, struct dsn *why)
 	return context;
 
 fail:
-	(void)tlsd_error_local(why, "cannot start OpenSSL");
+	(void)tlsd_error_set_local(why, "cannot start OpenSSL");
 	SSL_CTX_free(context);
 	return NULL;
 }

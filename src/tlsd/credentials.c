@@ -38,7 +38,7 @@ open_pem(const char *path, struct buf *text, struct dsn *why)
 	}
 	bio = BIO_new_mem_buf(buf_text(text), (int)text->len);
 	if (bio == NULL)
-		tlsd_error_local(why, path);
+		tlsd_error_set_local(why, path);
 	return bio;
 }
 
@@ -129,7 +129,7 @@ tlsd_credentials_use(SSL_CTX *context, const char *certpath,
 	int result = -1;
 
 	if (chain == NULL)
-		return tlsd_error_local(why, "TLS");
+		return tlsd_error_set_local(why, "TLS");
 	cert = read_chain(certpath, chain, why);
 	if (cert == NULL)
 		goto out;
@@ -143,7 +143,7 @@ tlsd_credentials_use(SSL_CTX *context, const char *certpath,
 		goto out;
 	}
 	if (SSL_CTX_use_cert_and_key(context, cert, key, chain, 1) != 1) {
-		tlsd_error_local(why, certpath);
+		tlsd_error_set_local(why, certpath);
 		goto out;
 	}
 	result = 0;

@@ -64,7 +64,7 @@ alert_of(unsigned long code)
 }
 
 int
-tlsd_error_tell(struct dsn *why, const char *status, const char *doing,
+tlsd_error_set(struct dsn *why, const char *status, const char *doing,
     unsigned long code)
 {
 	const char *text = find_reason(code);
@@ -87,11 +87,11 @@ tlsd_error_is_local(void)
 }
 
 int
-tlsd_error_local(struct dsn *why, const char *what)
+tlsd_error_set_local(struct dsn *why, const char *what)
 {
 	char doing[300];
 
 	snprintf(doing, sizeof doing, "%s: ", what);
-	return tlsd_error_tell(why, TLSD_ERROR_LOCAL, doing,
+	return tlsd_error_set(why, TLSD_ERROR_LOCAL, doing,
 	    ERR_peek_last_error());
 }

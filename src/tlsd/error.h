@@ -14,7 +14,7 @@
 #define TLSD_ERROR_PEER "4.7.5"  /* RFC 3463: cryptographic failure */
 
 /* doing, then the text for an error code of the library.  Always -1. */
-int tlsd_error_tell(struct dsn *, const char *status, const char *doing,
+int tlsd_error_set(struct dsn *, const char *status, const char *doing,
     unsigned long code);
 
 /*
@@ -24,6 +24,6 @@ int tlsd_error_tell(struct dsn *, const char *status, const char *doing,
 bool tlsd_error_is_local(void);
 
 /* "what: why", from the library's queue, as trouble of ours.  Always -1. */
-int tlsd_error_local(struct dsn *, const char *what);
+int tlsd_error_set_local(struct dsn *, const char *what);
 
 #endif

@@ -135,7 +135,7 @@ finish_block(struct pem *p, struct pem_block *b)
 
 /* Nothing else is in the line of an END: one in prose is none. */
 static bool
-is_lonely_end(const char *s, const char *end)
+is_stray_end(const char *s, const char *end)
 {
 	struct pem_block unused;
 	const char *stop = parse_end(s, end, &unused);
@@ -153,7 +153,7 @@ pem_next(struct pem *p, struct pem_block *b)
 		b->body = parse_begin(p->at, p->end, b);
 		if (b->body)
 			return finish_block(p, b);
-		if (is_lonely_end(p->at, p->end))
+		if (is_stray_end(p->at, p->end))
 			return damaged(p, "END without BEGIN", p->at);
 	}
 	return PEM_END;

@@ -34,7 +34,7 @@ struct tlsd_session {
  */
 
 static void
-tell_not_verified(const struct tlsd_session *s, struct tls_result *r)
+set_not_verified(const struct tlsd_session *s, struct tls_result *r)
 {
 	r->status = TLS_STATUS_FAILED;
 	r->cause = tlsd_verify_cause(s->ssl);
@@ -44,22 +44,22 @@ tell_not_verified(const struct tlsd_session *s, struct tls_result *r)
 
 /* A failure of ours, with why; false if there is none. */
 static bool
-is_our_failure(const struct tlsd_session *s, struct dsn *why)
+find_local_failure(const struct tlsd_session *s, struct dsn *why)
 {
-	const struct dsn *trouble =
-	    s->anchors != NULL ? tlsd_anchors_trouble(s->anchors) : NULL;
+	const struct dsn *failure =
+	    s->anchors != NULL ? tlsd_anchors_failure(s->anchors) : NULL;
 
 	if (tlsd_error_is_local())
-		tlsd_error_local(why, "TLS");
-	else if (trouble != NULL)
-		*why = *trouble;
+		tlsd_error_set_local(why, "TLS");
+	else if (failure != NULL)
+		*why = *failure;
 	else
 		return false;
 	return true;
 }
 
 static void
-tell_peer_failure(const struct tlsd_session *s, struct dsn *why)
+set_peer_failure(const struct tlsd_session *s, struct dsn *why)
 {
 	unsigned long code = ERR_peek_last_error();
 
@@ -68,7 +68,7 @@ tell_peer_failure(const struct tlsd_session *s, struct dsn *why)
 	else if (tlsd_bio_is_flooded(&s->bio))
 		dsn_set(why, TLSD_ERROR_PEER, "too many handshake messages");
 	else if (code != 0)
-		tlsd_error_tell(why, TLSD_ERROR_PEER, "", code);
+		tlsd_error_set(why, TLSD_ERROR_PEER, "", code);
 	else if (s->bio.error != 0)
 		dsn_set(why, TLSD_ERROR_PEER, "%s", strerror(s->bio.error));
 	else
@@ -81,9 +81,9 @@ tlsd_session_failure(const struct tlsd_session *s, char text[TLS_TEXT_SIZE])
 	struct dsn why = { 0 };
 	enum tls_end end = TLS_END_LOCAL;
 
-	if (!is_our_failure(s, &why)) {
+	if (!find_local_failure(s, &why)) {
 		end = TLS_END_BROKEN;
-		tell_peer_failure(s, &why);
+		set_peer_failure(s, &why);
 	}
 	(void)str_copy(text, TLS_TEXT_SIZE, why.text);
 	return end;
@@ -98,7 +98,7 @@ is_verify_failure(unsigned long code)
 
 /* Why the handshake failed, and whose fault it was. */
 static void
-tell_failure(const struct tlsd_session *s, struct tls_result *r)
+set_failure(const struct tlsd_session *s, struct tls_result *r)
 {
 	unsigned long code = ERR_peek_last_error();
 
@@ -106,7 +106,7 @@ tell_failure(const struct tlsd_session *s, struct tls_result *r)
 	if (tlsd_session_failure(s, r->text) == TLS_END_LOCAL)
 		r->status = TLS_STATUS_LOCAL;
 	else if (is_verify_failure(code))
-		tell_not_verified(s, r);
+		set_not_verified(s, r);
 }
 
 /*
@@ -131,7 +131,7 @@ use_anchors(struct tlsd_session *s, const char *path, const char *statedir,
 	    s->anchors);
 	if (SSL_CTX_set1_verify_cert_store(s->context,
 		tlsd_anchors_store(s->anchors)) != 1)
-		return tlsd_error_local(why, path);
+		return tlsd_error_set_local(why, path);
 	/* Validity is looked at with gmtime(), which reads a file: now. */
 	tzset();
 	return 0;
@@ -158,10 +158,10 @@ create_connection(struct tlsd_session *s, struct dsn *why)
 
 	s->ssl = SSL_new(s->context);
 	if (s->ssl == NULL)
-		return tlsd_error_local(why, "TLS");
+		return tlsd_error_set_local(why, "TLS");
 	bio = tlsd_bio_create(&s->bio);
 	if (bio == NULL)
-		return tlsd_error_local(why, "TLS");
+		return tlsd_error_set_local(why, "TLS");
 	SSL_set_bio(s->ssl, bio, bio);
 	SSL_set_connect_state(s->ssl);
 	SSL_set_msg_callback(s->ssl, count_message);
@@ -169,7 +169,7 @@ create_connection(struct tlsd_session *s, struct dsn *why)
 	/* RFC 6066 section 3: host names only, never literal addresses. */
 	if (has_name(s) && !s->name.is_ip &&
 	    SSL_set_tlsext_host_name(s->ssl, s->name.text) != 1)
-		return tlsd_error_local(why, s->name.text);
+		return tlsd_error_set_local(why, s->name.text);
 	return 0;
 }
 
@@ -189,13 +189,13 @@ tlsd_session_create(const struct tlsd_session_params *p, struct dsn *why)
 	    tlsd_credentials_use(s->context, p->cert, p->key, why) == -1)
 		goto fail;
 	if (p->anchors == NULL)
-		tlsd_verify_nothing(s->context);
+		tlsd_verify_disable(s->context);
 	else if (use_anchors(s, p->anchors, p->statedir, why) == -1)
 		goto fail;
 	if (create_connection(s, why) == -1)
 		goto fail;
 	if (s->anchors != NULL && has_name(s) &&
-	    tlsd_verify_demand(s->ssl, &s->name, why) == -1)
+	    tlsd_verify_require(s->ssl, &s->name, why) == -1)
 		goto fail;
 	return s;
 
@@ -222,7 +222,7 @@ tlsd_session_destroy(struct tlsd_session *s)
 
 /* What a call that returned result wants; FAILED covers its own causes. */
 static enum tlsd_step
-judge(struct tlsd_session *s, int result)
+step_of(struct tlsd_session *s, int result)
 {
 	switch (SSL_get_error(s->ssl, result)) {
 	case SSL_ERROR_NONE:
@@ -263,10 +263,10 @@ take_group(const struct tlsd_session *s, char group[TLS_WORD_SIZE])
 }
 
 static void
-tell_success(const struct tlsd_session *s, struct tls_result *r)
+set_success(const struct tlsd_session *s, struct tls_result *r)
 {
 	if (s->anchors != NULL && !tlsd_verify_is_good(s->ssl)) {
-		tell_not_verified(s, r);
+		set_not_verified(s, r);
 		return;
 	}
 	r->status = TLS_STATUS_READY;
@@ -289,7 +289,7 @@ wants_of(enum tlsd_step step)
 
 /* Steps until it is over or its time is. */
 static enum tlsd_step
-shake_hands(struct tlsd_session *s)
+run_handshake(struct tlsd_session *s)
 {
 	enum tlsd_step step;
 	int result;
@@ -299,7 +299,7 @@ shake_hands(struct tlsd_session *s)
 	do {
 		ERR_clear_error();
 		result = SSL_do_handshake(s->ssl);
-		step = result == 1 ? TLSD_STEP_DONE : judge(s, result);
+		step = result == 1 ? TLSD_STEP_DONE : step_of(s, result);
 	} while (wants_of(step) != 0 && tlsd_bio_wait(&s->bio, wants_of(step)));
 	return step;
 }
@@ -309,7 +309,7 @@ tlsd_session_handshake(struct tlsd_session *s, struct deadline until,
     struct tls_result *r)
 {
 	*r = (struct tls_result){ .status = TLS_STATUS_FAILED };
-	/* Names are the DNS's: a bad one is no trouble of ours. */
+	/* Names are the DNS's: a bad one is no failure of ours. */
 	if (s->anchors != NULL && !has_name(s)) {
 		r->cause = TLS_CAUSE_NAME;
 		(void)str_copy(r->text, sizeof r->text,
@@ -317,10 +317,10 @@ tlsd_session_handshake(struct tlsd_session *s, struct deadline until,
 		return r->status;
 	}
 	s->bio.until = until;
-	if (shake_hands(s) == TLSD_STEP_DONE)
-		tell_success(s, r);
+	if (run_handshake(s) == TLSD_STEP_DONE)
+		set_success(s, r);
 	else
-		tell_failure(s, r);
+		set_failure(s, r);
 	s->bio.until = deadline_never();
 	return r->status;
 }
@@ -333,7 +333,7 @@ tlsd_session_read(struct tlsd_session *s, void *data, size_t n, size_t *got)
 	ERR_clear_error();
 	result = SSL_read_ex(s->ssl, data, n, got);
 	if (result != 1)
-		return judge(s, result);
+		return step_of(s, result);
 	s->bio.messages = 0;
 	return TLSD_STEP_DONE;
 }
@@ -347,7 +347,7 @@ tlsd_session_write(struct tlsd_session *s, const void *data, size_t n,
 	ERR_clear_error();
 	result = SSL_write_ex(s->ssl, data, n, got);
 	if (result != 1)
-		return judge(s, result);
+		return step_of(s, result);
 	s->bio.messages = 0;
 	return TLSD_STEP_DONE;
 }
@@ -362,5 +362,5 @@ tlsd_session_close(struct tlsd_session *s)
 	ERR_clear_error();
 	result = SSL_shutdown(s->ssl);
 	/* 0: sent, and the server's is yet to come. */
-	return result >= 0 ? TLSD_STEP_DONE : judge(s, result);
+	return result >= 0 ? TLSD_STEP_DONE : step_of(s, result);
 }

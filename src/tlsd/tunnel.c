@@ -58,23 +58,23 @@ struct tunnel {
 	struct flow in;  /* server to clear */
 	struct deadline until;
 	bool was_draining; /* when until was set */
-	tlsd_tunnel_teller *tell;
+	tlsd_tunnel_on_end *on_end;
 	enum tls_end ended; /* what was told */
 };
 
 /* The first reason counts: what follows it follows from it. */
 static void
-tell_end(struct tunnel *t, enum tls_end end, const char *text)
+report_end(struct tunnel *t, enum tls_end end, const char *text)
 {
 	if (t->ended != TLS_END_NONE)
 		return;
 	t->ended = end;
-	t->tell(end, text);
+	t->on_end(end, text);
 }
 
 /* A read or a write at this end was the last one. */
 static void
-end_is_over(struct tunnel *t, const struct end *e, enum tlsd_step step)
+end_reached(struct tunnel *t, const struct end *e, enum tlsd_step step)
 {
 	char text[TLS_TEXT_SIZE] = "";
 	enum tls_end end = TLS_END_CLIENT;
@@ -83,7 +83,7 @@ end_is_over(struct tunnel *t, const struct end *e, enum tlsd_step step)
 		end = step == TLSD_STEP_EOF
 			  ? TLS_END_SERVER
 			  : tlsd_session_failure(e->session, text);
-	tell_end(t, end, text);
+	report_end(t, end, text);
 }
 
 static enum tlsd_step
@@ -228,7 +228,7 @@ flow_fill(struct flow *f)
 	/* Broken or closed, no more will come: so the rest is delivered. */
 	if (is_over_after(step)) {
 		f->state = FLOW_EOF;
-		end_is_over(f->tunnel, f->from, step);
+		end_reached(f->tunnel, f->from, step);
 	}
 	return f->end > 0 || f->state == FLOW_EOF;
 }
@@ -246,7 +246,7 @@ flow_drain(struct flow *f)
 	f->start += put;
 	if (step != TLSD_STEP_DONE) {
 		f->state = FLOW_BROKEN;
-		end_is_over(f->tunnel, f->to, step);
+		end_reached(f->tunnel, f->to, step);
 	}
 	return true;
 }
@@ -328,7 +328,7 @@ tunnel_wait(struct tunnel *t)
 	if (n == -1)
 		mem_exhausted();
 	if (n == 0) {
-		tell_end(t, TLS_END_BROKEN, "nothing came for too long");
+		report_end(t, TLS_END_BROKEN, "nothing came for too long");
 		return false;
 	}
 	for (i = 0; i < 2; i++) {
@@ -354,12 +354,12 @@ tunnel_wait(struct tunnel *t)
  * counts.
  */
 static void
-judge(struct tunnel *t)
+propagate_end(struct tunnel *t)
 {
 	if ((t->out.state == FLOW_EOF || t->clear.hung_up) &&
 	    t->in.state < FLOW_ENDED) {
 		t->in.state = FLOW_BROKEN;
-		tell_end(t, TLS_END_CLIENT, "");
+		report_end(t, TLS_END_CLIENT, "");
 	}
 	if (t->in.state == FLOW_EOF && t->out.state == FLOW_OPEN) {
 		t->out.state = FLOW_BROKEN;
@@ -404,7 +404,7 @@ is_over(const struct tunnel *t)
 
 void
 tlsd_tunnel_run(struct tlsd_session *session, int server, int clear,
-    tlsd_tunnel_teller *tell)
+    tlsd_tunnel_on_end *on_end)
 {
 	struct tunnel *t = mem_alloc(1, sizeof *t);
 
@@ -415,12 +415,12 @@ tlsd_tunnel_run(struct tlsd_session *session, int server, int clear,
 	t->out.from = t->in.to = &t->clear;
 	t->out.to = t->in.from = &t->server;
 	t->until = deadline_in(IDLE_MS);
-	t->tell = tell;
+	t->on_end = on_end;
 	while (!is_over(t)) {
 		bool moved = flow_step(&t->in);
 
 		moved = flow_step(&t->out) || moved;
-		judge(t);
+		propagate_end(t);
 		set_deadline(t, moved);
 		if (moved ? deadline_passed(t->until) : !tunnel_wait(t))
 			break;

@@ -21,9 +21,9 @@
  * How the session ended is told once, before the other end of clear can see
  * that it has.
  */
-typedef void tlsd_tunnel_teller(enum tls_end, const char *text);
+typedef void tlsd_tunnel_on_end(enum tls_end, const char *text);
 
 void tlsd_tunnel_run(struct tlsd_session *, int server, int clear,
-    tlsd_tunnel_teller *);
+    tlsd_tunnel_on_end *);
 
 #endif

@@ -59,7 +59,7 @@ tlsd_name_parse(struct tlsd_name *name, const char *text)
  * not looked at.
  */
 static int
-skip(X509_STORE_CTX *ctx, void *unused)
+accept_any(X509_STORE_CTX *ctx, void *unused)
 {
 	(void)unused;
 	X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
@@ -67,13 +67,13 @@ skip(X509_STORE_CTX *ctx, void *unused)
 }
 
 void
-tlsd_verify_nothing(SSL_CTX *context)
+tlsd_verify_disable(SSL_CTX *context)
 {
-	SSL_CTX_set_cert_verify_callback(context, skip, NULL);
+	SSL_CTX_set_cert_verify_callback(context, accept_any, NULL);
 }
 
 int
-tlsd_verify_demand(SSL *ssl, const struct tlsd_name *name, struct dsn *why)
+tlsd_verify_require(SSL *ssl, const struct tlsd_name *name, struct dsn *why)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 	bool v4 = ip_is_v4(&name->ip);
@@ -93,7 +93,7 @@ tlsd_verify_demand(SSL *ssl, const struct tlsd_name *name, struct dsn *why)
 		    strlen(name->text));
 	if (ok != 1 ||
 	    X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER) != 1)
-		return tlsd_error_local(why, name->text);
+		return tlsd_error_set_local(why, name->text);
 	return 0;
 }
 

@@ -27,14 +27,14 @@ struct tlsd_name {
 void tlsd_name_parse(struct tlsd_name *, const char *text);
 
 /* Any certificate will do, and none is looked at. */
-void tlsd_verify_nothing(SSL_CTX *);
+void tlsd_verify_disable(SSL_CTX *);
 
 /*
  * The name must be in the subjectAltName, for what it is; the subject's
  * common name never counts (RFC 9525 section 6.3), and a wildcard only as
  * the whole of the leftmost label.  0, or -1 with why.
  */
-int tlsd_verify_demand(SSL *, const struct tlsd_name *, struct dsn *why);
+int tlsd_verify_require(SSL *, const struct tlsd_name *, struct dsn *why);
 
 /*
  * The verdict, in our own words: the handshake's return is not enough (a

@@ -45,7 +45,7 @@ static bool
 find_last(const char *text, size_t size, const char *key, size_t keylen,
     struct entry *last)
 {
-	const char *at = text + control_mark(text, size), *line;
+	const char *at = text + control_bom_length(text, size), *line;
 	bool any = false;
 	size_t n;
 
@@ -83,7 +83,7 @@ find_plainly(const char *text, size_t size, const char *host, struct entry *e)
 static void
 check_same(const struct table_entry *f, bool any, const void *value, size_t len)
 {
-	CHECK(f->any == any);
+	CHECK(f->found == any);
 	if (any) {
 		CHECK(f->value.len == len);
 		CHECK(memcmp(buf_text(&f->value), value, len) == 0);

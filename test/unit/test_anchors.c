@@ -105,7 +105,7 @@ check_all(const char *path, const char *statedir, size_t n)
 		if (verifies(a, &leaves[i % ROOTS]) != (i % ROOTS < n))
 			fail_msg("%s: leaf %zu of %zu", path, i, n);
 	assert_false(verifies(a, &stranger));
-	assert_null(tlsd_anchors_trouble(a));
+	assert_null(tlsd_anchors_failure(a));
 	tlsd_anchors_close(a);
 }
 
@@ -306,7 +306,7 @@ check_four(const char *path)
 	assert_true(verifies(a, &leaves[0]));
 	assert_false(verifies(a, &leaves[4]));
 	assert_false(verifies(a, &stranger));
-	assert_null(tlsd_anchors_trouble(a));
+	assert_null(tlsd_anchors_failure(a));
 	tlsd_anchors_close(a);
 }
 
@@ -403,7 +403,7 @@ expect_verdicts(const struct forgery *f, const char *what)
 		assert_non_null(a);
 		if (verifies(a, &leaves[i]) != (i != 1))
 			fail_msg("%s: leaf %zu", what, i);
-		assert_null(tlsd_anchors_trouble(a));
+		assert_null(tlsd_anchors_failure(a));
 		tlsd_anchors_close(a);
 	}
 	a = tlsd_anchors_open(f->path, dir, &why);
@@ -522,12 +522,12 @@ test_directory_damaged(void **state)
 	a = tlsd_anchors_open(name, NULL, &why);
 	assert_non_null(a);
 	assert_true(verifies(a, &leaves[0]));
-	assert_null(tlsd_anchors_trouble(a));
+	assert_null(tlsd_anchors_failure(a));
 	assert_false(verifies(a, &leaves[1]));
-	assert_non_null(tlsd_anchors_trouble(a));
-	assert_string_equal(tlsd_anchors_trouble(a)->status, "4.3.5");
-	assert_non_null(strstr(tlsd_anchors_trouble(a)->text, link));
-	assert_non_null(strstr(tlsd_anchors_trouble(a)->text,
+	assert_non_null(tlsd_anchors_failure(a));
+	assert_string_equal(tlsd_anchors_failure(a)->status, "4.3.5");
+	assert_non_null(strstr(tlsd_anchors_failure(a)->text, link));
+	assert_non_null(strstr(tlsd_anchors_failure(a)->text,
 	    "line 2: a block without END"));
 	tlsd_anchors_close(a);
 
@@ -536,13 +536,13 @@ test_directory_damaged(void **state)
 	assert_int_equal(mkfifo(damaged, 0600), 0);
 	a = tlsd_anchors_open(name, NULL, &why);
 	assert_false(verifies(a, &leaves[1]));
-	assert_non_null(tlsd_anchors_trouble(a));
+	assert_non_null(tlsd_anchors_failure(a));
 	tlsd_anchors_close(a);
 	assert_int_equal(unlink(damaged), 0);
 	assert_int_equal(symlink("nowhere", damaged), 0);
 	a = tlsd_anchors_open(name, NULL, &why);
 	assert_false(verifies(a, &leaves[1]));
-	assert_null(tlsd_anchors_trouble(a));
+	assert_null(tlsd_anchors_failure(a));
 	tlsd_anchors_close(a);
 	damaged[strlen(damaged) - 1] = '1';
 	testcert_append_cert(damaged, &roots[1]);

@@ -278,12 +278,12 @@ static void
 finds_a_byte_order_mark(void **state)
 {
 	(void)state;
-	assert_int_equal(control_mark("\xef\xbb\xbf", 3), 3);
-	assert_int_equal(control_mark("\xef\xbb\xbfx", 4), 3);
-	assert_int_equal(control_mark("\xef\xbb\xbf", 2), 0);
-	assert_int_equal(control_mark("\xfe\xff", 2), 0);
-	assert_int_equal(control_mark("x\xef\xbb\xbf", 4), 0);
-	assert_int_equal(control_mark("", 0), 0);
+	assert_int_equal(control_bom_length("\xef\xbb\xbf", 3), 3);
+	assert_int_equal(control_bom_length("\xef\xbb\xbfx", 4), 3);
+	assert_int_equal(control_bom_length("\xef\xbb\xbf", 2), 0);
+	assert_int_equal(control_bom_length("\xfe\xff", 2), 0);
+	assert_int_equal(control_bom_length("x\xef\xbb\xbf", 4), 0);
+	assert_int_equal(control_bom_length("", 0), 0);
 }
 
 static void

@@ -38,7 +38,7 @@ decides(void **state)
 
 		if (p.level != cases[i].want ||
 		    tls_policy_tries(&p) != cases[i].tries ||
-		    tls_policy_demands(&p) != cases[i].demands ||
+		    tls_policy_requires(&p) != cases[i].demands ||
 		    tls_policy_verifies(&p) != cases[i].verifies ||
 		    tls_policy_falls_back(&p) != cases[i].falls_back)
 			fail_msg("anchors %d, strictness %lu: %d",
@@ -58,11 +58,11 @@ never_both_demands_and_falls_back(void **state)
 	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
 		struct tls_policy p = { .level = levels[i] };
 
-		if (tls_policy_demands(&p) && tls_policy_falls_back(&p))
+		if (tls_policy_requires(&p) && tls_policy_falls_back(&p))
 			fail_msg("level %d", (int)levels[i]);
-		if (tls_policy_verifies(&p) && !tls_policy_demands(&p))
+		if (tls_policy_verifies(&p) && !tls_policy_requires(&p))
 			fail_msg("level %d", (int)levels[i]);
-		if (tls_policy_demands(&p) && !tls_policy_tries(&p))
+		if (tls_policy_requires(&p) && !tls_policy_tries(&p))
 			fail_msg("level %d", (int)levels[i]);
 	}
 }

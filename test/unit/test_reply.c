@@ -465,9 +465,9 @@ keeps_a_line(void **state)
 			want = SMTP_REPLY_LINE_SIZE;
 		if (parse(&r, in, n, 3).state != DONE)
 			fail_msg("text of %zu: no reply", lengths[i]);
-		if (r.linelen != want || r.line_cut != is_cut)
+		if (r.linelen != want || r.line_is_cut != is_cut)
 			fail_msg("text of %zu: kept %zu, %s", lengths[i],
-			    r.linelen, r.line_cut ? "cut" : "whole");
+			    r.linelen, r.line_is_cut ? "cut" : "whole");
 		for (size_t j = 0; j < r.linelen; j++)
 			if (r.line[j] != 'x')
 				fail_msg("text of %zu: byte %zu", lengths[i],
@@ -543,7 +543,7 @@ skips_a_line_in_parts(void **state)
 	assert_int_equal(smtp_reply_skip(&r, "hello ", 6), 6);
 	assert_int_equal(smtp_reply_skip(&r, "250 ok\r\n250", 11), 8);
 	assert_false(r.code);
-	assert_true(smtp_reply_is_none(&r));
+	assert_true(smtp_reply_has_no_code(&r));
 }
 
 static void
@@ -585,7 +585,7 @@ tells_talk_from_a_reply(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		parse(&r, cases[i].in, strlen(cases[i].in), 1);
-		if (smtp_reply_is_none(&r) != cases[i].is_none)
+		if (smtp_reply_has_no_code(&r) != cases[i].is_none)
 			fail_msg("%s", cases[i].in);
 	}
 }

@@ -564,7 +564,7 @@ settles_what_is_outstanding(void **state)
 		session.state.outstanding[SMTP_COMMAND_RCPT] = cases[i].rcpt;
 		session.state.outstanding[SMTP_COMMAND_DATA] = cases[i].data;
 		session.state.phase = cases[i].phase;
-		got = smtp_session_settle(&session);
+		got = smtp_session_make_ready(&session);
 		if (got == SMTP_DIED)
 			smtp_session_quit(&session);
 		peer_end(&p, &heard);

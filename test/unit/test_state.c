@@ -60,7 +60,7 @@ walks_every_edge(void **state)
 		if (s.phase != edges[i].sent)
 			fail_msg("edge %zu: %d when sent", i, s.phase);
 		assert_int_equal(smtp_state_oldest(&s), edges[i].command);
-		smtp_state_answered(&s, edges[i].code);
+		smtp_state_replied(&s, edges[i].code);
 		if (s.phase != edges[i].after)
 			fail_msg("edge %zu: %d when answered", i, s.phase);
 		assert_int_equal(smtp_state_oldest(&s), SMTP_COMMAND_NONE);
@@ -99,7 +99,7 @@ answers_the_oldest(void **state)
 	}
 	for (size_t i = 0; i < n; i++) {
 		assert_int_equal(smtp_state_oldest(&s), order[i]);
-		smtp_state_answered(&s, 250);
+		smtp_state_replied(&s, 250);
 	}
 	assert_int_equal(smtp_state_oldest(&s), SMTP_COMMAND_NONE);
 	assert_int_equal(s.phase, OPEN);
@@ -134,7 +134,7 @@ is_in_doubt_at_the_end_only(void **state)
 		smtp_state_lost(&s);
 		assert_int_equal(smtp_state_is_in_doubt(&s),
 		    command == SMTP_COMMAND_END);
-		smtp_state_answered(&s, 450);
+		smtp_state_replied(&s, 450);
 		assert_false(smtp_state_is_in_doubt(&s));
 	}
 }

@@ -245,7 +245,7 @@ hears_the_last_words(void **state)
 	shutdown(other, SHUT_RD);
 	must_be("flush", stream_flush(&stream, deadline_in(10000)), STREAM_OK);
 	must_hold("554 bye\r\n");
-	assert_true(stream.has_lost);
+	assert_true(stream.has_dropped_output);
 	assert_false(stream_is_pending(&stream));
 	stream_put(&stream, "y", 1);
 	must_be("no words", stream_flush(&stream, deadline_in(10000)),
@@ -288,12 +288,12 @@ sends_past_the_buffer(void **state)
 
 	say("421 x\r\n");
 	must_be("spoken to", stream_send(&stream, &at, end, 10000),
-	    STREAM_SPOKE);
+	    STREAM_INPUT);
 	assert_true(at < end);
 	must_hold("421 x\r\n");
 	soon = deadline_in(5000);
 	must_be("unread words", stream_send(&stream, &at, end, 10000),
-	    STREAM_SPOKE);
+	    STREAM_INPUT);
 	assert_false(deadline_passed(soon));
 	stream_consume(&stream, 7);
 
@@ -316,7 +316,7 @@ hears_the_last_words_in_a_send(void **state)
 	say("552 big\r\n");
 	shutdown(other, SHUT_RD);
 	must_be("send", stream_send(&stream, &at, much + sizeof much, 10000),
-	    STREAM_SPOKE);
+	    STREAM_INPUT);
 	must_hold("552 big\r\n");
 }
 

@@ -276,7 +276,7 @@ find_with(const struct table_files *f, const char *host)
 		snprintf(text, sizeof text, "%s", strerror(errno));
 	else
 		snprintf(text, sizeof text, "%s",
-		    e.any ? buf_text(&e.value) : "(none)");
+		    e.found ? buf_text(&e.value) : "(none)");
 	table_entry_finish(&e);
 	return text;
 }
