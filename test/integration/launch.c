@@ -3,9 +3,10 @@
  * Starts a program as qmail-rspawn does, for rspawn.py:
  *	launch CWD CLOSED LIMITS UID GID PROGRAM ARGV...
  *
- * CWD is where it is started; CLOSED is a list of descriptors to be closed, "0,2" say; LIMITS is one of
- * resource limits, "7:5,9:1000000" say; UID and GID are numbers, or "-" for
- * who we are.  Descriptors 0 to 2 are given, others are closed.
+ * CWD is where it is started; CLOSED is a list of descriptors to be closed,
+ *"0,2" say; LIMITS is one of resource limits, "7:5,9:1000000" say; UID and GID
+ *are numbers, or "-" for who we are.  Descriptors 0 to 2 are given, others are
+ *closed.
  *
  * A small program of its own, since to fork a process of the size of the tests
  * costs more than a delivery.
@@ -95,7 +96,7 @@ become(const char *user, const char *group)
 
 	if (strcmp(user, "-") != 0 &&
 	    (setgroups(1, &gid) == -1 || setresgid(gid, gid, gid) == -1 ||
-	        setresuid(uid, uid, uid) == -1))
+		setresuid(uid, uid, uid) == -1))
 		die();
 }
 
