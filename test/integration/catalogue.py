@@ -248,8 +248,10 @@ class Peak(threading.Thread):
             self.helper = max(self.helper, self._size(pid))
 
     def run(self):
-        while not self.over.wait(0.01):
+        pause = 0.005
+        while not self.over.wait(pause):
             self.look()
+            pause = min(0.1, pause * 1.5)
 
     def stop(self):
         self.over.set()

@@ -16,7 +16,10 @@ import sys
 
 import pytest
 
-sys.dont_write_bytecode = True
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Each process compiles all tests, and pytest's rewriting of asserts takes longer than the rest of its start.
+sys.pycache_prefix, sys.dont_write_bytecode = os.path.join(TOP, "build", "pycache"), False
 sys.path.insert(0, os.path.dirname(__file__))
 
 import dnsd         # noqa: E402
@@ -29,7 +32,6 @@ import tlssite      # noqa: E402
 import world        # noqa: E402
 from catalogue import pytest_terminal_summary     # noqa: E402,F401
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAMS = "/srv/programs"
 
 

@@ -15,6 +15,7 @@ from dns.exception import Timeout
 import rspawn
 import world
 from smtpd import CLOSE, RESET, TLS, Until
+from tlssite import gone, programs
 
 
 # What qmail-rspawn makes of a child's end: exit code 0 unless told.
@@ -128,6 +129,17 @@ def test_cannot_run(home, trouble):
         os.chmod(path, 0o755 if trouble == "interpreter" else 0o644)
     run = home.run(program=path, valid=False)
     assert run.rspawn == b"DUnable to run qmail-remote.\n"
+
+
+def test_a_process_that_is_left_over_is_found(home):
+    """By what tests ask after a delivery: also the child of one that has ended."""
+    process = home.start(program=_script(home, "sleep 60 >&- 2>&- & exit 0\n"))
+    process.finish()
+    pid, = programs("sleep")
+    with pytest.raises(AssertionError, match="still there"):
+        gone("sleep", timeout=0.1)
+    os.kill(pid, signal.SIGKILL)
+    gone("sleep")
 
 
 def test_other_name(home, relay):

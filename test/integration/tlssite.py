@@ -1,5 +1,6 @@
 """A domain whose MX hosts do TLS, and what is asked of a delivery to it."""
 
+import glob
 import os
 import re
 import time
@@ -125,19 +126,32 @@ def age(path):
         time.sleep(left)
 
 
-def programs(name="qmail-remote"):
-    """Processes of ours, in this world, whose name begins so: those that have not ended."""
-    ours = os.readlink("/proc/self/ns/mnt")
+def children_of(pid):
+    """Processes that one has started, or that have become its children when their own parent ended."""
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        try:
+            with open(path, encoding="ascii") as f:
+                found += map(int, f.read().split())
+        except OSError:
+            pass
+    return found
+
+
+def programs(name="qmail-remote"):
+    """Processes of ours whose name begins so, and that have not ended."""
+    found, look = [], children_of(os.getpid())
+    while look:
+        pid = look.pop()
+        look += children_of(pid)
         try:
             with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
                 stat = f.read()
-            comm, state = stat[stat.index("(") + 1:stat.rindex(")")], stat[stat.rindex(")") + 2]
-            if comm.startswith(name[:15]) and state not in "ZX" and os.readlink(f"/proc/{pid}/ns/mnt") == ours:
-                found.append(int(pid))
-        except (OSError, ValueError):
-            pass
+        except OSError:
+            continue
+        comm, state = stat[stat.index("(") + 1:stat.rindex(")")], stat[stat.rindex(")") + 2]
+        if comm.startswith(name[:15]) and state not in "ZX":
+            found.append(pid)
     return found
 
 
