@@ -35,7 +35,7 @@ struct script {
 	size_t nattempted, nrun;
 	const char *verdicts; /* a accepted, p permanent, t temporary, - none */
 	const char *ends;     /* of each transaction: outcome's first letter */
-	const char *reply;    /* of the first; NULL: whatever */
+	const char *reply[3]; /* to each that is kept; NULL: whatever */
 };
 
 static char
@@ -51,6 +51,13 @@ letter_of(const struct verdict *v)
 	default:
 		return '-';
 	}
+}
+
+static bool
+is_text(struct outcome_text text, const char *want)
+{
+	return text.len == strlen(want) &&
+	       (text.len == 0 || memcmp(text.bytes, want, text.len) == 0);
 }
 
 static void
@@ -76,12 +83,11 @@ check_attempts(const struct script *c, const struct outcome *o)
 	}
 	if (nrun != c->nrun)
 		fail_msg("%s: %zu have run", c->name, nrun);
-	if (c->reply && (o->attempted[0].reply.len != strlen(c->reply) ||
-			    memcmp(o->attempted[0].reply.bytes, c->reply,
-				strlen(c->reply)) != 0))
-		fail_msg("%s: reply %.*s", c->name,
-		    (int)o->attempted[0].reply.len,
-		    o->attempted[0].reply.bytes);
+	for (size_t i = 0; i < 3 && c->reply[i]; i++)
+		if (!is_text(o->attempted[i].reply, c->reply[i]))
+			fail_msg("%s: reply %zu: %.*s", c->name, i,
+			    (int)o->attempted[i].reply.len,
+			    o->attempted[i].reply.bytes);
 }
 
 static void
@@ -91,42 +97,46 @@ runs_transactions(void **state)
 		{ "all in one", 0, 0, 2,
 		    { "<" MAIL TO(0) TO(1) DATA,
 			">250\r\n250\r\n250\r\n354\r\n", ".", ">250 ok\r\n" },
-		    1, 1, "aa", "D", "250 ok\n" },
+		    1, 1, "aa", "D", { "250 ok\n" } },
 		{ "as many as RCPTMAX", 2, 0, 2,
 		    { "<" MAIL TO(0) TO(1) DATA,
 			">250\r\n250\r\n550\r\n354\r\n", ".", ">250 ok\r\n" },
-		    1, 1, "ap", "D", "250 ok\n" },
+		    1, 1, "ap", "D", { "250 ok\n" } },
 		{ "one by one", 1, 0, 2,
 		    { ONE(0), TAKEN, ">250 first\r\n", ONE(1), TAKEN,
 			">250 second\r\n" },
-		    2, 2, "aa", "DD", "250 first\n" },
+		    2, 2, "aa", "DD", { "250 first\n", "250 second\n" } },
 		{ "a rest", 2, 0, 3,
 		    { "<" MAIL TO(0) TO(1) DATA,
 			">250\r\n250\r\n250\r\n354\r\n", ".", ">554 no\r\n",
 			"<RSET\r\n", ">250\r\n", ONE(2), TAKEN, ">250 ok\r\n" },
-		    2, 2, "aaa", "rD", "554 no\n" },
+		    2, 2, "aaa", "rD", { "554 no\n", "250 ok\n" } },
+		{ "the second of three that were delivered", 1, 0, 3,
+		    { ONE(0), TAKEN, ">250 first\r\n", ONE(1), TAKEN,
+			">250 second\r\n", ONE(2), TAKEN, ">250 third\r\n" },
+		    3, 3, "aaa", "DDD", { "250 first\n", "", "250 third\n" } },
 		{ "552 after an accepted one", 1, 0, 2,
 		    { ONE(0), TAKEN, ">250\r\n", ONE(1),
 			">250\r\n552 enough\r\n503\r\n" },
-		    2, 2, "at", "Dr", "250\n" },
+		    2, 2, "at", "Dr", { "250\n" } },
 		{ "552 alone", 0, 0, 1,
 		    { ONE(0), ">250\r\n552 full\r\n503\r\n" }, 1, 1, "p", "r",
-		    NULL },
+		    { NULL } },
 		{ "530", 0, 0, 1, { ONE(0), ">250\r\n530 log in\r\n503\r\n" },
-		    1, 1, "t", "r", NULL },
+		    1, 1, "t", "r", { NULL } },
 		{ "no second after a broken one", 1, 0, 3,
 		    { ONE(0), TAKEN, ">250\r\n", ONE(1), "/" }, 3, 2, "a--",
-		    "Dd", "250\n" },
+		    "Dd", { "250\n", "", "" } },
 		{ "MAILMAX", 1, 1, 3, { ONE(0), TAKEN, ">250\r\n" }, 3, 3,
-		    "a--", "Drr", "250\n" },
+		    "a--", "Drr", { "250\n", "", "" } },
 		{ "lines that are no reply", 0, 0, 1,
 		    { ONE(0), ">250\r\n250\r\n354\r\n", ".", ">hello\r\n",
 			"/" },
-		    1, 1, "a", "d", "hello\n" },
+		    1, 1, "a", "d", { "hello\n" } },
 		{ "part of a reply", 0, 0, 1,
 		    { ONE(0), ">250\r\n250\r\n354\r\n", ".", ">250-x\r\n",
 			"/" },
-		    1, 1, "a", "d", "" },
+		    1, 1, "a", "d", { "" } },
 	};
 
 	(void)state;
@@ -157,6 +167,7 @@ runs_transactions(void **state)
 				fail_msg("%s: recipient %zu: %c", c->name, j,
 				    letter_of(&o.verdict[j]));
 		check_attempts(c, &o);
+		assert_ptr_equal(batch_last(&b), &b.attempted[c->nrun - 1]);
 		batch_finish(&b);
 	}
 }
@@ -211,6 +222,47 @@ sends_nothing_to_nobody(void **state)
 	assert_int_equal(o.nattempted, 1);
 	assert_int_equal(o.attempted[0].result.end, SMTP_END_NONE_ACCEPTED);
 	batch_finish(&b);
+}
+
+/* What the server takes is known: no transaction is begun. */
+static void
+sends_nothing_that_is_too_large(void **state)
+{
+	static const char *const script[] = { NULL };
+	struct peer p = peer_start(peer_play, script, 0);
+	int fd = make_file(message, strlen(message));
+	struct buf heard = { 0 };
+	struct outcome o;
+	struct batch b;
+
+	(void)state;
+	smtp_session_init(&session, p.fd, 30);
+	session.ehlo.extensions = SMTP_EXT_SIZE;
+	session.ehlo.size = 10;
+	/* As if it were a reply to what is not sent. */
+	session.reply.code = 550;
+	session.reply.len = strlen("550 no\n");
+	memcpy(session.reply.text, "550 no\n", session.reply.len);
+	batch_prepare(&b, names, 2, 1);
+	smtp_message_open(&mail, fd, true);
+	batch_run(&b, "s@x", &session, &mail);
+	o = batch_outcome(&b, &session, &mail);
+	peer_end(&p, &heard);
+	assert_int_equal(heard.len, 0);
+	assert_int_equal(o.nattempted, 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(letter_of(&o.verdict[i]), '-');
+		assert_true(o.attempted[i].has_run);
+		assert_int_equal(o.attempted[i].result.end, SMTP_END_TOO_LARGE);
+		assert_int_equal(o.attempted[i].code, 0);
+		assert_int_equal(o.attempted[i].reply.len, 0);
+	}
+	assert_false(o.is_pipelined);
+	assert_int_equal(o.size_limit, 10);
+	assert_int_equal(o.size,
+	    strlen(mail_data) - strlen("..") - strlen(".\r\n"));
+	batch_finish(&b);
+	close(fd);
 }
 
 /* A message that cannot be gone back in is sent once. */
@@ -385,6 +437,7 @@ main(void)
 		cmocka_unit_test(runs_transactions),
 		cmocka_unit_test(leaves_out_the_unsendable),
 		cmocka_unit_test(sends_nothing_to_nobody),
+		cmocka_unit_test(sends_nothing_that_is_too_large),
 		cmocka_unit_test(reads_a_pipe_once),
 		cmocka_unit_test(keeps_the_reply_that_counts),
 		cmocka_unit_test(two_sessions_in_turns),

@@ -142,6 +142,8 @@ refuses_nonsense(void **state)
 		    { "io", FINE, "helper=4", MAIL, NULL } },
 		{ "status on the report",
 		    { "io", FINE, "status=1", "helper=4", MAIL, NULL } },
+		{ "memory on the report",
+		    { "io", FINE, "memory=1", MAIL, NULL } },
 		{ "the arguments of 0.1.0", { "io", "4", "192.0.2.1", "60", "",
 						"", "a@b", "c@d", NULL } },
 	};

@@ -483,6 +483,38 @@ abundance_is_bounded(void **state)
 	fake.special = NULL;
 }
 
+/* More hosts than are looked up, and none of those has an address. */
+static void
+many_without_address(struct dns_answer *a, const char *name, int type)
+{
+	char host[16];
+
+	(void)name;
+	for (unsigned i = 0; type == DNS_MX && i <= MX_HOST_MAX; i++) {
+		(void)snprintf(host, sizeof host, "h%u", i);
+		add_mx(a, i, host);
+	}
+}
+
+static void
+hosts_that_were_not_looked_up_are_no_bounce(void **state)
+{
+	struct mx_list list;
+	struct dsn why = { 0 };
+
+	(void)state;
+	fake.special = many_without_address;
+	fake.n = 0;
+	assert_int_equal(look_up(&list, "x", false, 0, &why), -1);
+	fake.special = NULL;
+	assert_int_equal(fake.n, 1 + 2 * MX_HOST_MAX);
+	assert_string_equal(why.status, "4.1.2");
+	assert_string_equal(why.text, ANY_HOST);
+	assert_string_equal(why.detail,
+	    "the best 100 MX hosts have no address");
+	assert_null(list.host);
+}
+
 static void
 a_long_host_keeps_the_sentence_whole(void **state)
 {
@@ -513,6 +545,7 @@ main(void)
 		cmocka_unit_test(seconds_bound_each_wave),
 		cmocka_unit_test(equal_preferences_are_shuffled),
 		cmocka_unit_test(abundance_is_bounded),
+		cmocka_unit_test(hosts_that_were_not_looked_up_are_no_bounce),
 		cmocka_unit_test(a_long_host_keeps_the_sentence_whole),
 	};
 
