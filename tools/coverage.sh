@@ -1,0 +1,112 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Whether the unit tests of src/delivery take every branch there: of each
+# file, by the test of its name alone.
+#	coverage.sh
+# Prints how many are taken, and the lines where others begin; exit code 1 if
+# there are any, or a function that is never called.
+#
+# The build is not optimized, so that gcov finds the branches of the source.
+# It shows two kinds more, which are not counted:
+# * The failure of an assert: that is what cannot happen.
+# * Of a switch over an enum, without default, the branch for values that the
+#   enum does not have.  It leads behind the switch, so it is the last one of
+#   that line.  Where a value of the enum is missing, -Wswitch says so.
+# Of headers nothing is counted.
+set -eu
+program=coverage
+cd "$(dirname -- "$0")/.."
+. tools/prepare.sh
+
+build=build/coverage
+failed=0
+
+# branches SOURCE: reads the output of gcov for all objects that were compiled
+# from the source.
+branches() {
+	awk -v name="$1" '
+	# First the source itself.
+	NR == FNR {
+		text[FNR] = $0
+		depth = match($0, /[^\t]/)
+		if ($0 ~ /^\t*switch \(/) {
+			at[depth] = FNR
+			is_for_all[FNR] = 1
+		} else if ($0 ~ /^\t*(default:|case [^A-Z])/) {
+			is_for_all[at[depth]] = 0
+		}
+		next
+	}
+	/^ *-: *0:Source:/ {
+		is_wanted = $0 ~ "/" name "$"
+	}
+	!is_wanted {
+		next
+	}
+	/^ *[^ :]+: *[0-9]+:/ {
+		split($0, field, ":")
+		line = field[2] + 0
+		n = 0
+	}
+	/^function / && !($2 in called) {
+		order[++nfunction] = $2
+	}
+	/^function / {
+		called[$2] += $4
+	}
+	/^branch / {
+		taken[line, n++] += $3 == "taken" ? $4 : 0
+		count[line] = n
+	}
+	END {
+		for (line = 1; line in text; line++) {
+			n = text[line] ~ /\tassert\(/ ? 0 : count[line]
+			if (is_for_all[line])
+				n--
+			here = 0
+			for (i = 0; i < n; i++)
+				here += taken[line, i] > 0
+			if (here < n)
+				list = list sprintf("%6d: %d of %d: %s\n", line,
+				    here, n, text[line])
+			sum += here
+			all += n
+		}
+		if (nfunction == 0)
+			list = "        gcov does not know this file\n"
+		for (i = 1; i <= nfunction; i++)
+			if (called[order[i]] == 0)
+				list = list "        never called: " \
+				    order[i] "\n"
+		printf("%s: %d of %d branches are taken\n%s", name, sum, all,
+		    list)
+		exit (list != "")
+	}' "$1" -
+}
+
+# measure MODULE: a test may include the source, and so be another object.
+measure() {
+	test=test/unit/test_$1
+	if [ ! -x "$build/$test" ]; then
+		say "src/delivery/$1.c: there is no $test.c"
+		return 1
+	fi
+	find $build -name '*.gcda' -exec rm {} +
+	if ! meson test -C $build --no-rebuild --print-errorlogs "$1" \
+	    >$build/test.log 2>&1; then
+		cat $build/test.log
+		return 1
+	fi
+	for object in "libdelivery.a.p/src_delivery_$1.c" "$test.p/test_$1.c"; do
+		(cd $build && gcov -b -c --stdout "$object.gcno" 2>gcov.log) ||
+		    cat $build/gcov.log >&2
+	done | branches "src/delivery/$1.c"
+}
+
+# As in tools/analyse.sh, which uses the same build.
+need_build $build -Dtests=enabled --buildtype=debug -Dstatic=disabled \
+    -Dsandbox=false -Db_coverage=true
+for source in src/delivery/*.c; do
+	measure "$(basename "$source" .c)" || failed=1
+done
+exit $failed
