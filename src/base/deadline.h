@@ -5,24 +5,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/*
- * A point in monotonic time, and what is left until then.
- */
+/* A point in monotonic time, and the time left until then. */
 struct deadline {
 	int64_t at; /* nanoseconds of CLOCK_MONOTONIC; never: INT64_MAX */
 };
 
-/* The point that is ms milliseconds from now. */
+/* The point that is ms milliseconds from now; ms is at most 10^12. */
 struct deadline deadline_in(int64_t ms);
 
-/* For waits that are limited in another way. */
+/* A deadline that never passes, for waits that are limited in another way. */
 struct deadline deadline_never(void);
 
+/* The earlier one of two. */
 struct deadline deadline_earlier(struct deadline, struct deadline);
 
 /*
- * Milliseconds left, as poll() wants them: 0 when it has passed, rounded up
- * otherwise, -1 for never.
+ * Milliseconds left, as the timeout argument of poll(): 0 if the deadline has
+ * passed, -1 if it never passes, otherwise rounded up.
  */
 int deadline_left(struct deadline);
 

@@ -43,7 +43,7 @@ ip_equal(const struct ip *a, const struct ip *b)
 	return memcmp(a->byte, b->byte, sizeof a->byte) == 0;
 }
 
-/* inet_pton() would refuse the leading zeros. */
+/* Not inet_pton(), which refuses leading zeros. */
 static bool
 parse_v4(const char *s, size_t n, struct ip *ip)
 {
@@ -94,7 +94,7 @@ ip_parse(const char *s, size_t n, struct ip *ip)
 	return parse_v4(s, n, ip) || parse_v6(s, n, ip);
 }
 
-/* What may stand in brackets. */
+/* An address between brackets, with or without the tag. */
 static bool
 parse_inside(const char *s, size_t n, struct ip *ip)
 {
@@ -120,7 +120,9 @@ ip_parse_literal(const char *s, size_t n, struct ip *ip)
 	return parse_v4(s, n, ip);
 }
 
-/* The prefix length of the 16 bytes, from n digits; 0 if they are invalid. */
+/*
+ * The prefix length in bits of the 16 bytes, from n digits; 0 if it is invalid.
+ */
 static unsigned
 parse_bits(const char *s, size_t n, bool is_v6)
 {
@@ -165,7 +167,10 @@ ip_is_in_net(const struct ip *ip, const struct ip_net *net)
 	       ((ip->byte[whole] ^ net->ip.byte[whole]) & mask) == 0;
 }
 
-/* The longest run of at least two zero groups, the first of equals. */
+/*
+ * Finds the longest run of two or more zero groups, the first one of equally
+ * long ones.  Returns its length, or 0; *start is its first group.
+ */
 static size_t
 longest_zeros(const unsigned group[8], size_t *start)
 {
@@ -183,8 +188,9 @@ longest_zeros(const unsigned group[8], size_t *start)
 }
 
 /*
- * RFC 5952, the same with every libc, since people search logs for an address:
- * for some, inet_ntop() of musl and of glibc differ.
+ * Writes RFC 5952 text.  Not by inet_ntop(), which differs between musl and
+ * glibc for some addresses: people search logs for an address, so its text must
+ * not depend on the C library.
  */
 static void
 format_v6(const unsigned char *v6, char *text)

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-#define KEYWORDS_MAX 32 /* of one table: one bit for each */
+#define KEYWORDS_MAX 32 /* in one table: one bit of a long for each */
 
 static bool
 is_set(const struct keyword *k)
@@ -70,7 +70,7 @@ parse_value(const struct keyword *k, const char *value)
 	return true;
 }
 
-/* seen has a bit set for each keyword that was given. */
+/* In *seen, bit i is set once keyword i was given. */
 static bool
 parse_word(const struct keyword *k, size_t n, const char *word,
     unsigned long *seen)

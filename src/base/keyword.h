@@ -6,32 +6,30 @@
 #include <stddef.h>
 
 /*
- * Arguments of the form key=value, by which one of our programs starts
- * another.
+ * Arguments of the form key=value, by which one of our programs starts another.
  *
- * One table describes them for both sides, so the two cannot disagree.
+ * One table describes them for both programs, so the two cannot disagree.
  */
 struct keyword {
 	const char *key;
-	const char **text;     /* where the value is kept, if it is text */
-	unsigned long *number; /* ... if it is a decimal number */
-	unsigned long limit;   /* of the number; a greater one is refused */
+	const char **text;     /* where a text value is stored */
+	unsigned long *number; /* where a decimal number is stored */
+	unsigned long limit;   /* greatest number allowed */
 	bool is_required;
 };
 
 /*
- * Writes one word for each of the n values that is set, and returns how many
- * words that were, at most n.  A value is set if its text is not NULL or its
- * number is not 0; one that is required is always written.  Each word is
- * allocated, and to be freed by the caller.
+ * Formats each of the n values that is set as one word.  Text is set if it is
+ * not NULL, a number if it is not 0; a required value is always written.
+ * Returns the number of words, at most n.  The caller frees each word.
  */
 size_t keyword_format(const struct keyword *, size_t n, char **words);
 
 /*
- * Reads words[0..nword) into the places that the table names; text points
- * into the words.  False if a key is unknown, given twice or required and
- * missing, or a number is anything but decimal digits up to its limit.
- * Places of keys that are not given stay as they are.
+ * Parses words[0..nword) into the places that the table names; text points into
+ * the words.  False if a key is unknown, is given twice, or is required and
+ * missing, or if a number is not all decimal digits or is above its limit.
+ * Places of keys that are not given do not change.
  */
 bool keyword_parse(const struct keyword *, size_t n, char *const *words,
     size_t nword);

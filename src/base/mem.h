@@ -7,19 +7,24 @@
 /*
  * Allocation that does not fail.
  *
- * When memory is exhausted the hook is called.  It reports a temporary failure
- * and must not return; without a hook the process aborts, which qmail-rspawn
- * takes for a temporary failure as well.
+ * When memory runs out, the hook is called.  It reports a temporary failure and
+ * must not return.  Without a hook the process aborts, which qmail-rspawn takes
+ * for a temporary failure as well.
  */
 void mem_on_exhaustion(void (*hook)(void));
 
-/* For allocators of others, as memory runs out: the hook's end. */
+/* Calls the hook, for a library's own allocator that has run out of memory. */
 _Noreturn void mem_exhausted(void);
 
-/* count * size zeroed bytes, owned by the caller, released with free(). */
+/*
+ * Allocates count * size zeroed bytes, which the caller releases with free().
+ */
 void *mem_alloc(size_t count, size_t size);
 
-/* Resizes p (or NULL) to count * size bytes; new bytes are not zeroed. */
+/*
+ * Resizes p, which may be NULL, to count * size bytes.  New bytes are not
+ * zeroed.
+ */
 void *mem_resize(void *p, size_t count, size_t size);
 
 #endif

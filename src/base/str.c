@@ -57,7 +57,7 @@ str_number(const char *s, size_t n, unsigned long limit, unsigned long *value)
 	uint64_t wide = *value;
 	size_t digits = str_number64(s, n, limit, &wide);
 
-	/* No greater than limit. */
+	/* It fits: it is no greater than limit. */
 	*value = (unsigned long)wide;
 	return digits;
 }

@@ -9,8 +9,8 @@
 /*
  * A bounds-checked cursor over big-endian bytes.
  *
- * Reading past the end gives zeros and sets bad, which stays set: a parser may
- * read a whole record and check bad once.
+ * Reading past the end returns zeros and sets bad, which stays set.  So a
+ * parser may read a whole record and check bad once.
  */
 struct wire {
 	const unsigned char *start;
@@ -19,14 +19,19 @@ struct wire {
 	bool bad;
 };
 
+/* The n bytes are borrowed. */
 void wire_init(struct wire *, const void *, size_t);
+/* The next number, of 1, 2 or 4 bytes. */
 uint8_t wire_u8(struct wire *);
 uint16_t wire_u16(struct wire *);
 uint32_t wire_u32(struct wire *);
 
-/* n bytes, borrowed from the input; NULL (and bad) when there are fewer. */
+/*
+ * The next n bytes, borrowed from the input; NULL (and bad) if there are fewer.
+ */
 const unsigned char *wire_bytes(struct wire *, size_t n);
 
+/* How many bytes have not been read. */
 size_t wire_left(const struct wire *);
 
 #endif

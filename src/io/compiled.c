@@ -17,19 +17,19 @@
 #include "base/mem.h"
 
 /*
- * The format is that of a cdb (cdb(5)), which is read with pread() alone: of a
- * mapped file a read error, or somebody who truncates it, kills the process.
- * Numbers are stored least significant byte first.
+ * The format is that of a cdb (cdb(5)).  The file is read by pread() only: with
+ * mmap() a read error, or another process that truncates the file, would kill
+ * us.  Numbers are stored least significant byte first.
  *
  *      0  256 times position and slots of a hash table        } the
- *   2048  the first record: under the key "source" the stamp  } front
- *         the other records: under '=' and the key a checksum and a place
+ *   2048  the first record: the stamp, under the key "source" } front
+ *         the other records: under '=' and the key, a checksum and a place
  *         the hash tables
  *
- * The stamp names the source and the size of the cdb, and has a checksum of
- * each hash table and one of the front itself.  They are against accidents:
- * nothing else would show that a key is missing because a slot was damaged.
- * Against a forged file nothing helps but to look into the source.
+ * The stamp identifies the source and the size of the cdb, and has a checksum
+ * of each hash table and one of the front itself.  They detect accidents:
+ * otherwise a damaged slot could hide a key unnoticed.  They do not detect a
+ * forged file; only a look into the source does.
  */
 #define TABLES 256
 #define HEAD_SIZE (TABLES * 8)
@@ -38,7 +38,7 @@
 #define SUM_SIZE 8
 
 static const char stamp_key[] = "source";
-static const char stamp_magic[] = "qr-cdb 2"; /* another for another format */
+static const char stamp_magic[] = "qr-cdb 2"; /* changes with the format */
 
 #define STAMP_KEY_SIZE (sizeof stamp_key - 1)
 #define STAMP_MAGIC_SIZE (sizeof stamp_magic - 1)
@@ -55,21 +55,21 @@ static const char stamp_magic[] = "qr-cdb 2"; /* another for another format */
 #define RECORD_MAX (RECORD_HEAD_SIZE + KEY_SIZE_MAX + VALUE_SIZE)
 
 /*
- * Bounds on a file that anybody may have written.  A line of the source has
- * two bytes at least, and its record and slots not that many times more; keys
+ * Limits for a file that anybody may have written.  A line of the source has at
+ * least two bytes, and its record and slots are at most 64 times as large; keys
  * spread over 256 hash tables.
  */
 #define SIZE_MAX_OF(source) (FRONT_SIZE + 4096 + 64 * (uint64_t)(source))
 #define TABLE_MAX_OF(size) (65536 + (size) / 64)
 
-/* Records under one hash that are looked at, or written. */
+/* Limit on records with the same hash, in reading and in writing. */
 #define SAME_HASH_MAX 64
 
 #define WRITE_PIECE ((size_t)1 << 16)
 
 /*
- * The clock of a file system ticks at least this often: one whose times are
- * whole seconds, and one that has fractions of them.
+ * Longest tick of a file system's clock: where times are whole seconds, and
+ * where they have fractions.
  */
 #define COARSEST_TICK_S 2
 #define FINE_TICK_MS 50
@@ -79,11 +79,11 @@ struct compiled {
 	size_t size;
 	uint64_t source_size;
 	struct buf key;
-	struct buf table; /* the hash table last looked into */
+	struct buf table; /* the hash table that was read last */
 	unsigned char front[FRONT_SIZE];
 };
 
-/* A record, for its hash table. */
+/* A record as its hash table refers to it. */
 struct record {
 	uint32_t hash, at;
 };
@@ -94,8 +94,8 @@ struct compiling {
 	struct buf path, temporary;
 	struct buf key;
 	struct buf records;   /* struct record */
-	struct buf unwritten; /* what follows in the file */
-	uint64_t size;        /* of the file, with that */
+	struct buf unwritten; /* the next bytes of the file */
+	uint64_t size;        /* of the file, with these */
 	bool failed;
 };
 
@@ -120,7 +120,7 @@ pack64(unsigned char *p, uint64_t n)
 		p[i] = (unsigned char)(n >> 8 * i);
 }
 
-/* Written out, compilers make one instruction of it. */
+/* Not a loop: from this, compilers make one instruction. */
 static uint64_t
 unpack64(const unsigned char *p)
 {
@@ -130,7 +130,10 @@ unpack64(const unsigned char *p)
 	       (uint64_t)p[7] << 56;
 }
 
-/* One to one for a given word: no change of a single word goes unseen. */
+/*
+ * For a given word this is one-to-one, so a change of a single word always
+ * changes the sum.
+ */
 static uint64_t
 mix(uint64_t sum, uint64_t word)
 {
@@ -139,9 +142,9 @@ mix(uint64_t sum, uint64_t word)
 }
 
 /*
- * A checksum against accidents.  Four sums side by side, since each step of
- * one has to wait for the step before: the hash table of a long list takes a
- * third of the time.
+ * A checksum to detect accidental damage.  It computes four sums side by side,
+ * because each step of a sum waits for the step before: for the hash table of a
+ * long list that takes a third of the time.
  */
 static uint64_t
 checksum(uint64_t sum, const void *data, size_t n)
@@ -167,7 +170,7 @@ record_sum(const void *key, size_t keylen, const void *value, size_t len)
 	return checksum(checksum(1, key, keylen), value, len);
 }
 
-/* What the stamp must begin with. */
+/* Writes what the stamp must begin with. */
 static void
 write_identity(unsigned char *p, const struct stat *source, uint64_t size)
 {
@@ -188,7 +191,7 @@ write_identity(unsigned char *p, const struct stat *source, uint64_t size)
 		pack64(p, field[i]);
 }
 
-/* No key of a caller is the stamp's. */
+/* Prefixes the key with '=', so that no caller's key equals the stamp's. */
 static void
 write_key(struct buf *b, const void *key, size_t n)
 {
@@ -213,7 +216,7 @@ hash_of(const void *key, size_t n)
  * Reading.
  */
 
-/* The stamp is of this source and the front is as it was written. */
+/* The stamp identifies this source, and the checksum of the front is right. */
 static bool
 is_of(const struct compiled *c, const struct stat *source)
 {
@@ -278,7 +281,7 @@ read_table(struct compiled *c, size_t i)
 	       unpack64(c->front + TABLE_SUMS_AT + SUM_SIZE * i);
 }
 
-/* The record at a place: COMPILED_ABSENT when it has another key. */
+/* Reads the record at offset at; COMPILED_ABSENT if it has another key. */
 static enum compiled_result
 read_record(const struct compiled *c, size_t at, struct compiled_place *place)
 {
@@ -314,7 +317,7 @@ is_in_source(const struct compiled *c, const struct compiled_place *p)
 	       p->offset <= c->source_size - p->length;
 }
 
-/* Steps through the slots of a hash, in the table that was read. */
+/* Goes through the slots of a hash in the table that was read. */
 static enum compiled_result
 search_table(struct compiled *c, uint32_t hash, unsigned n,
     struct compiled_place *place)
@@ -372,9 +375,9 @@ is_before(struct timespec a, struct timespec b)
 }
 
 /*
- * Changed so lately that another change could leave the same times.  The
- * times of both are looked at from both sides, for a file server whose clock
- * is a little ahead.
+ * It changed so recently that another change could leave the same times.  Times
+ * in the near future count too, for a file server whose clock is a little
+ * ahead.
  */
 static bool
 has_just_changed(const struct stat *source)
@@ -404,8 +407,8 @@ is_unchanged(const struct stat *source, int fd)
 }
 
 /*
- * Waits until the tick in which the source changed is over, as far as that can
- * be done; false when it cannot, or when the source has changed meanwhile.
+ * Waits until the tick in which the source changed is over.  False if that is
+ * not possible, or if the source has changed meanwhile.
  */
 static bool
 wait_for_tick(const struct stat *source, int fd)
@@ -427,10 +430,10 @@ is_directory(const char *path)
 }
 
 /*
- * Opens the lock file, which is never written to.  It is made when it is
- * missing; only then is its mode set, so that the group can read it whatever
- * the umask is: what else has this name may be a link to any file, and it may
- * be root that delivers, by hand.
+ * Opens the lock file, which is never written to, and creates it if it is
+ * missing.  Only a new file gets its mode set, so that the group can read it
+ * whatever the umask is.  An existing file of this name may be a link to any
+ * file, and root may be delivering by hand.
  */
 static int
 open_lock(const char *path)
@@ -463,9 +466,10 @@ lock(const char *path)
 }
 
 /*
- * The temporary file has always the same name, so that what a killed process
- * left is removed by the next one to hold the lock.  Should two ever think
- * that they hold it, a file that is put in place too early has no stamp yet.
+ * Creates the temporary file.  It always has the same name, so the next process
+ * to hold the lock removes what a killed process left behind.  If two processes
+ * ever believed that they hold the lock, a file renamed too early would not
+ * have a stamp yet.
  */
 static int
 create(const char *path)
@@ -476,7 +480,7 @@ create(const char *path)
 		return -1;
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 	    0640);
-	/* The umask that qmail-start sets hides it from the group. */
+	/* The umask set by qmail-start would hide it from the group. */
 	if (fd != -1 && fchmod(fd, 0640) == -1) {
 		close(fd);
 		unlink(path);
@@ -512,7 +516,7 @@ compiling_begin(const char *path, const char *lockpath, int sourcefd,
 	buf_puts(&c->path, path);
 	buf_printf(&c->temporary, "%s.new", path);
 	c->fd = create(buf_text(&c->temporary));
-	/* The front is written last, over this hole. */
+	/* Leave room for the front, which is written last. */
 	if (c->fd == -1 || lseek(c->fd, (off_t)FRONT_SIZE, SEEK_SET) == -1) {
 		compiling_abort(c);
 		return NULL;
@@ -531,7 +535,7 @@ write_out(struct compiling *c)
 	buf_cut(&c->unwritten, 0);
 }
 
-/* What comes next in the file. */
+/* Appends to the file. */
 static void
 put(struct compiling *c, const void *data, size_t n)
 {
@@ -566,7 +570,10 @@ compiling_add(struct compiling *c, const void *key, size_t keylen,
 	put(c, value, sizeof value);
 }
 
-/* Puts a record into its hash table, unless there are many of its hash. */
+/*
+ * Puts a record into its hash table.  False if the table already has too many
+ * with the same hash.
+ */
 static bool
 fill_slot(unsigned char *table, size_t slots, const struct record *e)
 {
@@ -587,9 +594,10 @@ fill_slot(unsigned char *table, size_t slots, const struct record *e)
 }
 
 /*
- * Fills a hash table of twice as many slots as there are records.  Of more
- * than so many of one hash the rest is taken out of the list: nobody looks at
- * them, and each would have to walk past all others.  Returns how many stay.
+ * Fills a hash table that has twice as many slots as there are records.
+ * Records above the limit for one hash are removed from the list: they are
+ * never looked at, and each would have to walk past all the others.  Returns
+ * how many records remain.
  */
 static size_t
 fill_table(unsigned char *table, struct record *e, size_t n)
@@ -602,7 +610,9 @@ fill_table(unsigned char *table, struct record *e, size_t n)
 	return kept;
 }
 
-/* Writes the i-th hash table, of n records; its sum goes into the front. */
+/*
+ * Writes the i-th hash table, with n records; its checksum goes into the front.
+ */
 static void
 put_table(struct compiling *c, unsigned char *front, size_t i, struct record *e,
     size_t n)
@@ -622,7 +632,10 @@ put_table(struct compiling *c, unsigned char *front, size_t i, struct record *e,
 	free(table);
 }
 
-/* The records by their tables, the last one first within each. */
+/*
+ * Sorts the records by hash table, the last one added first, and writes the
+ * tables.
+ */
 static void
 put_tables(struct compiling *c, unsigned char *front)
 {
@@ -644,7 +657,9 @@ put_tables(struct compiling *c, unsigned char *front)
 	free(sorted);
 }
 
-/* Hash tables and front: without the front, which is last, it is no cdb. */
+/*
+ * Writes the hash tables, then the front; without the front it is no valid cdb.
+ */
 static int
 finish(struct compiling *c)
 {
@@ -679,7 +694,7 @@ void
 compiling_abort(struct compiling *c)
 {
 	if (c->fd != -1) {
-		/* Not there any more once it has been put in place. */
+		/* Fails if it has already been renamed. */
 		unlink(buf_text(&c->temporary));
 		close(c->fd);
 	}

@@ -13,9 +13,8 @@
 #include "io/fdio.h"
 
 /*
- * Attempts under way at once.  With DIAL_STAGGER_MS between two of them this
- * is reached only where nothing answers at all; a slot is freed as its
- * attempt ends.
+ * Limit on attempts at the same time.  At one per DIAL_STAGGER_MS this is
+ * reached only where no address answers; a slot is freed when its attempt ends.
  */
 #define ATTEMPTS_MAX 64
 
@@ -27,16 +26,16 @@ struct attempt {
 struct race {
 	struct dial_target *target;
 	size_t ntarget;
-	size_t next;             /* the first target that was not looked at */
-	size_t n;                /* attempts under way */
-	struct deadline stagger; /* when the next one may start */
+	size_t next;             /* the first target not looked at yet */
+	size_t n;                /* attempts in progress */
+	struct deadline stagger; /* when the next attempt may start */
 	struct attempt attempt[ATTEMPTS_MAX];
 	struct pollfd poll[ATTEMPTS_MAX];
 };
 
 enum start { START_CONNECTED, START_WAITING, START_FAILED };
 
-/* Errors that the peer or the network reports. */
+/* Errors reported by the peer or the network. */
 static bool
 is_from_network(int error)
 {
@@ -45,7 +44,7 @@ is_from_network(int error)
 	       error == EHOSTUNREACH || error == ENETUNREACH;
 }
 
-/* All other errors are this machine's, and say nothing about the peer. */
+/* All other errors come from this machine and say nothing about the peer. */
 static void
 set_failed(struct dial_target *t, int error)
 {
@@ -79,7 +78,7 @@ fail:
 	return START_FAILED;
 }
 
-/* Closes attempt i and fills its place with the last one. */
+/* Closes attempt i and moves the last one to its place. */
 static void
 drop_attempt(struct race *r, size_t i)
 {
@@ -103,14 +102,14 @@ set_options(int fd)
 	int on = 1, unsent = DIAL_UNSENT_MAX;
 
 	/*
-	 * We write whole commands and buffers, so there is nothing to gain by
-	 * delaying a small one until the peer has acknowledged the last.
+	 * We write whole commands and buffers, so Nagle's algorithm would only
+	 * delay them.
 	 */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 #ifdef TCP_NOTSENT_LOWAT
 	/*
-	 * On a slow link, megabytes in the kernel's buffer would still have to
-	 * be sent while the time limit for the reply is running.
+	 * Otherwise, on a slow link, the kernel could hold megabytes that are
+	 * still to be sent while the time limit for the reply is running.
 	 */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent,
 	    sizeof unsent);
@@ -119,7 +118,7 @@ set_options(int fd)
 #endif
 }
 
-/* Takes the winner's descriptor out of the race and ends the race. */
+/* Takes attempt i as the winner and ends the race. */
 static void
 take_winner(struct race *r, size_t i, struct dialed *won)
 {
@@ -141,7 +140,10 @@ find_next(struct race *r)
 	return r->next < r->ntarget;
 }
 
-/* How long to wait for the attempts under way, or to start one more. */
+/*
+ * Milliseconds until an attempt times out or the next one may start; -1 for
+ * none.
+ */
 static int
 wait_ms(struct race *r)
 {
@@ -154,9 +156,9 @@ wait_ms(struct race *r)
 }
 
 /*
- * Looks at every attempt once.  Returns true when one is connected (its
- * place by *which); those that failed or timed out are dropped, and *ended
- * tells that there was one.
+ * Looks at every attempt once.  Returns true if one is connected, with its
+ * index in *which.  Attempts that failed or timed out are dropped; *ended is
+ * set if there was one.
  */
 static bool
 check_attempts(struct race *r, size_t *which, bool *ended)
@@ -188,8 +190,8 @@ check_attempts(struct race *r, size_t *which, bool *ended)
 }
 
 /*
- * Starts what is due: one attempt, more of them only as long as they fail at
- * once.  True when the last one under way is connected already.
+ * Starts one attempt, or more if they fail at once.  True if the last one is
+ * connected already.
  */
 static bool
 start_due(struct race *r, int timeout_ms)
@@ -211,7 +213,7 @@ start_due(struct race *r, int timeout_ms)
 	return false;
 }
 
-/* poll() failed: the attempts under way cannot be waited for. */
+/* poll() failed, so the attempts in progress cannot be waited for. */
 static void
 give_up(struct race *r, int error)
 {
@@ -225,7 +227,7 @@ bool
 dial_first(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
 {
 	struct race r = { .target = t, .ntarget = n };
-	bool is_due = true; /* start one now, whatever the stagger says */
+	bool is_due = true; /* start an attempt now, without the delay */
 
 	for (;;) {
 		size_t which;

@@ -30,7 +30,7 @@ fdio_set_cloexec(int fd, bool on)
 	return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
 }
 
-/* Opens path as this descriptor, which is closed; -1 if it cannot. */
+/* Opens path under the number fd, which is closed.  Returns fd, or -1. */
 static int
 open_as(int fd, const char *path, int flags)
 {
@@ -48,20 +48,21 @@ int
 fdio_guard_standard(void)
 {
 	/*
-	 * Reading the message from a closed fd 0 must fail rather than find an
-	 * empty message, hence the wrong access mode for it.
+	 * If fd 0 was closed, reading the message must fail instead of finding
+	 * an empty message: so the replacement cannot be read.
 	 */
 	if (fcntl(0, F_GETFD) == -1 && open_as(0, "/dev/null", O_WRONLY) == -1)
 		return -1;
 	if (fcntl(1, F_GETFD) == -1 && open_as(1, "/dev/null", O_RDONLY) == -1)
 		return -1;
-	/* Closed first: the limit on open descriptors may be reached. */
+	/* Close it first: there may be no free descriptor left. */
 	close(2);
 	if (open_as(2, "/dev/null", O_WRONLY) == 2)
 		return 0;
 	/*
-	 * The message is open for reading only, so writing to it fails.  If
-	 * even that is impossible, no other descriptor gets the number.
+	 * Use a copy of fd 0: the message is open for reading only, so writing
+	 * to it fails.  If even that is impossible, no other descriptor can get
+	 * number 2 either.
 	 */
 	(void)dup2(0, 2);
 	return 0;
@@ -156,8 +157,8 @@ fdio_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
 }
 
 /*
- * Whether it is the null device.  Administrators switch a file off by a link
- * to it.
+ * Whether it is the null device.  Administrators disable a control file by a
+ * link to it.
  */
 static bool
 is_null_device(const struct stat *st)
@@ -199,7 +200,10 @@ fdio_read_to_end(int fd, const struct stat *st, size_t limit, struct buf *b)
 		size_t piece = size < expected ? (size_t)expected - size : 0;
 		ssize_t got;
 
-		/* More than is left, so that a short read shows the end. */
+		/*
+		 * Ask for more than is left, so that a short read shows the
+		 * end.
+		 */
 		piece += READ_PIECE;
 		got = fdio_read(fd, buf_reserve(b, piece), piece);
 		if (got == -1)

@@ -17,8 +17,8 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /*
- * Landlock, as the kernel's interface has it since 5.13.  Not from the
- * system's header, which may be older than the kernel.
+ * The kernel's interface since 5.13.  Not from the system's header, which may
+ * be older than the kernel.
  */
 #define FS_WRITE_FILE (UINT64_C(1) << 1)
 #define FS_READ_FILE (UINT64_C(1) << 2)
@@ -36,12 +36,12 @@
 #define RULE_PATH_BENEATH 1
 #define CREATE_RULESET_VERSION 1U
 
-/* What is forbidden, but for the exceptions of the rules. */
+/* What is forbidden, apart from exceptions by rules. */
 struct ruleset {
 	uint64_t fs, net, scoped;
 };
 
-/* The kernel's structure is packed: nothing follows the descriptor. */
+/* As the kernel's structure: packed, no padding at the end. */
 struct beneath {
 	uint64_t allowed;
 	int32_t fd;
@@ -53,7 +53,7 @@ ruleset_try(const struct ruleset *r, size_t size)
 	return (int)syscall(SYS_landlock_create_ruleset, r, size, 0U);
 }
 
-/* Older kernels know less, and what they do not know is an error. */
+/* An unknown right is an error, so it is left out for older kernels. */
 static int
 ruleset_create(struct ruleset *r)
 {
@@ -111,7 +111,7 @@ landlock_keep_nothing(void)
 void
 landlock_keep_reading(const char *directory)
 {
-	/* Links in the directory most often lead there. */
+	/* Links in the directory usually lead there. */
 	static const char *const link_targets[] = { "/usr", "/etc" };
 	struct ruleset r = { UINT64_MAX, NET_BIND_TCP | NET_CONNECT_TCP,
 		SCOPE_ALL };

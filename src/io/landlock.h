@@ -7,24 +7,27 @@
 
 /*
  * The part of the sandbox that restricts files, signals and TCP sockets, for
- * io/sandbox alone.  What one of these takes away, a later one cannot give
- * back.  A kernel without Landlock leaves all as it is, and an older one what
- * it has no name for: file truncation before 6.2, TCP before 6.7, signals and
- * abstract Unix sockets before 6.12.
+ * io/sandbox only.  A right that is dropped cannot be regained.  Without
+ * Landlock in the kernel nothing is restricted, and an older version restricts
+ * less: truncation of files from 6.2 on, TCP from 6.7, signals and abstract
+ * Unix sockets from 6.12.
  */
 
 /*
- * Files are written, made and removed beneath this directory, and these n
- * files written to; reading and executing stay.  Connections are made, but
- * none accepted; signals go to children only.
+ * Files may be written, created and removed only below this directory, and
+ * these n files may be written; all may be read and executed.  TCP connections
+ * may be made, but not accepted; signals may be sent to children only.
  */
 void landlock_keep_writes(const char *directory, const char *const *file,
     size_t n);
 
-/* Files are read beneath this directory, /usr and /etc, and that is all. */
+/* Files may only be read, below this directory, /usr and /etc. */
 void landlock_keep_reading(const char *directory);
 
-/* No files, no connections, no signals.  False where there is no Landlock. */
+/*
+ * No files, no TCP connections, no signals to other processes.  False if there
+ * is no Landlock.
+ */
 bool landlock_keep_nothing(void);
 
 #endif

@@ -24,7 +24,7 @@ from_kernel(void *into, size_t n)
 }
 #endif
 
-/* A short read is an error: the device gives up to 256 bytes in one piece. */
+/* A short read is an error: the device returns up to 256 bytes at once. */
 static int
 from_device(void *into, size_t n)
 {
@@ -41,7 +41,10 @@ from_device(void *into, size_t n)
 int
 random_bytes(void *into, size_t n)
 {
-	/* A kernel or sandbox may lack the system call but have the device. */
+	/*
+	 * The kernel or a sandbox may lack the system call, but have the
+	 * device.
+	 */
 	if (from_kernel(into, n) == 0)
 		return 0;
 	return from_device(into, n);
@@ -54,6 +57,6 @@ random_below(size_t n)
 
 	if (n < 2 || random_bytes(&value, sizeof value) == -1)
 		return 0;
-	/* Of 64 bits: the bias of the remainder is too small to matter. */
+	/* With 64 bits the bias of the remainder is too small to matter. */
 	return (size_t)(value % n);
 }

@@ -5,16 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * Unpredictable numbers.
- */
+/* Unpredictable numbers, from the kernel. */
 
-#define RANDOM_MAX 256 /* bytes of one call */
+#define RANDOM_MAX 256 /* bytes per call */
 
-/* Fills n bytes, at most RANDOM_MAX.  0, or -1 when there is no source. */
+/* Fills n bytes, at most RANDOM_MAX.  0, or -1 if there is no source. */
 int random_bytes(void *, size_t n);
 
-/* A number from 0 to n-1, all equally likely; 0 when there is no source. */
+/* A number from 0 to n-1, all equally likely; 0 if there is no source. */
 size_t random_below(size_t n);
 
 #endif

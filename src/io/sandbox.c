@@ -10,12 +10,13 @@
 #include "io/seccomp.h"
 
 /*
- * No more than 0, 1 and 2, which are always taken: no descriptor can be had.
- * Those with greater numbers stay; poll() is allowed so many at once.
+ * Only 0, 1 and 2, which are always in use: no new descriptor can be opened.
+ * Descriptors with greater numbers stay open.  poll() accepts this many at
+ * once.
  */
 #define DESCRIPTORS 3
 
-/* A lower limit that was set from outside stays; false: nothing to change. */
+/* Keeps a lower limit that was set from outside; false: nothing to change. */
 static bool
 lower_limit(struct rlimit *r, rlim_t limit)
 {
@@ -27,7 +28,7 @@ lower_limit(struct rlimit *r, rlim_t limit)
 	return true;
 }
 
-/* No function: C libraries do not agree on the type of a resource. */
+/* A macro, because C libraries do not agree on the type of a resource. */
 #define LOWER(resource, limit) \
 	do { \
 		struct rlimit r; \
@@ -50,7 +51,7 @@ sandbox_enter_search(const char *directory, const char *const *file, size_t n)
 	seccomp_install(SECCOMP_SEARCH);
 }
 
-/* No limit on file sizes: the report may go to a file. */
+/* There is no limit on file sizes: the report may go to a file. */
 void
 sandbox_enter_bytes(size_t memory)
 {
@@ -80,7 +81,7 @@ sandbox_enter_tls_reading(size_t memory, const char *directory)
 void
 sandbox_end_reading(void)
 {
-	/* One filter is enough where Landlock can forbid the rest. */
+	/* A second filter is needed only without Landlock. */
 	if (!landlock_keep_nothing())
 		seccomp_install(SECCOMP_TLS);
 }

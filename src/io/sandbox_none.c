@@ -2,8 +2,8 @@
 #include "io/sandbox.h"
 
 /*
- * For sanitizers and valgrind, which make calls, map memory and write files
- * when and as they like, and for systems other than Linux.
+ * No sandbox: for systems other than Linux, and for sanitizers and valgrind,
+ * which make system calls, map memory and write files at any time.
  */
 
 void

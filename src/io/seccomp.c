@@ -24,14 +24,14 @@
 #include <linux/seccomp.h>
 
 /*
- * A filter is written down as lists of system calls and rules for their
- * arguments.  For the kernel it is turned into a program of its packet filter
- * machine, which is given the number and the arguments of each call.
+ * A filter is described by lists of system calls and rules for their arguments.
+ * It is translated into a program for the kernel's packet filter machine, which
+ * gets the number and the arguments of each call.
  *
- * While a filter is installed, Linux (since 5.11) runs it once for each call
- * number, to remember what is allowed whatever the arguments are.  With one
- * comparison after the other that takes longer than all the rest, so the
- * program is a binary search for the number.
+ * When a filter is installed, Linux (since 5.11) runs it once for each call
+ * number, to find out which calls are allowed whatever their arguments are.
+ * With a sequence of comparisons that would take longer than everything else,
+ * so the program is a binary search for the number.
  */
 
 #if defined(__x86_64__)
@@ -40,7 +40,7 @@
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-/* Tests may have another one, to be told of it. */
+/* Tests replace it, to be told of a violation. */
 #ifndef SANDBOX_VIOLATION
 #define SANDBOX_VIOLATION SECCOMP_RET_KILL_PROCESS
 #endif
@@ -49,17 +49,17 @@
 #define KILL SANDBOX_VIOLATION
 #define FAIL(error) (SECCOMP_RET_ERRNO | (error))
 
-/* Numbers of calls are below this; those of later ones are not. */
+/* Known call numbers are below this; later calls have greater ones. */
 #define NUMBERS 463
-/* The calls of the x32 interface have this bit in their number. */
+/* Calls of the x32 interface have this bit in their number. */
 #define X32 0x40000000u
 /*
- * No call at all: with this number a debugger (strace --inject) replaces one
- * that is not to be made.
+ * Not a call: a debugger (strace --inject) uses this number for a call that is
+ * not to be made.
  */
 #define NO_CALL 0xffffffffu
 
-/* Newer than the oldest headers; the same on all architectures. */
+/* Missing in the oldest headers; the same on all architectures. */
 #ifndef SYS_process_madvise
 #define SYS_process_madvise 440
 #endif
@@ -88,21 +88,21 @@
 #endif
 
 enum test {
-	NOTHING, /* is tested: it holds */
-	EQUAL,   /* the argument is the value */
-	ABOVE,   /* it is larger */
-	ANY_OF,  /* it has any of the bits of the value */
-	NONE_OF  /* it has none of them */
+	NOTHING, /* always true */
+	EQUAL,   /* the argument equals the value */
+	ABOVE,   /* it is greater than the value */
+	ANY_OF,  /* it has a bit of the value */
+	NONE_OF  /* it has no bit of the value */
 };
 
-/* Of the low half of an argument: these are numbers, not pointers. */
+/* Tests the low 32 bits of an argument: these are numbers, not pointers. */
 struct condition {
 	enum test test;
 	unsigned argument;
 	uint32_t value;
 };
 
-/* What becomes of a call for which all conditions hold. */
+/* The action for a call for which all conditions are true. */
 struct rule {
 	int call;
 	uint32_t action;
@@ -114,7 +114,7 @@ struct rules {
 	size_t n;
 };
 
-/* Calls that have the same fate, whatever their arguments are. */
+/* Calls with the same action, whatever their arguments are. */
 struct list {
 	const short *call;
 	size_t n;
@@ -132,10 +132,10 @@ struct list {
 	}
 
 /*
- * By which one process acts on others or on the whole system, from killing
- * and tracing to slowing down; by which files are changed without being
- * opened, which Landlock does not look at; and wide interfaces to the kernel,
- * where faults have often been found.
+ * Calls by which one process acts on others or on the whole system, from
+ * killing and tracing to slowing down; calls that change files without opening
+ * them, which Landlock does not check; and large kernel interfaces, which have
+ * often had bugs.
  */
 static const short harmful[] = {
 	/* Other processes of the same user. */
@@ -197,7 +197,7 @@ static const short harmful[] = {
 	SYS_lchown,
 #endif
 
-	/* The system. */
+	/* The whole system. */
 	SYS_unshare,
 	SYS_setns,
 	SYS_chroot,
@@ -230,7 +230,7 @@ static const short harmful[] = {
 	SYS_sync,
 	SYS_syncfs,
 
-	/* Wide interfaces to the kernel. */
+	/* Large kernel interfaces. */
 	SYS_io_uring_setup,
 	SYS_io_uring_enter,
 	SYS_io_uring_register,
@@ -252,41 +252,45 @@ static const short harmful[] = {
 	SYS_query_module,
 #endif
 
-	/* Files without a name, for which Landlock has no rules. */
+	/* Files without a name, which Landlock has no rules for. */
 	SYS_memfd_create,
 	SYS_memfd_secret,
 };
 
 static const struct rule harmful_rules[] = {
-	/* Limits of others. */
+	/* Limits of other processes. */
 	{ SYS_prlimit64, KILL, { { ABOVE, 0, 0 } } },
-	/* A signal to the owner of a descriptor, who may be anybody. */
+	/* A signal to the owner of a descriptor, which may be any process. */
 	{ SYS_fcntl, KILL, { { EQUAL, 1, F_SETOWN } } },
 	{ SYS_fcntl, KILL, { { EQUAL, 1, F_SETOWN_EX } } },
 	{ SYS_fcntl, KILL, { { EQUAL, 1, F_SETSIG } } },
 	{ SYS_ioctl, KILL, { { EQUAL, 1, FIOSETOWN } } },
 	{ SYS_ioctl, KILL, { { EQUAL, 1, SIOCSPGRP } } },
-	/* Input to the terminal of whoever runs the program by hand. */
+	/* Input to the terminal of the user who runs the program by hand. */
 	{ SYS_ioctl, KILL, { { EQUAL, 1, TIOCSTI } } },
 	{ SYS_ioctl, KILL, { { EQUAL, 1, TIOCLINUX } } },
 };
 
-/* Namespaces, and children of qmail-rspawn instead of our own. */
+/*
+ * New namespaces, and processes that become children of qmail-rspawn instead of
+ * ours.
+ */
 #define CLONE_UNUSUAL \
 	((uint32_t)(CLONE_PARENT | CLONE_NEWNS | CLONE_NEWCGROUP | \
 		    CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
 		    CLONE_NEWPID | CLONE_NEWNET))
 
 /*
- * Of a program that finds a server.  Its children inherit all this, and among
- * them is a TLS library with whatever it needs; so the rest is allowed.
+ * For a program that finds a server.  Its children inherit the filter, and one
+ * of them uses a TLS library, which may need any other call: so the rest is
+ * allowed.
  *
- * The helper is killed if it is stuck.  Its number is not known here; that
- * nobody else is signalled Landlock sees to, since Linux 6.12.
+ * The helper is killed if it is stuck.  Its process id is not known here; from
+ * Linux 6.12 on Landlock ensures that no other process is signalled.
  *
- * State is given to the group at most.  The interfaces are asked for with a
- * netlink socket, with musl also with a datagram socket; a stream socket of
- * this machine leads to a service that trusts the user.
+ * State files get at most group permissions.  The interfaces are read with a
+ * netlink socket, with musl also with a datagram socket.  A local stream socket
+ * would lead to a service that trusts the user.
  */
 static const struct rule search_rules[] = {
 	{ SYS_clone, KILL, { { ANY_OF, 0, CLONE_UNUSUAL } } },
@@ -304,14 +308,17 @@ static const struct rule search_rules[] = {
 static const short search_killed[] = { SYS_kill };
 static const short search_unsupported[] = { SYS_socket };
 
-/* Its flags cannot be seen here.  C libraries go on with clone(). */
+/*
+ * Its flags are in memory, where a filter cannot look.  C libraries then use
+ * clone().
+ */
 static const short search_unknown[] = { SYS_clone3 };
 
 /*
- * What both programs need that move bytes.  fstat() is newfstatat() in some
- * versions of glibc, which also draws a random number for its first piece of
- * memory.  A wait that was interrupted by SIGSTOP and SIGCONT is restarted.
- * The clock is a call where the kernel does not let it be read without one.
+ * What the two programs that move bytes need.  fstat() is newfstatat() in some
+ * versions of glibc, whose malloc() also draws a random number at first.  A
+ * wait interrupted by SIGSTOP and SIGCONT is restarted.  clock_gettime() is a
+ * system call where the kernel does not provide it without one.
  */
 static const short moving[] = {
 	SYS_write,
@@ -336,7 +343,7 @@ static const short moving[] = {
 	SYS_madvise,
 };
 
-/* Memory is not to be executed, nor to be that of a file. */
+/* No executable memory, and no mapped files. */
 static const struct rule moving_rules[] = {
 	{ SYS_newfstatat, ALLOW, { { ANY_OF, 3, AT_EMPTY_PATH } } },
 	{ SYS_mprotect, ALLOW, { { NONE_OF, 2, PROT_EXEC } } },
@@ -345,20 +352,20 @@ static const struct rule moving_rules[] = {
 };
 
 /*
- * How the TLS helper ended, which was a child of the program before it became
- * this one: that tells of children only, and does nothing to them.  And its
- * last record, which is looked at with MSG_PEEK.
+ * For the exit status of the TLS helper, a child since before the exec; this
+ * only reads about children and does nothing to them.  And for its last record,
+ * which is read with MSG_PEEK.
  */
 static const short waiting[] = { SYS_wait4, SYS_waitid, SYS_recvfrom };
 
-/* A note in the memory of addresses, in a file that is open. */
+/* For a note in the address memory, whose file is open already. */
 static const short noting[] = { SYS_flock, SYS_pwrite64 };
 
 /*
- * getpid: the random number generator looks whether it has been forked.
- * futex: a lock or a pthread_once() that somebody could wait for.
- * sysinfo: qsort() of older glibc wants to know how much memory there is.
- * sched_yield: of a lock that is not had at once.
+ * getpid: the random number generator checks whether the process has forked.
+ * futex: for a lock or a pthread_once() that a thread could wait for.  sysinfo:
+ * qsort() of older glibc asks how much memory there is.  sched_yield: for a
+ * lock that is not available at once.
  */
 static const short tls[] = {
 	SYS_recvfrom,
@@ -375,16 +382,16 @@ static const short tls[] = {
 };
 
 static const struct rule tls_rules[] = {
-	/* Acknowledgements at once. */
+	/* Acknowledge at once. */
 	{ SYS_setsockopt, ALLOW,
 	    { { EQUAL, 1, IPPROTO_TCP }, { EQUAL, 2, TCP_QUICKACK } } },
 };
 
 /*
- * The libraries of the TLS helper are updated without it being built again,
- * so a call that is in no list fails as on a kernel that does not know it.
- * But these nothing that moves bytes has a use for, updated or not.  Those by
- * which others are harmed the filter of qmail-remote kills for, which the
+ * The libraries of the TLS helper are updated without a new build of it, so a
+ * call in no list fails as on a kernel that does not know it.  But no program
+ * that moves bytes needs the calls below, updated or not.  Calls that harm
+ * other processes are already killed by the filter of qmail-remote, which the
  * helper has inherited.
  */
 static const short tls_killed[] = {
@@ -427,7 +434,7 @@ static const short tls_killed[] = {
 #endif
 };
 
-/* A library may look for a file that it can do without: no attack. */
+/* A library may look for an optional file: that is no attack. */
 static const short files[] = {
 	SYS_openat,
 	SYS_newfstatat,
@@ -447,7 +454,7 @@ static const struct rule reading_rules[] = {
 #endif
 };
 
-/* musl reads files with readv(); the last three are for the end of this. */
+/* musl reads files with readv(); the last three calls end this stage. */
 static const short reading[] = {
 	SYS_newfstatat,
 #ifdef SYS_open
@@ -461,12 +468,12 @@ static const short reading[] = {
 };
 
 /*
- * The first rule that fits decides, then the first list that has the call,
- * then what is to become of all others.
+ * The first matching rule decides, then the first list that has the call, then
+ * the action for all others.
  */
 static const struct filter {
 	uint32_t others;
-	uint32_t later; /* calls yet to be invented */
+	uint32_t later; /* for calls above NUMBERS */
 	struct rules rules[3];
 	struct list list[5];
 } filters[] = {
@@ -513,22 +520,23 @@ static const struct filter {
 };
 
 /*
- * The program.  Jumps lead forward only, so it is written from its end to its
- * start: where a jump leads to is there before it is.  A place is an index
+ * The filter program.  Jumps only go forward, so it is written from its end to
+ * its start: the target of a jump exists before the jump.  A place is an index
  * into the code.
  */
-#define CODE_MAX 240 /* so that each jump can lead to each place */
+#define CODE_MAX 240 /* so that a jump can reach every place */
 #define ACTIONS_MAX 8
 
 struct program {
 	const struct filter *filter;
-	uint32_t action[NUMBERS]; /* where no rule fits */
+	uint32_t action[NUMBERS]; /* if no rule matches */
 	bool has_rules[NUMBERS];
-	uint16_t run[NUMBERS]; /* where calls with the same fate begin */
+	uint16_t run[NUMBERS]; /* first number of each run of calls with the
+				  same action */
 	size_t nrun;
 	struct sock_filter code[CODE_MAX];
-	size_t first;            /* of the instructions that are written */
-	size_t end[ACTIONS_MAX]; /* the places that return */
+	size_t first;            /* place of the first instruction so far */
+	size_t end[ACTIONS_MAX]; /* places of the return instructions */
 	size_t nend;
 	bool is_too_long;
 };
@@ -557,7 +565,7 @@ find_runs(struct program *p)
 			p->run[p->nrun++] = (unsigned short)i;
 }
 
-/* One more instruction before the others; its place. */
+/* Adds an instruction before the others; returns its place. */
 static size_t
 put(struct program *p, unsigned code, uint32_t value, size_t if_true,
     size_t if_false)
@@ -591,7 +599,7 @@ put_load(struct program *p, size_t offset)
 	    p->first);
 }
 
-/* Each action is returned at one place. */
+/* There is one return instruction for each action. */
 static size_t
 put_return(struct program *p, uint32_t action)
 {
@@ -610,7 +618,7 @@ static size_t
 put_condition(struct program *p, const struct condition *c, size_t if_true,
     size_t if_false)
 {
-	/* The low half: both architectures are little-endian. */
+	/* The low 32 bits: both architectures are little-endian. */
 	size_t offset = offsetof(struct seccomp_data, args) +
 			c->argument * sizeof(uint64_t);
 
@@ -643,7 +651,7 @@ put_rule(struct program *p, const struct rule *r, size_t otherwise)
 	return place;
 }
 
-/* What becomes of the calls of a run, which is one call if it has rules. */
+/* Decides for the calls of a run; a call with rules is a run of its own. */
 static size_t
 put_action(struct program *p, unsigned call)
 {
@@ -661,7 +669,7 @@ put_action(struct program *p, unsigned call)
 	return place;
 }
 
-/* Finds the number among those of the runs from first to last. */
+/* Binary search for the number among the runs first to last. */
 static size_t
 put_search(struct program *p, size_t first, size_t last)
 {
@@ -675,7 +683,7 @@ put_search(struct program *p, size_t first, size_t last)
 	return put_jump(p, BPF_JGE, p->run[middle], upper, lower);
 }
 
-/* Numbers that are none of ours. */
+/* Decides for numbers that are not known. */
 static size_t
 put_unknown(struct program *p)
 {
@@ -702,8 +710,8 @@ put_program(struct program *p)
 }
 
 /*
- * Older kernels turn speculation off for whoever has a filter, which slows
- * everything down and is meant for programs that run code of others.
+ * The flag: older kernels disable speculation for a process with a filter.
+ * That slows everything down and is meant for programs that run foreign code.
  */
 static void
 install(struct program *p)

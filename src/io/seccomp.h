@@ -3,19 +3,19 @@
 #define IO_SECCOMP_H
 
 /*
- * The part of the sandbox that filters system calls, for io/sandbox alone.
+ * The part of the sandbox that filters system calls, for io/sandbox only.
  *
- * Best effort: where a kernel or a container allows no filter, or nobody has
- * written one for the architecture (seccomp_none.c), all calls stay.
+ * Best effort: where a kernel or container allows no filter, or there is none
+ * for the architecture (seccomp_none.c), all calls stay allowed.
  */
 enum seccomp_filter {
-	SECCOMP_SEARCH,     /* finds a server, starts programs */
-	SECCOMP_BYTES,      /* reads, writes, polls, allocates memory */
-	SECCOMP_TLS,        /* and what a TLS library asks of the system */
-	SECCOMP_TLS_READING /* and reads files */
+	SECCOMP_SEARCH,     /* find a server, start programs */
+	SECCOMP_BYTES,      /* read, write, poll, allocate memory */
+	SECCOMP_TLS,        /* and what a TLS library needs */
+	SECCOMP_TLS_READING /* and read files */
 };
 
-/* Filters add up: what one of them forbids, a later one cannot allow. */
+/* Filters add up: a later one cannot allow what an earlier one forbids. */
 void seccomp_install(enum seccomp_filter);
 
 #endif

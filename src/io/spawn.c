@@ -9,15 +9,15 @@
 #include <spawn.h>
 #include <stdio.h>
 
-#define POLL_MS 1 /* POSIX knows no wait for a child with a deadline */
+#define POLL_MS 1 /* POSIX has no wait for a child with a deadline */
 
-/* What a program loader ends with, and a shell. */
+/* Exit code of the program loader, or of a shell. */
 #define NOT_RUN 127
 #define NOT_RUN_TEXT ": a library is missing or there is not enough memory"
 
 /*
- * dup2 of a descriptor onto itself is how a spawn file action takes
- * close-on-exec off (POSIX.1-2024; done by glibc, musl and the BSDs already).
+ * A dup2 action of a descriptor onto itself removes close-on-exec
+ * (POSIX.1-2024; glibc, musl and the BSDs do so already).
  */
 static int
 set_descriptors(posix_spawn_file_actions_t *actions, const int *keep,
@@ -132,7 +132,7 @@ spawn_kill(pid_t pid)
 void
 spawn_reap(struct deadline until)
 {
-	/* LOST: there is none left. */
+	/* SPAWN_LOST: no child is left. */
 	while (spawn_wait(-1, until).how >= SPAWN_EXITED)
 		;
 }

@@ -8,14 +8,12 @@
 
 #include "base/deadline.h"
 
-/*
- * Start a helper program, and say how it ended.
- */
+/* Start a helper program, and find out how it ended. */
 
 struct spawn_end {
 	enum {
-		SPAWN_RUNS,   /* it has not ended */
-		SPAWN_LOST,   /* no such child; somebody else has reaped it */
+		SPAWN_RUNS,   /* has not ended */
+		SPAWN_LOST,   /* no such child: it was reaped elsewhere */
 		SPAWN_EXITED, /* code is the exit code */
 		SPAWN_KILLED  /* code is the signal */
 	} how;
@@ -23,29 +21,35 @@ struct spawn_end {
 };
 
 /*
- * Runs argv[0] (a path; nothing is searched) with an empty environment, with
- * /dev/null on 0, 1 and 2, no signal blocked, and of all other close-on-exec
- * descriptors only those in keep[0..nkeep), under the numbers that they have
- * here.  Returns the pid, or -1 with errno; a program that is not there may
- * also show as exit code 127.
+ * Runs argv[0], a path (PATH is not searched), with an empty environment,
+ * /dev/null on 0, 1 and 2, and no signal blocked.  Of all other close-on-exec
+ * descriptors it gets only those in keep[0..nkeep), under the same numbers.
+ * Returns the pid, or -1 with errno; a missing program may also show as exit
+ * code 127.
  */
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
 /*
- * Kills and reaps.  A child that has closed its descriptors since it is ending
- * ends as it would have: the signal comes too late to change that.
+ * Kills the child with SIGKILL and reaps it.  A child that is already ending
+ * keeps its own exit code: the signal comes too late to change it.
  */
 struct spawn_end spawn_kill(pid_t);
 
-/* How the child ended, if it does before the deadline; reaps it then. */
+/*
+ * Waits for the end of the child and reaps it; SPAWN_RUNS if the deadline
+ * passes first.
+ */
 struct spawn_end spawn_wait(pid_t, struct deadline);
 
-/* Reaps all children that end before the deadline, until none is left. */
+/*
+ * Reaps all children that end before the deadline; returns at once if none is
+ * left.
+ */
 void spawn_reap(struct deadline);
 
 #define SPAWN_TEXT_SIZE 80
 
-/* "killed by signal 31", "exit code 1". */
+/* Describes it: "killed by signal 31", "exit code 1". */
 void spawn_describe(struct spawn_end, char text[SPAWN_TEXT_SIZE]);
 
 #endif

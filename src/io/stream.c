@@ -84,7 +84,10 @@ would_block(void)
 	return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
-/* Only called with room for input.  Nothing to read is STREAM_OK too. */
+/*
+ * Reads once; there must be room for input.  STREAM_OK if there is nothing to
+ * read.
+ */
 static enum stream_status
 take_input(struct stream *s)
 {
@@ -126,8 +129,10 @@ give_output(struct stream *s)
 }
 
 /*
- * The peer's last words go first: a server that refuses and hangs up while
- * we write has its reply read before the broken connection is noticed.
+ * Called when a write has failed.  Reads what the peer has sent before:
+ * a server that refuses and closes the connection while we write has its reply
+ * read before the broken connection is reported.  Returns failure if there is
+ * no new input.
  */
 static enum stream_status
 read_remaining_input(struct stream *s, enum stream_status failure)
@@ -161,7 +166,7 @@ wait_for(struct stream *s, struct pollfd *p, struct deadline until)
 	return n == 0 ? STREAM_TIMEOUT : STREAM_OK;
 }
 
-/* For a bulk write that is not in the output buffer. */
+/* For data that is not in the output buffer. */
 static enum stream_status
 wait_to_send(struct stream *s, struct deadline until)
 {
@@ -178,7 +183,7 @@ stream_move(struct stream *s, struct deadline until)
 	struct pollfd p = { .fd = s->fd };
 	enum stream_status status;
 
-	/* Most often there is room for all of it: no need to ask poll. */
+	/* Usually all of it can be written at once, without poll(). */
 	if (stream_is_pending(s)) {
 		size_t before = s->out_end - s->out_start;
 

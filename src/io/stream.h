@@ -8,11 +8,11 @@
 #include "base/deadline.h"
 
 /*
- * Buffered bytes in and out over one descriptor, under deadlines.
+ * Buffered input and output over one descriptor, under deadlines.
  *
  * The descriptor is non-blocking.  While output waits for the peer, input is
- * read as far as there is room: otherwise a peer that does not read until its
- * replies are read would cause a deadlock.
+ * read as long as there is room for it.  Otherwise a peer that does not read
+ * until its replies are read would cause a deadlock.
  */
 
 #define STREAM_IN_SIZE 8192
@@ -20,67 +20,70 @@
 
 enum stream_status {
 	STREAM_OK,
-	STREAM_CLOSED,  /* the peer ended the connection */
+	STREAM_CLOSED,  /* the peer closed the connection */
 	STREAM_TIMEOUT, /* the deadline passed */
-	STREAM_INPUT,   /* the peer sent something before it should */
-	STREAM_ERROR    /* reset or worse; error is errno */
+	STREAM_INPUT,   /* input arrived before all was sent */
+	STREAM_ERROR    /* reset or another error; errno is in error */
 };
 
 struct stream {
 	int fd;
 	int error;
-	bool has_dropped_output; /* output was dropped, since the connection
-				    broke */
+	bool has_dropped_output; /* pending output was dropped: connection broke
+				  */
 	size_t in_start, in_end;
 	size_t out_start, out_end;
 	char in[STREAM_IN_SIZE];
 	char out[STREAM_OUT_SIZE];
 };
 
-/* Uses fd, which stays the caller's to close. */
+/* Uses fd, which must be non-blocking and stays the caller's to close. */
 void stream_init(struct stream *, int fd);
 
-/* Unread input; its length by *n. */
+/* The unread input, borrowed until the next call; *n is its length. */
 const char *stream_input(const struct stream *, size_t *n);
 
-/* Whether there is unread input in the buffer; the socket is not looked at. */
+/* Whether the buffer has unread input; does not look at the socket. */
 bool stream_has_unread(const struct stream *);
+/* Removes n bytes of the unread input; n must not be more than there is. */
 void stream_consume(struct stream *, size_t n);
 
-/* Room for output that has not been written. */
+/* How many bytes can be added to the output. */
 size_t stream_room(const struct stream *);
 
 /* Appends to the output; n must not be more than stream_room(). */
 void stream_put(struct stream *, const void *, size_t n);
 
-/* Output that has not been written yet. */
+/* Whether there is output that has not been written yet. */
 bool stream_is_pending(const struct stream *);
 
 /*
- * Waits until output was written, or input was read if there is room for it.
- * Input that was read before stays, whatever it returns.
+ * Waits until some output was written, or some input was read if there is room
+ * for it.  Input that was read stays in the buffer, whatever is returned.
  */
 enum stream_status stream_move(struct stream *, struct deadline);
 
 /*
- * Writes the bytes from *at up to end past the output buffer, which must be
- * empty, and moves *at; each piece must be written within stall_ms.
- * STREAM_INPUT as soon as there is input, which is looked for whenever the
- * peer makes us wait; the call may be repeated.
+ * Writes the bytes from *at to end directly, not through the output buffer,
+ * which must be empty; moves *at.  Each piece must be written within stall_ms
+ * milliseconds.  STREAM_INPUT as soon as there is input, which is looked for
+ * only when the peer makes us wait; the call may be repeated.
  */
 enum stream_status stream_send(struct stream *, const char **at,
     const char *end, int64_t stall_ms);
 
-/* Writes all pending output; input may arrive meanwhile. */
+/* Writes all pending output; input may arrive in the meantime. */
 enum stream_status stream_flush(struct stream *, struct deadline);
 
-/* Reads what the peer has sent so far, without waiting; is anything unread? */
+/*
+ * Reads what the peer has sent so far, without waiting.  Is there unread input?
+ */
 bool stream_has_input(struct stream *);
 
-/* The same; is nothing unread, and the connection not closed? */
+/* The same.  Is there no unread input, and is the connection still open? */
 bool stream_is_quiet(struct stream *);
 
-/* The peer has ended the connection, or it broke; no wait either. */
+/* Whether the peer has closed the connection, or it broke; does not wait. */
 bool stream_has_ended(struct stream *);
 
 #endif
