@@ -21,6 +21,7 @@ struct wire {
 
 /* The n bytes are borrowed. */
 void wire_init(struct wire *, const void *, size_t);
+
 /* The next number, of 1, 2 or 4 bytes. */
 uint8_t wire_u8(struct wire *);
 uint16_t wire_u16(struct wire *);

@@ -80,7 +80,7 @@ outcome_of(enum dns_outcome v4, enum dns_outcome v6)
 	return DNS_NODATA;
 }
 
-/* What is true of an answer, or does not count for want of one. */
+/* An answer that did not arrive does not count. */
 static bool
 is_secure(const struct dns_answer *a)
 {
@@ -93,7 +93,9 @@ ttl_of(const struct dns_answer *a)
 	return a->outcome == DNS_TEMPFAIL ? UINT32_MAX : a->ttl_s;
 }
 
-/* The name that has the addresses, if it is one. */
+/*
+ * The name that owns the addresses; "" if the two answers have different ones.
+ */
 static const char *
 canonical_of(const struct addr_answers *a)
 {

@@ -29,16 +29,16 @@ struct record {
 	struct dns_name owner;
 	unsigned type;
 	unsigned class;
-	uint32_t ttl;     /* of an OPT record: more of the rcode, and flags */
-	struct wire data; /* starts with the message, ends with the data */
+	uint32_t ttl;     /* in an OPT record: more of the rcode, and flags */
+	struct wire data; /* from the start of the message to the data's end */
 };
 
 struct message {
-	unsigned rcode; /* all 12 bits of it (RFC 6891 section 6.1.3) */
+	unsigned rcode; /* all 12 bits (RFC 6891 section 6.1.3) */
 	bool is_truncated;
 	bool is_authentic;
-	bool is_referral;    /* "ask those", from a server that does not */
-	struct wire records; /* at the first one of the answer section */
+	bool is_referral;    /* neither AA nor RA, and NS records */
+	struct wire records; /* begins with the answer section */
 	unsigned nanswer, nauthority, nadditional;
 };
 
@@ -52,7 +52,7 @@ limit_ttl(struct dns_answer *answer, uint32_t ttl_s)
 		answer->ttl_s = ttl_s;
 }
 
-/* What one owner has in the answer section. */
+/* What the answer section has for one owner. */
 struct finding {
 	bool is_malformed;
 	bool is_alias;
@@ -78,7 +78,7 @@ read_record(struct wire *w, struct record *record)
 	}
 }
 
-/* A name that fills the rest of the data. */
+/* Reads a name that must fill the rest of the data. */
 static bool
 read_last_name(struct wire data, struct dns_name *name)
 {
@@ -86,7 +86,7 @@ read_last_name(struct wire data, struct dns_name *name)
 	return !data.bad && wire_left(&data) == 0;
 }
 
-/* Reads header and question.  False when the message is no answer to it. */
+/* Reads header and question.  False if it is not an answer to this question. */
 static bool
 read_head(struct message *m, struct wire *w, const struct dns_name *asked,
     int type)
@@ -94,7 +94,7 @@ read_head(struct message *m, struct wire *w, const struct dns_name *asked,
 	struct dns_name name;
 	unsigned flags, nquestion;
 
-	(void)wire_u16(w); /* the ID was the resolver's to compare */
+	(void)wire_u16(w); /* the transport has compared the ID */
 	flags = wire_u16(w);
 	nquestion = wire_u16(w);
 	m->nanswer = wire_u16(w);
@@ -117,8 +117,8 @@ read_head(struct message *m, struct wire *w, const struct dns_name *asked,
 }
 
 /*
- * Reads all records once, so that whoever reads them again finds them whole.
- * False when they are not.
+ * Reads all records once, so that later readers find them complete.  False if
+ * they are not.
  */
 static bool
 read_records(struct message *m, struct wire *w)
@@ -138,7 +138,7 @@ read_records(struct message *m, struct wire *w)
 	return !w->bad && wire_left(w) == 0;
 }
 
-/* Room for one more record behind n of them. */
+/* Makes room for one more record behind n of them. */
 static void *
 make_room(void *records, size_t n, size_t size)
 {
@@ -147,7 +147,10 @@ make_room(void *records, size_t n, size_t size)
 		   : records;
 }
 
-/* Of too many records the best are kept. */
+/*
+ * The place for a record.  If there are too many, the best ones are kept: NULL
+ * if this one is not among them.
+ */
 static struct dns_mx *
 place_mx(struct dns_answer *answer, unsigned preference)
 {
@@ -195,7 +198,7 @@ note_ip(struct dns_answer *answer, struct ip ip)
 	answer->ip[answer->nip++] = ip;
 }
 
-/* Takes what the record has; nothing if its data cannot be used. */
+/* Stores the data of the record; ignores data that cannot be used. */
 static void
 note_record(struct dns_answer *answer, struct finding *found,
     const struct record *record)
@@ -221,7 +224,7 @@ note_alias(struct finding *found, const struct record *record)
 		found->is_malformed = true;
 }
 
-/* Takes the owner's records of the type out of the answer section. */
+/* Collects the owner's records of the type from the answer section. */
 static struct finding
 collect(struct dns_answer *answer, const struct message *m,
     const struct dns_name *owner, unsigned type)
@@ -248,10 +251,10 @@ collect(struct dns_answer *answer, const struct message *m,
 }
 
 /*
- * May this record be in an answer section that has nothing for the owner?  Of
- * aliases those that led to it, which the caller counts, and the DNAMEs that
- * they were made from (RFC 6672 section 3.1), but none that leads on.
- * Without aliases it is empty.
+ * May this record be in the answer section of a denial for the owner?  Allowed
+ * are the aliases that led to the owner, counted by the caller, and the DNAMEs
+ * that they were made from (RFC 6672 section 3.1), but no alias that leads on.
+ * Without aliases the section is empty.
  */
 static bool
 fits_denial(const struct record *record, const struct dns_name *owner,
@@ -265,7 +268,7 @@ fits_denial(const struct record *record, const struct dns_name *owner,
 	       !dns_name_is_within(owner, &record->owner);
 }
 
-/* A SOA record says for how long a denial holds (RFC 2308 section 5). */
+/* A SOA record says how long a denial is valid (RFC 2308 section 5). */
 static void
 note_soa(struct dns_answer *answer, const struct record *record)
 {
@@ -277,7 +280,7 @@ note_soa(struct dns_answer *answer, const struct record *record)
 	limit_ttl(answer, wire_u32(&minimum));
 }
 
-/* Does the message say that there are no records of the type? */
+/* Does the message say that the owner has no records of the type? */
 static bool
 is_denial(struct dns_answer *answer, const struct message *m,
     const struct dns_name *owner, unsigned type, unsigned aliases)
@@ -306,7 +309,10 @@ is_denial(struct dns_answer *answer, const struct message *m,
 	return has_soa || !is_alias;
 }
 
-/* What to make of an answer without records for what the aliases led to. */
+/*
+ * The result for an answer without records for the owner, which the aliases led
+ * to.
+ */
 static enum dns_reply
 conclude(struct dns_answer *answer, const struct message *m,
     const struct dns_name *owner, unsigned type, unsigned aliases)
@@ -336,7 +342,7 @@ follow(struct dns_answer *answer, const struct message *m,
 		if (found.is_malformed)
 			break;
 		if (answer->nmx + answer->nip > 0) {
-			/* There are records, and there is no such name? */
+			/* An error code contradicts the records. */
 			if (m->rcode != 0)
 				break;
 			answer->outcome = DNS_FOUND;
@@ -397,7 +403,7 @@ put_u16(unsigned char *at, unsigned value)
 	return 2;
 }
 
-/* It belongs to the root (RFC 6891 section 6.1.2); no flags, no data. */
+/* Its owner is the root (RFC 6891 section 6.1.2); no flags, no data. */
 static size_t
 put_opt(unsigned char *at)
 {

@@ -10,8 +10,8 @@
 #include "dns/name.h"
 
 /*
- * DNS messages (RFC 1035 section 4): write a question, and turn the bytes of
- * an answer into records and a security status.
+ * DNS messages (RFC 1035 section 4): write a question, and turn the bytes of an
+ * answer into records and a security status.
  */
 
 enum dns_type {
@@ -30,28 +30,28 @@ enum dns_outcome {
 
 enum dns_security { DNS_INSECURE, DNS_SECURE };
 
-#define DNS_MX_MAX 1000 /* records kept of one answer: the best ones */
-#define DNS_IP_MAX 128  /* addresses kept of one answer: the first ones */
+#define DNS_MX_MAX 1000 /* best records kept of one answer */
+#define DNS_IP_MAX 128  /* first addresses kept of one answer */
 
 struct dns_mx {
 	uint16_t preference;
-	char name[DNS_NAME_SIZE]; /* the exchange; "" is the root */
+	char name[DNS_NAME_SIZE]; /* the MX host; "" is the root */
 };
 
-/* The records are owned by the answer. */
+/* What an answer says.  It owns its records; see dns_answer_finish(). */
 struct dns_answer {
 	enum dns_outcome outcome;
-	enum dns_security security;    /* the AD bits of all its messages */
-	uint32_t ttl_s;                /* for which all of it holds */
-	bool is_alias;                 /* the name asked is a CNAME */
-	char canonical[DNS_NAME_SIZE]; /* what aliases led to, or "" */
+	enum dns_security security;    /* SECURE: all its messages had AD set */
+	uint32_t ttl_s;                /* the least TTL of all its records */
+	bool is_alias;                 /* the name asked for is a CNAME */
+	char canonical[DNS_NAME_SIZE]; /* target of the aliases, or "" */
 	struct dns_mx *mx;
 	size_t nmx;
 	struct ip *ip; /* A, AAAA */
 	size_t nip;
 };
 
-/* What is to be done with a message that should answer a question. */
+/* What to do after a message that should answer a question. */
 enum dns_reply {
 	DNS_REPLY_FINAL,     /* nothing: the outcome is known */
 	DNS_REPLY_ALIAS,     /* ask the same of answer->canonical */
@@ -59,52 +59,56 @@ enum dns_reply {
 	DNS_REPLY_FAILED     /* ask in another way, or another server */
 };
 
-#define DNS_QUESTION_SIZE 282 /* of the longest question */
+#define DNS_QUESTION_SIZE 282 /* bytes of the longest question */
 
 /*
- * What fits into one packet on every path (DNS flag day 2020): a fragment
- * can be lost or forged.
+ * What fits into one packet on every path (DNS flag day 2020): a fragment can
+ * be lost or forged.
  */
 #define DNS_UDP_SIZE 1232
 
-/* What a question has beyond the least. */
+/* Optional parts of a question. */
 enum {
-	DNS_EDNS = 1, /* an OPT record (RFC 6891) for replies of DNS_UDP_SIZE */
-	DNS_AD = 2    /* the AD bit: tell whether it is secure (RFC 6840 5.7) */
+	DNS_EDNS = 1, /* OPT record (RFC 6891): replies up to DNS_UDP_SIZE */
+	DNS_AD = 2    /* AD bit: ask for the security status (RFC 6840 5.7) */
 };
 
 /*
- * Writes the message that asks for (name, type), recursion desired, into
- * DNS_QUESTION_SIZE bytes.  The name is a valid one.  Returns the length.
+ * Writes the message that asks for (name, type), with recursion desired, into
+ * DNS_QUESTION_SIZE bytes.  with is a set of DNS_EDNS and DNS_AD.  Returns the
+ * length, or 0 if the name is not valid.
  */
 size_t dns_question_write(unsigned char *, const char *name, int type,
     uint16_t id, unsigned with);
 
 /*
  * Parses a whole DNS message (RFC 1035 section 4) that answers the question
- * (name, type).  It is DNS_REPLY_FINAL with an outcome other than
- * DNS_TEMPFAIL, or something else with DNS_TEMPFAIL and no records.
+ * (name, type).  The result is DNS_REPLY_FINAL with an outcome other than
+ * DNS_TEMPFAIL, or one of the others with DNS_TEMPFAIL and no records.
  *
  * CNAMEs are followed inside the answer section, at most 16, from the name
- * asked to the owner of the records; records of other owners and addresses of
- * the wrong length are left out.  Where a chain ends without records, and
+ * asked for to the owner of the records.  Records of other owners and addresses
+ * of the wrong length are ignored.  If a chain ends without records, and
  * nothing shows that there are none, the last name is to be asked for.
  *
- * An answer denies that there are records by its rcode and by having none
- * (RFC 2308 section 2): with records of other types, owners or classes in its
- * answer section, or with the wanted ones in another section, it denies
- * nothing and is DNS_REPLY_FAILED.  What an alias leads to is denied only with
- * the SOA record of a zone that this name is in.  DNS_REPLY_FAILED is also
- * every other rcode, a referral by a server that neither is an authority nor
- * asks others, a loop of aliases, and what is malformed or answers another
- * question.
+ * An answer denies that there are records by its rcode and by having none (RFC
+ * 2308 section 2).  An answer that has records of other types, owners or
+ * classes in its answer section, or the wanted records in another section,
+ * denies nothing and is DNS_REPLY_FAILED.  For the target of an alias a denial
+ * also needs the SOA record of a zone that contains this name.
  *
- * Names in records are presented as text with RFC 1035 escapes only where a
- * byte is not a printable non-blank ASCII character other than '.' and '\';
- * a name whose escapes do not fit is "?".
+ * DNS_REPLY_FAILED is also the result of any other rcode, of a referral by a
+ * server that is neither authoritative nor recursive, of a loop of aliases, and
+ * of a message that is malformed or answers another question.
+ *
+ * Names in records are text.  RFC 1035 escapes are used only for '.', '\' and
+ * bytes other than printable non-blank ASCII; a name whose escapes do not fit
+ * is "?".
  */
 enum dns_reply dns_answer_parse(struct dns_answer *, const char *name, int type,
     const unsigned char *, size_t);
+
+/* Frees the records. */
 void dns_answer_finish(struct dns_answer *);
 
 #endif

@@ -33,7 +33,7 @@ add_literal(struct mx_list *list, const char *text, unsigned preference)
 	size_t n = strlen(text);
 	struct ip ip;
 
-	/* An IPv6 address without brackets is no domain name either. */
+	/* An IPv6 address without brackets cannot be a domain name either. */
 	if (!ip_parse_literal(text, n, &ip) && !ip_parse(text, n, &ip))
 		return false;
 	host = add_host(list, "", preference);
@@ -66,7 +66,7 @@ by_preference(const void *a, const void *b)
 	return (int)x->preference - (int)y->preference;
 }
 
-/* Puts any of the equally good records from first on in the first place. */
+/* Moves a random one of the records with the same preference to first. */
 static const struct dns_mx *
 draw(struct dns_mx *first, const struct dns_mx *end)
 {
@@ -91,7 +91,7 @@ add_records(struct mx_list *list, struct dns_answer *answer)
 	qsort(answer->mx, answer->nmx, sizeof *answer->mx, by_preference);
 	for (i = 0; i < answer->nmx && list->nhost < MX_HOST_MAX; i++) {
 		mx = draw(answer->mx + i, answer->mx + answer->nmx);
-		/* "." is no host; alone, it is a null MX. */
+		/* "." is not a host; as the only record it is a null MX. */
 		if (mx->name[0] == '\0' || has_host(list, mx->name) ||
 		    add_literal(list, mx->name, mx->preference))
 			continue;
@@ -153,7 +153,10 @@ implicit_verdict(const struct mx_list *list)
 	return list->host[0].is_alias ? MX_DANGLING_ALIAS : MX_NO_RECORDS;
 }
 
-/* One good host is enough; one that may be good later makes it uncertain. */
+/*
+ * One host with an address is enough; one that may get one later makes the
+ * result uncertain.
+ */
 enum mx_verdict
 mx_list_verdict(const struct mx_list *list)
 {

@@ -10,81 +10,87 @@
 #include "dns/message.h"
 
 /*
- * The hosts that take mail for a domain (RFC 5321 section 5.1), and what it
- * means if none of them can be found.  Nothing here asks questions.
+ * The hosts that accept mail for a domain (RFC 5321 section 5.1), and what it
+ * means if none of them can be found.  Nothing here sends questions.
  */
 
-#define MX_HOST_MAX 100    /* hosts looked up, the best ones */
+#define MX_HOST_MAX 100    /* best hosts that are looked up */
 #define MX_HOST_IP_MAX 128 /* addresses kept of one host */
 
-/* A host keeps its place also when it has no address. */
+/* A host stays in the list even if it has no address. */
 struct mx_host {
-	char name[DNS_NAME_SIZE]; /* no trailing dot; a literal's plain form */
-	unsigned preference;      /* 0 for an implicit MX, relay, [literal] */
-	bool is_literal;          /* name is an address, not a domain name */
+	char name[DNS_NAME_SIZE]; /* no trailing dot; an address without
+				     brackets */
+	unsigned preference; /* 0 for an implicit MX, a relay or an address */
+	bool is_literal;     /* name is an address, not a domain name */
 
 	/*
-	 * Of its addresses, IPv6 and IPv4 taken together; DNS_TEMPFAIL until
-	 * they are looked up.
+	 * The result for its IPv6 and IPv4 addresses together; DNS_TEMPFAIL
+	 * until they are looked up.
 	 */
 	enum dns_outcome outcome;
 	enum dns_security security;
 	bool is_alias;
-	char canonical[DNS_NAME_SIZE]; /* what the alias leads to, or "" */
+	char canonical[DNS_NAME_SIZE]; /* target of the alias, or "" */
 	uint32_t ttl_s;
-	struct ip *ip; /* IPv6 and IPv4 in turns, IPv6 first */
+	struct ip *ip; /* alternating, IPv6 first */
 	size_t nip;
 };
 
-/* Starts as { 0 }. */
+/* Valid when zeroed. */
 struct mx_list {
-	struct mx_host *host; /* by preference, equal ones shuffled */
+	struct mx_host *host; /* by preference; equal ones in random order */
 	size_t nhost;
-	bool is_cut; /* there are worse hosts that are not in the list */
+	bool is_cut; /* some worse hosts are not in the list */
 
-	/* It is the host itself: a relay, or a domain without MX records. */
+	/*
+	 * The only host is the name itself: a relay, or a domain without MX
+	 * records.
+	 */
 	bool is_implicit;
 
-	/* Of the answer for the MX records, or for there being none. */
+	/* From the answer to the question for the MX records. */
 	enum dns_outcome outcome;
 	enum dns_security security;
-	char canonical[DNS_NAME_SIZE]; /* what the domain is an alias of */
+	char canonical[DNS_NAME_SIZE]; /* target of the domain's alias */
 	uint32_t ttl_s;
 };
 
 /*
- * Takes the hosts out of the answer for the MX records of the domain, which
- * is put in order for it: each host once, where it is best.  If it has no MX
- * records, or does not exist, the domain itself is the only host: there are
- * servers that know no name but for the type they were made for, so nothing is
- * denied before the addresses have been.  An answer of DNS_FOUND without any
- * host is a null MX (RFC 7505).
+ * Fills the list from the answer for the MX records of the domain; sorts the
+ * records in the answer.  Each host is listed once, with its best preference.
+ *
+ * If the domain has no MX records, or does not exist, the domain itself is the
+ * only host.  Some servers know no name except for the record type they were
+ * made for, so nothing is denied before the address questions are.  An answer
+ * of DNS_FOUND without a host is a null MX (RFC 7505).
  */
 void mx_list_read(struct mx_list *, const char *domain, struct dns_answer *);
 
-/* The host itself, and never its MX hosts. */
+/* Makes the host itself the only one; its MX records do not matter. */
 void mx_list_implicit(struct mx_list *, const char *host);
 
 /*
- * If text is an address, as a literal or without brackets, it becomes the only
- * host, with that address.
+ * If text is an address, with or without brackets, makes it the only host, with
+ * that address.  False otherwise.
  */
 bool mx_list_literal(struct mx_list *, const char *text);
 
-/* What all hosts together come to, once their addresses are looked up. */
+/* The result for all hosts together, once their addresses are looked up. */
 enum mx_verdict {
-	MX_FOUND,      /* there is an address */
-	MX_UNCERTAIN,  /* of a host nothing is known: see mx_list_uncertain() */
-	MX_CUT,        /* none has an address, but there are more hosts */
-	MX_NO_ADDRESS, /* no MX host has one */
+	MX_FOUND,      /* a host has an address */
+	MX_UNCERTAIN,  /* nothing is known of some host: see mx_list_uncertain()
+			*/
+	MX_CUT,        /* none has an address, but the list is cut */
+	MX_NO_ADDRESS, /* no MX host has an address */
 	MX_NO_DOMAIN,  /* the implicit host does not exist */
-	MX_NO_RECORDS, /* it has no addresses */
-	MX_DANGLING_ALIAS /* and is an alias of a name without */
+	MX_NO_RECORDS, /* the implicit host has no address */
+	MX_DANGLING_ALIAS /* it is an alias of a name without address */
 };
 
 enum mx_verdict mx_list_verdict(const struct mx_list *);
 
-/* The first host of which nothing is known, or NULL. */
+/* The first host whose addresses are not known (DNS_TEMPFAIL), or NULL. */
 const struct mx_host *mx_list_uncertain(const struct mx_list *);
 
 void mx_list_finish(struct mx_list *);

@@ -8,7 +8,9 @@
 #define LABEL_MAX 63
 #define TEXT_MAX 253
 
-/* A name of 255 bytes has no more labels: more pointers serve no purpose. */
+/*
+ * A name of 255 bytes has at most this many labels: more pointers are useless.
+ */
 #define POINTER_MAX 127
 
 bool
@@ -21,7 +23,7 @@ dns_name_from_text(struct dns_name *name, const char *text)
 	if (len > TEXT_MAX)
 		return false;
 	name->len = 0;
-	/* The root is no label at all; a lone dot is an empty label. */
+	/* "" is the root; a single dot is an empty label. */
 	while (text[0] != '\0') {
 		for (n = 0; n < len && text[n] != '.'; n++)
 			;
@@ -72,11 +74,11 @@ dns_name_to_text(const struct dns_name *name, char *text)
 			n += escape(whole + n, label[i]);
 	}
 	whole[n] = '\0';
-	/* Cut, it could pass for another name. */
+	/* A name that was cut could be taken for another one. */
 	(void)str_copy(text, DNS_NAME_SIZE, n < DNS_NAME_SIZE ? whole : "?");
 }
 
-/* Lengths of labels are below all letters, so case changes none of them. */
+/* Label lengths are below all letters, so they have no case. */
 bool
 dns_name_equal(const struct dns_name *a, const struct dns_name *b)
 {
@@ -97,8 +99,8 @@ dns_name_is_within(const struct dns_name *name, const struct dns_name *zone)
 }
 
 /*
- * Goes where a compression pointer points, which must be before the place
- * where the labels read so far began: so every chain of pointers ends.
+ * Follows a compression pointer.  It must point to a place before the start of
+ * the labels that were read so far, so every chain of pointers ends.
  */
 static void
 jump(struct wire *w, size_t offset, const unsigned char **began)
@@ -111,7 +113,7 @@ jump(struct wire *w, size_t offset, const unsigned char **began)
 	*began = w->at = w->start + offset;
 }
 
-/* Appends a label of n bytes if a root label can still follow. */
+/* Appends a label of n bytes if there is room for the root label after it. */
 static void
 read_label(struct wire *w, struct dns_name *name, size_t n)
 {
@@ -146,7 +148,7 @@ dns_name_read(struct wire *w, struct dns_name *name)
 			read_label(w, name, n);
 		}
 	}
-	/* Bad reads give zero: the loop ends with them, on a whole name. */
+	/* After a bad read n is 0: the loop ends, and the name is complete. */
 	name->byte[name->len++] = 0;
 	if (after != NULL && !w->bad)
 		w->at = after;

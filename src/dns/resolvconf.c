@@ -16,7 +16,7 @@
 
 static const char blanks[] = " \t\r";
 
-/* A word of a line, borrowed from it. */
+/* A word, borrowed from its line. */
 struct word {
 	const char *text;
 	size_t len;
@@ -29,7 +29,7 @@ is_word(struct word word, const char *text)
 	       memcmp(word.text, text, word.len) == 0;
 }
 
-/* Takes the first word off the line; its length is 0 at the end. */
+/* Removes the first word from the line; its length is 0 at the end. */
 static struct word
 next_word(const char **line)
 {
@@ -41,7 +41,7 @@ next_word(const char **line)
 	return word;
 }
 
-/* Reads the number of "name:number" into *value if the word is one. */
+/* If the word is "name:number", stores the number in *value. */
 static void
 take_number(struct word word, const char *name, unsigned long most,
     unsigned long *value)
@@ -73,7 +73,7 @@ read_options(struct dns_config *c, const char *line)
 	}
 }
 
-/* Splits "[address]:port" and "[address]"; false: neither of them. */
+/* Splits "[address]:port" or "[address]"; false if it is neither. */
 static bool
 split_port(struct word *word, uint16_t *port)
 {
@@ -123,7 +123,7 @@ read_line(struct dns_config *c, const char *line)
 {
 	struct word keyword = next_word(&line);
 
-	/* Neither may be indented: that is how the C library reads it. */
+	/* The C library does not accept indented lines either. */
 	if (is_word(keyword, "options"))
 		read_options(c, line);
 	else if (is_word(keyword, "nameserver") &&
@@ -132,7 +132,7 @@ read_line(struct dns_config *c, const char *line)
 		c->nserver++;
 }
 
-/* Ends the line, and gives the next one; NULL after the last. */
+/* Ends the line with a NUL; returns the next line, or NULL after the last. */
 static char *
 cut_line(char *line)
 {

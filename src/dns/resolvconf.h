@@ -9,17 +9,14 @@
 
 #include "base/ip.h"
 
-/*
- * What resolv.conf(5) says: which name servers there are, and how they are to
- * be asked.
- */
+/* Read resolv.conf(5): which name servers there are, and how to ask them. */
 
-#define DNS_SERVERS_MAX 3 /* the C library reads as many */
+#define DNS_SERVERS_MAX 3 /* as many as the C library uses */
 
 struct dns_server {
 	struct ip ip;
 	uint16_t port;
-	/* The zone of a link-local address (RFC 4007 section 11), or "". */
+	/* Zone of a link-local address (RFC 4007 section 11), or "". */
 	char interface[IF_NAMESIZE];
 };
 
@@ -28,16 +25,16 @@ struct dns_config {
 	size_t nserver; /* at least 1 */
 
 	/* "options timeout:n attempts:n"; 0: the file has neither of them. */
-	unsigned long timeout_s; /* of one attempt at one server */
-	unsigned long attempts;  /* at each server */
+	unsigned long timeout_s; /* for one attempt at one server */
+	unsigned long attempts;  /* rounds over all servers */
 
-	bool is_rotated; /* "options rotate": begin with any server */
-	bool uses_tcp;   /* "options use-vc": never ask over UDP */
+	bool is_rotated; /* "options rotate": begin with a random server */
+	bool uses_tcp;   /* "options use-vc": ask over TCP only */
 
 	/*
-	 * The AD bit of an answer means something: nobody on the way could
-	 * have set it, because all servers are on this machine, or because
-	 * the file says so with "options trust-ad".
+	 * The AD bit of an answer can be trusted: either all servers are on
+	 * this machine, so that nobody on the way can have set it, or the file
+	 * says so with "options trust-ad".
 	 */
 	bool is_trusted;
 };
@@ -45,12 +42,12 @@ struct dns_config {
 /*
  * Reads a file in the format of resolv.conf(5).
  *
- * Addresses may have a zone (fe80::1%eth0), and a port in the form
- * [address]:port.  Lines that make no sense are left out.  Without a name
- * server, or without the file, it is 127.0.0.1.  Of several options of the
- * same name the last one counts; a timeout is at most 30 s, and there are at
- * most 5 attempts.  Where only one of the two is given, the other is the
- * default of that page: 5 seconds, 2 attempts.
+ * Addresses may have a zone (fe80::1%eth0), or a port in the form
+ * [address]:port.  Invalid lines are ignored.  Without a name server, or
+ * without the file, the server is 127.0.0.1.  Of several options of the same
+ * name the last one counts.  A timeout is at most 30 s, and there are at most 5
+ * attempts.  If only one of the two is given, the other has the default of
+ * resolv.conf(5): 5 seconds, 2 attempts.
  */
 void dns_config_read(struct dns_config *, const char *path);
 

@@ -13,9 +13,9 @@
 #define ALIAS_STEPS_MAX 8
 
 /*
- * Rounds of a schedule that resolv.conf does not give, in milliseconds: most
- * answers that come at all come within the first, and a minute in all outlasts
- * the restart of a server.
+ * Rounds in milliseconds, if resolv.conf has none.  Most answers that come at
+ * all come within the first round, and one minute in all is longer than the
+ * restart of a server.
  */
 static const int64_t default_round[] = { 1000, 3000, 11000, 45000 };
 #define ROUND_MAX 45000
@@ -24,21 +24,21 @@ static const int64_t default_round[] = { 1000, 3000, 11000, 45000 };
 struct dns_resolver {
 	struct dns_config config;
 	struct dns_transport *transport;
-	struct question *question; /* those that are not answered */
-	struct deadline until;     /* of the wait under way */
+	struct question *question; /* a list of the unanswered ones */
+	struct deadline until;     /* deadline of the current wait */
 	bool asks_ad;
-	bool is_plain[DNS_SERVERS_MAX]; /* it answers without EDNS0 only */
-	uint16_t id[ID_COUNT]; /* of questions to come, drawn in one go */
+	bool is_plain[DNS_SERVERS_MAX]; /* answers only without EDNS0 */
+	uint16_t id[ID_COUNT];          /* for later questions, drawn at once */
 	size_t nid;
 };
 
-/* How a server stands to a question, since it was last asked. */
+/* The state of a question at one server, since it was last asked. */
 struct server_state {
 	bool has_failed;
 	bool was_asked_plain;
-	/* What its replies ask for; it is done once the transport is idle. */
+	/* What its replies require; done when the transport is idle. */
 	bool wants_plain;
-	bool wants_tcp[2]; /* without and with EDNS0 */
+	bool wants_tcp[2]; /* [0] without EDNS0, [1] with it */
 };
 
 struct question {
@@ -46,22 +46,25 @@ struct question {
 	struct question *next;
 	struct dns_answer *into;
 	int type;
-	char name[DNS_NAME_SIZE]; /* what is asked for at present */
-	unsigned nalias;          /* names that led to this one */
+	char name[DNS_NAME_SIZE]; /* asked for now */
+	unsigned nalias;          /* aliases that led to it */
 	bool is_begun, is_answered;
-	/* Of all answers until now, those with aliases: */
+	/* Over all answers so far, aliases included: */
 	bool is_secure;
 	uint32_t ttl_s;
 	unsigned round; /* of the schedule */
-	size_t first;   /* the server that a round begins with */
-	size_t nasked;  /* servers asked in this round */
-	size_t server;  /* the last of them */
-	int64_t try_ms; /* the time that it has */
+	size_t first;   /* the first server of a round */
+	size_t nasked;  /* number of servers asked in this round */
+	size_t server;  /* the server asked last */
+	int64_t try_ms; /* its share of the round */
 	struct deadline round_end, try_end, plain_at;
 	struct server_state state[DNS_SERVERS_MAX];
 };
 
-/* An ID nobody can guess: with the port, all that an answer is known by. */
+/*
+ * An unpredictable ID: together with the port it is all that protects against a
+ * forged answer.
+ */
 static int
 draw_id(struct dns_resolver *r, uint16_t *id)
 {
@@ -106,7 +109,7 @@ ask_plain(struct question *q, size_t server)
 	send_question(q, (struct dns_path){ .server = server });
 }
 
-/* A truncated answer came at once, so the server has its time once more. */
+/* The server has replied in time, so it gets its time once more. */
 static void
 ask_tcp(struct question *q, size_t server, bool has_edns)
 {
@@ -119,7 +122,9 @@ ask_tcp(struct question *q, size_t server, bool has_edns)
 		.server = server, .is_tcp = true, .has_edns = has_edns });
 }
 
-/* Asks the next server of this round, for an equal share of what is left. */
+/*
+ * Asks the next server of this round; it gets an equal share of the time left.
+ */
 static void
 ask_next(struct question *q)
 {
@@ -168,20 +173,20 @@ is_last_round(const struct question *q)
 {
 	const struct dns_resolver *r = q->resolver;
 
-	/* Otherwise the deadline is the end. */
+	/* With a deadline there is no last round. */
 	return deadline_left(r->until) == -1 &&
 	       q->round + 1 ==
 		   (r->config.attempts != 0 ? r->config.attempts : ROUNDS);
 }
 
-/* The server in turn has failed, or its time is over. */
+/* The current server has failed, or its time is over. */
 static void
 advance(struct question *q)
 {
 	if (q->nasked < q->resolver->config.nserver) {
 		ask_next(q);
 	} else if (!deadline_passed(q->round_end)) {
-		/* For late answers of those that have not failed. */
+		/* Wait for late answers of servers that have not failed. */
 		q->try_end = q->round_end;
 		q->plain_at = deadline_never();
 	} else if (is_last_round(q)) {
@@ -216,7 +221,7 @@ have_all_failed(const struct question *q)
 	return true;
 }
 
-/* Does for a question what is to be done by now. */
+/* Does whatever is due for a question. */
 static void
 step(struct question *q)
 {
@@ -231,7 +236,7 @@ step(struct question *q)
 		ask_plain(q, q->server);
 }
 
-/* Goes on with what an alias leads to. */
+/* Asks for the target of an alias. */
 static void
 follow_alias(struct question *q, const struct dns_answer *answer)
 {
@@ -367,7 +372,7 @@ dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
 	r->question = q;
 }
 
-/* Returns when something is to be done next for any question. */
+/* Steps all questions; returns when the next step is due. */
 static struct deadline
 step_all(struct dns_resolver *r)
 {
@@ -401,6 +406,6 @@ dns_resolver_wait(struct dns_resolver *r, struct deadline until)
 			return;
 		dns_transport_run(r->transport, next);
 	}
-	/* What is left has been DNS_TEMPFAIL from the start. */
+	/* The others stay DNS_TEMPFAIL, set by dns_resolver_ask(). */
 	forget_all(r);
 }

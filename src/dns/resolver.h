@@ -9,45 +9,46 @@
 /*
  * Ask many questions at once.
  *
- * Names are absolute; no search list, no hosts file, no environment.  A
- * question goes to one server after the other, in rounds, until one of them
- * answers; a late answer to an earlier try counts.  How long a round lasts is
- * what resolv.conf says (for each server "timeout", doubled in each round, and
- * as many rounds as "attempts"), or else 1, 3, 11 and 45 seconds, in equal
- * parts for the servers in it.  If all of them have failed in the last try of
- * each, it ends at once.
+ * Names are absolute; there is no search list, no hosts file and no environment
+ * variable.  A question is sent to one server after the other, in rounds, until
+ * one of them answers; a late answer to an earlier try counts.  The length of a
+ * round comes from resolv.conf ("timeout" for each server, doubled in each
+ * round; the number of rounds is "attempts").  Without these options there are
+ * rounds of 1, 3, 11 and 45 seconds, divided equally among the servers.  The
+ * question ends early if the last try at each server has failed.
  *
- * A question carries EDNS0.  A server that answers it with an error, or not at
- * all in half the time it has, is asked without (RFC 6891 section 6.2.2).  A
- * truncated answer is asked for over TCP.  An answer that is an alias and no
- * more is followed by the same question for what it leads to, up to 8 times.
+ * A question carries EDNS0.  A server that replies with an error, or does not
+ * reply within half of its time, is asked again without it (RFC 6891 section
+ * 6.2.2).  A truncated answer is asked for over TCP.  If an answer is only an
+ * alias, the same question is asked for the target, up to 8 times.
  */
 struct dns_resolver;
 
 /*
- * The configuration is copied.  With wants_security, servers that are trusted
- * are asked for the AD bit; otherwise all answers are DNS_INSECURE.  NULL when
- * the resolver cannot be set up: temporary.
+ * The configuration is copied.  With wants_security, trusted servers are asked
+ * for the AD bit; otherwise all answers are DNS_INSECURE.  NULL if the resolver
+ * cannot be set up: a temporary failure.
  */
 struct dns_resolver *dns_resolver_create(const struct dns_config *,
     bool wants_security);
 
 /*
- * The answer is there after dns_resolver_wait(), which also sends the
- * question.  *into stays where it is until then.  A name that cannot be asked
- * at all (empty label, label over 63 bytes, over 253 in all) is DNS_NXDOMAIN
- * at once, as in stock.  "" asks for the root.
+ * Adds a question, which dns_resolver_wait() sends.  *into is filled until that
+ * returns, must stay valid until then, and is finished by the caller.  A name
+ * that cannot exist (empty label, label over 63 bytes, over 253 in all) is
+ * DNS_NXDOMAIN at once, as in stock.  "" asks for the root.
  */
 void dns_resolver_ask(struct dns_resolver *, const char *name, int type,
     struct dns_answer *into);
 
 /*
- * Waits until all questions are answered.  A deadline takes the place of the
- * number of rounds: questions are repeated until it has passed.  What is
- * unanswered then is DNS_TEMPFAIL.
+ * Waits until all questions are answered.  A deadline replaces the number of
+ * rounds: questions are repeated until it has passed.  A question without an
+ * answer then is DNS_TEMPFAIL.
  */
 void dns_resolver_wait(struct dns_resolver *, struct deadline);
 
+/* Frees it; NULL is allowed. */
 void dns_resolver_destroy(struct dns_resolver *);
 
 #endif

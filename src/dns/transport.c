@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#define CARES_NO_DEPRECATED /* the calls that c-ares 1.18 has too */
+#define CARES_NO_DEPRECATED /* use the calls that c-ares 1.18 has */
 
 #include "dns/transport.h"
 
@@ -18,19 +18,19 @@
 #include "io/fdio.h"
 #include "base/mem.h"
 
-/* For 200 large answers at once; the kernel gives what it allows. */
+/* Enough for 200 large answers at once; the kernel may give less. */
 #define RECEIVE_BUFFER (1 << 20)
 
 /*
- * Each connection costs some 150 KB with the largest answers.  Questions
- * beyond this wait for one that ends.
+ * Each connection takes about 150 KB with the largest answers.  Further
+ * questions wait until one ends.
  */
 #define TCP_MAX 8
 
-/* For a reply; longer than any round of the resolver. */
+/* Time for a reply; longer than any round of the resolver. */
 #define REPLY_MS 60000
 
-/* The library cuts replies that are larger than this. */
+/* The library truncates replies larger than this. */
 #define UDP_MAX 4096
 #define UDP_PLAIN_MAX 512
 
@@ -41,7 +41,7 @@
 #define TC_BIT 0x02
 #define NXDOMAIN 3
 
-/* A channel of the library that knows one server. */
+/* A c-ares channel with one server. */
 struct channel {
 	struct dns_transport *transport;
 	const struct dns_server *server;
@@ -53,18 +53,18 @@ struct channel {
 enum state {
 	NEW,
 	SENT,
-	UNANSWERED, /* it is to be sent again */
+	UNANSWERED, /* is to be sent again */
 	ENDED
 };
 
 struct exchange {
 	struct dns_transport *transport;
 	struct exchange *next;
-	void *owner; /* NULL: nobody waits for the reply */
+	void *owner; /* NULL: cancelled */
 	struct dns_path path;
 	enum state state;
-	struct deadline until;      /* that for the reply, once it is sent */
-	struct channel *connection; /* over TCP, once it is sent */
+	struct deadline until;      /* for the reply, set when it is sent */
+	struct channel *connection; /* over TCP, set when it is sent */
 	size_t n;
 	unsigned char message[];
 };
@@ -77,14 +77,14 @@ struct socket {
 struct dns_transport {
 	const struct dns_server *server;
 	dns_on_reply *on_reply;
-	struct channel *channel; /* all there are */
+	struct channel *channel; /* a list of all */
 	struct channel *udp[DNS_SERVERS_MAX][2];
-	struct exchange *exchange; /* all there are, the oldest first */
-	struct exchange **last;    /* where the next one goes */
+	struct exchange *exchange; /* a list of all, oldest first */
+	struct exchange **last;    /* the end of that list */
 	size_t nconnection;
-	struct socket *socket; /* open ones, and what they wait for */
+	struct socket *socket; /* open sockets, and their poll events */
 	size_t nsocket, room;
-	bool has_reply; /* a reply, since dns_transport_run() was called */
+	bool has_reply; /* since dns_transport_run() was called */
 };
 
 static struct socket *
@@ -98,7 +98,7 @@ find_socket(struct dns_transport *t, int fd)
 	return NULL;
 }
 
-/* The library tells what it waits for on a socket; nothing: forget it. */
+/* The library says what it waits for on a socket; nothing: it is closed. */
 static void
 on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 {
@@ -125,8 +125,8 @@ on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 }
 
 /*
- * The sockets are made here, since c-ares does not look whether its own
- * fcntl() failed, and a read that blocks would hold us past every deadline.
+ * The sockets are created here, because c-ares does not check whether its own
+ * fcntl() failed, and a blocking read would hold us past every deadline.
  */
 static ares_socket_t
 open_socket(int domain, int type, int protocol, void *data)
@@ -154,7 +154,7 @@ close_socket(ares_socket_t fd, void *data)
 	return close(fd);
 }
 
-/* c-ares 1.18 has no place for the zone of a link-local address. */
+/* c-ares 1.18 does not set the zone of a link-local address. */
 static int
 connect_socket(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t len,
     void *data)
@@ -171,9 +171,9 @@ connect_socket(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t len,
 }
 
 /*
- * A datagram that is too short for a message is passed over.  To some versions
- * of c-ares an empty one is the end of a connection, to 1.34 a short one:
- * whoever can forge an address could end all questions with it.
+ * Skips a datagram that is too short for a message.  Some versions of c-ares
+ * take an empty one for the end of a connection, 1.34 a short one: with a
+ * forged address, anybody could end all questions.
  */
 static ares_ssize_t
 receive(ares_socket_t fd, void *into, size_t n, int flags,
@@ -206,7 +206,7 @@ static const struct ares_socket_functions socket_functions = {
 	.asendv = send_vector,
 };
 
-/* In the form of c-ares: the zone of an address is behind the port. */
+/* c-ares expects the zone of an address behind the port. */
 static int
 set_address(ares_channel ares, const struct dns_server *server,
     const char *separator, const char *zone)
@@ -220,7 +220,7 @@ set_address(ares_channel ares, const struct dns_server *server,
 	return ares_set_servers_ports_csv(ares, text);
 }
 
-/* c-ares 1.18 knows no zones, later versions insist on them. */
+/* c-ares 1.18 does not know zones, later versions require them. */
 static int
 set_server(ares_channel ares, const struct dns_server *server)
 {
@@ -231,9 +231,9 @@ set_server(ares_channel ares, const struct dns_server *server)
 }
 
 /*
- * One try, and every reply as it is.  All that the library could read from
- * files is given here, so that it reads none: the server, for the moment
- * another one; no search domains and no hosts file.
+ * One try, and every reply as it is.  Everything that the library could read
+ * from files is set here, so that it reads none: the server (for now another
+ * one), no search domains, no hosts file.
  */
 static int
 set_up(struct channel *c, const struct dns_path *path)
@@ -261,7 +261,7 @@ set_up(struct channel *c, const struct dns_path *path)
 	else if (path->has_edns)
 		options.flags |= ARES_FLAG_EDNS;
 #ifdef ARES_OPT_QUERY_CACHE
-	/* Its key leaves out the AD bit. */
+	/* Off, because its key does not include the AD bit. */
 	mask |= ARES_OPT_QUERY_CACHE;
 	options.qcache_max_ttl = 0;
 #endif
@@ -271,7 +271,10 @@ set_up(struct channel *c, const struct dns_path *path)
 		ares_destroy(c->ares);
 		return -1;
 	}
-	/* With functions of ours in place c-ares 1.34 knows no interfaces. */
+	/*
+	 * After set_server(): with our functions c-ares 1.34 knows no
+	 * interfaces.
+	 */
 	ares_set_socket_functions(c->ares, &socket_functions, c);
 	return 0;
 }
@@ -379,8 +382,8 @@ end(struct exchange *e, const unsigned char *reply, size_t n)
 }
 
 /*
- * Newer versions of the library wait for a reply no longer than some five
- * times what others have taken: the question goes out again.
+ * Newer versions of the library wait for a reply at most about five times as
+ * long as earlier replies took.  Then the question is sent again.
  */
 static void
 end_without_reply(struct exchange *e)
@@ -389,8 +392,8 @@ end_without_reply(struct exchange *e)
 }
 
 /*
- * Since 1.26 the library sends no name with blanks, brackets and the like.  A
- * server would say that there is none.
+ * Replies NXDOMAIN, as a server would, to a name with blanks, brackets and so
+ * on: since 1.26 the library does not send such names.
  */
 static void
 deny(struct exchange *e)
@@ -413,7 +416,10 @@ on_answer(void *data, int status, int timeouts, unsigned char *reply, int n)
 	} else if (status != ARES_SUCCESS || reply == NULL || n < HEADER_SIZE) {
 		end(e, NULL, 0);
 	} else {
-		/* Cut by the library, or by a server with 512 bytes in mind. */
+		/*
+		 * Truncated by the library, or by a server that assumes 512
+		 * bytes.
+		 */
 		if (!e->path.is_tcp && n == UDP_PLAIN_MAX)
 			reply[2] |= TC_BIT;
 		end(e, reply, (size_t)n);
@@ -428,7 +434,7 @@ process(struct dns_transport *t, const struct pollfd *ready,
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		/* An error is learnt by reading. */
+		/* Reading finds out the error. */
 		bool in = (ready[i].revents & ~POLLOUT) != 0;
 		bool out = (ready[i].revents & POLLOUT) != 0;
 		const struct socket *s = find_socket(t, ready[i].fd);
@@ -440,12 +446,12 @@ process(struct dns_transport *t, const struct pollfd *ready,
 	}
 }
 
-/* Waits for at most ms milliseconds, -1: for ever. */
+/* Waits at most ms milliseconds; -1: without limit. */
 static void
 poll_sockets(struct dns_transport *t, int ms)
 {
 	size_t n = t->nsocket, i;
-	/* The list may change with each call of the library. */
+	/* Copies, because each call of the library may change the list. */
 	struct pollfd *ready = mem_alloc(n + 1, sizeof *ready);
 	struct channel **channel = mem_alloc(n + 1, sizeof(*channel));
 
@@ -478,9 +484,10 @@ channel_for(struct dns_transport *t, struct exchange *e)
 }
 
 /*
- * The refusal of a server on this machine is there at once.  Left in the
- * socket it would be told to whoever sends there next, and the question that
- * it is for would wait for its time-out: so we look for it after each one.
+ * Sends the question, and looks for an error at once.  The refusal (ICMP) of a
+ * server on this machine arrives immediately.  If it stayed in the socket, the
+ * next question sent there would get the error, and the question that it is for
+ * would wait for its time-out.
  */
 static void
 start(struct dns_transport *t, struct exchange *e)
@@ -507,7 +514,7 @@ can_start(const struct dns_transport *t, const struct exchange *e)
 	       t->nconnection < TCP_MAX;
 }
 
-/* Ends it if it is under way. */
+/* Closes its TCP connection, if there is one, in any state. */
 static void
 close_connection(struct dns_transport *t, struct exchange *e)
 {

@@ -41,6 +41,7 @@ enum compiled_result { COMPILED_FOUND, COMPILED_ABSENT, COMPILED_DAMAGED };
  * any reason.  Never blocks, whatever kind of file path is.
  */
 struct compiled *compiled_open(const char *path, const struct stat *source);
+
 /* Frees it; NULL is allowed. */
 void compiled_close(struct compiled *);
 

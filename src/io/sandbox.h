@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /*
- * Drop the rights that a program does not need, before it hears from a server.
+ * Drop the rights that a program does not need, before it reads from a server.
  *
  * On Linux by Landlock, seccomp filters (x86-64 and 64-bit ARM) and resource
  * limits; on other systems nothing is dropped (sandbox_none.c).  Nothing here

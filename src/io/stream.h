@@ -45,6 +45,7 @@ const char *stream_input(const struct stream *, size_t *n);
 
 /* Whether the buffer has unread input; does not look at the socket. */
 bool stream_has_unread(const struct stream *);
+
 /* Removes n bytes of the unread input; n must not be more than there is. */
 void stream_consume(struct stream *, size_t n);
 

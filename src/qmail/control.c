@@ -12,7 +12,7 @@
 
 #define HELOHOST_MAX 255
 
-/* Some editors write it at the start of UTF-8 text. */
+/* Some editors write it at the start of a UTF-8 file. */
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
 size_t
@@ -29,7 +29,7 @@ is_trailing(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* The length of a line without the blanks, tabs and CRs at its end. */
+/* The length of a line without blanks, tabs and CRs at its end. */
 static size_t
 trimmed(const char *line, size_t n)
 {
@@ -61,7 +61,10 @@ control_line(const char *path, struct buf *line)
 	return CONTROL_FOUND;
 }
 
-/* The number that line begins with, or the fallback; true if there is one. */
+/*
+ * Parses the number at the start of the line, or uses the fallback.  False if
+ * there is no number.
+ */
 static bool
 leading_number(const struct buf *line, struct control_range range,
     unsigned long *value)
@@ -124,7 +127,7 @@ read_number(const char *path, struct control_range range, unsigned long *value,
 	return 0;
 }
 
-/* A path; missing is the same as empty. */
+/* A missing file is the same as an empty one. */
 static int
 read_path(const char *path, struct buf *value, struct dsn *why)
 {
@@ -136,8 +139,8 @@ read_path(const char *path, struct buf *value, struct dsn *why)
 }
 
 /*
- * An invalid value does not mean the default here: it was meant to be a
- * policy, and mail must not be sent under a weaker one.
+ * An invalid value is an error, not the default: it was meant to be a policy,
+ * and mail must not be sent under a weaker one.
  */
 static int
 read_strictness(unsigned long *value, struct dsn *why)
@@ -155,7 +158,7 @@ read_strictness(unsigned long *value, struct dsn *why)
 	return result;
 }
 
-/* Whether the name may follow EHLO; stock sends anything. */
+/* Whether the name may be sent in EHLO.  Stock sends any name. */
 static bool
 is_sendable(const struct buf *name)
 {
@@ -166,9 +169,9 @@ is_sendable(const struct buf *name)
 }
 
 /*
- * me was read before, as in stock.  An empty helohost has precedence all the
- * same, and then there is no name: the reply of a server to an empty one would
- * not say what is wrong.
+ * me was read before, as in stock.  An empty helohost has precedence over it
+ * all the same, and then there is no name: a server's reply to an empty name
+ * would not say what is wrong.
  */
 static int
 read_helohost(struct control *c, enum control_result me_result, struct buf *me,

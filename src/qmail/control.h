@@ -9,7 +9,7 @@
 #include "base/dsn.h"
 
 /*
- * Control files, with qmail's defaulting rules (qmail-control(5)).
+ * Read control files by qmail's rules (qmail-control(5)).
  *
  * All paths are relative to QMAIL_HOME, the current directory.
  */
@@ -17,22 +17,24 @@
 enum control_result { CONTROL_FOUND, CONTROL_MISSING, CONTROL_UNREADABLE };
 
 /*
- * The length of the byte order mark that the n bytes of a control file begin
- * with, 0 for none.  It is no part of the first line.
+ * The length of the UTF-8 byte order mark at the start of the n bytes, or 0.
+ * It is not part of the first line.
  */
 size_t control_bom_length(const char *text, size_t n);
 
 /*
- * Reads the first line of a file into *line, which is replaced, without a byte
- * order mark before it and blanks, tabs and CRs at its end.  An empty file is
- * CONTROL_FOUND with an empty line.  CONTROL_UNREADABLE sets errno.
+ * Reads the first line of a file into *line, whose old contents are replaced.
+ * A byte order mark at the start and blanks, tabs and CRs at the end are
+ * removed.  An empty file is CONTROL_FOUND with an empty line.
+ * CONTROL_UNREADABLE sets errno: EFBIG for a file of more than 1 MB, ...
  */
 enum control_result control_line(const char *path, struct buf *line);
 
 /*
- * Reads the decimal digits at the start of the first line, clamped to
- * [minimum, maximum]; a file that is missing or has no number gives
- * fallback.  CONTROL_UNREADABLE leaves *value unchanged.
+ * Reads the decimal digits at the start of the first line as a number.  Values
+ * outside [minimum, maximum] are replaced by the nearest limit; a missing file,
+ * or one without a number, gives fallback.  CONTROL_UNREADABLE sets errno and
+ * does not change *value.
  */
 struct control_range {
 	unsigned long minimum, maximum, fallback;
@@ -41,33 +43,35 @@ enum control_result control_number(const char *path, struct control_range,
     unsigned long *value);
 
 /*
- * Steps through the lines of a list file held in memory: blanks, tabs and CRs
- * at the end are cut; empty lines and those that begin with '#' or NUL are
- * left out.  *at moves from the start of the text, behind its byte order
- * mark, to end; false when none is left.
+ * Returns the next line of a list file in memory.  Blanks, tabs and CRs at the
+ * end of a line are removed; empty lines and lines that begin with '#' or NUL
+ * are skipped.  *at starts behind the byte order mark of the text and moves to
+ * end.  The line is borrowed.  False if no line is left.
  */
 bool control_next(const char **at, const char *end, const char **line,
     size_t *len);
 
-/* The control files of one line. */
+/* The control files that have one line. */
 struct control {
-	struct buf helohost;          /* name for EHLO; never empty */
+	struct buf helohost;          /* our name in EHLO; never empty */
 	unsigned long timeoutconnect; /* seconds */
 	unsigned long timeoutremote;  /* seconds */
-	unsigned long timeoutdns;     /* seconds; 0: no limit of ours */
-	struct buf trustanchors;      /* a path, or empty: never STARTTLS */
-	struct buf clientcert;        /* a path, or empty */
-	struct buf clientkey;         /* a path, or empty */
-	unsigned long tlsstrictness;  /* 0, 1, 2 */
+	unsigned long timeoutdns;     /* seconds; 0: as in resolv.conf */
+	struct buf trustanchors; /* a path; empty: STARTTLS is never tried */
+	struct buf clientcert;   /* a path, or empty */
+	struct buf clientkey;    /* a path, or empty */
+	unsigned long tlsstrictness; /* 0, 1, 2 */
 };
 
 /*
- * Reads them all in stock's order.  -1 with 4.3.0 "Unable to read control
- * files." when one cannot be read, when both helohost and me are missing, or
- * when the name is empty or not allowed in a command (a control byte, a blank,
- * an 8-bit byte, more than 255 bytes); the detail has the file and the reason.
+ * Reads them all, in stock's order.  -1 with 4.3.0 "Unable to read control
+ * files." if one cannot be read, if both helohost and me are missing, or if the
+ * name is empty or not allowed in a command (a control byte, a blank, an 8-bit
+ * byte, more than 255 bytes).  The detail has the file and the reason.
  */
 int control_read(struct control *, struct dsn *why);
+
+/* Frees the contents, also after a failure. */
 void control_finish(struct control *);
 
 #endif

@@ -26,7 +26,7 @@ blanks_at(const char *s, size_t n)
 	return i;
 }
 
-/* Nothing but a comment, with a blank before it. */
+/* Nothing, or a comment with a blank before it. */
 static bool
 is_only_comment(const char *s, size_t n)
 {
@@ -71,7 +71,7 @@ refuse_entry(const char *path, const struct table_entry *e, struct dsn *why)
 	return -1;
 }
 
-/* The next hop without its brackets. */
+/* Appends the next hop without its brackets. */
 static void
 append_key(struct buf *key, const char *next_hop)
 {

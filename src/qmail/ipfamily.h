@@ -9,25 +9,26 @@
 #include "qmail/table.h"
 
 /*
- * Which addresses of its servers a destination is reached by
+ * Which addresses of a server are used for a destination
  * (qmail-remote-control(5), control/ipfamily): those of one family, or of both
- * and which comes first.
+ * and which family comes first.
  */
 enum ipfamily { IPFAMILY_64, IPFAMILY_46, IPFAMILY_6, IPFAMILY_4 };
 
 /*
- * Finds the family for a next hop: the relay where a route gave one, else the
- * host; brackets around it do not count.  The value of an entry is 4, 6, 46 or
- * 64, and a comment may follow; without an entry that fits it is IPFAMILY_64.
- * -1 with 4.3.0 when the file cannot be read or the entry that fits says
- * anything else; the detail has that entry.
+ * Finds the family for a next hop: the relay if there is a route, otherwise the
+ * host.  Brackets around it are ignored.  The value of an entry is 4, 6, 46 or
+ * 64, and a comment may follow; without a matching entry it is IPFAMILY_64.  -1
+ * with 4.3.0 if the file cannot be read, or if the matching entry has any other
+ * value; then the detail has that entry.
  */
 int ipfamily_find(enum ipfamily *, const struct table_files *,
     const char *next_hop, struct dsn *why);
 
+/* Whether addresses of this kind are used at all. */
 bool ipfamily_has(enum ipfamily, const struct ip *);
 
-/* IPv4 comes first. */
+/* Whether IPv4 comes first. */
 bool ipfamily_prefers_v4(enum ipfamily);
 
 #endif

@@ -41,7 +41,7 @@ is_separator(char c)
 	return c == ' ' || c == '\t' || c == ',';
 }
 
-/* False when something in the line is no address. */
+/* False if something in the line is not an address. */
 static bool
 read_line(struct ipme *me, const char *at, size_t n)
 {
@@ -84,7 +84,9 @@ refuse_line(const char *path, const char *line, size_t n, struct dsn *why)
 	return -1;
 }
 
-/* An invalid line is an error: it was meant to keep mail from an address. */
+/*
+ * An invalid line is an error: it was meant to keep mail away from an address.
+ */
 static int
 read_list(struct ipme *me, const char *path, struct dsn *why)
 {
@@ -109,7 +111,7 @@ read_list(struct ipme *me, const char *path, struct dsn *why)
 	return result;
 }
 
-/* Of an interface address that may be of another family or none at all. */
+/* False if the interface has no address, or one of another family. */
 static bool
 from_sockaddr(const struct sockaddr *sa, struct ip *ip)
 {
@@ -131,8 +133,8 @@ from_sockaddr(const struct sockaddr *sa, struct ip *ip)
 
 /*
  * If the system does not tell them (a service manager may forbid netlink
- * sockets), mail is sent all the same: a mail loop through this machine is then
- * found by the programs that count hops.
+ * sockets), mail is sent all the same.  A mail loop through this machine is
+ * then found by the programs that count hops.
  */
 static void
 read_interfaces(struct ipme *me)
@@ -178,8 +180,8 @@ is_interface(const struct ipme *me, const struct ip *ip)
 }
 
 /*
- * Connecting to these reaches this machine, wherever it is: 0.0.0.0/8 (RFC
- * 1122 section 3.2.1.3: this host), 127.0.0.0/8, :: and ::1.
+ * Addresses that lead to this machine wherever it is: 0.0.0.0/8 (RFC 1122
+ * section 3.2.1.3: this host), 127.0.0.0/8, :: and ::1.
  */
 static bool
 is_always_own(const struct ip *ip)

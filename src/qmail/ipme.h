@@ -11,9 +11,10 @@
 /*
  * Recognise our own addresses.
  *
- * There are two kinds.  Those in control/ipme are never connected to.  Those of
- * this machine's interfaces that are up, 127.0.0.0/8, 0.0.0.0/8, ::1 and ::
- * tell that an MX host is this machine, but a relay may have one of them.
+ * There are two kinds.  Addresses in control/ipme are never connected to.
+ * Addresses of interfaces of this machine that are up, 127.0.0.0/8, 0.0.0.0/8,
+ * ::1 and :: show that an MX host is this machine, but a relay may have such an
+ * address.
  */
 enum ipme_kind { IPME_NOT, IPME_INTERFACE, IPME_LISTED };
 
@@ -26,11 +27,12 @@ struct ipme {
 
 /*
  * Reads path and, if wants_interfaces, the addresses of this machine's
- * interfaces; if the system does not tell them, only the fixed ones are known.
+ * interfaces.  If the system does not tell them, only the fixed addresses above
+ * are known.
  *
- * A line has addresses and networks as for ip_parse_net() with commas, blanks
- * and tabs between them; '#' begins a comment.  A missing file lists none.
- * -1 with 4.3.0 when the file cannot be read or something in it is no address:
+ * A line has addresses and networks as for ip_parse_net(), separated by commas,
+ * blanks and tabs; '#' begins a comment.  A missing file is an empty list.  -1
+ * with 4.3.0 if the file cannot be read, or if a line has anything else: then
  * the detail has that line.
  */
 int ipme_read(struct ipme *, const char *path, bool wants_interfaces,

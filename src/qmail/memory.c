@@ -11,7 +11,7 @@
 
 #define RECORD_SIZE 32
 #define RECORDS (MEMORY_SIZE / RECORD_SIZE)
-#define TIMES_OFFSET 16 /* where they begin in a record */
+#define TIMES_OFFSET 16 /* offset of the times in a record */
 #define LOCK_MS 500
 
 static const int64_t lifetime_s[MEMORY_KINDS] = {
@@ -34,8 +34,8 @@ memory_open(const char *path)
 	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode))
 		goto fail;
 	/*
-	 * New, or of no use as it is.  The group may write: root may be the
-	 * first, delivering by hand.
+	 * New, or not usable.  The group may write it: root may be the first to
+	 * create it, when delivering by hand.
 	 */
 	if (st.st_size != MEMORY_SIZE &&
 	    (fchmod(fd, 0660) == -1 || ftruncate(fd, MEMORY_SIZE) == -1))
@@ -54,8 +54,9 @@ read_table(struct memory *m, int fd)
 }
 
 /*
- * Without a lock: a record that is being written may be read half, but it is
- * within one page, and a wrong time at most makes one delivery more careful.
+ * Takes no lock.  A record may be read while it is half written.  But it lies
+ * within one page, and the worst effect of a wrong time is that one delivery is
+ * more careful.
  */
 void
 memory_read(struct memory *m, int fd)
@@ -83,7 +84,7 @@ set_time(unsigned char *record, enum memory_kind kind, int64_t when)
 		p[i] = (unsigned char)(when >> 8 * i & 0xff);
 }
 
-/* The time of a note that still counts, else 0. */
+/* The time of a note whose lifetime is not over, otherwise 0. */
 static int64_t
 live_time(const struct memory *m, size_t i, enum memory_kind kind, int64_t now)
 {
@@ -95,7 +96,7 @@ live_time(const struct memory *m, size_t i, enum memory_kind kind, int64_t now)
 		   : 0;
 }
 
-/* The record of the address; RECORDS when there is none. */
+/* The index of the record of the address; RECORDS if there is none. */
 static size_t
 find_record(const struct memory *m, const struct ip *ip)
 {
@@ -116,7 +117,10 @@ memory_find(const struct memory *m, const struct ip *ip, enum memory_kind kind,
 	return i < RECORDS ? live_time(m, i, kind, now) : 0;
 }
 
-/* The first record without a note that counts, else that of the oldest. */
+/*
+ * The record to replace: the first one without a valid note, otherwise the one
+ * whose newest note is the oldest.
+ */
 static size_t
 find_victim(const struct memory *m, int64_t now)
 {
@@ -141,14 +145,14 @@ find_victim(const struct memory *m, int64_t now)
 	return victim;
 }
 
-/* fe80::/10 means another host on each interface. */
+/* fe80::/10 is another host on each interface. */
 static bool
 is_link_local(const struct ip *ip)
 {
 	return ip->byte[0] == 0xfe && (ip->byte[1] & 0xc0) == 0x80;
 }
 
-/* Nothing to be done about a failure: the delivery does not depend on it. */
+/* Failures are ignored: the delivery does not depend on the note. */
 static void
 write_note(int fd, const struct ip *ip, enum memory_kind kind, int64_t now)
 {

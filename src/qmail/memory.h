@@ -7,21 +7,21 @@
 #include "base/ip.h"
 
 /*
- * Remember, for some hours, what the server at an address could not bear, so
- * that the next delivery does without.
+ * Remember for some hours what failed with the server at an address, so that
+ * the next delivery avoids it.
  *
  * One file of 256 records of 32 bytes: the address (16 bytes, IPv4 mapped),
- * then a time for each kind of note in the order below, in seconds since 1970
- * and 4 bytes, least significant first; 0 is none.  The size never changes.
- * Times from the future and from before the kind's time is over count for
- * nothing.  It is a help, never a condition: whatever goes wrong with the file,
- * the delivery goes on as if nothing were remembered.
+ * then a time for each kind in the order below, in seconds since 1970, 4 bytes,
+ * least significant byte first; 0 means never.  The size never changes.  Times
+ * in the future, and times older than the lifetime of the kind, are ignored.
+ * The file only helps: if anything goes wrong with it, the delivery goes on as
+ * if nothing were remembered.
  */
 enum memory_kind {
-	MEMORY_PIPELINING, /* commands sent together were not all answered */
-	MEMORY_STALL,      /* mail data stalled, or no reply to its end came */
-	MEMORY_EHLO, /* EHLO was answered by a hang-up, HELO then delivered */
-	MEMORY_TLS,  /* a TLS handshake hung until its time was over */
+	MEMORY_PIPELINING, /* replies to pipelined commands were missing */
+	MEMORY_STALL,      /* mail data stalled, or had no reply */
+	MEMORY_EHLO,       /* EHLO had no usable reply, HELO delivered */
+	MEMORY_TLS,        /* a TLS handshake timed out */
 	MEMORY_KINDS
 };
 
@@ -31,30 +31,34 @@ enum memory_kind {
 #define MEMORY_EHLO_S 1800
 #define MEMORY_TLS_S 1800
 
-#define MEMORY_SIZE 8192 /* of the file, in bytes */
+#define MEMORY_SIZE 8192 /* bytes in the file */
 
-/* The file as it was at one moment; all zero: nothing is remembered. */
+/* A copy of the file.  All zero: nothing is remembered. */
 struct memory {
 	unsigned char byte[MEMORY_SIZE];
-	int64_t cleared; /* what was noted before counts for nothing */
+	int64_t cleared; /* Unix time; older notes are ignored */
 };
 
 /*
- * Opens the file for reading and notes, and makes it if it is missing.  A
- * close-on-exec descriptor, or -1.
+ * Opens the file for reading and writing, and creates it if it is missing.
+ * Returns a close-on-exec descriptor, or -1.
  */
 int memory_open(const char *path);
 
-/* Reads the whole file; a descriptor of -1 is one that remembers nothing. */
+/* Reads the whole file.  If that fails, or fd is -1, nothing is remembered. */
 void memory_read(struct memory *, int fd);
 
-/* When it was noted, in Unix time; 0 if it was not, or is not remembered. */
+/*
+ * The Unix time at which the kind was noted; 0 if it was not, or its lifetime
+ * is over.
+ */
 int64_t memory_find(const struct memory *, const struct ip *, enum memory_kind,
     int64_t now);
 
 /*
- * Notes it, under flock(), in the place of the oldest record if there is no
- * room.  Uses nothing but the descriptor, which may be -1.
+ * Notes the kind at this time, under flock(); replaces the oldest record if
+ * there is no room.  Uses nothing but the descriptor, which may be -1.
+ * Failures are ignored.
  */
 void memory_note(int fd, const struct ip *, enum memory_kind, int64_t now);
 

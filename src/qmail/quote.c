@@ -4,10 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* The sender of a double bounce: see qmail-send(8). */
+/* The sender of a double bounce, see qmail-send(8). */
 static const char double_bounce[] = "#@[]";
 
-/* Whether it needs no quotes in a command. */
+/* Whether it can be in a command without quotes. */
 static bool
 is_safe_bare(const char *s)
 {
@@ -21,7 +21,7 @@ is_safe_bare(const char *s)
 }
 
 /*
- * Stock quotes a line end with a backslash, but for a server the command ends
+ * Stock quotes a line end with a backslash, but a server ends the command
  * there.
  */
 static bool

@@ -8,14 +8,15 @@
 #define REPORT_FD 1
 
 /*
- * For so long the reader may take no byte.  qmail-rspawn always reads; a report
+ * How long the reader may read nothing.  qmail-rspawn always reads; a report
  * that nobody reads for longer is lost.
  */
 #define STALL_MS (300 * 1000)
 
 /*
- * Remote text in all recipient records.  qmail-send keeps 10000 bytes of a
- * report; with many recipients the later ones get just their sentence.
+ * Limit on remote text in all recipient records, in bytes.  qmail-send keeps
+ * 10000 bytes of a report; with many recipients the later records have only
+ * their sentence.
  */
 #define REPLIES_MAX 65536
 
@@ -31,12 +32,12 @@ static const char message_letter[] = {
 	[REPORT_PERMANENT] = 'D',
 };
 
-/* A process writes one report. */
+/* There is one report for each process. */
 static struct {
 	bool in_record;
 	bool has_message;
-	bool is_lost;   /* the reader is gone */
-	bool in_line;   /* the last byte was no line end */
+	bool is_lost;   /* it could not be written */
+	bool in_line;   /* the last byte was not a line end */
 	size_t replies; /* bytes of remote text so far */
 	size_t len;
 	char data[8192];
@@ -143,7 +144,7 @@ report_reply(const char *s, size_t n)
 	}
 	report_puts("Remote host said: ");
 	report_text(s, n);
-	/* A truncated reply stays without a final line end. */
+	/* A truncated reply has no final line end. */
 	if (n < REPORT_REPLY_MAX && report.in_line)
 		report_puts("\n");
 }

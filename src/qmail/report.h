@@ -8,14 +8,14 @@
 #include "base/dsn.h"
 
 /*
- * Write recipient and message reports for qmail-rspawn.
+ * Write the report for qmail-rspawn.
  *
- * Only this module knows the letters r h s K Z D.  A report is recipient
+ * Only this module knows the letters r h s K Z D.  A report is the recipient
  * records in order, then one message record; each is ended by a NUL.  NUL and
  * control bytes other than the line end become '?' in all text, so no reply,
  * name or certificate can forge a record.
  *
- * Nothing here allocates: once the outcome is known, being out of memory
+ * Nothing here allocates: once the outcome is known, running out of memory
  * cannot change it.
  */
 
@@ -25,37 +25,37 @@ enum report_recipient { REPORT_ACCEPTED, REPORT_DEFERRED, REPORT_REFUSED };
 enum report_message { REPORT_DELIVERED, REPORT_TEMPORARY, REPORT_PERMANENT };
 
 /*
- * Begins a report, and forgets one that was begun before.  A process mostly
- * writes just one, and need not say so.
+ * Begins a new report and discards one that was begun before.  A process that
+ * writes one report does not need to call this.
  */
 void report_begin(void);
 
 /*
- * Begins the record of the next recipient, or of the message; the one before
- * is ended.  After the message record no other can begin.
+ * Begins the record of the next recipient, or of the message, and ends the
+ * record before.  After the message record no record can begin.
  */
 void report_recipient(enum report_recipient);
 void report_message(enum report_message);
 
-/* Adds text to the record that has begun. */
+/* Add text to the current record; without one they do nothing. */
 void report_puts(const char *);
 void report_text(const char *, size_t);
 
-/* Adds a line of its own: label, text, line end. */
+/* Adds a separate line: label, text, line end. */
 void report_line(const char *label, const char *);
 
-/* "Remote host said: " and the whole reply, at most REPORT_REPLY_MAX. */
+/* Adds "Remote host said: " and the whole reply, at most REPORT_REPLY_MAX. */
 void report_reply(const char *, size_t);
 
 /*
- * Adds a whole message record for a failure: sentence, "(#x.y.z)", detail
- * lines.  The class of the status says whether it is temporary or permanent.
+ * Adds a complete message record for a failure: sentence, "(#x.y.z)", detail
+ * lines.  The class of the status decides whether it is temporary or permanent.
  */
 void report_failure(const struct dsn *);
 
 /*
- * Ends the report and writes the rest of it to fd 1, also if the reader is
- * slow.  A report without a message record gets a temporary one.
+ * Ends the report and writes the rest of it to fd 1; waits for a slow reader.
+ * A report without a message record gets a temporary one.
  */
 void report_end(void);
 

@@ -10,7 +10,10 @@
 #define SMTP_PORT 25
 #define PORT_MAX 65535
 
-/* Meant as an IPv4 address, since no top-level domain is a number. */
+/*
+ * Three dots and digits are meant as an IPv4 address, because no top-level
+ * domain is a number.
+ */
 static bool
 is_dotted_quad(const char *s, size_t n)
 {
@@ -25,7 +28,7 @@ is_dotted_quad(const char *s, size_t n)
 	return dots == 3;
 }
 
-/* How many bytes at the start are allowed in a host name. */
+/* The number of bytes at the start that are allowed in a host name. */
 static size_t
 name_length(const char *s, size_t n)
 {
@@ -37,7 +40,7 @@ name_length(const char *s, size_t n)
 }
 
 /*
- * What is wrong with a relay, NULL if nothing is.  Stock takes an invalid one
+ * What is wrong with a relay; NULL if it is valid.  Stock takes an invalid one
  * for a name that does not exist, and bounces the mail.
  */
 static const char *
@@ -53,9 +56,9 @@ relay_fault(const char *s, size_t n)
 }
 
 /*
- * What is wrong with the n bytes behind the relay's colon as a port, NULL if
- * nothing is.  Other programs have credentials there; stock ignores them, and
- * the server then refuses the mail.
+ * Parses the n bytes behind the relay's colon.  Returns what is wrong with them
+ * as a port; NULL if they are valid.  Other programs allow credentials there;
+ * stock ignores them, and the server then refuses the mail.
  */
 static const char *
 parse_port(const char *s, size_t n, uint16_t *port)
@@ -75,7 +78,7 @@ parse_port(const char *s, size_t n, uint16_t *port)
 	return s[at] == '#' ? NULL : "text behind the port";
 }
 
-/* What is wrong with the value, NULL if nothing is. */
+/* Parses the value of an entry.  Returns what is wrong with it, or NULL. */
 static const char *
 parse_value(const char *s, size_t n, struct route *r)
 {
@@ -83,7 +86,7 @@ parse_value(const char *s, size_t n, struct route *r)
 	const char *fault = relay_fault(s, relay);
 	struct ip ip;
 
-	/* Its last group could be meant as a port. */
+	/* Without brackets its last group could be a port. */
 	if (ip_parse(s, n, &ip) && memchr(s, ':', n))
 		return "IPv6 address without brackets";
 	if (!fault && relay < n)
@@ -94,8 +97,8 @@ parse_value(const char *s, size_t n, struct route *r)
 }
 
 /*
- * The line up to the end of the relay's name: what follows may be a password,
- * and reports are logged and sent to others.
+ * Appends the line up to the end of the relay's name.  What follows may be a
+ * password, and reports are logged and sent to others.
  */
 static void
 show_line(const struct table_entry *f, struct buf *shown)

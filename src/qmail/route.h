@@ -10,24 +10,26 @@
 #include "qmail/table.h"
 
 /*
- * The smtproutes entry for a host (qmail-remote(8), control/smtproutes).
+ * Find the smtproutes entry for a host (qmail-remote-control(5),
+ * control/smtproutes).
  *
  * A table (qmail/table.h) of lines domain:relay:port.
  */
 struct route {
-	struct buf relay; /* empty: by the MX records of the host itself */
+	struct buf relay; /* empty: use the MX records of the host */
 	uint16_t port;
 };
 
 /*
- * Finds the route for host.  No match and a missing file give an empty relay
- * and port 25.  The relay is as written, with its brackets; an empty relay may
- * come with a port.
- * -1 with 4.3.0 when the text cannot be read, and with 4.4.1 (as in stock,
- * which then tries port 0) when the matching line has an invalid port or relay,
- * or anything but a comment (a blank, then '#') behind the port.  The detail
- * then has the file, the reason, the key and the relay's name, and nothing of
- * what follows: it may be a password.
+ * Finds the route for host.  Without a match, or without the file, the relay is
+ * empty and the port is 25.  The relay is as written, with its brackets; an
+ * empty relay may have a port.
+ *
+ * -1 with 4.3.0 if the file cannot be read.  -1 with 4.4.1 (stock's code; stock
+ * tries port 0) if the matching line has an invalid port or relay, or anything
+ * but a comment (a blank, then '#') behind the port.  The detail then has the
+ * file, the reason, the key and the relay's name, and nothing that follows: it
+ * may be a password.
  */
 int route_find(const char *host, const struct table_files *, struct route *,
     struct dsn *why);

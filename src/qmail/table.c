@@ -15,7 +15,7 @@
 #define TEXT_MAX ((size_t)1 << 30)
 #define MARK_MAX 3 /* bytes of a byte order mark */
 
-/* An entry in memory. */
+/* An entry, borrowed from the text. */
 struct entry {
 	const char *key;
 	size_t keylen;
@@ -23,7 +23,7 @@ struct entry {
 	size_t len;
 };
 
-/* The length of the address literal that s begins with, 0 for none. */
+/* The length of the address literal at the start of s, or 0. */
 static size_t
 literal_length(const char *s, size_t n)
 {
@@ -35,8 +35,8 @@ literal_length(const char *s, size_t n)
 }
 
 /*
- * Stock could not make sense of the colons of an IPv6 literal, so no line that
- * it understood is read in another way.
+ * Stock cannot parse the colons of an IPv6 literal, so every line that stock
+ * understands is read in the same way here.
  */
 size_t
 table_part_length(const char *s, size_t n)
@@ -71,11 +71,11 @@ set_entry(struct table_entry *f, const struct entry *e)
 }
 
 /*
- * Walks through the entries of a text.  What is left: of a line [at, end), and
- * all from next on.
+ * Goes through the entries of a text.  Still to be read are [at, end) of a
+ * line, and everything from next on.
  */
 struct cursor {
-	const char *line; /* where it begins */
+	const char *line; /* its start */
 	const char *at, *end;
 	const char *next, *stop;
 };
@@ -114,7 +114,9 @@ has_key(const struct entry *e, const char *key, size_t n)
 	return e->keylen == n && str_case_equal(e->key, key, n);
 }
 
-/* The key is the host, a suffix of it that begins with a dot, or empty. */
+/*
+ * Whether the key is the host, a suffix of it that begins with a dot, or empty.
+ */
 static bool
 matches(const struct entry *e, const char *host, size_t n)
 {
@@ -136,11 +138,9 @@ append_lower(struct buf *b, const char *s, size_t n)
 	b->data[b->len] = '\0';
 }
 
-/*
- * The list as it is.
- */
+/* Look-up in the file itself. */
 
-/* An entry's place is that of its line. */
+/* The place of an entry is its line. */
 static void
 compile_entry(struct compiling *out, const struct buf *text,
     const struct cursor *c, const struct entry *e, struct buf *key)
@@ -158,8 +158,8 @@ compile_entry(struct compiling *out, const struct buf *text,
 }
 
 /*
- * One pass finds the entry for host, of the longest key and the last of
- * those, and compiles, where out is not NULL.
+ * In one pass finds the entry for host (longest key, last of equal ones) and,
+ * if out is not NULL, compiles all entries.
  */
 static void
 scan(const struct buf *text, const char *host, struct table_entry *f,
@@ -185,8 +185,8 @@ scan(const struct buf *text, const char *host, struct table_entry *f,
 }
 
 /*
- * There would be a look-up for each dot of the host.  No mail gets to one so
- * long: it is not worth them, one pass over the text is enough.
+ * The index needs a look-up for each dot of the host.  For a host longer than
+ * any that can get mail, one pass over the text is better.
  */
 static bool
 is_compilable(const char *host, const struct stat *st)
@@ -194,10 +194,7 @@ is_compilable(const char *host, const struct stat *st)
 	return st->st_size > 0 && strlen(host) <= COMPILED_KEY_MAX;
 }
 
-/*
- * Reads the list, which is compiled on the way if nobody else does.  -1 with
- * errno.
- */
+/* Reads the file, and compiles it if no other process does.  -1 with errno. */
 static int
 find_in_text(int fd, const struct stat *st, const struct table_files *files,
     const char *host, struct table_entry *f)
@@ -212,7 +209,7 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 	saved = errno;
 	if (result == 0)
 		scan(&text, host, f, out);
-	/* Where it cannot be put in place, the text will do next time too. */
+	/* If this fails, the text is used next time too. */
 	if (out && result == 0)
 		(void)compiling_end(out, fd);
 	else if (out)
@@ -222,11 +219,9 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 	return result;
 }
 
-/*
- * By the index.
- */
+/* Look-up by the index. */
 
-/* Whether a line begins here, behind so many bytes of the list. */
+/* Whether a line begins at s, which is at this offset of the file. */
 static bool
 begins_line(const char *s, size_t n, uint64_t offset)
 {
@@ -239,8 +234,8 @@ begins_line(const char *s, size_t n, uint64_t offset)
 }
 
 /*
- * Reads the line at a place, with what is before and behind it; false when
- * what is there is no whole line.
+ * Reads the line at a place, with the bytes before and after it.  False if the
+ * place is not exactly one line.
  */
 static bool
 read_line(int fd, const struct stat *st, const struct compiled_place *place,
@@ -261,8 +256,8 @@ read_line(int fd, const struct stat *st, const struct compiled_place *place,
 }
 
 /*
- * The last entry of that key in the line at a place.  False when there is no
- * such line or entry: then the index is not of this list, whatever it says.
+ * Finds the last entry with this key in the line at a place.  False if there is
+ * no such line or entry: then the index does not belong to this file.
  */
 static bool
 read_entry(int fd, const struct stat *st, const struct compiled_place *place,
@@ -282,7 +277,7 @@ read_entry(int fd, const struct stat *st, const struct compiled_place *place,
 	return f->found;
 }
 
-/* Looks up each key that may match in turn, the longest first. */
+/* Looks up each key that can match, the longest first. */
 static enum compiled_result
 find_place(struct compiled *index, const char *host, const char **key,
     struct compiled_place *place)
@@ -301,7 +296,7 @@ find_place(struct compiled *index, const char *host, const char **key,
 	}
 }
 
-/* False when the index cannot be used and the list must be read. */
+/* False if the index cannot be used and the file must be read. */
 static bool
 find_by_index(int fd, const struct stat *st, const char *path, const char *host,
     struct table_entry *f)

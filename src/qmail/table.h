@@ -8,14 +8,15 @@
 #include "base/buf.h"
 
 /*
- * A control file of lines "key:value", in which a host is looked up.
+ * Look up a host in a control file of lines "key:value".
  *
  * The keys tried are the whole host, each suffix of it that begins with a dot,
- * longest first, then the empty key; ASCII case does not matter; of lines with
- * the same key the last one counts.  A NUL separates entries within a line.
+ * longest first, then the empty key.  ASCII case does not matter.  Of several
+ * lines with the same key the last one counts.  A NUL separates entries within
+ * a line.
  *
- * A long list is compiled into an index (io/compiled.h), which only says
- * where to look: what is found has always been read from the list.
+ * A long file is compiled into an index (io/compiled.h), which only says where
+ * to look: what is found has always been read from the file itself.
  */
 struct table_files {
 	const char *text;  /* control/NAME */
@@ -23,24 +24,24 @@ struct table_files {
 	const char *lock;  /* run/qmail-remote/NAME.lock */
 };
 
-/* The entry that decides, as it is in the file; valid when zeroed. */
+/* The matching entry, as it is in the file; valid when zeroed. */
 struct table_entry {
-	bool found; /* there is one */
+	bool found; /* false: no entry matches */
 	struct buf key, value;
 };
 
 /*
- * Finds the entry for host, and compiles the list anew when its index is out
- * of date.  No list is an empty list.  0, or -1 with errno when the list
- * cannot be read: EISDIR, EFBIG when it has more than 1 GB, ...
+ * Finds the entry for host; compiles the file again if its index is out of
+ * date.  A missing file is an empty one.  0, or -1 with errno if the file
+ * cannot be read: EISDIR, EFBIG if it has more than 1 GB, ...
  */
 int table_find(const struct table_files *, const char *host,
     struct table_entry *);
 void table_entry_finish(struct table_entry *);
 
 /*
- * The length of the part of n bytes that ends before the first colon; n when
- * there is none.  The colons of an IPv6 address literal are its own.
+ * The length of the part before the first colon of n bytes; n if there is none.
+ * Colons of an IPv6 address literal do not count.
  */
 size_t table_part_length(const char *, size_t n);
 

@@ -13,14 +13,16 @@
 #define LOCK_MS 500
 
 #define COUNTER_MAX 10
-#define COUNTER_SKIP 2       /* so many time-outs make a host dead */
-#define COUNT_INTERVAL_S 120 /* time-outs closer together count as one */
+#define COUNTER_SKIP 2       /* time-outs after which an address is skipped */
+#define COUNT_INTERVAL_S 120 /* time-outs within this time count as one */
 #define WINDOW_MAX_S ((60 + 31) * 64)
 
-/* Where things are in a record.  The time is 4 bytes, little-endian. */
+/*
+ * The layout of a record.  The time is 4 bytes, least significant byte first.
+ */
 struct layout {
 	size_t size;
-	size_t address_len; /* at offset 0; the last bytes of a struct ip */
+	size_t address_len; /* at offset 0: the last bytes of a struct ip */
 	size_t counter;
 	size_t time;
 };
@@ -28,12 +30,12 @@ struct layout {
 static const struct layout layout4 = { 16, 4, 4, 8 };
 static const struct layout layout6 = { 32, 16, 16, 20 };
 
-/* The table, open and locked, and its bytes as they are now. */
+/* The table, open and locked, and a copy of its bytes. */
 struct table {
 	const struct layout *layout;
 	int fd;
-	int64_t cleared; /* records from before count for nothing; 0: never */
-	size_t n;        /* whole records */
+	int64_t cleared; /* Unix time; older records are ignored */
+	size_t n;        /* number of whole records */
 	unsigned char byte[RECORDS * RECORD_MAX];
 };
 
@@ -76,8 +78,8 @@ set_time(struct table *t, size_t i, int64_t when)
 }
 
 /*
- * Whether the record counts.  One that is further in the future than any window
- * lasts is from a clock that was wrong: it must not block a host until then.
+ * Whether the record is valid.  A time further in the future than any window
+ * lasts comes from a wrong clock: it must not block an address until then.
  */
 static bool
 is_live(struct table *t, size_t i, int64_t now)
@@ -88,7 +90,7 @@ is_live(struct table *t, size_t i, int64_t now)
 	       when >= t->cleared;
 }
 
-/* Without a lock: the zeros are written by a single write(). */
+/* Takes no lock: the zeros are written by one write(). */
 int64_t
 tcpto_cleared(const struct tcpto *files)
 {
@@ -109,7 +111,7 @@ tcpto_cleared(const struct tcpto *files)
 	return st.st_mtime;
 }
 
-/* fe80::/10 means another host on each interface. */
+/* fe80::/10 is another host on each interface. */
 static bool
 is_link_local(const struct ip *ip)
 {
@@ -117,8 +119,8 @@ is_link_local(const struct ip *ip)
 }
 
 /*
- * Only ever called for tcpto6, and under its lock.  The group may write: root
- * may have been the first, delivering by hand.
+ * Called only for tcpto6, under its lock.  The group may write it: root may
+ * have created it when delivering by hand.
  */
 static int
 make(int fd)
@@ -131,10 +133,10 @@ make(int fd)
 enum purpose {
 	TO_LOOK,
 	TO_CHANGE,
-	TO_RECORD /* a table that is missing is worth making */
+	TO_RECORD /* creates tcpto6 if it is missing */
 };
 
-/* -1 when there is no usable table, for any reason. */
+/* -1 if there is no usable table, for any reason. */
 static int
 open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
     enum purpose purpose)
@@ -154,7 +156,7 @@ open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
 	    create ? flags | O_CREAT : flags, 0640);
 	if (t->fd == -1)
 		return -1;
-	/* The type first: a device or FIFO must not even be locked. */
+	/* Check the type first: a device or FIFO must not even be locked. */
 	if (fstat(t->fd, &st) == -1 || !S_ISREG(st.st_mode))
 		goto fail;
 	if (fdio_lock(t->fd, lock, LOCK_MS) == -1 || fstat(t->fd, &st) == -1)
@@ -180,8 +182,8 @@ close_table(struct table *t)
 }
 
 /*
- * Best effort: the delivery does not depend on it, and pwrite() of so few bytes
- * within the file writes all or nothing.
+ * Best effort: the delivery does not depend on it.  pwrite() of so few bytes
+ * within the file writes all of them or none.
  */
 static void
 write_record(struct table *t, size_t i)
@@ -192,7 +194,7 @@ write_record(struct table *t, size_t i)
 	(void)put;
 }
 
-/* The first record of the address; t->n when there is none. */
+/* The index of the first record of the address; t->n if there is none. */
 static size_t
 find(struct table *t, const struct ip *ip)
 {
@@ -206,7 +208,7 @@ find(struct table *t, const struct ip *ip)
 
 /*
  * The record to overwrite: the first free one, or else the oldest, where each
- * time-out counted makes it 1024 s younger.
+ * counted time-out makes a record 1024 s younger.
  */
 static size_t
 find_victim(struct table *t, int64_t now)
@@ -232,8 +234,8 @@ tcpto_skips(const struct tcpto *files, const struct ip *ip, int64_t now,
     bool *known)
 {
 	/*
-	 * Each process waits a little less or more, so that after the window
-	 * not all of them try the dead host at once.
+	 * The window differs a little between processes, so that not all of
+	 * them try the dead address at once after it.
 	 */
 	int64_t window = (60 + (getpid() & 31)) * 64;
 	struct table t;

@@ -9,15 +9,15 @@
 #include "base/ip.h"
 
 /*
- * Remember hosts that time out, in qmail's file format.
+ * Remember addresses that time out, in qmail's file format.
  *
  * tcpto (IPv4) is shared with stock's qmail-tcpto, qmail-tcpok and
- * qmail-rspawn: 64 records of 16 bytes, never grown, shrunk or sorted.
- * tcpto6 (IPv6) has 64 records of 32 bytes and is made when it is missing;
- * clearing tcpto clears it too: while tcpto is all zero, what is older than
- * the last change of that file counts for nothing.
- * Both are read and changed under flock().  If anything goes wrong with them,
- * the delivery goes on as if the table were empty.
+ * qmail-rspawn: 64 records of 16 bytes; its size and order never change.
+ * tcpto6 (IPv6) has 64 records of 32 bytes and is created if it is missing.
+ * Clearing tcpto clears it too: while tcpto is all zero, records older than the
+ * last change of that file are ignored.  Both are read and changed under
+ * flock().  If anything goes wrong with them, the delivery goes on as if the
+ * table were empty.
  */
 struct tcpto {
 	const char *path4;
@@ -25,24 +25,30 @@ struct tcpto {
 };
 
 /*
- * Whether to skip this address since it timed out at least twice recently.
- * *known tells whether there is a record of it at all, which
- * tcpto_answered() would clear.  now is Unix time.
+ * Whether to skip this address because it timed out at least twice recently.
+ * *known says whether it has a record at all, which tcpto_answered() would
+ * clear.  now is Unix time.
  */
 bool tcpto_skips(const struct tcpto *, const struct ip *, int64_t now,
     bool *known);
 
-/* Records that a connection timed out, counting it at most every 120 s. */
+/*
+ * Records that a connection timed out.  Time-outs less than 120 s after the
+ * last counted one are not counted.
+ */
 void tcpto_timed_out(const struct tcpto *, const struct ip *, int64_t now);
 
 /*
- * When tcpto was cleared, in Unix time, if it has not been used since; else 0.
- * Whoever clears it (qmail-tcpok, or qmail-rspawn as qmail starts) means all
- * that is known of addresses.
+ * The Unix time at which tcpto was cleared, if it has not been used since;
+ * otherwise 0.  qmail-tcpok, and qmail-rspawn when qmail starts, clear it, and
+ * mean everything that is known of addresses.
  */
 int64_t tcpto_cleared(const struct tcpto *);
 
-/* Clears the record of an address; called only when it was known. */
+/*
+ * Clears the record of an address, which did not time out this time.  Only
+ * needed if tcpto_skips() has set *known.
+ */
 void tcpto_answered(const struct tcpto *, const struct ip *);
 
 #endif
