@@ -33,7 +33,7 @@ refuse_invocation(void)
 {
 	struct dsn why = { 0 };
 
-	dsn_set(&why, "4.3.5", "I (qmail-remote-io) was invoked improperly.");
+	failure_set(&why, FAILURE_USAGE_IO, "");
 	report_failure(&why);
 	report_end();
 	return 0;

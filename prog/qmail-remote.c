@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,10 +9,12 @@
 #include "base/mem.h"
 #include "io/sandbox.h"
 #include "base/str.h"
-#include "delivery/connect.h"
+#include "delivery/failure.h"
 #include "delivery/handoff.h"
 #include "delivery/lookup.h"
+#include "delivery/noserver.h"
 #include "delivery/plan.h"
+#include "delivery/search.h"
 #include "qmail/control.h"
 #include "qmail/ipfamily.h"
 #include "qmail/ipme.h"
@@ -27,13 +26,9 @@
 #include "smtp/transaction.h"
 #include "tls/policy.h"
 
-#include "attempt.h"
 #include "config.h"
 #include "start.h"
 #include "version.h"
-
-/* Lines of a failure report that are about single addresses. */
-#define TOLD_MAX 10
 
 #define PROGRAM_IO QMAIL_HOME "/bin/qmail-remote-io"
 #define PROGRAM_TLS QMAIL_HOME "/bin/qmail-remote-tls"
@@ -69,11 +64,7 @@ struct delivery {
 	struct mx_list list;
 	int notes; /* the memory of addresses; -1: none */
 	struct plan plan;
-	struct connector connector; /* follows the plan, or one in clear text */
-	struct trouble trouble;
-	struct server server;
-	bool used_helo;    /* on a connection of its own, since EHLO failed */
-	struct buf before; /* lines on servers that failed before */
+	struct search search;
 };
 
 static _Noreturn void
@@ -104,13 +95,11 @@ check_envelope(const struct delivery *d, struct dsn *why)
 	char **recipient = d->envelope + 1;
 
 	if (!is_deliverable(d->envelope[0], quote_sender))
-		return dsn_set(why, "5.1.3",
-		    "Sorry, the sender's address cannot be sent by SMTP.");
+		return failure_set(why, FAILURE_SENDER_UNSENDABLE, "");
 	while (*recipient && !is_deliverable(*recipient, quote_mailbox))
 		recipient++;
 	if (!*recipient)
-		return dsn_set(why, "5.1.3",
-		    "Sorry, that address cannot be sent by SMTP.");
+		return failure_set(why, FAILURE_RECIPIENT_UNSENDABLE, "");
 	return 0;
 }
 
@@ -124,8 +113,7 @@ static int
 prepare(struct delivery *d, struct dsn *why)
 {
 	if (chdir(QMAIL_HOME) == -1)
-		return dsn_set(why, "4.3.0",
-		    "Unable to switch to home directory.");
+		return failure_set(why, FAILURE_HOME, "");
 	sandbox_enter_search(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
 	if (control_read(&d->control, why) == -1 ||
@@ -166,8 +154,8 @@ make_plan(struct delivery *d, struct dsn *why)
 		.memory = &memory,
 		.now = (int64_t)time(NULL),
 		.family = d->family,
-		.tls = { .has_anchors = d->control.trustanchors.len > 0,
-		    .strictness = d->control.tlsstrictness },
+		.has_anchors = d->control.trustanchors.len > 0,
+		.tlsstrictness = d->control.tlsstrictness,
 		.is_relay = is_relayed(d),
 		.port = d->route.port,
 	};
@@ -185,230 +173,29 @@ key_path(const struct control *c)
 	return c->clientkey.len > 0 ? c->clientkey.data : c->clientcert.data;
 }
 
-/* "REASON at HH:MM", where TLS is not tried. */
-static void
-leave_tls_out(struct attempt *a, const char *reason, int64_t when)
-{
-	time_t seconds = (time_t)when;
-	struct tm local = { 0 };
-
-	if (!tls_policy_tries(&a->policy))
-		return;
-	(void)localtime_r(&seconds, &local);
-	a->policy.level = TLS_LEVEL_NONE;
-	a->is_tls_left_out = true;
-	snprintf(a->no_tls, sizeof a->no_tls, "not tried, %s at %02d:%02d",
-	    reason, local.tm_hour, local.tm_min);
-}
-
-/*
- * What the server could not bear is left out, where clear text would do
- * anyway.
- */
-static void
-heed_memory(struct attempt *a, const struct plan_address *address)
-{
-	if (tls_policy_requires(&a->policy))
-		return;
-	a->only_helo = address->noted[MEMORY_EHLO] > 0;
-	if (a->only_helo)
-		leave_tls_out(a, "EHLO had no usable reply",
-		    address->noted[MEMORY_EHLO]);
-	else if (address->noted[MEMORY_TLS] > 0)
-		leave_tls_out(a, "the handshake hung",
-		    address->noted[MEMORY_TLS]);
-}
-
-static void
-set_up_attempt(const struct delivery *d, size_t i, struct attempt *a)
-{
-	const struct control *c = &d->control;
-	const struct plan *plan = d->connector.plan;
-	const struct plan_host *host = &plan->host[plan->address[i].host];
-
-	a->helohost = buf_text(&c->helohost);
-	a->host = host->is_literal ? NULL : host->name;
-	a->timeout_s = c->timeoutremote;
-	a->policy = host->policy;
-	a->ip = plan->address[i].ip;
-	a->helper = (struct tls_helper){
-		.program = PROGRAM_TLS,
-		.name = host->name,
-		.anchors = tls_policy_verifies(&a->policy)
-			       ? buf_text(&c->trustanchors)
-			       : NULL,
-		.state = QMAIL_STATE,
-		.clientcert = c->clientcert.len > 0 ? c->clientcert.data : NULL,
-		.clientkey = key_path(c),
-		.security = tls_policy_security(&a->policy),
-		.timeout_s = c->timeoutconnect,
-	};
-	heed_memory(a, &plan->address[i]);
-}
-
-/* The server is ready: how it is to be spoken to, and what was before it. */
-static void
-prepare_handoff(struct delivery *d, const struct attempt *a, size_t i)
-{
-	const struct plan_address *address = &d->connector.plan->address[i];
-
-	if (address->noted[MEMORY_PIPELINING] > 0)
-		d->server.ehlo.extensions &= ~(unsigned)SMTP_EXT_PIPELINING;
-	d->used_helo = a->only_helo && address->noted[MEMORY_EHLO] == 0;
-	connector_tell(&d->connector, i, &d->before);
-}
-
-/* "greeting failed: 421 too busy", of what the report would say. */
-static void
-keep_failure(struct delivery *d, const struct attempt *a, size_t i)
-{
-	static const char but[] = " but ";
-	const struct trouble *t = &d->trouble;
-	char address[IP_TEXT_SIZE];
-	struct buf reason = { 0 };
-
-	if (t->rank == TROUBLE_NONE ||
-	    strcmp(t->address, ip_format(&a->ip, address)) != 0) {
-		connector_failed(&d->connector, i, "connection died");
-		return;
-	}
-	buf_puts(&reason, t->text + strlen(but));
-	buf_cut(&reason, strcspn(buf_text(&reason), ".\n"));
-	if (t->reply.len > 0)
-		buf_printf(&reason, ": %.*s", (int)strcspn(t->reply.text, "\n"),
-		    t->reply.text);
-	else if (t->tls[0])
-		buf_printf(&reason, ": %s", t->tls);
-	connector_failed(&d->connector, i, buf_text(&reason));
-	buf_finish(&reason);
-}
-
-/*
- * One address, in up to three connections: once more in clear text if TLS
- * failed and the policy allows it, and with HELO if EHLO failed.
- */
-static enum attempt_result
-attempt_address(struct delivery *d, int fd, size_t i)
-{
-	struct attempt a = { 0 };
-	enum attempt_result result;
-
-	set_up_attempt(d, i, &a);
-	result = attempt_server(&a, fd, &d->server, &d->trouble);
-	while (result == ATTEMPT_AGAIN) {
-		if (!connector_again(&d->connector, i, &fd))
-			return ATTEMPT_NEXT;
-		result = attempt_server(&a, fd, &d->server, &d->trouble);
-	}
-	if (a.has_hung)
-		memory_note(d->notes, &a.ip, MEMORY_TLS, (int64_t)time(NULL));
-	if (result == ATTEMPT_READY)
-		prepare_handoff(d, &a, i);
-	else
-		keep_failure(d, &a, i);
-	return result;
-}
-
-/* True when a server is ready.  Marks the addresses without TLS. */
-static bool
-follow_plan(struct delivery *d, bool *had_no_tls)
-{
-	struct dialed won;
-
-	while (connector_next(&d->connector, &won)) {
-		switch (attempt_address(d, won.fd, won.target)) {
-		case ATTEMPT_READY:
-			return true;
-		case ATTEMPT_NO_TLS:
-			had_no_tls[won.target] = true;
-			break;
-		case ATTEMPT_STOP:
-			return false;
-		default:
-			break;
-		}
-	}
-	return false;
-}
-
-/*
- * After this time, half an hour by default, no further address is tried,
- * however many there are and however slowly they fail.
- */
-static struct deadline
-search_deadline(const struct control *c)
-{
-	return deadline_in(1000 * (10 * (int64_t)c->timeoutconnect +
-				      (int64_t)c->timeoutremote));
-}
-
-static bool
+static enum search_result
 find_server(struct delivery *d)
 {
-	bool *had_no_tls = mem_alloc(d->plan.naddress, sizeof *had_no_tls);
-	struct deadline until = search_deadline(&d->control);
-	struct plan in_clear = { 0 };
-	bool found;
+	const struct control *c = &d->control;
+	struct search_config config = {
+		.attempt = {
+			.helohost = buf_text(&c->helohost),
+			.timeout_s = c->timeoutremote,
+			.helper = PROGRAM_TLS,
+			.timeout_handshake_s = c->timeoutconnect,
+			.anchors = buf_text(&c->trustanchors),
+			.state = QMAIL_STATE,
+			.clientcert = c->clientcert.len > 0
+					  ? c->clientcert.data
+					  : NULL,
+			.clientkey = key_path(c),
+		},
+		.tcpto = &tcpto,
+		.timeoutconnect = c->timeoutconnect,
+		.notes = d->notes,
+	};
 
-	connector_begin(&d->connector, &d->plan, &tcpto,
-	    d->control.timeoutconnect, until);
-	found = follow_plan(d, had_no_tls);
-	if (!found && d->trouble.rank != TROUBLE_OURS &&
-	    plan_in_clear(&in_clear, &d->plan, had_no_tls)) {
-		connector_finish(&d->connector);
-		connector_begin(&d->connector, &in_clear, &tcpto,
-		    d->control.timeoutconnect, until);
-		found = follow_plan(d, had_no_tls);
-	}
-	free(had_no_tls);
-	return found;
-}
-
-/* The failure of the last server that replied. */
-static void
-report_trouble(const struct trouble *t)
-{
-	report_message(REPORT_TEMPORARY);
-	report_puts("Connected to ");
-	report_puts(t->address);
-	report_puts(t->text);
-	report_reply(t->reply.text, t->reply.len);
-	if (t->host)
-		report_line("Server: ", t->host);
-	if (t->tls[0])
-		report_line("TLS: ", t->tls);
-}
-
-/* No connection: stock's sentence, then each address and its error. */
-static void
-report_unconnected(const struct connector *c)
-{
-	char text[IP_TEXT_SIZE];
-	size_t told = 0;
-
-	report_message(REPORT_TEMPORARY);
-	report_puts("Sorry, I wasn't able to establish an SMTP connection. "
-		    "(#4.4.1)\n");
-	for (size_t i = 0; i < c->plan->naddress && told < TOLD_MAX; i++) {
-		const struct plan_address *a = &c->plan->address[i];
-
-		if (a->use != PLAN_USED && a->use != PLAN_TIMED_OUT)
-			continue;
-		report_puts(ip_format(&a->ip, text));
-		report_puts(": ");
-		report_puts(connector_reason(c, i));
-		report_puts("\n");
-		told++;
-	}
-}
-
-static void
-report_no_server(const struct delivery *d)
-{
-	if (d->trouble.rank == TROUBLE_NONE)
-		report_unconnected(&d->connector);
-	else
-		report_trouble(&d->trouble);
+	return search_server(&d->search, &d->plan, &config);
 }
 
 /* Becomes qmail-remote-io; returns only if that failed. */
@@ -416,29 +203,19 @@ static void
 become_io(struct delivery *d, struct dsn *why)
 {
 	static char *const environment[] = { NULL };
-	char address[IP_TEXT_SIZE];
-	struct buf extensions = { 0 };
 	struct handoff h = {
-		.fd = (unsigned long)d->server.fd,
 		.timeout_s = d->control.timeoutremote,
-		.address = ip_format(&d->server.ip, address),
-		.host = d->server.host,
-		.tls = d->server.tls[0] ? d->server.tls : NULL,
-		.status = (unsigned long)d->server.status,
-		.helper = (unsigned long)d->server.helper,
-		.before = d->before.len > 0 ? d->before.data : NULL,
-		.helo = d->used_helo,
 		.envelope = d->envelope,
 	};
+	const struct server *server = &d->search.server;
 
-	smtp_ehlo_format(&d->server.ehlo, &extensions);
-	h.extensions = extensions.data;
+	search_hand_over(&d->search, &h);
 	if (d->notes != -1 && fdio_set_cloexec(d->notes, false) == 0)
 		h.memory = (unsigned long)d->notes;
-	if (fdio_set_cloexec(d->server.fd, false) == 0 &&
-	    (h.status == 0 || fdio_set_cloexec(d->server.status, false) == 0))
+	if (fdio_set_cloexec(server->fd, false) == 0 &&
+	    (h.status == 0 || fdio_set_cloexec(server->status, false) == 0))
 		execve(PROGRAM_IO, handoff_format(&h), environment);
-	dsn_set(why, "4.3.0", "Unable to run qmail-remote-io.");
+	failure_set(why, FAILURE_EXEC, "");
 	dsn_detail(why, "%s", strerror(errno));
 }
 
@@ -452,8 +229,7 @@ main(int argc, char **argv)
 		return version_print(VERSION_MARK("qmail-remote"));
 	start_program();
 	if (argc < 4) {
-		dsn_set(&why, "5.3.5",
-		    "I (qmail-remote) was invoked improperly.");
+		failure_set(&why, FAILURE_USAGE, "");
 		fail(&why);
 	}
 	d.host = argv[1];
@@ -461,11 +237,11 @@ main(int argc, char **argv)
 	if (prepare(&d, &why) == -1 || find_hosts(&d, &why) == -1 ||
 	    make_plan(&d, &why) == -1)
 		fail(&why);
-	if (find_server(&d))
+	if (find_server(&d) == SEARCH_READY) {
 		become_io(&d, &why);
-	if (why.status[0])
 		fail(&why);
-	report_no_server(&d);
+	}
+	noserver_record(&d.search);
 	report_end();
 	end_helpers();
 	return 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/dsn.h"
+#include "delivery/failure.h"
 #include "io/fdio.h"
 #include "base/mem.h"
 #include "io/sandbox.h"
@@ -27,7 +28,7 @@ out_of_memory(void)
 {
 	struct dsn why = { 0 };
 
-	dsn_set(&why, "4.3.0", "Out of memory.");
+	failure_set(&why, FAILURE_MEMORY, "");
 	report_failure(&why);
 	report_end();
 	_exit(0);

@@ -23,7 +23,6 @@ connector_begin(struct connector *c, struct plan *plan,
 	c->target = mem_alloc(n, sizeof *c->target);
 	c->was_known = mem_alloc(n, sizeof *c->was_known);
 	c->is_noted = mem_alloc(n, sizeof *c->is_noted);
-	c->failure = mem_alloc(n, sizeof *c->failure);
 	for (size_t i = 0; i < n; i++) {
 		c->target[i].ip = plan->address[i].ip;
 		c->target[i].port = plan->port;
@@ -140,11 +139,11 @@ connector_again(struct connector *c, size_t i, int *fd)
 	return true;
 }
 
-void
-connector_failed(struct connector *c, size_t i, const char *reason)
+bool
+connector_has_failed(const struct connector *c, size_t i)
 {
-	buf_cut(&c->failure[i], 0);
-	buf_puts(&c->failure[i], reason);
+	return has_failed(&c->target[i]) ||
+	       c->plan->address[i].use == PLAN_TIMED_OUT;
 }
 
 const char *
@@ -152,8 +151,6 @@ connector_reason(const struct connector *c, size_t i)
 {
 	const struct dial_target *t = &c->target[i];
 
-	if (c->failure[i].len > 0)
-		return buf_text(&c->failure[i]);
 	if (has_failed(t))
 		return strerror(t->error);
 	if (t->state == DIAL_CONNECTED)
@@ -163,65 +160,11 @@ connector_reason(const struct connector *c, size_t i)
 	return "not tried, the others took too long";
 }
 
-/* It was tried and failed, or was known to be dead. */
-static bool
-is_to_be_told(const struct connector *c, size_t i)
-{
-	return c->failure[i].len > 0 || has_failed(&c->target[i]) ||
-	       c->plan->address[i].use == PLAN_TIMED_OUT;
-}
-
-static void
-tell(const struct connector *c, size_t i, struct buf *lines)
-{
-	const struct plan_address *a = &c->plan->address[i];
-	const struct plan_host *host = &c->plan->host[a->host];
-	char text[IP_TEXT_SIZE];
-
-	if (lines->len > 0)
-		buf_putc(lines, '\n');
-	ip_format(&a->ip, text);
-	if (host->is_literal)
-		buf_puts(lines, text);
-	else
-		buf_printf(lines, "%s (%s)", host->name, text);
-	buf_printf(lines, ": %s", connector_reason(c, i));
-}
-
-/* The host of the first address that is to be told of, or of this one. */
-static size_t
-first_host(const struct connector *c, size_t i)
-{
-	size_t first = 0;
-
-	while (first < i && !is_to_be_told(c, first))
-		first++;
-	return c->plan->address[first].host;
-}
-
-void
-connector_tell(const struct connector *c, size_t i, struct buf *lines)
-{
-	size_t n = c->plan->naddress, start = n, told = 0;
-
-	if (first_host(c, i) == c->plan->address[i].host)
-		return;
-	while (start > 0 && told < CONNECTOR_TOLD_MAX)
-		if (is_to_be_told(c, --start))
-			told++;
-	for (; start < n; start++)
-		if (is_to_be_told(c, start))
-			tell(c, start, lines);
-}
-
 void
 connector_finish(struct connector *c)
 {
-	for (size_t i = 0; i < c->plan->naddress; i++)
-		buf_finish(&c->failure[i]);
 	free(c->target);
 	free(c->was_known);
 	free(c->is_noted);
-	free(c->failure);
 	*c = (struct connector){ 0 };
 }

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/buf.h"
 #include "base/deadline.h"
 #include "io/dial.h"
 #include "delivery/plan.h"
@@ -23,7 +22,6 @@ struct connector {
 	struct dial_target *target; /* one for each address of the plan */
 	bool *was_known;            /* tcpto has a record of the address */
 	bool *is_noted;             /* what became of it is in tcpto */
-	struct buf *failure;        /* of a connection that was of no use */
 };
 
 /*
@@ -44,24 +42,13 @@ bool connector_next(struct connector *, struct dialed *won);
 /* Connects to the address at this place of the plan once more. */
 bool connector_again(struct connector *, size_t i, int *fd);
 
-/* Keeps why the connection to this address was of no use. */
-void connector_failed(struct connector *, size_t i, const char *reason);
+/* No connection came about, or tcpto said that none would. */
+bool connector_has_failed(const struct connector *, size_t i);
 
 /*
- * What became of this address, for a report; NULL if it is connected to and
- * nothing has failed.
+ * Why this address is not connected to, for a report; NULL if it is, or was.
  */
 const char *connector_reason(const struct connector *, size_t i);
-
-#define CONNECTOR_TOLD_MAX 5
-
-/*
- * Appends the addresses that failed before the one at this place was used, the
- * last five in the order of the plan, as lines "host (address): reason" with a
- * line end between them.  Nothing if it is of the first host that could be
- * tried.
- */
-void connector_tell(const struct connector *, size_t i, struct buf *lines);
 
 void connector_finish(struct connector *);
 

@@ -2,6 +2,7 @@
 #include "delivery/lookup.h"
 
 #include "base/deadline.h"
+#include "delivery/failure.h"
 #include "dns/addr.h"
 
 #define TIMEOUT_MAX 1000000 /* seconds */
@@ -23,12 +24,10 @@ show(const char *name)
 	return s;
 }
 
-/* The sentences are stock's. */
-
 static int
 try_later(struct dsn *why, const char *what, const char *name)
 {
-	dsn_set(why, "4.1.2", "Sorry, I couldn't find any host by that name.");
+	failure_set(why, FAILURE_HOST_UNCERTAIN, "");
 	return dsn_detail(why, "no answer for the %s of %s", what,
 	    show(name).text);
 }
@@ -36,16 +35,14 @@ try_later(struct dsn *why, const char *what, const char *name)
 static int
 no_such_host(const struct lookup *l, struct dsn *why, const char *because)
 {
-	dsn_set(why, "5.1.2", "Sorry, I couldn't find any host named %s.",
-	    show(l->host).text);
+	failure_set(why, FAILURE_HOST_UNKNOWN, show(l->host).text);
 	return dsn_detail(why, "%s", because);
 }
 
 static int
 no_address(struct dsn *why, const char *because)
 {
-	dsn_set(why, "5.4.4",
-	    "Sorry, I couldn't find a mail exchanger or IP address.");
+	failure_set(why, FAILURE_HOST_WITHOUT_ADDRESS, "");
 	return dsn_detail(why, "%s", because);
 }
 
@@ -53,14 +50,13 @@ no_address(struct dsn *why, const char *because)
 static int
 no_mail(const struct lookup *l, struct dsn *why)
 {
-	return dsn_set(why, "5.1.10", "Sorry, %s does not accept mail.",
-	    show(l->host).text);
+	return failure_set(why, FAILURE_HOST_TAKES_NO_MAIL, show(l->host).text);
 }
 
 static int
 no_relay(const struct lookup *l, struct dsn *why)
 {
-	dsn_set(why, "4.1.2", "Sorry, I couldn't find any host by that name.");
+	failure_set(why, FAILURE_HOST_UNCERTAIN, "");
 	return dsn_detail(why, "control/smtproutes: the DNS has no relay %s",
 	    show(l->host).text);
 }
@@ -68,7 +64,7 @@ no_relay(const struct lookup *l, struct dsn *why)
 static int
 no_more_hosts(struct dsn *why)
 {
-	dsn_set(why, "4.1.2", "Sorry, I couldn't find any host by that name.");
+	failure_set(why, FAILURE_HOST_UNCERTAIN, "");
 	return dsn_detail(why, "the best %d MX hosts have no address",
 	    MX_HOST_MAX);
 }
@@ -147,7 +143,7 @@ refuse_name(const struct lookup *l, struct dsn *why)
 {
 	if (!l->is_relay)
 		return no_such_host(l, why, "not a domain name");
-	dsn_set(why, "4.1.2", "Sorry, I couldn't find any host by that name.");
+	failure_set(why, FAILURE_HOST_UNCERTAIN, "");
 	return dsn_detail(why, "the relay is not a domain name");
 }
 

@@ -4,8 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/str.h"
-
 #define AUTHENTICATION_WANTED 530
 
 bool
@@ -42,29 +40,26 @@ is_refused_for_good(const struct outcome *o, const struct verdict *v)
 }
 
 static void
-set_refused(const struct outcome *o, const struct verdict *v,
-    struct outcome_recipient *r)
+set_record(struct outcome_recipient *r, enum failure_cause cause, bool is_final,
+    struct outcome_text reply)
 {
-	r->kind = is_refused_for_good(o, v) ? REPORT_REFUSED : REPORT_DEFERRED;
-	r->has_address = true;
-	r->sentence = " does not like recipient.\n";
-	r->reply = v->reply;
+	r->kind = failure_recipient_kind(cause, is_final);
+	r->cause = cause;
+	r->reply = reply;
 }
 
 /* Of one of several transactions, which failed; another one may not have. */
 static void
 set_failed(const struct attempted *a, struct outcome_recipient *r)
 {
+	static const struct outcome_text none = { NULL, 0 };
 	bool is_too_large = a->result.end == SMTP_END_TOO_LARGE;
 
-	r->kind =
-	    is_too_large || is_final(a) ? REPORT_REFUSED : REPORT_DEFERRED;
-	r->has_address = true;
-	r->sentence = a->result.in_doubt
-			  ? " may have the message. Possible duplicate!\n"
-			  : " did not take the message.\n";
-	if (a->result.outcome == SMTP_REFUSED)
-		r->reply = a->reply;
+	set_record(r,
+	    a->result.in_doubt ? FAILURE_RECIPIENT_IN_DOUBT
+			       : FAILURE_RECIPIENT_NOT_DELIVERED,
+	    is_too_large || is_final(a),
+	    a->result.outcome == SMTP_REFUSED ? a->reply : none);
 }
 
 bool
@@ -72,25 +67,25 @@ outcome_recipient(const struct outcome *o, size_t i,
     struct outcome_recipient *r)
 {
 	const struct verdict *v = &o->verdict[i];
+	const struct attempted *a = &o->attempted[v->attempt];
 	bool is_only = o->nattempted == 1;
 
 	*r = (struct outcome_recipient){ .kind = REPORT_ACCEPTED };
 	switch (v->kind) {
 	case VERDICT_UNSENDABLE:
-		r->kind = REPORT_REFUSED;
-		r->sentence =
-		    "Sorry, that address cannot be sent by SMTP. (#5.1.3)\n";
+		set_record(r, FAILURE_RECIPIENT_UNSENDABLE, true, v->reply);
 		return true;
 	case VERDICT_REFUSED:
-		set_refused(o, v, r);
+		set_record(r, FAILURE_RECIPIENT_REFUSED,
+		    is_refused_for_good(o, v), v->reply);
 		return true;
 	case VERDICT_ACCEPTED:
-		if (!is_only && !is_delivered(&o->attempted[v->attempt]))
-			set_failed(&o->attempted[v->attempt], r);
+		if (!is_only && !is_delivered(a))
+			set_failed(a, r);
 		return true;
 	default:
 		if (!is_only)
-			set_failed(&o->attempted[v->attempt], r);
+			set_failed(a, r);
 		return !is_only;
 	}
 }
@@ -112,37 +107,6 @@ find_decisive(const struct outcome *o)
 	return last;
 }
 
-static void
-set_sentence(struct outcome_message *m, enum report_message kind,
-    const char *before, const char *after)
-{
-	m->kind = kind;
-	m->before = before;
-	(void)str_copy(m->after, sizeof m->after, after);
-}
-
-static void
-set_too_large(const struct outcome *o, struct outcome_message *m)
-{
-	m->kind = REPORT_PERMANENT;
-	m->before = "";
-	snprintf(m->after, sizeof m->after,
-	    " takes messages of %" PRIu64 " bytes, this one has %" PRIu64
-	    ". (#5.3.4)\n",
-	    o->size_limit, o->size);
-}
-
-static void
-set_died(const struct attempted *a, struct outcome_message *m)
-{
-	set_sentence(m, REPORT_TEMPORARY, "Connected to ",
-	    a->result.in_doubt
-		? " but connection died. Possible duplicate! (#4.4.2)\n"
-		: " but connection died. (#4.4.2)\n");
-	m->has_died = true;
-	m->reply = a->reply;
-}
-
 /* No reply came, or one that cannot be the one to what was sent. */
 static bool
 has_lost_step(const struct smtp_result *r)
@@ -153,24 +117,21 @@ has_lost_step(const struct smtp_result *r)
 	       (r->end == SMTP_END_RCPT || r->end == SMTP_END_MAIL_DATA);
 }
 
-/* The reply to MAIL, DATA or the end of mail data decides. */
-static void
-set_replied(const struct attempted *a, struct outcome_message *m)
+/* What decides is the reply to MAIL, DATA or the end of mail data, or none. */
+static enum failure_cause
+cause_by_reply(const struct attempted *a)
 {
-	enum report_message refused =
-	    is_final(a) ? REPORT_PERMANENT : REPORT_TEMPORARY;
-
-	if (is_delivered(a))
-		set_sentence(m, REPORT_DELIVERED, "", " accepted message.\n");
-	else if (a->result.end == SMTP_END_MAIL_DATA)
-		set_sentence(m, refused, "",
-		    " failed after I sent the message.\n");
-	else if (a->result.end == SMTP_END_MAIL)
-		set_sentence(m, refused, "Connected to ",
-		    " but sender was rejected.\n");
-	else
-		set_sentence(m, refused, "", " failed on DATA command.\n");
-	m->reply = a->reply;
+	if (has_lost_step(&a->result))
+		return a->result.in_doubt ? FAILURE_CONNECTION_DIED_IN_DOUBT
+					  : FAILURE_CONNECTION_DIED;
+	switch (a->result.end) {
+	case SMTP_END_MAIL_DATA:
+		return is_delivered(a) ? FAILURE_NONE : FAILURE_MESSAGE_REFUSED;
+	case SMTP_END_MAIL:
+		return FAILURE_SENDER_REFUSED;
+	default:
+		return FAILURE_DATA_REFUSED;
+	}
 }
 
 void
@@ -178,28 +139,27 @@ outcome_message(const struct outcome *o, struct outcome_message *m)
 {
 	const struct attempted *a = find_decisive(o);
 
-	*m = (struct outcome_message){ .has_address = true };
+	*m = (struct outcome_message){ .sizes = "" };
 	switch (a->result.end) {
 	case SMTP_END_MESSAGE:
-		m->has_address = false;
-		set_sentence(m, REPORT_TEMPORARY, "",
-		    "Unable to read message. (#4.3.0)\n");
+		m->cause = FAILURE_MESSAGE_UNREADABLE;
 		break;
 	case SMTP_END_TOO_LARGE:
-		set_too_large(o, m);
+		m->cause = FAILURE_MESSAGE_TOO_LARGE;
+		snprintf(m->sizes, sizeof m->sizes,
+		    "%" PRIu64 " bytes, this one has %" PRIu64, o->size_limit,
+		    o->size);
 		break;
 	case SMTP_END_LIMIT:
-		set_sentence(m, REPORT_TEMPORARY, "",
-		    " takes no more messages on this connection. (#4.5.3)\n");
+		m->cause = FAILURE_TOO_MANY_TRANSACTIONS;
 		break;
 	case SMTP_END_NONE_ACCEPTED:
-		set_sentence(m, REPORT_PERMANENT, "Giving up on ", ".\n");
+		m->cause = FAILURE_NONE_ACCEPTED;
 		break;
 	default:
-		if (has_lost_step(&a->result))
-			set_died(a, m);
-		else
-			set_replied(a, m);
+		m->cause = cause_by_reply(a);
+		m->reply = a->reply;
 		break;
 	}
+	m->kind = failure_message_kind(m->cause, is_final(a));
 }

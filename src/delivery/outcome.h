@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "delivery/failure.h"
 #include "qmail/report.h"
 #include "smtp/transaction.h"
 
@@ -58,21 +59,18 @@ struct outcome {
 	uint64_t size;       /* SMTP_END_TOO_LARGE */
 };
 
-/* The sentence of a record is: before, the server's address, after. */
+/* The sentences are in delivery/failure. */
 struct outcome_recipient {
 	enum report_recipient kind;
-	bool has_address;
-	const char *sentence; /* behind the address; NULL: there is none */
+	enum failure_cause cause; /* FAILURE_NONE: the record has no text */
 	struct outcome_text reply;
 };
 
 struct outcome_message {
 	enum report_message kind;
-	bool has_address;
-	const char *before;
-	char after[120];
+	enum failure_cause cause;
+	char sizes[64]; /* for FAILURE_MESSAGE_TOO_LARGE */
 	struct outcome_text reply;
-	bool has_died; /* the connection: the TLS helper may know more */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "delivery/failure.h"
 
 static bool
 is_own(const struct ipme *me, const struct ip *ip, bool is_relay)
@@ -58,6 +59,7 @@ own_preference(const struct mx_list *list, const struct plan_config *config)
 /* A plan in the making. */
 struct making {
 	struct plan *plan;
+	const struct mx_list *list;
 	const struct plan_config *config;
 	unsigned limit;                /* of preference: our own */
 	size_t used[PLAN_ADDRESS_MAX]; /* places of addresses */
@@ -146,6 +148,24 @@ take_turns(const struct mx_host *host, bool v4, const struct ip **ordered)
 	}
 }
 
+static struct tls_policy
+choose_policy(const struct plan_config *config, const struct mx_host *host)
+{
+	struct tls_situation situation = {
+		.has_anchors = config->has_anchors,
+		.strictness = config->tlsstrictness,
+		.name = host->name,
+	};
+
+	return tls_policy_choose(&situation);
+}
+
+static bool
+is_secure(const struct mx_list *list, const struct mx_host *host)
+{
+	return list->security == DNS_SECURE && host->security == DNS_SECURE;
+}
+
 static void
 add_host(struct making *m, const struct mx_host *host)
 {
@@ -157,7 +177,8 @@ add_host(struct making *m, const struct mx_host *host)
 	h->preference = host->preference;
 	h->is_literal = host->is_literal;
 	h->outcome = host->outcome;
-	h->policy = tls_policy_choose(&m->config->tls);
+	h->is_secure = is_secure(m->list, host);
+	h->policy = choose_policy(m->config, host);
 	take_turns(host, ipfamily_prefers_v4(m->config->family), ordered);
 	for (int stalled = 0; stalled <= 1; stalled++)
 		for (size_t i = 0; i < host->nip; i++)
@@ -190,8 +211,7 @@ is_uncertain(const struct making *m)
 static int
 refuse_config(const char *what, struct dsn *why)
 {
-	dsn_set(why, "4.4.1",
-	    "Sorry, I wasn't able to establish an SMTP connection.");
+	failure_set(why, FAILURE_NOT_CONNECTED, "");
 	return dsn_detail(why, "%s", what);
 }
 
@@ -204,12 +224,8 @@ none_left(const struct making *m, struct dsn *why)
 	if (m->config->is_relay)
 		return refuse_config("control/ipme lists the relay.", why);
 	if (is_uncertain(m))
-		return dsn_set(why, "4.1.2",
-		    "Sorry, I couldn't find any host by that name.");
-	return dsn_set(why, "5.4.6",
-	    "Sorry. Although I'm listed as a best-preference MX or A for that "
-	    "host,\nit isn't in my control/locals file, so I don't treat it "
-	    "as local.");
+		return failure_set(why, FAILURE_HOST_UNCERTAIN, "");
+	return failure_set(why, FAILURE_HOST_IS_OURS, "");
 }
 
 static size_t
@@ -227,6 +243,7 @@ plan_make(struct plan *p, const struct mx_list *list,
     const struct plan_config *config, struct dsn *why)
 {
 	struct making m = { .plan = p,
+		.list = list,
 		.config = config,
 		.limit = own_preference(list, config) };
 

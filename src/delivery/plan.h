@@ -41,6 +41,7 @@ struct plan_host {
 	unsigned preference;
 	bool is_literal;
 	enum dns_outcome outcome; /* of the look-up of its addresses */
+	bool is_secure;           /* DNSSEC: the MX records and the addresses */
 	struct tls_policy policy;
 };
 
@@ -66,7 +67,8 @@ struct plan_config {
 	const struct memory *memory;
 	int64_t now; /* Unix time */
 	enum ipfamily family;
-	struct tls_situation tls;
+	bool has_anchors;            /* control/trustanchors is not empty */
+	unsigned long tlsstrictness; /* control/tlsstrictness */
 	bool is_relay; /* the hosts are a relay of ours, not MX hosts */
 	uint16_t port;
 };

@@ -7,12 +7,12 @@
 #include "tls/helper.h"
 
 static void
-put_sentence(const char *address, const char *before, const char *after,
+put_line(enum failure_cause cause, const char *address, const char *sizes,
     struct outcome_text reply)
 {
-	report_puts(before);
-	report_puts(address);
-	report_puts(after);
+	char text[FAILURE_TEXT_SIZE];
+
+	report_puts(failure_line(text, cause, address, sizes));
 	report_reply(reply.bytes, reply.len);
 }
 
@@ -24,9 +24,8 @@ record_recipients(const struct outcome *o, const char *address)
 	for (size_t i = 0; i < o->nverdict && outcome_recipient(o, i, &r);
 	     i++) {
 		report_recipient(r.kind);
-		if (r.sentence)
-			put_sentence(r.has_address ? address : "", "",
-			    r.sentence, r.reply);
+		if (r.cause != FAILURE_NONE)
+			put_line(r.cause, address, "", r.reply);
 	}
 }
 
@@ -71,9 +70,9 @@ record_outcome(const struct outcome *o, const struct handoff *h,
 	record_recipients(o, h->address);
 	outcome_message(o, &m);
 	report_message(m.kind);
-	put_sentence(m.has_address ? h->address : "", m.before, m.after,
-	    m.reply);
-	if (m.has_died)
+	put_line(m.cause, h->address, m.sizes, m.reply);
+	if (m.cause == FAILURE_CONNECTION_DIED ||
+	    m.cause == FAILURE_CONNECTION_DIED_IN_DOUBT)
 		record_dead_helper(h, s);
 	if (h->host)
 		report_line("Server: ", h->host);

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 #include "tls/policy.h"
 
+static enum tls_level
+choose_level(const struct tls_situation *s)
+{
+	if (!s->has_anchors)
+		return TLS_LEVEL_NONE;
+	if (s->strictness >= 2)
+		return TLS_LEVEL_VERIFY;
+	return s->strictness == 0 ? TLS_LEVEL_MAY : TLS_LEVEL_ENCRYPT;
+}
+
 struct tls_policy
 tls_policy_choose(const struct tls_situation *s)
 {
-	if (!s->has_anchors)
-		return (struct tls_policy){ TLS_LEVEL_NONE };
-	if (s->strictness >= 2)
-		return (struct tls_policy){ TLS_LEVEL_VERIFY };
-	return (struct tls_policy){ s->strictness == 0 ? TLS_LEVEL_MAY
-						       : TLS_LEVEL_ENCRYPT };
+	return (struct tls_policy){ choose_level(s), s->name };
 }
 
 bool

@@ -22,12 +22,15 @@ enum tls_level {
 struct tls_situation {
 	bool has_anchors;         /* control/trustanchors names something */
 	unsigned long strictness; /* control/tlsstrictness */
+	const char *name;         /* the MX host's, or an address literal */
 };
 
 struct tls_policy {
 	enum tls_level level;
+	const char *name; /* for SNI, and what the certificate has to prove */
 };
 
+/* The policy borrows the name. */
 struct tls_policy tls_policy_choose(const struct tls_situation *);
 
 bool tls_policy_tries(const struct tls_policy *);

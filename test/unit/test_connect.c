@@ -225,84 +225,6 @@ says_why(void **state)
 	connector_finish(&c);
 }
 
-/* Hosts are a, b and so on; the last address is the one that is used. */
-static void
-tells_what_failed_before(void **state)
-{
-	static const struct {
-		const char *plan;
-		const char *hosts; /* of the addresses */
-		const char *lines;
-	} cases[] = {
-		{ "1g", "a", "" },
-		{ "1b 1g", "aa", "" },
-		{ "1b 2g", "ab", "a (::): Connection refused" },
-		{ "1gt 2g", "ab", "a (::): skipped, it timed out lately" },
-		{ "1g- 2g", "ab", "" },
-		{ "1g- 1b 2g", "abc", "b (::1): Connection refused" },
-		{ "1b 2b 2g", "abb",
-		    "a (::): Connection refused\n"
-		    "b (::1): Connection refused" },
-		{ "1b 1b 1b 1b 1b 1b 1g", "aaaaaab",
-		    "a (::1): Connection refused\n"
-		    "a (::2): Connection refused\n"
-		    "a (::3): Connection refused\n"
-		    "a (::4): Connection refused\n"
-		    "a (::5): Connection refused" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct plan p = read_plan(cases[i].plan);
-		static const char names[][2] = { "a", "b", "c" };
-		struct buf lines = { 0 };
-		struct connector c;
-		struct dialed won;
-
-		for (size_t k = 0; k < p.naddress; k++) {
-			p.address[k].host = (size_t)(cases[i].hosts[k] - 'a');
-			p.host[p.address[k].host].name =
-			    names[p.address[k].host];
-			p.host[p.address[k].host].preference = 1;
-		}
-		connector_begin(&c, &p, &files, 5, deadline_never());
-		assert_true(connector_next(&c, &won));
-		assert_int_equal(won.target, p.naddress - 1);
-		connector_tell(&c, won.target, &lines);
-		assert_string_equal(buf_text(&lines), cases[i].lines);
-		buf_finish(&lines);
-		connector_finish(&c);
-	}
-}
-
-static void
-tells_of_connections_that_were_of_no_use(void **state)
-{
-	struct plan p = read_plan("1g 2g");
-	struct buf lines = { 0 };
-	struct connector c;
-	struct dialed won;
-
-	(void)state;
-	p.host[0].name = "mx.example";
-	connector_begin(&c, &p, &files, 5, deadline_never());
-	assert_true(connector_next(&c, &won));
-	connector_failed(&c, 0, "again");
-	connector_failed(&c, 0, "greeting failed: 421 no");
-	assert_true(connector_next(&c, &won));
-	connector_tell(&c, 1, &lines);
-	assert_string_equal(buf_text(&lines),
-	    "mx.example (::): greeting failed: 421 no");
-	assert_string_equal(connector_reason(&c, 0), "greeting failed: 421 no");
-	buf_cut(&lines, 0);
-	p.host[0].is_literal = true;
-	connector_tell(&c, 1, &lines);
-	assert_string_equal(buf_text(&lines), "::: greeting failed: 421 no");
-	p.host[0].is_literal = false;
-	buf_finish(&lines);
-	connector_finish(&c);
-}
-
 static void
 connects_once_more(void **state)
 {
@@ -357,8 +279,6 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_the_plan),
 		cmocka_unit_test(says_why),
-		cmocka_unit_test(tells_what_failed_before),
-		cmocka_unit_test(tells_of_connections_that_were_of_no_use),
 		cmocka_unit_test(connects_once_more),
 		cmocka_unit_test(begins_nothing_when_the_time_is_over),
 		cmocka_unit_test(bounds_the_time_limit),

@@ -211,8 +211,8 @@ plans_by_the_list(void **state)
 			.memory = &nothing,
 			.now = NOW,
 			.family = c->family,
-			.tls = { .has_anchors = true,
-			    .strictness = c->strictness },
+			.has_anchors = true,
+			.tlsstrictness = c->strictness,
 			.is_relay = c->is_relay,
 			.port = 26 };
 		struct dsn why = { 0 };
@@ -292,7 +292,8 @@ keeps_what_is_known_of_hosts(void **state)
 	struct ipme me = own_addresses();
 	struct plan_config config = { .ipme = &me,
 		.memory = &nothing,
-		.tls = { .has_anchors = true, .strictness = 2 } };
+		.has_anchors = true,
+		.tlsstrictness = 2 };
 	struct dsn why = { 0 };
 	struct plan p;
 	struct zone z;
@@ -300,8 +301,15 @@ keeps_what_is_known_of_hosts(void **state)
 	(void)state;
 	read_zone(&z, "5 a 192.0.2.1; 7 b ?");
 	z.host[0].is_literal = true;
+	z.host[1].security = DNS_SECURE;
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
+	assert_false(p.host[0].is_secure || p.host[1].is_secure);
+	plan_finish(&p);
+	z.list.security = DNS_SECURE;
 	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
 	assert_ptr_equal(p.host[0].name, z.host[0].name);
+	assert_false(p.host[0].is_secure);
+	assert_true(p.host[1].is_secure);
 	assert_true(p.host[0].is_literal);
 	assert_false(p.host[1].is_literal);
 	assert_int_equal(p.host[0].preference, 5);
@@ -374,7 +382,8 @@ plans_a_second_pass(void **state)
 	struct ipme me = own_addresses();
 	struct plan_config config = { .ipme = &me,
 		.memory = &nothing,
-		.tls = { .has_anchors = true, .strictness = 1 },
+		.has_anchors = true,
+		.tlsstrictness = 1,
 		.port = 26 };
 	struct dsn why = { 0 };
 	struct plan p, second;

@@ -33,9 +33,11 @@ decides(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tls_situation s = { .has_anchors = cases[i].has_anchors,
-			.strictness = cases[i].strictness };
+			.strictness = cases[i].strictness,
+			.name = "mx.example" };
 		struct tls_policy p = tls_policy_choose(&s);
 
+		assert_string_equal(p.name, "mx.example");
 		if (p.level != cases[i].want ||
 		    tls_policy_tries(&p) != cases[i].tries ||
 		    tls_policy_requires(&p) != cases[i].demands ||

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/attempt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "tls/helper.h"
+
+static const struct cleartext no_reason = { .reason = CLEARTEXT_NO_REASON };
+
+/* What every step needs. */
+struct work {
+	const struct attempt_config *config;
+	struct smtp_session *session;
+	struct attempt_mode *mode;
+	struct attempt *attempt;
+	struct server *server;
+	int fd;
+};
+
+/*
+ * What is kept of a failure.
+ */
+
+static void
+keep_reply(struct attempt *a, const struct smtp_reply *reply)
+{
+	free(a->reply);
+	a->reply = NULL;
+	a->nreply = reply->len;
+	if (reply->len == 0)
+		return;
+	a->reply = mem_alloc(reply->len, 1);
+	memcpy(a->reply, reply->text, reply->len);
+}
+
+static void
+set_failure(struct work *w, enum failure_cause cause)
+{
+	w->attempt->cause = cause;
+	keep_reply(w->attempt, &w->session->reply);
+}
+
+static void
+set_died(struct work *w)
+{
+	struct smtp_reply *reply = &w->session->reply;
+
+	/* What came of an unfinished reply says nothing. */
+	if (!smtp_reply_has_no_code(reply))
+		smtp_reply_reset(reply);
+	set_failure(w, FAILURE_CONNECTION_DIED);
+}
+
+static void
+set_no_hello(struct work *w, enum smtp_outcome outcome)
+{
+	if (outcome == SMTP_DIED)
+		set_died(w);
+	else
+		set_failure(w, FAILURE_HELLO);
+}
+
+static enum attempt_result
+local_failure(struct work *w, enum failure_cause cause)
+{
+	smtp_reply_reset(&w->session->reply);
+	set_failure(w, cause);
+	w->attempt->is_local = true;
+	return ATTEMPT_LOCAL;
+}
+
+static enum attempt_result
+out_of_memory(struct work *w)
+{
+	return local_failure(w, FAILURE_MEMORY_IN_SESSION);
+}
+
+/* Ends a session that cannot be used; QUIT only if no reply is outstanding. */
+static enum attempt_result
+leave(const struct work *w, enum smtp_outcome outcome,
+    enum attempt_result result)
+{
+	if (outcome == SMTP_REFUSED || outcome == SMTP_DONE)
+		smtp_session_quit(w->session);
+	close(w->fd);
+	return result;
+}
+
+/*
+ * There is no TLS, and the reason is on the server's side.  If the policy
+ * allows clear text, it is tried on a new connection.
+ */
+static enum attempt_result
+without_tls(struct work *w, const struct cleartext *why)
+{
+	struct attempt_mode *mode = w->mode;
+
+	if (tls_policy_falls_back(&mode->policy)) {
+		mode->cleartext = *why;
+		mode->policy.level = TLS_LEVEL_NONE;
+		return ATTEMPT_AGAIN;
+	}
+	return tls_policy_verifies(&mode->policy) ? ATTEMPT_NEXT
+						  : ATTEMPT_NO_TLS;
+}
+
+/*
+ * Greeting and EHLO.
+ */
+
+static enum attempt_result
+greet(struct work *w)
+{
+	enum smtp_outcome outcome = smtp_session_greeting(w->session);
+
+	if (outcome == SMTP_DONE)
+		return ATTEMPT_READY;
+	if (smtp_session_lacks_memory(w->session))
+		return leave(w, outcome, out_of_memory(w));
+	if (outcome == SMTP_DIED)
+		set_died(w);
+	else
+		set_failure(w, FAILURE_GREETING);
+	return leave(w, outcome, ATTEMPT_NEXT);
+}
+
+/* The server ends the session, rather than not knowing EHLO. */
+static bool
+is_leaving(const struct work *w, enum smtp_outcome outcome)
+{
+	return outcome == SMTP_REFUSED && w->session->reply.code == 421;
+}
+
+/* EHLO was refused: HELO on the same connection.  READY, AGAIN or NEXT. */
+static enum attempt_result
+helo_instead(struct work *w, enum smtp_outcome *outcome)
+{
+	*outcome = smtp_session_helo(w->session, w->config->helohost);
+	if (*outcome == SMTP_DONE)
+		return ATTEMPT_READY;
+	/* The refusal of EHLO says more than a connection that died. */
+	if (*outcome != SMTP_DIED)
+		set_no_hello(w, *outcome);
+	return *outcome == SMTP_REFUSED ? ATTEMPT_NEXT : ATTEMPT_AGAIN;
+}
+
+/*
+ * A server that closes the connection at EHLO, or sends no reply or a malformed
+ * one, gets HELO on a new connection, as from a client that does not know EHLO
+ * (RFC 5321 section 3.2).
+ */
+static enum attempt_result
+hello_failed(struct work *w, enum smtp_outcome outcome)
+{
+	enum attempt_result result = ATTEMPT_AGAIN;
+
+	set_no_hello(w, outcome);
+	if (is_leaving(w, outcome) || outcome == SMTP_UNSOLICITED ||
+	    w->mode->only_helo)
+		return leave(w, outcome, ATTEMPT_NEXT);
+	/* With HELO there is no TLS. */
+	if (tls_policy_requires(&w->mode->policy))
+		return leave(w, outcome, without_tls(w, &no_reason));
+	if (outcome == SMTP_REFUSED)
+		result = helo_instead(w, &outcome);
+	if (result == ATTEMPT_READY)
+		return ATTEMPT_READY;
+	if (smtp_session_lacks_memory(w->session))
+		return leave(w, outcome, out_of_memory(w));
+	w->mode->only_helo = result == ATTEMPT_AGAIN;
+	return leave(w, outcome, result);
+}
+
+static enum attempt_result
+hello(struct work *w)
+{
+	const char *name = w->config->helohost;
+	enum smtp_outcome outcome = w->mode->only_helo
+					? smtp_session_helo(w->session, name)
+					: smtp_session_ehlo(w->session, name);
+
+	if (outcome == SMTP_DONE)
+		return ATTEMPT_READY;
+	if (smtp_session_lacks_memory(w->session))
+		return leave(w, outcome, out_of_memory(w));
+	return hello_failed(w, outcome);
+}
+
+/*
+ * MAIL can be sent, unless there is an unsolicited reply or the connection is
+ * closed: before MAIL another server can still be tried.
+ */
+static enum attempt_result
+ready(struct work *w)
+{
+	enum smtp_outcome outcome = smtp_session_expect_silence(w->session);
+
+	if (outcome == SMTP_DONE && smtp_session_is_within_line(w->session))
+		outcome = SMTP_MALFORMED;
+	switch (outcome) {
+	case SMTP_DONE:
+		break;
+	case SMTP_MALFORMED:
+		(void)smtp_session_show_unsolicited(w->session);
+		set_failure(w, FAILURE_HELLO);
+		return leave(w, SMTP_MALFORMED, ATTEMPT_NEXT);
+	default:
+		set_died(w);
+		return leave(w, SMTP_DIED, ATTEMPT_NEXT);
+	}
+	w->attempt->cause = FAILURE_NONE;
+	w->server->fd = w->fd;
+	w->server->ehlo = w->session->ehlo;
+	return ATTEMPT_READY;
+}
+
+/*
+ * STARTTLS and what follows it.
+ */
+
+static enum attempt_result
+handshake_failed(struct work *w, const struct tls_result *r)
+{
+	struct cleartext why = { .reason = CLEARTEXT_HANDSHAKE };
+
+	w->attempt->tls = *r;
+	if (r->status == TLS_STATUS_LOCAL)
+		return local_failure(w, FAILURE_TLS_SETUP);
+	smtp_reply_reset(&w->session->reply);
+	set_failure(w, FAILURE_TLS);
+	(void)str_copy(why.text, sizeof why.text, r->text);
+	return without_tls(w, &why);
+}
+
+/*
+ * Why there is no reply to EHLO in TLS: the server's doing, as with TLS 1.3,
+ * where a client learns late of a refusal; or that of the helper, or ours.
+ */
+static struct tls_result
+explain_end(struct smtp_session *session, const struct tls_start *tls)
+{
+	struct tls_result r = { .status = TLS_STATUS_LOCAL };
+	char text[TLS_TEXT_SIZE] = "out of memory";
+	enum tls_end end = TLS_END_LOCAL;
+
+	if (!smtp_session_lacks_memory(session)) {
+		if (!smtp_session_has_ended(session)) {
+			r.status = TLS_STATUS_FAILED;
+			(void)str_copy(r.text, sizeof r.text,
+			    "no reply to EHLO after the handshake");
+			return r;
+		}
+		end = tls_helper_end(tls->status, tls->pid, text);
+	}
+	if (end == TLS_END_SERVER || end == TLS_END_BROKEN)
+		r.status = TLS_STATUS_FAILED;
+	if (end == TLS_END_SERVER)
+		(void)str_copy(text, sizeof text, "closed by the server");
+	if (r.status == TLS_STATUS_FAILED)
+		snprintf(r.text, sizeof r.text,
+		    "the connection died after the handshake: %.200s", text);
+	else
+		(void)str_copy(r.text, sizeof r.text, text);
+	return r;
+}
+
+/* HELO is tried in TLS too, if EHLO is refused there. */
+static enum smtp_outcome
+hello_in_tls(struct work *w)
+{
+	const char *name = w->config->helohost;
+	enum smtp_outcome outcome;
+
+	/* Before EHLO is sent nothing can be a reply to it. */
+	if (stream_has_input(&w->session->stream))
+		return smtp_session_show_unsolicited(w->session);
+	outcome = smtp_session_ehlo(w->session, name);
+	if (outcome != SMTP_REFUSED || is_leaving(w, outcome))
+		return outcome;
+	outcome = smtp_session_helo(w->session, name);
+	return outcome == SMTP_UNSOLICITED ? SMTP_MALFORMED : outcome;
+}
+
+/* EHLO in TLS; all that was learnt in clear text is discarded. */
+static enum attempt_result
+hello_again(struct work *w, struct tls_start *tls)
+{
+	struct cleartext why = { .reason = CLEARTEXT_HELLO_INVALID };
+	enum attempt_result result = ATTEMPT_NEXT;
+	enum smtp_outcome outcome;
+	struct tls_result failed;
+
+	w->attempt->phase = ATTEMPT_IN_HELLO_TLS;
+	w->attempt->tls = tls->result;
+	w->fd = tls->fd;
+	smtp_session_init(w->session, tls->fd, w->config->timeout_s);
+	w->session->is_through_helper = true;
+	outcome = hello_in_tls(w);
+	if (outcome == SMTP_DONE) {
+		w->server->status = tls->status;
+		w->server->helper = tls->pid;
+		result = ready(w);
+		if (result != ATTEMPT_READY)
+			close(tls->status);
+		return result;
+	}
+	if (outcome == SMTP_DIED) {
+		failed = explain_end(w->session, tls);
+		tls_helper_stop(tls);
+		return handshake_failed(w, &failed);
+	}
+	set_failure(w, FAILURE_HELLO);
+	if (outcome == SMTP_REFUSED) {
+		why.reason = CLEARTEXT_HELLO_REFUSED;
+		why.code = w->session->reply.code;
+	}
+	if (outcome != SMTP_UNSOLICITED)
+		result = without_tls(w, &why);
+	close(tls->status);
+	return leave(w, outcome, result);
+}
+
+static enum attempt_result
+start_tls(struct work *w)
+{
+	const struct attempt_config *c = w->config;
+	const struct tls_policy *policy = &w->mode->policy;
+	const struct tls_helper helper = {
+		.program = c->helper,
+		.name = policy->name,
+		.anchors = tls_policy_verifies(policy) ? c->anchors : NULL,
+		.state = c->state,
+		.clientcert = c->clientcert,
+		.clientkey = c->clientkey,
+		.security = tls_policy_security(policy),
+		.timeout_s = c->timeout_handshake_s,
+	};
+	struct tls_start tls = tls_helper_start(&helper, w->fd);
+
+	w->attempt->phase = ATTEMPT_IN_HANDSHAKE;
+	if (tls.result.status != TLS_STATUS_READY)
+		return handshake_failed(w, &tls.result);
+	return hello_again(w, &tls);
+}
+
+static struct cleartext
+explain_starttls(const struct work *w, enum smtp_outcome outcome)
+{
+	struct cleartext why = { .reason = CLEARTEXT_INVALID_REPLY };
+
+	if (outcome == SMTP_REFUSED) {
+		why.reason = CLEARTEXT_REFUSED;
+		why.code = w->session->reply.code;
+	} else if (outcome == SMTP_DIED)
+		why.reason = CLEARTEXT_NO_REPLY;
+	return why;
+}
+
+/*
+ * A refusal (4yz or 5yz) leaves the session as it was; but not the 421 of a
+ * server that goes away, nor 554, behind which most servers hang up, be it a
+ * moment later.
+ */
+static bool
+is_plain_refusal(const struct work *w, enum smtp_outcome outcome)
+{
+	const struct smtp_reply *reply = &w->session->reply;
+	int class = smtp_reply_class(reply);
+
+	return outcome == SMTP_REFUSED && !is_leaving(w, outcome) &&
+	       reply->code != 554 && (class == 4 || class == 5) &&
+	       stream_is_quiet(&w->session->stream);
+}
+
+/* The reply to STARTTLS was not 220. */
+static enum attempt_result
+starttls_refused(struct work *w, enum smtp_outcome outcome)
+{
+	struct cleartext why;
+
+	if (smtp_session_lacks_memory(w->session))
+		return leave(w, outcome, out_of_memory(w));
+	why = explain_starttls(w, outcome);
+	if (is_plain_refusal(w, outcome) &&
+	    tls_policy_falls_back(&w->mode->policy)) {
+		w->mode->cleartext = w->attempt->cleartext = why;
+		return ready(w);
+	}
+	if (outcome == SMTP_DIED)
+		set_died(w);
+	else
+		set_failure(w, FAILURE_STARTTLS_REFUSED);
+	/* What came before STARTTLS was sent belongs to EHLO. */
+	return leave(w, outcome,
+	    outcome == SMTP_UNSOLICITED ? ATTEMPT_NEXT : without_tls(w, &why));
+}
+
+static enum attempt_result
+not_offered(struct work *w)
+{
+	if (!tls_policy_requires(&w->mode->policy))
+		return ready(w);
+	smtp_reply_reset(&w->session->reply);
+	set_failure(w, FAILURE_STARTTLS_NOT_OFFERED);
+	return leave(w, SMTP_DONE, without_tls(w, &no_reason));
+}
+
+enum attempt_result
+attempt_make(const struct attempt_config *config, struct smtp_session *session,
+    struct attempt_mode *mode, int connection, struct attempt *attempt,
+    struct server *server)
+{
+	struct work w = { config, session, mode, attempt, server, connection };
+	enum attempt_result result;
+	enum smtp_outcome outcome;
+
+	*server = (struct server){ .fd = -1 };
+	attempt->tls.status = TLS_STATUS_NONE;
+	attempt->cleartext = mode->cleartext;
+	attempt->used_helo = mode->only_helo;
+	smtp_session_init(session, connection, config->timeout_s);
+	result = greet(&w);
+	if (result != ATTEMPT_READY)
+		return result;
+	attempt->phase = ATTEMPT_IN_HELLO;
+	result = hello(&w);
+	if (result != ATTEMPT_READY)
+		return result;
+	if (!tls_policy_tries(&mode->policy))
+		return ready(&w);
+	if (!smtp_ehlo_has(&session->ehlo, SMTP_EXT_STARTTLS))
+		return not_offered(&w);
+	attempt->phase = ATTEMPT_IN_STARTTLS;
+	outcome = smtp_session_starttls(session);
+	if (outcome != SMTP_DONE)
+		return starttls_refused(&w, outcome);
+	return start_tls(&w);
+}
+
+void
+attempt_describe_tls(const struct attempt *a, char sentence[TLS_SENTENCE_SIZE])
+{
+	bool is_ready = a->cause == FAILURE_NONE;
+
+	/* That a connection died has nothing to do with its TLS. */
+	if (a->tls.status == TLS_STATUS_NONE ||
+	    a->cause == FAILURE_CONNECTION_DIED)
+		cleartext_describe(&a->cleartext, is_ready, sentence);
+	else
+		tls_result_describe(&a->tls, sentence);
+}
+
+void
+attempt_finish(struct attempt *a)
+{
+	free(a->reply);
+	a->reply = NULL;
+	a->nreply = 0;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DELIVERY_ATTEMPT_H
+#define DELIVERY_ATTEMPT_H
+
+#include <sys/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/ip.h"
+#include "delivery/cleartext.h"
+#include "delivery/failure.h"
+#include "smtp/session.h"
+#include "tls/policy.h"
+#include "tls/status.h"
+
+/*
+ * Make one connected server ready for MAIL: greeting, EHLO, STARTTLS, the
+ * handshake, and EHLO in TLS.
+ *
+ * Only this module decides what a failure before MAIL means for the delivery.
+ */
+
+/* The phases of an attempt, in order. */
+enum attempt_phase {
+	ATTEMPT_IN_GREETING,
+	ATTEMPT_IN_HELLO, /* EHLO or HELO */
+	ATTEMPT_IN_STARTTLS,
+	ATTEMPT_IN_HANDSHAKE,
+	ATTEMPT_IN_HELLO_TLS
+};
+
+/* What became of one connection. */
+struct attempt {
+	size_t address;   /* its place in the plan */
+	const char *host; /* the server's name; NULL for a literal */
+	struct ip ip;
+	enum attempt_phase phase; /* the last one that was begun */
+	enum failure_cause cause; /* FAILURE_NONE: the server is ready */
+	bool is_local;            /* it is ours, no other server would help */
+	bool used_helo;           /* no EHLO was sent on this connection */
+	char *reply;              /* the lines that decided; owned, or NULL */
+	size_t nreply;
+
+	/* TLS_STATUS_NONE: no handshake was begun, or nothing came of it. */
+	struct tls_result tls;
+	struct cleartext cleartext; /* why there was no TLS */
+};
+
+enum attempt_result {
+	ATTEMPT_READY,  /* MAIL can be sent */
+	ATTEMPT_NEXT,   /* not this address: try the next one */
+	ATTEMPT_NO_TLS, /* the same; the only reason is that it has no TLS */
+	ATTEMPT_AGAIN,  /* this address once more, as the mode now says */
+	ATTEMPT_LOCAL   /* our own failure: no other server would help */
+};
+
+/* The same for every server. */
+struct attempt_config {
+	const char *helohost;
+	unsigned long timeout_s; /* timeoutremote: for one whole reply */
+	const char *helper;      /* the program qmail-remote-tls */
+	unsigned long timeout_handshake_s;
+	const char *anchors;    /* control/trustanchors */
+	const char *state;      /* directory for compiled anchors */
+	const char *clientcert; /* both, or NULL */
+	const char *clientkey;
+};
+
+/*
+ * How the next connection to an address is used: as the plan says, and as the
+ * connections before it make necessary.
+ */
+struct attempt_mode {
+	struct tls_policy policy;
+	bool only_helo;             /* do not send EHLO */
+	struct cleartext cleartext; /* why TLS is not tried any more */
+};
+
+/* A server that is ready. */
+struct server {
+	int fd; /* clear text */
+	struct smtp_ehlo ehlo;
+
+	/* In TLS: of qmail-remote-tls, as in struct tls_start.  Else 0. */
+	int status;
+	pid_t helper;
+};
+
+/*
+ * Takes over the connection: it is in *server when the result is READY, and
+ * closed otherwise, after QUIT if no reply is outstanding.  The session is
+ * memory to work with.  *attempt, in which the first three members are set and
+ * the others zero, tells what happened.
+ */
+enum attempt_result attempt_make(const struct attempt_config *,
+    struct smtp_session *, struct attempt_mode *, int connection,
+    struct attempt *, struct server *);
+
+/*
+ * For the last line of a report: the TLS of this connection, or why there was
+ * none; "" if there is nothing to tell.
+ */
+void attempt_describe_tls(const struct attempt *,
+    char sentence[TLS_SENTENCE_SIZE]);
+
+void attempt_finish(struct attempt *);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DELIVERY_NOSERVER_H
+#define DELIVERY_NOSERVER_H
+
+#include "delivery/search.h"
+
+/*
+ * Writes the message record of a delivery that found no server: the failure
+ * that history_decisive() names, or, if no connection came about, the first
+ * ten addresses and why.  The report is not ended.
+ */
+void noserver_record(const struct search *);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/search.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+/* What the functions below share. */
+struct work {
+	struct search *search;
+	const struct search_config *config;
+	struct smtp_session *session;
+	bool *had_no_tls; /* one for each address of the plan */
+};
+
+static void
+avoid_tls(struct attempt_mode *mode, enum cleartext_reason reason, int64_t when)
+{
+	if (!tls_policy_tries(&mode->policy))
+		return;
+	mode->policy.level = TLS_LEVEL_NONE;
+	mode->cleartext = (struct cleartext){ .reason = reason, .when = when };
+}
+
+/*
+ * As the plan says, without what has failed with this server in another
+ * delivery, if clear text is allowed.
+ */
+static struct attempt_mode
+first_mode(const struct plan *plan, size_t i)
+{
+	const struct plan_address *address = &plan->address[i];
+	int64_t ehlo = address->noted[MEMORY_EHLO];
+	int64_t tls = address->noted[MEMORY_TLS];
+	struct attempt_mode mode = {
+		.policy = plan->host[address->host].policy,
+	};
+
+	if (tls_policy_requires(&mode.policy))
+		return mode;
+	mode.only_helo = ehlo > 0;
+	if (ehlo > 0)
+		avoid_tls(&mode, CLEARTEXT_AVOIDS_EHLO, ehlo);
+	else if (tls > 0)
+		avoid_tls(&mode, CLEARTEXT_AVOIDS_HANDSHAKE, tls);
+	return mode;
+}
+
+/* To be remembered: other deliveries to this address need not wait so long. */
+static bool
+has_hung(const struct attempt *a, enum attempt_result result)
+{
+	return result == ATTEMPT_AGAIN && a->phase == ATTEMPT_IN_HANDSHAKE &&
+	       strcmp(a->tls.text, TLS_TEXT_TIMED_OUT) == 0;
+}
+
+static enum attempt_result
+attempt(const struct work *w, struct attempt_mode *mode, int fd, size_t i)
+{
+	struct search *s = w->search;
+	const struct plan *plan = s->connector.plan;
+	const struct plan_host *host = &plan->host[plan->address[i].host];
+	struct attempt *a = history_add(&s->history);
+	enum attempt_result result;
+
+	a->address = i;
+	a->host = host->is_literal ? NULL : host->name;
+	a->ip = plan->address[i].ip;
+	result = attempt_make(&w->config->attempt, w->session, mode, fd, a,
+	    &s->server);
+	if (has_hung(a, result))
+		memory_note(w->config->notes, &a->ip, MEMORY_TLS,
+		    (int64_t)time(NULL));
+	return result;
+}
+
+static enum attempt_result
+try_address(const struct work *w, int fd, size_t i)
+{
+	struct search *s = w->search;
+	struct attempt_mode mode = first_mode(s->connector.plan, i);
+	enum attempt_result result = attempt(w, &mode, fd, i);
+
+	while (result == ATTEMPT_AGAIN) {
+		if (!connector_again(&s->connector, i, &fd))
+			return ATTEMPT_NEXT;
+		result = attempt(w, &mode, fd, i);
+	}
+	s->address = i;
+	return result;
+}
+
+static enum search_result
+follow(const struct work *w)
+{
+	struct dialed won;
+
+	while (connector_next(&w->search->connector, &won)) {
+		switch (try_address(w, won.fd, won.target)) {
+		case ATTEMPT_READY:
+			return SEARCH_READY;
+		case ATTEMPT_NO_TLS:
+			w->had_no_tls[won.target] = true;
+			break;
+		case ATTEMPT_LOCAL:
+			return SEARCH_LOCAL;
+		default:
+			break;
+		}
+	}
+	return SEARCH_NONE;
+}
+
+static struct deadline
+deadline_of(const struct search_config *c)
+{
+	return deadline_in(1000 * (10 * (int64_t)c->timeoutconnect +
+				      (int64_t)c->attempt.timeout_s));
+}
+
+static enum search_result
+follow_plans(const struct work *w, struct plan *plan)
+{
+	const struct search_config *c = w->config;
+	struct deadline until = deadline_of(c);
+	struct search *s = w->search;
+	enum search_result result;
+
+	connector_begin(&s->connector, plan, c->tcpto, c->timeoutconnect,
+	    until);
+	result = follow(w);
+	if (result != SEARCH_NONE ||
+	    !plan_in_clear(&s->in_clear, plan, w->had_no_tls))
+		return result;
+	connector_finish(&s->connector);
+	connector_begin(&s->connector, &s->in_clear, c->tcpto,
+	    c->timeoutconnect, until);
+	history_begin_pass(&s->history);
+	return follow(w);
+}
+
+enum search_result
+search_server(struct search *s, struct plan *plan,
+    const struct search_config *config)
+{
+	struct work w = {
+		.search = s,
+		.config = config,
+		/* Too large for the stack. */
+		.session = mem_alloc(1, sizeof *w.session),
+		.had_no_tls = mem_alloc(plan->naddress, sizeof *w.had_no_tls),
+	};
+	enum search_result result = follow_plans(&w, plan);
+
+	free(w.session);
+	free(w.had_no_tls);
+	return result;
+}
+
+void
+search_hand_over(struct search *s, struct handoff *h)
+{
+	const struct attempt *a = &s->history.attempt[s->history.n - 1];
+	const int64_t *noted = s->connector.plan->address[s->address].noted;
+
+	if (noted[MEMORY_PIPELINING] > 0)
+		s->server.ehlo.extensions &= ~(unsigned)SMTP_EXT_PIPELINING;
+	smtp_ehlo_format(&s->server.ehlo, &s->extensions);
+	history_tell(&s->history, &s->connector, s->address, &s->before);
+	attempt_describe_tls(a, s->tls);
+	h->fd = (unsigned long)s->server.fd;
+	h->address = ip_format(&a->ip, s->text);
+	h->host = a->host;
+	h->extensions = s->extensions.data;
+	h->tls = s->tls[0] != '\0' ? s->tls : NULL;
+	h->status = (unsigned long)s->server.status;
+	h->helper = (unsigned long)s->server.helper;
+	h->before = s->before.len > 0 ? s->before.data : NULL;
+	/* It has learnt that EHLO fails, rather than known it. */
+	h->helo = a->used_helo && noted[MEMORY_EHLO] == 0;
+}
+
+void
+search_finish(struct search *s)
+{
+	connector_finish(&s->connector);
+	plan_finish(&s->in_clear);
+	history_finish(&s->history);
+	buf_finish(&s->before);
+	buf_finish(&s->extensions);
+}

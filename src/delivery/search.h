@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DELIVERY_SEARCH_H
+#define DELIVERY_SEARCH_H
+
+#include "delivery/attempt.h"
+#include "delivery/connect.h"
+#include "delivery/handoff.h"
+#include "delivery/history.h"
+#include "delivery/plan.h"
+
+/*
+ * Follow a plan until a server is ready for MAIL.
+ */
+enum search_result {
+	SEARCH_READY,
+	SEARCH_NONE, /* the history and the connector know why */
+	SEARCH_LOCAL /* the same; the last attempt failed because of us */
+};
+
+struct search_config {
+	struct attempt_config attempt;
+	const struct tcpto *tcpto;
+	unsigned long timeoutconnect; /* seconds, for each connection */
+	int notes; /* the memory of addresses, qmail/memory.h; -1: none */
+};
+
+/* Starts as { 0 }. */
+struct search {
+	struct plan in_clear;       /* the plan of a second pass, if any */
+	struct connector connector; /* of the last pass */
+	struct history history;
+	struct server server; /* READY */
+	size_t address;       /* its place in the connector's plan */
+	struct buf before;    /* lines on servers that failed before it */
+	char tls[TLS_SENTENCE_SIZE]; /* the report's line on TLS, or "" */
+	char text[IP_TEXT_SIZE];     /* the server's address */
+	struct buf extensions;       /* as smtp_ehlo_format() */
+};
+
+/*
+ * Tries each address in up to three connections: again in clear text if TLS
+ * failed and the policy allows that, and with HELO if EHLO failed.  If no
+ * server is ready then, those whose only fault was to have no TLS are tried
+ * once more in clear text, where the policy merely prefers TLS.
+ *
+ * No connection is begun any more after ten times timeoutconnect and
+ * timeoutremote, half an hour by default: however many addresses there are,
+ * and however slowly they fail.
+ */
+enum search_result search_server(struct search *, struct plan *,
+    const struct search_config *);
+
+/*
+ * Fills in all that the handoff tells of a server that is ready: borrowed from
+ * the search.
+ */
+void search_hand_over(struct search *, struct handoff *);
+
+void search_finish(struct search *);
+
+#endif

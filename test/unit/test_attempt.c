@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "smtp/session.h"
+#include "tls/helper.h"
+
+/* The session, the helper and close(), all faked. */
+static void fake_init(struct smtp_session *, int, unsigned long);
+static enum smtp_outcome fake_greeting(struct smtp_session *);
+static enum smtp_outcome fake_ehlo(struct smtp_session *, const char *);
+static enum smtp_outcome fake_helo(struct smtp_session *, const char *);
+static enum smtp_outcome fake_starttls(struct smtp_session *);
+static enum smtp_outcome fake_silence(struct smtp_session *);
+static enum smtp_outcome fake_unsolicited(struct smtp_session *);
+static void fake_quit(struct smtp_session *);
+static bool fake_lacks_memory(const struct smtp_session *);
+static bool fake_is_within_line(const struct smtp_session *);
+static bool fake_has_ended(struct smtp_session *);
+static bool fake_has_input(struct stream *);
+static bool fake_is_quiet(struct stream *);
+static struct tls_start fake_start(const struct tls_helper *, int);
+static enum tls_end fake_end(int, pid_t, char[TLS_TEXT_SIZE]);
+static void fake_stop(struct tls_start *);
+static int fake_close(int);
+
+#define smtp_session_init fake_init
+#define smtp_session_greeting fake_greeting
+#define smtp_session_ehlo fake_ehlo
+#define smtp_session_helo fake_helo
+#define smtp_session_starttls fake_starttls
+#define smtp_session_expect_silence fake_silence
+#define smtp_session_show_unsolicited fake_unsolicited
+#define smtp_session_quit fake_quit
+#define smtp_session_lacks_memory fake_lacks_memory
+#define smtp_session_is_within_line fake_is_within_line
+#define smtp_session_has_ended fake_has_ended
+#define stream_has_input fake_has_input
+#define stream_is_quiet fake_is_quiet
+#define tls_helper_start fake_start
+#define tls_helper_end fake_end
+#define tls_helper_stop fake_stop
+#define close fake_close
+#include "delivery/attempt.c"
+
+#define CONNECTION 100
+#define CLEAR 101  /* clear text, from the helper */
+#define STATUS 102 /* its status pipe */
+
+/*
+ * What the server does, one word for each step, in the order of the steps:
+ *	g greeting, e EHLO, h HELO, s STARTTLS, t handshake
+ * and behind the letter, with the reply's code where there is one:
+ *	+ as wanted (e+tls: STARTTLS is offered), - refused, ! malformed,
+ *	^ unsolicited, x no reply, m no reply for lack of our memory
+ * For a handshake: + done, - failed, ~ its time was over, m failed because of
+ * us.  Then words for what is seen without a command:
+ *	early   input before EHLO in TLS
+ *	late    an unsolicited reply before MAIL
+ *	gone    the connection is closed before MAIL
+ *	half    half a line is there before MAIL
+ *	hangs   more comes, or the end, behind a refusal of STARTTLS
+ *	silent  no reply to EHLO in TLS, on an open connection
+ *	server, broken, local, nobody   how the helper says a session ended
+ */
+static struct {
+	const char *script; /* what is left of it */
+	const char *seen;
+	char log[200]; /* quit, stop, and what is closed */
+	bool lacks_memory;
+} world;
+
+static void
+say(const char *what, int fd)
+{
+	size_t n = strlen(world.log);
+	char number[12] = "";
+
+	if (fd > 0)
+		snprintf(number, sizeof number, "%d", fd);
+	snprintf(world.log + n, sizeof world.log - n, "%s%s%s", n ? " " : "",
+	    what, number);
+}
+
+static bool
+sees(const char *word)
+{
+	return strstr(world.seen, word) != NULL;
+}
+
+/* The next word of the script, which has to be about this step. */
+static const char *
+next(char step)
+{
+	const char *word = world.script;
+
+	if (*word != step)
+		fail_msg("%c where the script has: %s", step, word);
+	world.script += strcspn(word, " ");
+	world.script += *world.script == ' ';
+	return word + 1;
+}
+
+static void
+set_reply(struct smtp_session *s, const char *code)
+{
+	smtp_reply_reset(&s->reply);
+	if (*code == '\0' || *code == ' ')
+		return;
+	s->reply.code = atoi(code);
+	s->reply.len = (size_t)snprintf(s->reply.text, sizeof s->reply.text,
+	    "%d text\n", s->reply.code);
+}
+
+static enum smtp_outcome
+play(struct smtp_session *s, char step)
+{
+	const char *word = next(step);
+
+	set_reply(s, *word == '+' ? "250" : word + 1);
+	s->ehlo.extensions =
+	    strncmp(word, "+tls", 4) == 0 ? (unsigned)SMTP_EXT_STARTTLS : 0;
+	world.lacks_memory = *word == 'm';
+	switch (*word) {
+	case '+':
+		return SMTP_DONE;
+	case '-':
+		return SMTP_REFUSED;
+	case '!':
+		return SMTP_MALFORMED;
+	case '^':
+		return SMTP_UNSOLICITED;
+	default:
+		return SMTP_DIED;
+	}
+}
+
+static void
+fake_init(struct smtp_session *s, int fd, unsigned long timeout_s)
+{
+	memset(s, 0, sizeof *s);
+	s->stream.fd = fd;
+	assert_int_equal(timeout_s, 1200);
+}
+
+static enum smtp_outcome
+fake_greeting(struct smtp_session *s)
+{
+	assert_int_equal(s->stream.fd, CONNECTION);
+	return play(s, 'g');
+}
+
+static enum smtp_outcome
+fake_ehlo(struct smtp_session *s, const char *name)
+{
+	assert_string_equal(name, "me.example");
+	assert_int_equal(s->stream.fd,
+	    s->is_through_helper ? CLEAR : CONNECTION);
+	return play(s, 'e');
+}
+
+static enum smtp_outcome
+fake_helo(struct smtp_session *s, const char *name)
+{
+	assert_string_equal(name, "me.example");
+	return play(s, 'h');
+}
+
+static enum smtp_outcome
+fake_starttls(struct smtp_session *s)
+{
+	return play(s, 's');
+}
+
+static enum smtp_outcome
+fake_silence(struct smtp_session *s)
+{
+	(void)s;
+	return sees("late")   ? SMTP_MALFORMED
+	       : sees("gone") ? SMTP_DIED
+			      : SMTP_DONE;
+}
+
+static enum smtp_outcome
+fake_unsolicited(struct smtp_session *s)
+{
+	set_reply(s, "421");
+	return SMTP_MALFORMED;
+}
+
+static void
+fake_quit(struct smtp_session *s)
+{
+	(void)s;
+	say("quit", 0);
+}
+
+static bool
+fake_lacks_memory(const struct smtp_session *s)
+{
+	(void)s;
+	return world.lacks_memory;
+}
+
+static bool
+fake_is_within_line(const struct smtp_session *s)
+{
+	(void)s;
+	return sees("half");
+}
+
+static bool
+fake_has_ended(struct smtp_session *s)
+{
+	(void)s;
+	return !sees("silent");
+}
+
+static bool
+fake_has_input(struct stream *s)
+{
+	(void)s;
+	return sees("early");
+}
+
+static bool
+fake_is_quiet(struct stream *s)
+{
+	(void)s;
+	return !sees("hangs");
+}
+
+static struct tls_start
+fake_start(const struct tls_helper *h, int socket)
+{
+	struct tls_start t = { .result = { .status = TLS_STATUS_READY },
+		.fd = CLEAR,
+		.status = STATUS,
+		.pid = 7 };
+	const char *word = next('t');
+
+	assert_int_equal(socket, CONNECTION);
+	assert_string_equal(h->name, "mx.example");
+	assert_int_equal(h->timeout_s, 60);
+	/* Who verifies has anchors, and nobody else. */
+	assert_int_equal(h->anchors != NULL, h->security == 2);
+	strcpy(t.result.version, "TLSv1.3");
+	strcpy(t.result.cipher, "X");
+	if (*word == '+')
+		return t;
+	t.result.status = *word == 'm' ? TLS_STATUS_LOCAL : TLS_STATUS_FAILED;
+	strcpy(t.result.text, *word == '~' ? TLS_TEXT_TIMED_OUT : "no cipher");
+	t.fd = t.status = -1;
+	return t;
+}
+
+static enum tls_end
+fake_end(int status, pid_t pid, char text[TLS_TEXT_SIZE])
+{
+	assert_int_equal(status, STATUS);
+	assert_int_equal(pid, 7);
+	strcpy(text, "why");
+	return sees("server")   ? TLS_END_SERVER
+	       : sees("broken") ? TLS_END_BROKEN
+	       : sees("local")  ? TLS_END_LOCAL
+				: TLS_END_NONE;
+}
+
+static void
+fake_stop(struct tls_start *t)
+{
+	say("stop", t->fd);
+}
+
+static int
+fake_close(int fd)
+{
+	say("close", fd);
+	return 0;
+}
+
+static const struct attempt_config config = {
+	.helohost = "me.example",
+	.timeout_s = 1200,
+	.helper = "/helper",
+	.timeout_handshake_s = 60,
+	.anchors = "/anchors",
+	.state = "/state",
+};
+
+static const char *const failures[] = {
+	[FAILURE_NONE] = "",
+	[FAILURE_CONNECTION_DIED] = "died",
+	[FAILURE_GREETING] = "greeting",
+	[FAILURE_HELLO] = "hello",
+	[FAILURE_STARTTLS_NOT_OFFERED] = "not offered",
+	[FAILURE_STARTTLS_REFUSED] = "starttls",
+	[FAILURE_TLS] = "tls",
+	[FAILURE_TLS_SETUP] = "setup",
+	[FAILURE_MEMORY_IN_SESSION] = "memory",
+};
+
+struct cell {
+	enum tls_level level;
+	bool only_helo;
+	const char *script, *seen;
+	enum attempt_result result;
+	const char *failure, *reply, *tls, *log;
+};
+
+#define NONE TLS_LEVEL_NONE
+#define MAY TLS_LEVEL_MAY
+#define MUST TLS_LEVEL_ENCRYPT
+#define PROVE TLS_LEVEL_VERIFY
+
+#define HANDSHAKE "TLSv1.3 X, certificate not verified"
+#define DIED_AFTER "the connection died after the handshake: "
+
+static void
+run(const struct cell *c, struct attempt_mode *mode, struct attempt *a,
+    struct server *server)
+{
+	static struct smtp_session session;
+
+	memset(&world, 0, sizeof world);
+	world.script = c->script;
+	world.seen = c->seen;
+	memset(server, 0xff, sizeof *server);
+	*a = (struct attempt){ 0 };
+	*mode = (struct attempt_mode){
+		.policy = { c->level, "mx.example" },
+		.only_helo = c->only_helo,
+	};
+	if (attempt_make(&config, &session, mode, CONNECTION, a, server) !=
+	    c->result)
+		fail_msg("%d %s: result", c->level, c->script);
+	if (*world.script != '\0')
+		fail_msg("%d %s: not done: %s", c->level, c->script,
+		    world.script);
+}
+
+static void
+check(const struct cell *cells, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct cell *c = &cells[i];
+		char tls[TLS_SENTENCE_SIZE];
+		struct attempt_mode mode;
+		struct server server;
+		struct attempt a;
+
+		run(c, &mode, &a, &server);
+		attempt_describe_tls(&a, tls);
+		if (strcmp(failures[a.cause], c->failure) != 0)
+			fail_msg("%d %s: %s", c->level, c->script,
+			    failures[a.cause]);
+		if (a.cause != FAILURE_NONE &&
+		    (strncmp(a.reply ? a.reply : "", c->reply,
+			 strlen(c->reply)) != 0 ||
+			a.nreply != (*c->reply ? strlen(c->reply) + 6 : 0)))
+			fail_msg("%d %s: reply %.*s", c->level, c->script,
+			    (int)a.nreply, a.reply ? a.reply : "");
+		if (strcmp(tls, c->tls) != 0)
+			fail_msg("%d %s: TLS: %s", c->level, c->script, tls);
+		if (strcmp(world.log, c->log) != 0)
+			fail_msg("%d %s: %s", c->level, c->script, world.log);
+		assert_int_equal(a.is_local, c->result == ATTEMPT_LOCAL);
+		assert_int_equal(a.used_helo, c->only_helo);
+		attempt_finish(&a);
+	}
+}
+
+static void
+makes_a_server_ready_in_clear_text(void **state)
+{
+	static const struct cell cells[] = {
+		{ NONE, 0, "g+ e+", "", ATTEMPT_READY, "", "", "", "" },
+		{ NONE, 0, "g+ e+tls", "", ATTEMPT_READY, "", "", "", "" },
+		{ MAY, 0, "g+ e+", "", ATTEMPT_READY, "", "", "", "" },
+		{ NONE, 1, "g+ h+", "", ATTEMPT_READY, "", "", "", "" },
+		/* HELO where EHLO is refused. */
+		{ NONE, 0, "g+ e-500 h+", "", ATTEMPT_READY, "", "", "", "" },
+		{ MAY, 0, "g+ e-550 h+", "", ATTEMPT_READY, "", "", "", "" },
+		/* STARTTLS is refused, and the session goes on. */
+		{ MAY, 0, "g+ e+tls s-454", "", ATTEMPT_READY, "", "",
+		    "STARTTLS refused (454), sent in clear text", "" },
+		{ MAY, 0, "g+ e+tls s-501", "", ATTEMPT_READY, "", "",
+		    "STARTTLS refused (501), sent in clear text", "" },
+	};
+
+	(void)state;
+	check(cells, sizeof cells / sizeof *cells);
+}
+
+static void
+tells_what_failed_in_clear_text(void **state)
+{
+	static const struct cell cells[] = {
+		{ NONE, 0, "gx", "", ATTEMPT_NEXT, "died", "", "", "close100" },
+		{ NONE, 0, "g-554", "", ATTEMPT_NEXT, "greeting", "554", "",
+		    "quit close100" },
+		{ NONE, 0, "g!", "", ATTEMPT_NEXT, "greeting", "", "",
+		    "close100" },
+		{ NONE, 0, "gm", "", ATTEMPT_LOCAL, "memory", "", "",
+		    "close100" },
+		/* EHLO. */
+		{ NONE, 0, "g+ e-421", "", ATTEMPT_NEXT, "hello", "421", "",
+		    "quit close100" },
+		{ NONE, 0, "g+ e^220", "", ATTEMPT_NEXT, "hello", "220", "",
+		    "close100" },
+		{ NONE, 0, "g+ ex", "", ATTEMPT_AGAIN, "died", "", "",
+		    "close100" },
+		{ NONE, 0, "g+ e!", "", ATTEMPT_AGAIN, "hello", "", "",
+		    "close100" },
+		{ NONE, 0, "g+ em", "", ATTEMPT_LOCAL, "memory", "", "",
+		    "close100" },
+		/* HELO on the same connection. */
+		{ NONE, 0, "g+ e-500 h-550", "", ATTEMPT_NEXT, "hello", "550",
+		    "", "quit close100" },
+		{ NONE, 0, "g+ e-500 hx", "", ATTEMPT_AGAIN, "hello", "500", "",
+		    "close100" },
+		{ NONE, 0, "g+ e-500 h!", "", ATTEMPT_AGAIN, "hello", "", "",
+		    "close100" },
+		{ NONE, 0, "g+ e-500 hm", "", ATTEMPT_LOCAL, "memory", "", "",
+		    "close100" },
+		/* HELO on a connection of its own. */
+		{ NONE, 1, "g+ h-500", "", ATTEMPT_NEXT, "hello", "500", "",
+		    "quit close100" },
+		{ NONE, 1, "g+ hx", "", ATTEMPT_NEXT, "died", "", "",
+		    "close100" },
+		/* Before MAIL. */
+		{ NONE, 0, "g+ e+", "late", ATTEMPT_NEXT, "hello", "421", "",
+		    "close100" },
+		{ NONE, 0, "g+ e+", "half", ATTEMPT_NEXT, "hello", "421", "",
+		    "close100" },
+		{ NONE, 0, "g+ e+", "gone", ATTEMPT_NEXT, "died", "", "",
+		    "close100" },
+	};
+
+	(void)state;
+	check(cells, sizeof cells / sizeof *cells);
+}
+
+static void
+demands_tls(void **state)
+{
+	static const struct cell cells[] = {
+		{ MUST, 0, "g+ e+", "", ATTEMPT_NO_TLS, "not offered", "", "",
+		    "quit close100" },
+		{ PROVE, 0, "g+ e+", "", ATTEMPT_NEXT, "not offered", "", "",
+		    "quit close100" },
+		/* There is no TLS with HELO. */
+		{ MUST, 0, "g+ e-500", "", ATTEMPT_NO_TLS, "hello", "500", "",
+		    "quit close100" },
+		{ PROVE, 0, "g+ e-500", "", ATTEMPT_NEXT, "hello", "500", "",
+		    "quit close100" },
+		{ MUST, 0, "g+ ex", "", ATTEMPT_NO_TLS, "died", "", "",
+		    "close100" },
+		{ MUST, 0, "g+ e-421", "", ATTEMPT_NEXT, "hello", "421", "",
+		    "quit close100" },
+		{ MUST, 0, "g+ e+tls s-454", "", ATTEMPT_NO_TLS, "starttls",
+		    "454", "", "quit close100" },
+		{ PROVE, 0, "g+ e+tls s-454", "", ATTEMPT_NEXT, "starttls",
+		    "454", "", "quit close100" },
+		{ MUST, 0, "g+ e+tls s+ t-", "", ATTEMPT_NO_TLS, "tls", "",
+		    "no cipher", "" },
+		{ PROVE, 0, "g+ e+tls s+ t-", "", ATTEMPT_NEXT, "tls", "",
+		    "no cipher", "" },
+		{ MUST, 0, "g+ e+tls s+ t+ e-550 h-550", "", ATTEMPT_NO_TLS,
+		    "hello", "550", HANDSHAKE, "close102 quit close101" },
+	};
+
+	(void)state;
+	check(cells, sizeof cells / sizeof *cells);
+}
+
+static void
+starts_tls(void **state)
+{
+	static const struct cell cells[] = {
+		{ MAY, 0, "g+ e+tls s+ t+ e+", "", ATTEMPT_READY, "", "",
+		    HANDSHAKE, "" },
+		{ PROVE, 0, "g+ e+tls s+ t+ e+", "", ATTEMPT_READY, "", "",
+		    HANDSHAKE, "" },
+		{ MAY, 0, "g+ e+tls s+ t+ e-500 h+", "", ATTEMPT_READY, "", "",
+		    HANDSHAKE, "" },
+		/* Then it is gone, or says what it was not asked. */
+		{ MAY, 0, "g+ e+tls s+ t+ e+", "gone", ATTEMPT_NEXT, "died", "",
+		    "", "close101 close102" },
+		{ MAY, 0, "g+ e+tls s+ t+ e+", "late", ATTEMPT_NEXT, "hello",
+		    "421", HANDSHAKE, "close101 close102" },
+		/* STARTTLS. */
+		{ MAY, 0, "g+ e+tls sx", "", ATTEMPT_AGAIN, "died", "", "",
+		    "close100" },
+		{ MAY, 0, "g+ e+tls s!", "", ATTEMPT_AGAIN, "starttls", "", "",
+		    "close100" },
+		{ MAY, 0, "g+ e+tls s^220", "", ATTEMPT_NEXT, "starttls", "220",
+		    "", "close100" },
+		{ MAY, 0, "g+ e+tls sm", "", ATTEMPT_LOCAL, "memory", "", "",
+		    "close100" },
+		{ MAY, 0, "g+ e+tls s-421", "", ATTEMPT_AGAIN, "starttls",
+		    "421", "", "quit close100" },
+		{ MAY, 0, "g+ e+tls s-554", "", ATTEMPT_AGAIN, "starttls",
+		    "554", "", "quit close100" },
+		{ MAY, 0, "g+ e+tls s-250", "", ATTEMPT_AGAIN, "starttls",
+		    "250", "", "quit close100" },
+		{ MAY, 0, "g+ e+tls s-454", "hangs", ATTEMPT_AGAIN, "starttls",
+		    "454", "", "quit close100" },
+		/* The handshake. */
+		{ MAY, 0, "g+ e+tls s+ t-", "", ATTEMPT_AGAIN, "tls", "",
+		    "no cipher", "" },
+		{ MAY, 0, "g+ e+tls s+ t~", "", ATTEMPT_AGAIN, "tls", "",
+		    TLS_TEXT_TIMED_OUT, "" },
+		{ MAY, 0, "g+ e+tls s+ tm", "", ATTEMPT_LOCAL, "setup", "",
+		    "no cipher", "" },
+		/* EHLO in TLS. */
+		{ MAY, 0, "g+ e+tls s+ t+", "early", ATTEMPT_AGAIN, "hello",
+		    "421", HANDSHAKE, "close102 close101" },
+		{ MAY, 0, "g+ e+tls s+ t+ e-421", "", ATTEMPT_AGAIN, "hello",
+		    "421", HANDSHAKE, "close102 quit close101" },
+		{ MAY, 0, "g+ e+tls s+ t+ e!", "", ATTEMPT_AGAIN, "hello", "",
+		    HANDSHAKE, "close102 close101" },
+		{ MAY, 0, "g+ e+tls s+ t+ e^250", "", ATTEMPT_NEXT, "hello",
+		    "250", HANDSHAKE, "close102 close101" },
+		{ MAY, 0, "g+ e+tls s+ t+ e-500 h^500", "", ATTEMPT_AGAIN,
+		    "hello", "500", HANDSHAKE, "close102 close101" },
+		/* The end of the session instead. */
+		{ MAY, 0, "g+ e+tls s+ t+ ex", "silent", ATTEMPT_AGAIN, "tls",
+		    "", "no reply to EHLO after the handshake", "stop101" },
+		{ MAY, 0, "g+ e+tls s+ t+ ex", "server", ATTEMPT_AGAIN, "tls",
+		    "", DIED_AFTER "closed by the server", "stop101" },
+		{ MAY, 0, "g+ e+tls s+ t+ ex", "broken", ATTEMPT_AGAIN, "tls",
+		    "", DIED_AFTER "why", "stop101" },
+		{ MAY, 0, "g+ e+tls s+ t+ ex", "local", ATTEMPT_LOCAL, "setup",
+		    "", "why", "stop101" },
+		{ MAY, 0, "g+ e+tls s+ t+ ex", "nobody", ATTEMPT_LOCAL, "setup",
+		    "", "why", "stop101" },
+		{ MAY, 0, "g+ e+tls s+ t+ em", "", ATTEMPT_LOCAL, "setup", "",
+		    "out of memory", "stop101" },
+	};
+
+	(void)state;
+	check(cells, sizeof cells / sizeof *cells);
+}
+
+/* What the next connection to the address is to be like. */
+static void
+says_how_to_try_again(void **state)
+{
+	static const struct {
+		const char *script;
+		bool only_helo;
+		enum tls_level level;
+		const char *tls;
+	} cases[] = {
+		{ "g+ ex", true, MAY, "" },
+		{ "g+ e!", true, MAY, "" },
+		{ "g+ e-500 hx", true, MAY, "" },
+		{ "g+ e+tls sx", false, NONE, "no reply to STARTTLS" },
+		{ "g+ e+tls s!", false, NONE, "no valid reply to STARTTLS" },
+		{ "g+ e+tls s-554", false, NONE, "STARTTLS refused (554)" },
+		{ "g+ e+tls s+ t-", false, NONE,
+		    "handshake failed (no cipher)" },
+		{ "g+ e+tls s+ t+ e-500 h-500", false, NONE,
+		    "EHLO refused after the handshake (500)" },
+		{ "g+ e+tls s+ t+ e!", false, NONE,
+		    "no valid reply to EHLO after the handshake" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct cell c = { .level = MAY,
+			.script = cases[i].script,
+			.seen = "",
+			.result = ATTEMPT_AGAIN };
+		char tls[TLS_SENTENCE_SIZE];
+		struct attempt_mode mode;
+		struct server server;
+		struct attempt a;
+
+		run(&c, &mode, &a, &server);
+		cleartext_describe(&mode.cleartext, false, tls);
+		if (mode.only_helo != cases[i].only_helo ||
+		    mode.policy.level != cases[i].level ||
+		    strcmp(tls, cases[i].tls) != 0)
+			fail_msg("%s: HELO %d, level %d, %s", c.script,
+			    mode.only_helo, mode.policy.level, tls);
+		attempt_finish(&a);
+	}
+}
+
+static void
+hands_over_what_is_ready(void **state)
+{
+	static const struct cell in_clear = { MAY, 0, "g+ e+", "",
+		ATTEMPT_READY, "", "", "", "" };
+	static const struct cell in_tls = { MAY, 0, "g+ e+tls s+ t+ e+tls", "",
+		ATTEMPT_READY, "", "", "", "" };
+	struct attempt_mode mode;
+	struct server server;
+	struct attempt a;
+
+	(void)state;
+	run(&in_clear, &mode, &a, &server);
+	assert_int_equal(server.fd, CONNECTION);
+	assert_int_equal(server.status, 0);
+	assert_int_equal(server.helper, 0);
+	assert_int_equal(server.ehlo.extensions, 0);
+	run(&in_tls, &mode, &a, &server);
+	assert_int_equal(server.fd, CLEAR);
+	assert_int_equal(server.status, STATUS);
+	assert_int_equal(server.helper, 7);
+	assert_int_equal(server.ehlo.extensions, SMTP_EXT_STARTTLS);
+}
+
+/* Lines without a code show who is there; part of a reply shows nothing. */
+static void
+keeps_lines_without_a_code_when_the_connection_dies(void **state)
+{
+	static struct smtp_session session;
+	struct attempt a = { 0 };
+	struct work w = { .session = &session, .attempt = &a };
+
+	(void)state;
+	strcpy(session.reply.text, "Go away\n");
+	session.reply.len = 8;
+	session.reply.size = 9;
+	set_died(&w);
+	assert_int_equal(a.nreply, 8);
+	assert_memory_equal(a.reply, "Go away\n", 8);
+	session.reply.code = 220;
+	session.reply.lines = 1;
+	set_died(&w);
+	assert_null(a.reply);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(makes_a_server_ready_in_clear_text),
+		cmocka_unit_test(tells_what_failed_in_clear_text),
+		cmocka_unit_test(demands_tls),
+		cmocka_unit_test(starts_tls),
+		cmocka_unit_test(says_how_to_try_again),
+		cmocka_unit_test(hands_over_what_is_ready),
+		cmocka_unit_test(
+		    keeps_lines_without_a_code_when_the_connection_dies),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "qmail/report.h"
+
+/* The report, faked. */
+static void fake_message(enum report_message);
+static void fake_puts(const char *);
+static void fake_line(const char *, const char *);
+static void fake_reply(const char *, size_t);
+
+#define report_message(kind) fake_message(kind)
+#define report_puts fake_puts
+#define report_line fake_line
+#define report_reply fake_reply
+#include "delivery/noserver.c"
+
+#define ADDRESSES 12
+
+static char written[4000];
+
+static void
+fake_puts(const char *s)
+{
+	size_t n = strlen(written);
+
+	snprintf(written + n, sizeof written - n, "%s", s);
+}
+
+static void
+fake_message(enum report_message kind)
+{
+	written[0] = '\0';
+	fake_puts(kind == REPORT_TEMPORARY ? "temporary: " : "other: ");
+}
+
+static void
+fake_line(const char *label, const char *s)
+{
+	fake_puts(label);
+	fake_puts(s);
+	fake_puts("\n");
+}
+
+static void
+fake_reply(const char *s, size_t n)
+{
+	char text[100];
+
+	snprintf(text, sizeof text, "said: %.*s", (int)n, s);
+	if (n > 0)
+		fake_puts(text);
+}
+
+static void
+tells_of_the_attempt_that_decides(void **state)
+{
+	static char reply[] = "554 no\n";
+	struct attempt a = { .host = "mx.example",
+		.ip = { .byte = { [10] = 0xff, 0xff, 192, 0, 2, 1 } },
+		.cause = FAILURE_GREETING,
+		.reply = reply,
+		.nreply = sizeof reply - 1,
+		.tls = { .status = TLS_STATUS_NONE },
+		.cleartext = { .reason = CLEARTEXT_NO_REPLY } };
+	struct search s = { .history = { &a, 1, 0 } };
+
+	(void)state;
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Connected to 192.0.2.1 but greeting failed.\n"
+	    "said: 554 no\n"
+	    "Server: mx.example\n"
+	    "TLS: no reply to STARTTLS\n");
+	a.host = NULL;
+	a.nreply = 0;
+	a.cleartext.reason = CLEARTEXT_NO_REASON;
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Connected to 192.0.2.1 but greeting failed.\n");
+}
+
+static void
+tells_of_addresses_that_do_not_connect(void **state)
+{
+	struct plan_address addresses[ADDRESSES] = { 0 };
+	struct dial_target targets[ADDRESSES] = { 0 };
+	struct plan plan = { .address = addresses, .naddress = 4 };
+	struct search s = { .connector = { .plan = &plan, .target = targets } };
+
+	(void)state;
+	for (size_t i = 0; i < ADDRESSES; i++) {
+		addresses[i].ip.byte[15] = (unsigned char)i;
+		targets[i].state = DIAL_FAILED;
+		targets[i].error = ECONNREFUSED;
+	}
+	addresses[1].use = PLAN_OWN;
+	addresses[2].use = PLAN_TIMED_OUT;
+	targets[2].state = DIAL_SKIPPED;
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Sorry, I wasn't able to establish an SMTP connection. "
+	    "(#4.4.1)\n"
+	    "::: Connection refused\n"
+	    "::2: skipped, it timed out lately\n"
+	    "::3: Connection refused\n");
+	plan.naddress = ADDRESSES;
+	noserver_record(&s);
+	assert_non_null(strstr(written, "::a: "));
+	assert_null(strstr(written, "::b: "));
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tells_of_the_attempt_that_decides),
+		cmocka_unit_test(tells_of_addresses_that_do_not_connect),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "delivery/attempt.h"
+#include "delivery/connect.h"
+#include "qmail/memory.h"
+
+/* Connections, attempts and the memory of addresses, all faked. */
+static void fake_begin(struct connector *, struct plan *, const struct tcpto *,
+    unsigned long, struct deadline);
+static bool fake_next(struct connector *, struct dialed *);
+static bool fake_again(struct connector *, size_t, int *);
+static enum attempt_result fake_make(const struct attempt_config *,
+    struct smtp_session *, struct attempt_mode *, int, struct attempt *,
+    struct server *);
+static void fake_note(int, const struct ip *, enum memory_kind, int64_t);
+
+#define connector_begin fake_begin
+#define connector_next fake_next
+#define connector_again fake_again
+#define attempt_make fake_make
+#define memory_note fake_note
+#include "delivery/search.c"
+
+#define ADDRESSES 4
+
+static struct {
+	/*
+	 * What becomes of the connections, one letter for each: R ready, N next
+	 * server, T no TLS, L local failure, and three that are tried again: A,
+	 * H after a handshake that hung, F after one that failed.
+	 */
+	const char *script;
+	size_t next; /* place in the plan of the next connection */
+	int refuses; /* redials of this address, or -1 */
+	bool passed; /* the second pass has begun */
+	char log[200];
+	struct attempt_mode mode; /* as the first attempt was given it */
+} world;
+
+static struct plan_host hosts[ADDRESSES];
+static struct plan_address addresses[ADDRESSES];
+
+static void
+say(const char *what, size_t i)
+{
+	size_t n = strlen(world.log);
+
+	snprintf(world.log + n, sizeof world.log - n, "%s%s%zu", n ? " " : "",
+	    what, i);
+}
+
+static void
+fake_begin(struct connector *c, struct plan *plan, const struct tcpto *tcpto,
+    unsigned long timeout_s, struct deadline until)
+{
+	assert_null(tcpto);
+	assert_int_equal(timeout_s, 60);
+	/* Ten times timeoutconnect and timeoutremote. */
+	assert_true(until.at <= deadline_in(1800000).at &&
+		    until.at > deadline_in(1800000 - 60000).at);
+	c->plan = plan;
+	c->target = mem_alloc(plan->naddress, sizeof *c->target);
+	for (size_t i = 0; i < plan->naddress; i++)
+		c->target[i].state = DIAL_CONNECTED;
+	world.next = 0;
+	say("plan", plan->naddress);
+}
+
+static bool
+fake_next(struct connector *c, struct dialed *won)
+{
+	won->fd = 100 + (int)world.next;
+	won->target = world.next;
+	return world.next++ < c->plan->naddress;
+}
+
+static bool
+fake_again(struct connector *c, size_t i, int *fd)
+{
+	assert_true(i < c->plan->naddress);
+	say("again", i);
+	*fd = 200;
+	return world.refuses != (int)i;
+}
+
+static enum attempt_result
+fake_make(const struct attempt_config *config, struct smtp_session *session,
+    struct attempt_mode *mode, int fd, struct attempt *a, struct server *s)
+{
+	char letter = *world.script++;
+
+	assert_non_null(session);
+	assert_int_equal(config->timeout_s, 1200);
+	if (world.log[0] != '\0' && strchr(world.log, ' ') == NULL)
+		world.mode = *mode;
+	say(fd == 200 ? "retry" : "try", a->ip.byte[15]);
+	a->cause = letter == 'R' ? FAILURE_NONE : FAILURE_HELLO;
+	a->tls.status = TLS_STATUS_NONE;
+	a->used_helo = mode->only_helo;
+	s->fd = fd;
+	s->ehlo.extensions = SMTP_EXT_PIPELINING;
+	if (letter == 'H' || letter == 'F') {
+		a->phase = ATTEMPT_IN_HANDSHAKE;
+		(void)str_copy(a->tls.text, sizeof a->tls.text,
+		    letter == 'H' ? TLS_TEXT_TIMED_OUT : "no cipher");
+	}
+	switch (letter) {
+	case 'R':
+		return ATTEMPT_READY;
+	case 'T':
+		return ATTEMPT_NO_TLS;
+	case 'L':
+		return ATTEMPT_LOCAL;
+	case 'A':
+	case 'H':
+	case 'F':
+		return ATTEMPT_AGAIN;
+	default:
+		return ATTEMPT_NEXT;
+	}
+}
+
+static void
+fake_note(int fd, const struct ip *ip, enum memory_kind kind, int64_t now)
+{
+	assert_int_equal(fd, 9);
+	assert_int_equal(kind, MEMORY_TLS);
+	assert_true(now > 1600000000);
+	say("note", ip->byte[15]);
+}
+
+static struct plan
+make_plan(size_t naddress, enum tls_level level)
+{
+	static const char names[][2] = { "a", "b", "c", "d" };
+	struct plan p = { hosts, naddress, addresses, naddress, 25 };
+
+	memset(addresses, 0, sizeof addresses);
+	for (size_t i = 0; i < naddress; i++) {
+		hosts[i] = (struct plan_host){ .name = names[i],
+			.policy = { level, names[i] } };
+		addresses[i].host = i;
+		addresses[i].ip.byte[15] = (unsigned char)i;
+	}
+	return p;
+}
+
+static enum search_result
+run(struct search *s, struct plan *p, const char *script, int refuses)
+{
+	static const struct search_config config = {
+		.attempt = { .timeout_s = 1200 },
+		.timeoutconnect = 60,
+		.notes = 9,
+	};
+
+	memset(s, 0, sizeof *s);
+	memset(&world, 0, sizeof world);
+	world.script = script;
+	world.refuses = refuses;
+	return search_server(s, p, &config);
+}
+
+static void
+follows_a_plan(void **state)
+{
+	static const struct {
+		size_t naddress;
+		const char *script;
+		int refuses;
+		enum search_result result;
+		const char *log;
+	} cases[] = {
+		{ 0, "", -1, SEARCH_NONE, "plan0" },
+		{ 1, "R", -1, SEARCH_READY, "plan1 try0" },
+		{ 2, "NR", -1, SEARCH_READY, "plan2 try0 try1" },
+		{ 2, "NN", -1, SEARCH_NONE, "plan2 try0 try1" },
+		{ 2, "L", -1, SEARCH_LOCAL, "plan2 try0" },
+		/* The same address once more. */
+		{ 2, "AR", -1, SEARCH_READY, "plan2 try0 again0 retry0" },
+		{ 2, "AAR", -1, SEARCH_READY,
+		    "plan2 try0 again0 retry0 again0 retry0" },
+		{ 2, "AR", 0, SEARCH_READY, "plan2 try0 again0 try1" },
+		{ 2, "ANR", -1, SEARCH_READY, "plan2 try0 again0 retry0 try1" },
+		/* A handshake that hung is remembered. */
+		{ 1, "HR", -1, SEARCH_READY, "plan1 try0 note0 again0 retry0" },
+		{ 1, "FR", -1, SEARCH_READY, "plan1 try0 again0 retry0" },
+		/* The second pass. */
+		{ 2, "TR", -1, SEARCH_READY, "plan2 try0 try1" },
+		{ 2, "TNR", -1, SEARCH_READY, "plan2 try0 try1 plan1 try0" },
+		{ 2, "NTN", -1, SEARCH_NONE, "plan2 try0 try1 plan1 try1" },
+		{ 2, "TTNR", -1, SEARCH_READY,
+		    "plan2 try0 try1 plan2 try0 try1" },
+		{ 2, "TL", -1, SEARCH_LOCAL, "plan2 try0 try1" },
+		{ 1, "TL", -1, SEARCH_LOCAL, "plan1 try0 plan1 try0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct plan p = make_plan(cases[i].naddress, TLS_LEVEL_ENCRYPT);
+		struct search s;
+
+		if (run(&s, &p, cases[i].script, cases[i].refuses) !=
+			cases[i].result ||
+		    *world.script != '\0' ||
+		    strcmp(world.log, cases[i].log) != 0)
+			fail_msg("%s: %s", cases[i].script, world.log);
+		search_finish(&s);
+	}
+}
+
+static void
+tries_the_second_pass_in_clear_text(void **state)
+{
+	struct plan p = make_plan(1, TLS_LEVEL_ENCRYPT);
+	struct search s;
+
+	(void)state;
+	assert_int_equal(run(&s, &p, "TR", -1), SEARCH_READY);
+	assert_int_equal(s.connector.plan->host[0].policy.level,
+	    TLS_LEVEL_NONE);
+	assert_int_equal(s.history.pass, 1);
+	search_finish(&s);
+}
+
+/* What another delivery has learnt counts where clear text is allowed. */
+static void
+avoids_what_has_failed_before(void **state)
+{
+	static const struct {
+		enum tls_level level;
+		int64_t ehlo, tls;
+		bool only_helo;
+		enum tls_level then;
+		enum cleartext_reason reason;
+	} cases[] = {
+		{ TLS_LEVEL_MAY, 0, 0, false, TLS_LEVEL_MAY, 0 },
+		{ TLS_LEVEL_MAY, 1, 0, true, TLS_LEVEL_NONE,
+		    CLEARTEXT_AVOIDS_EHLO },
+		{ TLS_LEVEL_MAY, 0, 1, false, TLS_LEVEL_NONE,
+		    CLEARTEXT_AVOIDS_HANDSHAKE },
+		{ TLS_LEVEL_MAY, 1, 1, true, TLS_LEVEL_NONE,
+		    CLEARTEXT_AVOIDS_EHLO },
+		{ TLS_LEVEL_NONE, 1, 1, true, TLS_LEVEL_NONE, 0 },
+		{ TLS_LEVEL_NONE, 0, 1, false, TLS_LEVEL_NONE, 0 },
+		{ TLS_LEVEL_ENCRYPT, 1, 1, false, TLS_LEVEL_ENCRYPT, 0 },
+		{ TLS_LEVEL_VERIFY, 1, 1, false, TLS_LEVEL_VERIFY, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct plan p = make_plan(1, cases[i].level);
+		struct search s;
+
+		addresses[0].noted[MEMORY_EHLO] = cases[i].ehlo;
+		addresses[0].noted[MEMORY_TLS] = cases[i].tls;
+		assert_int_equal(run(&s, &p, "R", -1), SEARCH_READY);
+		if (world.mode.only_helo != cases[i].only_helo ||
+		    world.mode.policy.level != cases[i].then ||
+		    world.mode.cleartext.reason != cases[i].reason)
+			fail_msg("case %zu", i);
+		search_finish(&s);
+	}
+}
+
+static void
+hands_over_all_that_is_known(void **state)
+{
+	struct plan p = make_plan(2, TLS_LEVEL_MAY);
+	struct handoff h = { 0 };
+	struct search s;
+
+	(void)state;
+	assert_int_equal(run(&s, &p, "NR", -1), SEARCH_READY);
+	s.server.status = 5;
+	s.server.helper = 6;
+	s.history.attempt[1].cleartext.reason = CLEARTEXT_NO_REPLY;
+	search_hand_over(&s, &h);
+	assert_int_equal(h.fd, 101);
+	assert_string_equal(h.address, "::1");
+	assert_string_equal(h.host, "b");
+	assert_non_null(strstr(h.extensions, "PIPELINING"));
+	assert_string_equal(h.tls, "no reply to STARTTLS, sent in clear text");
+	assert_int_equal(h.status, 5);
+	assert_int_equal(h.helper, 6);
+	assert_string_equal(h.before, "a (::): my name was rejected");
+	assert_int_equal(h.helo, 0);
+	search_finish(&s);
+}
+
+static void
+hands_over_no_more_than_is_known(void **state)
+{
+	struct plan p = make_plan(1, TLS_LEVEL_MAY);
+	struct handoff h = { 0 };
+	struct search s;
+
+	(void)state;
+	hosts[0].is_literal = true;
+	addresses[0].noted[MEMORY_PIPELINING] = 1;
+	assert_int_equal(run(&s, &p, "R", -1), SEARCH_READY);
+	search_hand_over(&s, &h);
+	assert_null(h.host);
+	assert_null(h.tls);
+	assert_null(h.before);
+	/* Commands one by one: what was noted leads to this. */
+	assert_true(h.extensions == NULL ||
+		    strstr(h.extensions, "PIPELINING") == NULL);
+	search_finish(&s);
+}
+
+/* Only a delivery that was not told of it has learnt that EHLO fails. */
+static void
+tells_when_helo_was_needed(void **state)
+{
+	struct plan p = make_plan(1, TLS_LEVEL_NONE);
+	struct handoff h = { 0 };
+	struct search s;
+
+	(void)state;
+	assert_int_equal(run(&s, &p, "R", -1), SEARCH_READY);
+	s.history.attempt[0].used_helo = true;
+	search_hand_over(&s, &h);
+	assert_int_equal(h.helo, 1);
+	search_finish(&s);
+	addresses[0].noted[MEMORY_EHLO] = 1;
+	assert_int_equal(run(&s, &p, "R", -1), SEARCH_READY);
+	assert_true(s.history.attempt[0].used_helo);
+	search_hand_over(&s, &h);
+	assert_int_equal(h.helo, 0);
+	search_finish(&s);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(follows_a_plan),
+		cmocka_unit_test(tries_the_second_pass_in_clear_text),
+		cmocka_unit_test(avoids_what_has_failed_before),
+		cmocka_unit_test(hands_over_all_that_is_known),
+		cmocka_unit_test(hands_over_no_more_than_is_known),
+		cmocka_unit_test(tells_when_helo_was_needed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
