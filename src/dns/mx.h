@@ -19,8 +19,7 @@
 
 /* A host stays in the list even if it has no address. */
 struct mx_host {
-	char name[DNS_NAME_SIZE]; /* no trailing dot; an address without
-				     brackets */
+	char name[DNS_NAME_SIZE]; /* no trailing dot, no brackets */
 	unsigned preference; /* 0 for an implicit MX, a relay or an address */
 	bool is_literal;     /* name is an address, not a domain name */
 
@@ -78,13 +77,12 @@ bool mx_list_literal(struct mx_list *, const char *text);
 
 /* The result for all hosts together, once their addresses are looked up. */
 enum mx_verdict {
-	MX_FOUND,      /* a host has an address */
-	MX_UNCERTAIN,  /* nothing is known of some host: see mx_list_uncertain()
-			*/
-	MX_CUT,        /* none has an address, but the list is cut */
-	MX_NO_ADDRESS, /* no MX host has an address */
-	MX_NO_DOMAIN,  /* the implicit host does not exist */
-	MX_NO_RECORDS, /* the implicit host has no address */
+	MX_FOUND,         /* a host has an address */
+	MX_UNCERTAIN,     /* unknown for some host: mx_list_uncertain() */
+	MX_CUT,           /* none has an address, but the list is cut */
+	MX_NO_ADDRESS,    /* no MX host has an address */
+	MX_NO_DOMAIN,     /* the implicit host does not exist */
+	MX_NO_RECORDS,    /* the implicit host has no address */
 	MX_DANGLING_ALIAS /* it is an alias of a name without address */
 };
 

@@ -531,8 +531,7 @@ struct program {
 	const struct filter *filter;
 	uint32_t action[NUMBERS]; /* if no rule matches */
 	bool has_rules[NUMBERS];
-	uint16_t run[NUMBERS]; /* first number of each run of calls with the
-				  same action */
+	uint16_t run[NUMBERS]; /* first numbers of equal actions */
 	size_t nrun;
 	struct sock_filter code[CODE_MAX];
 	size_t first;            /* place of the first instruction so far */

@@ -29,8 +29,7 @@ enum stream_status {
 struct stream {
 	int fd;
 	int error;
-	bool has_dropped_output; /* pending output was dropped: connection broke
-				  */
+	bool has_dropped_output; /* the connection broke */
 	size_t in_start, in_end;
 	size_t out_start, out_end;
 	char in[STREAM_IN_SIZE];

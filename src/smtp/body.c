@@ -5,7 +5,7 @@
 
 static const char lone_cr[1] = { '\r' };
 
-/* Everything in [in, end) that is not a line end; CRs become blanks. */
+/* Copies [in, end), which has no line end; CRs become spaces. */
 static char *
 encode_text(struct smtp_body *b, const char *in, const char *end, char *out)
 {

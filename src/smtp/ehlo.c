@@ -25,7 +25,7 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The next word of a line, or none (length 0); *at moves behind it. */
+/* The next word of a line; its length is 0 at the end.  *at moves behind it. */
 static const char *
 next_word(const char **at, const char *end, size_t *len)
 {
@@ -40,7 +40,7 @@ next_word(const char **at, const char *end, size_t *len)
 	return word;
 }
 
-/* A whole word of digits lowers a limit. */
+/* Lowers a limit, if the whole word is digits. */
 static void
 add_limit(uint64_t *limit, const char *digits, size_t n)
 {
@@ -83,8 +83,8 @@ add_parameters(struct smtp_ehlo *e, enum smtp_extension extension,
 }
 
 /*
- * The keyword is the whole word that the line begins with: STARTTLSX and
- * STARTTLS=1 are not STARTTLS.
+ * The keyword is the whole first word of the line: STARTTLSX and STARTTLS=1 are
+ * not STARTTLS.
  */
 void
 smtp_ehlo_add(struct smtp_ehlo *e, const char *line, size_t n)

@@ -9,8 +9,8 @@
 #include "base/buf.h"
 
 /*
- * The set of extensions a server offered (RFC 5321 section 4.1.1.1), as far
- * as we use them.
+ * The extensions that a server offered (RFC 5321 section 4.1.1.1), as far as we
+ * use them.
  */
 enum smtp_extension {
 	SMTP_EXT_STARTTLS = 1 << 0,   /* RFC 3207 */
@@ -21,25 +21,28 @@ enum smtp_extension {
 };
 
 /*
- * Valid when zeroed: nothing is offered.  A limit of 0 is none, whether the
- * server said so, said nothing, or said something that is no number; of
- * contradicting lines the strictest counts.
+ * Valid when zeroed: nothing is offered.  A limit of 0 means none: the server
+ * said 0, said nothing, or said something that is not a number.  Of
+ * contradicting lines the strictest limit counts.
  */
 struct smtp_ehlo {
 	unsigned extensions;
-	uint64_t size;    /* octets of a message */
-	uint64_t rcptmax; /* recipients of a transaction */
-	uint64_t mailmax; /* transactions of a connection */
+	uint64_t size;    /* octets in a message */
+	uint64_t rcptmax; /* recipients in a transaction */
+	uint64_t mailmax; /* transactions on a connection */
 };
 
-/* Adds one line of an EHLO reply, without its code and line end. */
+/*
+ * Adds one line of an EHLO reply, without its code and line end.  An unknown
+ * line is ignored.
+ */
 void smtp_ehlo_add(struct smtp_ehlo *, const char *line, size_t n);
 
 bool smtp_ehlo_has(const struct smtp_ehlo *, enum smtp_extension);
 
 /*
- * The extensions as one argument: the lines of an EHLO reply joined by commas
- * ("PIPELINING,SIZE 1000"); and back from there.
+ * Formats the extensions as one argument, the lines of an EHLO reply joined by
+ * commas ("PIPELINING,SIZE 1000"); and parses it.
  */
 void smtp_ehlo_format(const struct smtp_ehlo *, struct buf *);
 void smtp_ehlo_parse(struct smtp_ehlo *, const char *);

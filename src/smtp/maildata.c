@@ -5,19 +5,20 @@
 
 #include "smtp/body.h"
 
-#define END_ROOM 8 /* the last line end and the end of mail data */
+#define END_ROOM 8 /* for the last line end and the end of mail data */
 
 static const char end_of_mail_data[] = ".\r\n";
 
 /*
- * Mail data on its way.  A piece is kept back until the next one has shown
- * that it is not the last: so the end leaves together with what precedes it.
+ * Mail data that is being sent.  A piece is kept back until the next one shows
+ * that it is not the last.  So the end of mail data is sent together with what
+ * precedes it.
  */
 struct sending {
 	struct smtp_session *session;
 	struct smtp_message *message;
 	struct smtp_body body;
-	size_t len; /* bytes kept back in message->wire */
+	size_t len; /* bytes kept back, in message->wire */
 };
 
 enum smtp_outcome
@@ -44,8 +45,8 @@ read_reply(struct smtp_session *s)
 }
 
 /*
- * What a server says before it has everything.  A refusal is one; any other
- * reply, and be it 250, is not for what we sent.
+ * Reads a reply that came before the end of mail data was sent.  A refusal is
+ * valid; any other reply, even 250, cannot be a reply to the mail data.
  */
 static enum smtp_outcome
 read_early_reply(struct smtp_session *s)
@@ -55,7 +56,7 @@ read_early_reply(struct smtp_session *s)
 	return outcome == SMTP_DONE ? SMTP_MALFORMED : outcome;
 }
 
-/* Before the next byte leaves; DONE if the server keeps silent. */
+/* Called before the next byte is sent; DONE if there is no input. */
 static enum smtp_outcome
 expect_silence(struct smtp_session *s)
 {
@@ -64,7 +65,7 @@ expect_silence(struct smtp_session *s)
 	return outcome == SMTP_MALFORMED ? read_early_reply(s) : outcome;
 }
 
-/* Hands what is kept back to the network; DONE when all of it has left. */
+/* Sends what is kept back; DONE when all of it is written. */
 static enum smtp_outcome
 send_piece(struct sending *d)
 {
@@ -102,7 +103,7 @@ add_end(struct sending *d)
 	d->len += strlen(end_of_mail_data);
 }
 
-/* All but what is kept back. */
+/* Sends the message, except for the piece that is kept back. */
 static enum smtp_outcome
 send_pieces(struct sending *d)
 {
@@ -123,7 +124,10 @@ send_pieces(struct sending *d)
 	return m->has_failed ? SMTP_DIED : outcome;
 }
 
-/* The reply to the end: the only one that can say "delivered". */
+/*
+ * Reads the reply to the end of mail data, the only one that can mean
+ * "delivered".
+ */
 static enum smtp_outcome
 read_final_reply(struct smtp_session *s)
 {
@@ -147,9 +151,9 @@ smtp_maildata_send(struct smtp_session *s, struct smtp_message *message)
 	add_line_end(&d);
 	add_end(&d);
 	/*
-	 * The last moment at which the message is surely not delivered: what
-	 * is said now cannot be an answer to its end, and who has hung up will
-	 * not answer it.
+	 * Until the end of mail data is sent, the message is certainly not
+	 * delivered.  A reply that has come by now cannot be the reply to that
+	 * end, and a server that has closed the connection will not send one.
 	 */
 	outcome = expect_silence(s);
 	if (outcome == SMTP_DONE)

@@ -22,7 +22,7 @@ has_high_bit(const char *p, size_t n)
 	return all & HIGH_BITS;
 }
 
-/* Each LF is sent as two bytes, and a CR before it not at all. */
+/* LF is sent as two bytes, and a CR before it is not counted. */
 void
 smtp_measure_add(struct smtp_measure *m, const char *p, size_t n)
 {

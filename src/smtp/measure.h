@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 /*
- * What a server may want to know of a message before it comes: its size
- * (RFC 1870 section 4: octets with line ends as CRLF, without the dots of
- * transparency and the end of mail data) and whether it has 8-bit bytes
- * (RFC 6152).
+ * Measure a message for the parameters of MAIL: its size (RFC 1870 section 4:
+ * octets with line ends as CRLF, without doubled dots and the end of mail
+ * data), and whether it has 8-bit bytes (RFC 6152).
  *
- * It counts just what smtp/body makes of the same bytes.
+ * The size is exactly that of the output of smtp/body, without the doubled
+ * dots.
  */
 struct smtp_measure {
 	uint64_t size;
@@ -21,10 +21,10 @@ struct smtp_measure {
 	bool in_line;  /* the last byte did not end a line */
 };
 
-/* Adds n bytes of message.  Start with a zeroed struct smtp_measure. */
+/* Adds n bytes of the message.  Start with a zeroed struct smtp_measure. */
 void smtp_measure_add(struct smtp_measure *, const char *, size_t n);
 
-/* Adds the line end that a last line without one gets. */
+/* Adds the line end that smtp_body_end() adds to a last line without one. */
 void smtp_measure_end(struct smtp_measure *);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "io/fdio.h"
 
-/* Finds out whether, and how large, a regular file it is. */
+/* Finds out whether it is a regular file, and its size. */
 static void
 inspect_file(struct smtp_message *m)
 {
@@ -21,8 +21,8 @@ inspect_file(struct smtp_message *m)
 }
 
 /*
- * Asks for one byte more than there should be: what has another length, or
- * none that can be known, is left to smtp_message_next() to find out.
+ * Asks for one byte more than there should be.  If the length is another, the
+ * message is not kept in memory, and smtp_message_next() finds the error.
  */
 static void
 buffer_file(struct smtp_message *m)
@@ -47,7 +47,7 @@ buffer_file(struct smtp_message *m)
 	m->is_buffered = true;
 }
 
-/* True when all that was expected could be read. */
+/* False if not all of it could be read. */
 static bool
 measure_file(struct smtp_message *m)
 {

@@ -10,49 +10,51 @@
 #include "smtp/measure.h"
 
 /*
- * The message on its descriptor.
+ * Read the message from its descriptor.
  *
- * A small one is held in memory; a larger one, if it is a regular file, can
- * be measured by reading it once more than it is sent, out of the kernel's
- * cache.  A regular file must give as many bytes as it has at the start: one
- * that shrinks while it is sent is never ended as if that were all of it.
+ * A small message is kept in memory.  A larger one, if it is a regular file,
+ * can be measured by reading it twice; the second time it is in the kernel's
+ * cache.  A regular file must have as many bytes as at the start: if it shrinks
+ * or grows while it is sent, the end of mail data is not sent.
  */
 
-#define SMTP_MESSAGE_PIECE 65536 /* read at a time */
-#define SMTP_MESSAGE_SMALL 32768 /* up to here it is held in memory */
+#define SMTP_MESSAGE_PIECE 65536 /* bytes read at once */
+#define SMTP_MESSAGE_SMALL 32768 /* bytes; up to here it is kept in memory */
 /*
- * What one piece can become on the wire, and room for another short one, so
- * that a short last piece mostly leaves with the one before it.
+ * Room for the mail data of one piece and of another short one, so that a short
+ * last piece is usually sent together with the one before it.
  */
 #define SMTP_MESSAGE_WIRE (SMTP_BODY_OUT(SMTP_MESSAGE_PIECE) + 32768)
 
 struct smtp_message {
 	int fd;
-	off_t start;      /* where it begins; -1: not a regular file */
-	off_t expected;   /* bytes from there, for a regular file */
-	off_t taken;      /* bytes given out so far */
-	bool is_buffered; /* all of it is in data */
-	bool has_failed;  /* it could not be read to its end */
+	off_t start;      /* offset of the message; -1: not a regular file */
+	off_t expected;   /* its bytes, for a regular file */
+	off_t taken;      /* bytes returned so far */
+	bool is_buffered; /* the whole message is in data */
+	bool has_failed;  /* could not be read to its end */
 	bool is_measured;
 	struct smtp_measure measure;
 	size_t len;
-	char data[SMTP_MESSAGE_PIECE]; /* all of it, or the last piece */
-	char wire[SMTP_MESSAGE_WIRE];  /* for what is made of it */
+	char
+	    data[SMTP_MESSAGE_PIECE]; /* the whole message, or the last piece */
+	char wire[SMTP_MESSAGE_WIRE]; /* for the caller: encoded mail data */
 };
 
 /*
- * Looks at the message at fd, from its current offset on; measures it if
- * that is wanted and possible.  What cannot be read shows when it is read.
+ * Opens the message at fd, from its current offset on; fd is borrowed.
+ * Measures it if is_wanted and if it is a regular file.  A read error is
+ * reported by smtp_message_next().
  */
 void smtp_message_open(struct smtp_message *, int fd, bool is_wanted);
 
 /*
- * The next piece, in *piece until the next call.  Its length, 0 at the end;
- * -1 when it cannot be read, or ends where it should not.
+ * Reads the next piece; *piece is valid until the next call.  Returns its
+ * length, 0 at the end, or -1 if it cannot be read or ends at the wrong place.
  */
 ssize_t smtp_message_next(struct smtp_message *, const char **piece);
 
-/* Back to the start.  0, or -1 when that is not possible. */
+/* Goes back to the start.  0, or -1 if that is not possible (a pipe). */
 int smtp_message_rewind(struct smtp_message *);
 
 #endif

@@ -27,7 +27,7 @@ begin_line(struct smtp_reply *r)
 	r->linelen = 0;
 }
 
-/* All but CRs and empty lines: those have nothing to show. */
+/* Keeps a byte for the report, except for CRs and empty lines. */
 static void
 keep(struct smtp_reply *r, char c)
 {
@@ -49,7 +49,7 @@ keep_line(struct smtp_reply *r, char c)
 		r->line[r->linelen++] = c;
 }
 
-/* The byte behind three digits; false when they are no code of this reply. */
+/* The byte after three digits.  False if this reply cannot have that code. */
 static bool
 end_code(struct smtp_reply *r, char c)
 {
@@ -63,7 +63,7 @@ end_code(struct smtp_reply *r, char c)
 	return r->line_code == r->code && r->code != 0;
 }
 
-/* A byte of a line that has a code, as far as it goes; false: not this one. */
+/* A byte of a line that has a code so far.  False if the reply is malformed. */
 static bool
 add_to_line(struct smtp_reply *r, char c)
 {
@@ -76,7 +76,7 @@ add_to_line(struct smtp_reply *r, char c)
 	return true;
 }
 
-/* One byte; false when no reply can look like that. */
+/* One byte.  False if the reply is malformed. */
 static bool
 add_byte(struct smtp_reply *r, char c)
 {
@@ -90,7 +90,10 @@ add_byte(struct smtp_reply *r, char c)
 	return ++r->size <= SMTP_REPLY_MAX;
 }
 
-/* Shows what else came with a malformed line: it tells who is there. */
+/*
+ * Keeps the rest of a malformed line for the report: it shows which kind of
+ * server it is.
+ */
 static size_t
 keep_rest(struct smtp_reply *r, const char *p, size_t n)
 {
@@ -127,7 +130,7 @@ smtp_reply_add(struct smtp_reply *r, const char *p, size_t n,
 	return n;
 }
 
-/* As far as its first bytes tell: the line has a code, or may get one. */
+/* Whether the line has a code, or may get one, judging by its first bytes. */
 static bool
 may_have_code(const char *p, size_t n)
 {

@@ -27,7 +27,7 @@ smtp_session_deadline(const struct smtp_session *s)
 	return deadline_in(1000 * (int64_t)s->timeout_s);
 }
 
-/* So many seconds from now, or timeoutremote if that is less. */
+/* This many seconds from now, or timeoutremote if that is less. */
 static struct deadline
 deadline_at_most(const struct smtp_session *s, unsigned long limit_s)
 {
@@ -51,7 +51,7 @@ smtp_session_closing_deadline(struct smtp_session *s)
 	return s->closing;
 }
 
-/* How long what has arrived on this machine may take to get here. */
+/* How long data that has arrived on this machine may take to get here. */
 static int64_t
 grace_ms(const struct smtp_session *s)
 {
@@ -87,7 +87,7 @@ smtp_session_send(struct smtp_session *s, const char **at, const char *end)
 	return status;
 }
 
-/* Unless lines without a code have come already, and belong to it. */
+/* If lines without a code have already come, they belong to the reply. */
 static void
 begin_reply(struct smtp_session *s)
 {
@@ -177,7 +177,7 @@ expect_code(struct smtp_session *s, enum smtp_outcome outcome, int code)
 	return s->reply.code == code ? SMTP_DONE : SMTP_REFUSED;
 }
 
-/* Bytes that belong to no command: shown as if they were a reply. */
+/* Puts input that belongs to no command into the reply. */
 static enum smtp_outcome
 show_unsolicited(struct smtp_session *s)
 {
@@ -193,7 +193,7 @@ send_command(struct smtp_session *s, const char *verb, const char *argument,
 	struct smtp_wait wait = { .until = until };
 	size_t verb_len = strlen(verb), argument_len = strlen(argument);
 
-	/* What came before we asked is no reply. */
+	/* Input that came before the command is not its reply. */
 	if (smtp_session_expect_silence(s) == SMTP_MALFORMED)
 		return show_unsolicited(s);
 	begin_reply(s);
@@ -284,7 +284,7 @@ smtp_session_starttls(struct smtp_session *s)
 	return outcome;
 }
 
-/* The reply to the oldest outstanding command, whatever it says. */
+/* Reads the reply to the oldest outstanding command, whatever its code is. */
 static void
 take_outstanding_reply(struct smtp_session *s, struct deadline until)
 {
@@ -315,7 +315,7 @@ smtp_session_make_ready(struct smtp_session *s)
 	while (smtp_state_takes_commands(&s->state) &&
 	       smtp_state_oldest(&s->state) != SMTP_COMMAND_NONE)
 		take_outstanding_reply(s, until);
-	/* All answered, yet not all of it has left: not in step. */
+	/* All commands have a reply, but not all were sent: out of sync. */
 	if (stream_is_pending(&s->stream))
 		smtp_state_lost(&s->state);
 	if (s->state.phase == SMTP_PHASE_OPEN)

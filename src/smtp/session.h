@@ -13,129 +13,131 @@
 #include "smtp/state.h"
 
 /*
- * One session over a stream: greeting, EHLO or HELO, STARTTLS, QUIT.
+ * One SMTP session over a stream: greeting, EHLO or HELO, STARTTLS, QUIT.
  *
- * Each step sends its command and reads its reply, under one deadline for
- * the whole reply.  Bytes that came before a command was sent can only be
- * the reply to something else: the session is malformed then, so that no
- * reply is ever taken for the answer to another command.
+ * Each step sends its command and reads its reply, under one deadline for the
+ * whole reply.  Bytes that arrive before a command is sent cannot be its reply:
+ * then the session is malformed.  So no reply is ever taken for the reply to
+ * another command.
  */
 
-/* RFC 5321 section 4.5.3.2.1: what the steps before MAIL get at most. */
+/* Longest wait for a reply before MAIL (RFC 5321 section 4.5.3.2.1). */
 #define SMTP_HELLO_TIMEOUT_S 300
 
-/* What is waited for that changes no verdict any more gets so long, at most. */
+/* Longest wait for replies that cannot change the outcome any more. */
 #define SMTP_CLOSING_TIMEOUT_S 2
 
-/* What nobody has set is no success. */
+/* Zero must not mean success. */
 enum smtp_outcome {
-	SMTP_DIED,        /* closed, reset, or out of time */
-	SMTP_MALFORMED,   /* no reply, or one that nobody asked for */
-	SMTP_UNSOLICITED, /* of a greeting command: more than its reply came */
-	SMTP_REFUSED,     /* a well-formed reply, but another one */
-	SMTP_DONE         /* the reply that the step wants */
+	SMTP_DIED,        /* the connection was closed, broke, or timed out */
+	SMTP_MALFORMED,   /* not a reply, or an unsolicited one */
+	SMTP_UNSOLICITED, /* unexpected input at EHLO, HELO or STARTTLS */
+	SMTP_REFUSED,     /* a well-formed reply with another code */
+	SMTP_DONE         /* the expected reply */
 };
 
 struct smtp_session {
 	struct stream stream;
-	struct smtp_reply reply; /* the last one, whole or not */
-	bool in_reply;           /* part of it has come, not yet all */
-	struct smtp_ehlo ehlo;   /* of the last EHLO, empty after HELO */
-	unsigned long timeout_s; /* for one whole reply: timeoutremote */
+	struct smtp_reply reply; /* the last one, complete or not */
+	bool in_reply;           /* it is not complete yet */
+	struct smtp_ehlo ehlo;   /* from the last EHLO; empty after HELO */
+	unsigned long timeout_s; /* seconds for a whole reply */
 	/*
-	 * The descriptor leads to a process of ours, which has to run before
-	 * what has arrived on this machine can be read here.
+	 * The descriptor leads to qmail-remote-tls, which has to run before
+	 * data that has arrived on this machine can be read here.
 	 */
 	bool is_through_helper;
 
 	struct smtp_state state;
 	bool is_closing;
 	struct deadline closing;     /* see smtp_session_closing_deadline() */
-	uint64_t transactions;       /* begun with MAIL */
-	bool has_refused_parameters; /* MAIL with parameters failed */
+	uint64_t transactions;       /* number of transactions begun */
+	bool has_refused_parameters; /* MAIL with SIZE or BODY failed */
 };
 
 /*
- * A wait with an end.  If we are stopped for a while (SIGSTOP, a paused
- * container), the time can be over when a reply has long been there: so what
- * is on this machine by then counts.
+ * A wait with a deadline.  If we are stopped for some time (SIGSTOP, a paused
+ * container), the deadline can pass although a reply has arrived long before.
+ * So after the deadline there is one last look at what is on this machine.
  */
 struct smtp_wait {
 	struct deadline until;
-	bool is_late; /* the time was over, and that was a last look */
+	bool is_late; /* the last look was done */
 };
 
-/* fd is non-blocking; it stays the caller's. */
+/* fd must be non-blocking, and stays the caller's to close. */
 void smtp_session_init(struct smtp_session *, int fd, unsigned long timeout_s);
 
 /*
- * Takes what input there is, without waiting, until a reply is whole.
- * MORE (never LINE), DONE or MALFORMED.  ehlo, if not NULL, is given every
- * line after the first.
+ * Parses the buffered input, without waiting, until a reply is complete.
+ * Returns MORE (never LINE), DONE or MALFORMED.  Every line after the first is
+ * added to ehlo, if that is not NULL.
  */
 enum smtp_reply_state smtp_session_parse(struct smtp_session *,
     struct smtp_ehlo *ehlo);
 
 /*
- * Looks at what has come though no reply is outstanding, without waiting.
- * DONE if that is nothing, but for lines that have no code: those are skipped.
- * MALFORMED for a reply that nobody asked for, or the beginning of one, which
- * is left to be read; DIED when the connection has ended.
+ * Checks, without waiting, that there is no input while no reply is
+ * outstanding.  DONE if there is none except lines without a code, which are
+ * skipped.  MALFORMED for an unsolicited reply, or the beginning of one, which
+ * is left to be read.  DIED if the connection has ended.
  */
 enum smtp_outcome smtp_session_expect_silence(struct smtp_session *);
 
 /*
- * Part of a line that has no code has come, and its rest is still to come:
- * only this session can tell that from the beginning of a line.
+ * Whether a line without a code has been read in part.  Only this session can
+ * tell the rest of it from the beginning of a line.
  */
 bool smtp_session_is_within_line(const struct smtp_session *);
 
 /*
- * Shows what came unasked, as far as it is there, as if it were a reply.
- * Always MALFORMED.
+ * Puts unsolicited input, as far as it has arrived, into the reply, so that the
+ * report shows it.  Always returns MALFORMED.
  */
 enum smtp_outcome smtp_session_show_unsolicited(struct smtp_session *);
 
-/* Moves bytes, as stream_move(); TIMEOUT only after a last look. */
+/* As stream_move(); STREAM_TIMEOUT only after a last look. */
 enum stream_status smtp_session_move(struct smtp_session *, struct smtp_wait *);
 
 /*
- * Writes the bytes from *at up to end, as stream_send(); each piece must get
- * on within timeoutremote, and again there is a last look.
+ * As stream_send(); each piece must be sent within timeoutremote, and again
+ * there is a last look.
  */
 enum stream_status smtp_session_send(struct smtp_session *, const char **at,
     const char *end);
 
 /*
- * Reads one whole reply into s->reply.  DONE for any well-formed one.
+ * Reads one whole reply into s->reply.  DONE if it is well-formed, whatever its
+ * code; otherwise MALFORMED or DIED.
  */
 enum smtp_outcome smtp_session_reply(struct smtp_session *, struct deadline,
     struct smtp_ehlo *ehlo);
 
 /*
- * The connection has ended or broken, as opposed to a server that is silent.
+ * Whether the connection was closed or broke; false if the server is only
+ * silent.
  */
 bool smtp_session_has_ended(struct smtp_session *);
 
-/* It was want of memory of ours that broke it. */
+/* Whether it failed because this machine ran out of memory. */
 bool smtp_session_lacks_memory(const struct smtp_session *);
 
-/* The end of the time for a reply that is waited for from now on. */
+/* The deadline for a reply that is expected from now on: timeoutremote. */
 struct deadline smtp_session_deadline(const struct smtp_session *);
 
 /*
- * The end of the time for all that changes no verdict any more, from the first
- * call on until smtp_session_make_ready().
+ * The deadline for all replies that cannot change the outcome any more.  It
+ * starts at the first call and is the same until smtp_session_make_ready().
  */
 struct deadline smtp_session_closing_deadline(struct smtp_session *);
 
-/* The greeting must be 220. */
+/* Reads the greeting.  DONE for 220. */
 enum smtp_outcome smtp_session_greeting(struct smtp_session *);
 
 /*
- * EHLO and HELO must be answered by 250, and by nothing more: UNSOLICITED
- * where bytes are there before the command is sent, or behind its reply.
- * What was learnt from an earlier EHLO is forgotten (RFC 3207 section 4.2).
+ * Sends EHLO or HELO.  DONE for 250 and nothing else; UNSOLICITED if there is
+ * input before the command is sent, or after its reply.  The extensions of an
+ * earlier EHLO are forgotten (RFC 3207 section 4.2).
  */
 enum smtp_outcome smtp_session_ehlo(struct smtp_session *,
     const char *helohost);
@@ -143,25 +145,26 @@ enum smtp_outcome smtp_session_helo(struct smtp_session *,
     const char *helohost);
 
 /*
- * STARTTLS must be answered by 220, and by not one byte more, be it read
- * already or still in the socket (CVE-2011-0411): MALFORMED otherwise.
- * UNSOLICITED where bytes are there before it is sent.
+ * Sends STARTTLS.  DONE for 220 and not one byte more, whether it is in the
+ * buffer or still in the socket (CVE-2011-0411): otherwise MALFORMED.
+ * UNSOLICITED if there is input before the command is sent.
  */
 enum smtp_outcome smtp_session_starttls(struct smtp_session *);
 
 /*
- * Makes room for another transaction: reads the outstanding replies, so that
- * none of them is ever taken for the answer to a later command, and sends RSET
- * where a second MAIL could be one too many (RFC 5321 section 4.1.4).  DIED
- * when the session cannot go on; so it is after a 354, since a server that
- * waits for mail data takes commands for it.
+ * Prepares for another transaction.  Reads the outstanding replies, so that
+ * none of them is taken for the reply to a later command, and sends RSET if a
+ * transaction may be open, because MAIL must not be sent inside one (RFC 5321
+ * section 4.1.4).  DONE, or DIED if the session cannot go on.  After a 354 it
+ * cannot: the server would take commands for mail data.
  */
 enum smtp_outcome smtp_session_make_ready(struct smtp_session *);
 
 /*
- * Sends QUIT if that can be done without waiting, and would not be taken for
- * mail data; nothing can fail.  An outstanding reply to DATA is waited for, no
- * longer than SMTP_CLOSING_TIMEOUT_S: after a 354 QUIT would be mail data.
+ * Sends QUIT, if that is possible without waiting and if the server would not
+ * take it for mail data.  Errors are ignored.  An outstanding reply to DATA is
+ * waited for, at most SMTP_CLOSING_TIMEOUT_S: after a 354, QUIT would be mail
+ * data.
  */
 void smtp_session_quit(struct smtp_session *);
 

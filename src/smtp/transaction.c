@@ -5,14 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Commands are numbered: 0 is MAIL, then the recipients, then DATA. */
+/*
+ * Commands are numbered: 0 is MAIL, then one RCPT for each recipient, then
+ * DATA.
+ */
 struct transaction {
 	struct smtp_session *session;
 	const struct smtp_envelope *envelope;
 	struct smtp_message *message;
-	size_t sent;     /* commands put into the output */
-	size_t verdicts; /* recipients that have got their reply */
-	bool has_ended;  /* and result is set */
+	size_t sent;     /* commands put into the output buffer */
+	size_t verdicts; /* recipients that have a reply */
+	bool has_ended;  /* result is set */
 	struct smtp_result result;
 };
 
@@ -56,7 +59,7 @@ sends_8bit(const struct smtp_session *s, const struct smtp_message *m)
 	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_8BITMIME);
 }
 
-/* What MAIL declares, with a blank in front of each. */
+/* Writes the parameters of MAIL, each with a space before it. */
 static size_t
 mail_parameters(const struct transaction *t, char *out, size_t size)
 {
@@ -70,7 +73,7 @@ mail_parameters(const struct transaction *t, char *out, size_t size)
 	return (size_t)n;
 }
 
-/* Puts the next command into the output, if there is room for it. */
+/* Puts the next command into the output buffer.  False if there is no room. */
 static bool
 put_command(struct transaction *t)
 {
@@ -129,7 +132,7 @@ end(struct transaction *t, enum smtp_end where, enum smtp_outcome outcome)
 		smtp_state_lost(&t->session->state);
 }
 
-/* Where it ends if there is no reply: at the one that would come next. */
+/* The step that fails if the next reply does not come. */
 static enum smtp_end
 end_without_reply(const struct transaction *t)
 {
@@ -147,7 +150,7 @@ end_without_reply(const struct transaction *t)
 	}
 }
 
-/* Each recipient was refused: that is known, whatever DATA is answered with. */
+/* All recipients were refused.  The reply to DATA cannot change that. */
 static bool
 are_all_refused(const struct transaction *t)
 {
@@ -155,7 +158,7 @@ are_all_refused(const struct transaction *t)
 	       t->result.accepted == 0;
 }
 
-/* An enhanced status code (RFC 3463) that says "not permitted". */
+/* Whether the enhanced status code (RFC 3463) says "not permitted". */
 static bool
 has_policy_status(const struct smtp_reply *r)
 {
@@ -166,10 +169,10 @@ has_policy_status(const struct smtp_reply *r)
 }
 
 /*
- * "Bad sequence of commands", to a command that came along with others: that
- * speaks of the server, which cannot do what it offers.  One by one it would
- * have taken them, so it is no refusal of the mail; unless its enhanced status
- * says that it is one.
+ * "Bad sequence of commands" for a command in a group: the server cannot do the
+ * PIPELINING that it offers.  Sent one by one, it would have accepted the
+ * commands.  So it is not a refusal of the mail, unless its enhanced status
+ * says so.
  */
 static bool
 is_out_of_sequence(const struct transaction *t)
@@ -180,8 +183,8 @@ is_out_of_sequence(const struct transaction *t)
 }
 
 /*
- * A line without a code came where a reply was due.  If the server meant it as
- * that reply, the one behind it belongs to a later command of the group.
+ * A line without a code came where a reply was expected.  If the server meant
+ * it as that reply, the one after it belongs to a later command of the group.
  */
 static bool
 may_be_for_a_later_command(const struct transaction *t)
@@ -190,7 +193,7 @@ may_be_for_a_later_command(const struct transaction *t)
 	       smtp_state_count(&t->session->state) > 1;
 }
 
-/* The oldest outstanding command has got a reply that is one. */
+/* The oldest outstanding command got a valid reply. */
 static void
 mark_replied(struct transaction *t)
 {
@@ -221,14 +224,14 @@ apply_to_recipient(struct transaction *t, enum smtp_outcome outcome)
 	mark_replied(t);
 	t->verdicts++;
 	t->result.accepted += outcome == SMTP_DONE;
-	/* Without PIPELINING, DATA is not sent then. */
+	/* Without PIPELINING, DATA has not been sent and is left out. */
 	if (are_all_refused(t) && t->sent == data_command(t))
 		end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 }
 
 /*
- * All commands were handed to the network: nothing is left in the output, nor
- * was dropped from it with a connection that broke.
+ * Whether all commands were sent: nothing is left in the output buffer, and
+ * nothing was dropped from it when the connection broke.
  */
 static bool
 has_left(const struct transaction *t)
@@ -241,7 +244,7 @@ has_left(const struct transaction *t)
 static void
 apply_to_data(struct transaction *t, enum smtp_outcome outcome, bool is_reply)
 {
-	/* A 354 for what has not left is not for DATA. */
+	/* A 354 cannot be the reply to a DATA that was not sent. */
 	if (is_reply && t->session->reply.code == 354 && has_left(t)) {
 		mark_replied(t);
 	} else if (outcome == SMTP_REFUSED && are_all_refused(t)) {
@@ -255,7 +258,9 @@ apply_to_data(struct transaction *t, enum smtp_outcome outcome, bool is_reply)
 	}
 }
 
-/* Applies a reply, or what is none, to the oldest outstanding command. */
+/*
+ * Applies a reply, or input that is not one, to the oldest outstanding command.
+ */
 static void
 apply(struct transaction *t, enum smtp_reply_state state)
 {
@@ -263,7 +268,9 @@ apply(struct transaction *t, enum smtp_reply_state state)
 	enum smtp_outcome outcome =
 	    is_reply ? smtp_classify_reply(&t->session->reply) : SMTP_MALFORMED;
 
-	/* A refusal may be final: it has to be one of this command. */
+	/*
+	 * A refusal may be permanent, so it must be the reply to this command.
+	 */
 	if (outcome == SMTP_REFUSED && may_be_for_a_later_command(t))
 		outcome = SMTP_MALFORMED;
 	switch (smtp_state_oldest(&t->session->state)) {
@@ -280,8 +287,8 @@ apply(struct transaction *t, enum smtp_reply_state state)
 }
 
 /*
- * The server says no more.  If it has refused everybody nobody's verdict
- * depends on that.
+ * No more replies come.  If all recipients were refused, that does not change
+ * the outcome.
  */
 static void
 apply_no_reply(struct transaction *t, enum stream_status why)
@@ -295,7 +302,10 @@ apply_no_reply(struct transaction *t, enum stream_status why)
 		smtp_state_lost(&t->session->state);
 }
 
-/* What was said though nothing is outstanding is no reply to what comes. */
+/*
+ * Checks that there is no input while no reply is outstanding: it could not be
+ * the reply to the next command.  Ends the transaction if there is.
+ */
 static bool
 expect_silence(struct transaction *t)
 {
@@ -312,7 +322,7 @@ expect_silence(struct transaction *t)
 	}
 }
 
-/* Sends commands, as far as that goes, until there is one more reply. */
+/* Sends commands, as many as possible, until one reply has come. */
 static void
 take_reply(struct transaction *t)
 {
@@ -341,8 +351,8 @@ take_reply(struct transaction *t)
 }
 
 /*
- * DATA was accepted though no recipient was: RFC 2920 section 3.1 asks for
- * the end of mail data alone, and for its reply to be ignored.
+ * DATA was accepted although no recipient was: RFC 2920 section 3.1 says to
+ * send the end of mail data alone, and to ignore its reply.
  */
 static void
 send_empty_message(struct transaction *t)
@@ -412,8 +422,9 @@ smtp_transaction_measures(const struct smtp_ehlo *e)
 }
 
 /*
- * Codes that speak of the parameters of MAIL rather than of the mail: a server,
- * or something in front of it, that offers SIZE or 8BITMIME and cannot do it.
+ * Whether the reply code refuses the parameters of MAIL and not the mail: some
+ * servers, or devices in front of them, offer SIZE or 8BITMIME and cannot do
+ * it.
  */
 static bool
 has_refused_parameters(const struct smtp_session *s,
@@ -436,7 +447,10 @@ has_refused_parameters(const struct smtp_session *s,
 	}
 }
 
-/* Once more without; what was said to the first MAIL counts for nothing. */
+/*
+ * Tries once more without parameters; only the replies to the second MAIL
+ * count.
+ */
 static struct smtp_result
 run_without_parameters(struct smtp_session *s,
     const struct smtp_envelope *envelope, struct smtp_message *message)
