@@ -2,6 +2,7 @@
 #include "delivery/handoff.h"
 
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/keyword.h"
@@ -11,8 +12,15 @@
 
 #define FIRST_FD 3 /* the others are the message, the report and /dev/null */
 
-static char program_name[] = "qmail-remote-io";
-static char end_of_keywords[] = "--";
+static const char program_name[] = "qmail-remote-io";
+static const char end_of_keywords[] = "--";
+
+/* execve() only reads its arguments; their type is older than const. */
+static char *
+argument(const char *text)
+{
+	return (char *)(uintptr_t)text;
+}
 
 static void
 describe(struct handoff *h, struct keyword k[KEYWORDS])
@@ -47,10 +55,10 @@ handoff_format(const struct handoff *handoff)
 		nenvelope++;
 	/* Name, keywords, their end, envelope, NULL. */
 	argv = mem_alloc(KEYWORDS + nenvelope + 3, sizeof *argv);
-	argv[0] = program_name;
+	argv[0] = argument(program_name);
 	describe(&h, k);
 	n += keyword_format(k, KEYWORDS, argv + n);
-	argv[n++] = end_of_keywords;
+	argv[n++] = argument(end_of_keywords);
 	memcpy(argv + n, h.envelope, nenvelope * sizeof *argv);
 	return argv;
 }
