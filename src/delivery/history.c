@@ -63,7 +63,7 @@ history_decisive(const struct history *h)
 	return decisive;
 }
 
-/* The same among the attempts with one address of the plan. */
+/* The same among the attempts with one address, none of which was ready. */
 static const struct attempt *
 decisive_of(const struct history *h, size_t address)
 {
@@ -72,8 +72,7 @@ decisive_of(const struct history *h, size_t address)
 	for (size_t i = h->pass; i < h->n; i++) {
 		const struct attempt *a = &h->attempt[i];
 
-		if (a->address == address && a->cause != FAILURE_NONE &&
-		    says_more(a, decisive))
+		if (a->address == address && says_more(a, decisive))
 			decisive = a;
 	}
 	return decisive;
@@ -145,10 +144,10 @@ history_tell(const struct history *h, const struct connector *c, size_t address,
 	if (first_host(h, c, address) == c->plan->address[address].host)
 		return;
 	while (start > 0 && told < HISTORY_TOLD_MAX)
-		if (has_failed(h, c, --start) && start != address)
+		if (--start != address && has_failed(h, c, start))
 			told++;
 	for (; start < n; start++)
-		if (has_failed(h, c, start) && start != address)
+		if (start != address && has_failed(h, c, start))
 			tell(h, c, start, lines);
 }
 

@@ -221,6 +221,8 @@ says_why(void **state)
 	    "skipped, it timed out lately");
 	assert_int_equal(p.address[3].use, PLAN_TIMED_OUT);
 	assert_null(connector_reason(&c, 4));
+	for (size_t i = 0; i < p.naddress; i++)
+		assert_int_equal(connector_has_failed(&c, i), i < 4);
 	assert_string_equal(connector_reason(&c, 5), late);
 	connector_finish(&c);
 }

@@ -111,7 +111,7 @@ struct world {
  * One word for each address: the host's name, and r: the connection was
  * refused, t: tcpto says that it is dead, u: nothing was tried, g: the greeting
  * failed, h: EHLO was refused in the pass before, +: it is ready, e: after EHLO
- * was refused, d: no TLS.
+ * was refused, d: no TLS, x: the connection died.
  */
 static void
 begin(struct world *w, const char *text)
@@ -129,9 +129,9 @@ begin(struct world *w, const char *text)
 
 		w->address[i].host = (size_t)(text[0] - 'a');
 		w->address[i].ip = ip((int)i);
-		w->target[i].state = strchr("ghde+", text[1]) ? DIAL_CONNECTED
-				     : text[1] == 'r'         ? DIAL_FAILED
-							      : DIAL_UNTRIED;
+		w->target[i].state = strchr("ghdex+", text[1]) ? DIAL_CONNECTED
+				     : text[1] == 'r'          ? DIAL_FAILED
+							       : DIAL_UNTRIED;
 		w->target[i].error = ECONNREFUSED;
 		if (text[1] == 't')
 			w->address[i].use = PLAN_TIMED_OUT;
@@ -147,6 +147,8 @@ play(struct world *w, const char *text)
 	for (size_t i = 0; *text; text += 2 + (text[2] == ' '), i++) {
 		if (text[1] == 'g')
 			add_attempt(&w->history, i, NOT_GREETED);
+		if (text[1] == 'x')
+			add_attempt(&w->history, i, IN_GREETING);
 		if (text[1] == 'e')
 			add_attempt(&w->history, i, REFUSED);
 		if (text[1] == 'd')
@@ -180,6 +182,7 @@ tells_what_failed_before(void **state)
 		{ "au b+", "" },
 		{ "ag b+", "a (192.0.2.0): greeting failed: 421 no" },
 		{ "ag be", "a (192.0.2.0): greeting failed: 421 no" },
+		{ "ax b+", "a (192.0.2.0): connection died" },
 		{ "ad b+", "a (192.0.2.0): TLS failed: expired" },
 		/* What was learnt in the pass before does not count. */
 		{ "ah b+", "" },
