@@ -15,12 +15,14 @@
 #include "base/str.h"
 #include "tls/request.h"
 
-/* The helper keeps the time itself; this much later it must be stuck. */
+/*
+ * The helper itself has the time limit; if it is this much later it is stuck.
+ */
 #define GRACE_MS 1000
 
 #define NAME "qmail-remote-tls"
 
-/* Both ends of the clear-text socketpair and of the status socketpair. */
+/* Both ends of the socketpairs for clear text and for status records. */
 struct ends {
 	int clear[2];
 	int status[2];
@@ -85,8 +87,8 @@ run(const struct tls_helper *h, int socket, const struct ends *e)
 }
 
 /*
- * One record with its line end, as far as it comes before the deadline and
- * the end of file; what follows it is left for the next call.
+ * Reads one record with its line end, or what arrives before the deadline and
+ * the end of file.  Bytes after the record are left for the next call.
  */
 static size_t
 read_record(int fd, char record[TLS_RECORD_SIZE], struct deadline until,
@@ -125,14 +127,15 @@ describe(struct spawn_end end, char text[TLS_TEXT_SIZE])
 }
 
 /*
- * No handshake, so no helper.  One that ended without a word, was not there to
- * be run or says nothing in time is a failure of ours: it must not pass for a
- * server that fails, or a broken installation would send in clear text.
+ * There is no TLS session, so the helper is killed.  If it ended without a
+ * record, could not be run, or wrote nothing in time, that is a failure of
+ * ours.  It must not be taken for a failure of the server, or a broken
+ * installation would send in clear text.
  */
 static struct tls_start
 not_ready(const struct tls_result *result, pid_t pid, bool has_ended)
 {
-	/* It keeps its own exit code if it was ending anyway. */
+	/* If it was already ending, this returns its own exit code. */
 	struct spawn_end end = spawn_kill(pid);
 	struct tls_start t = { .result = *result, .fd = -1, .status = -1 };
 
@@ -165,7 +168,7 @@ tls_helper_start(const struct tls_helper *h, int socket)
 		t = local_failure(h->program, strerror(errno));
 		goto out;
 	}
-	/* Or the end of the status would never be seen. */
+	/* Otherwise the end of file of the status would never be seen. */
 	close(e.status[1]);
 	e.status[1] = -1;
 	(void)tls_result_parse(&result, record,

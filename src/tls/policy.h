@@ -5,22 +5,22 @@
 #include <stdbool.h>
 
 /*
- * Decide what TLS one MX host must do; pure.
+ * Decide which TLS is required for one MX host.  Pure: no I/O, no state.
  *
- * It is asked anew for every MX host, so that what is decided for one never
- * leaks to another.
+ * It is called again for every MX host, so a decision for one host never
+ * applies to another.
  */
 
 enum tls_level {
-	TLS_LEVEL_NONE,    /* clear text, STARTTLS is not tried */
+	TLS_LEVEL_NONE,    /* clear text; STARTTLS is not tried */
 	TLS_LEVEL_MAY,     /* opportunistic (RFC 7435) */
-	TLS_LEVEL_ENCRYPT, /* mandatory, whoever the peer is */
-	TLS_LEVEL_VERIFY   /* mandatory, and the peer proves its name */
+	TLS_LEVEL_ENCRYPT, /* mandatory, with any certificate */
+	TLS_LEVEL_VERIFY   /* mandatory, with a verified certificate */
 };
 
-/* All that the decision depends on. */
+/* Everything that the decision depends on. */
 struct tls_situation {
-	bool has_anchors;         /* control/trustanchors names something */
+	bool has_anchors;         /* control/trustanchors is not empty */
 	unsigned long strictness; /* control/tlsstrictness */
 	const char *name;         /* the MX host's, or an address literal */
 };
@@ -33,19 +33,23 @@ struct tls_policy {
 /* The policy borrows the name. */
 struct tls_policy tls_policy_choose(const struct tls_situation *);
 
+/*
+ * Whether STARTTLS is tried at all; whether TLS is mandatory; whether the
+ * certificate must be verified.
+ */
 bool tls_policy_tries(const struct tls_policy *);
 bool tls_policy_requires(const struct tls_policy *);
 bool tls_policy_verifies(const struct tls_policy *);
 
 /*
- * OpenSSL's security level: 0, with TLS from 1.0 on, where clear text would do
- * and so any encryption is better than none; 1, with TLS 1.2 or later, where
- * it is demanded; 2 (112 bits, no SHA-1) where a certificate has to prove
- * something.
+ * OpenSSL's security level.  0, with TLS from 1.0 on, where clear text is
+ * allowed, because any encryption is better than none; 1, with TLS 1.2 or
+ * later, where TLS is mandatory; 2 (112 bits, no SHA-1) where a certificate is
+ * verified.
  */
 unsigned long tls_policy_security(const struct tls_policy *);
 
-/* When TLS fails: the same address once more, in clear text. */
+/* Whether, after TLS failed, the same address is tried once in clear text. */
 bool tls_policy_falls_back(const struct tls_policy *);
 
 #endif

@@ -42,7 +42,10 @@ tls_request_format(const struct tls_request *request, const char *program)
 	struct keyword k[KEYWORDS];
 	char **argv = mem_alloc(KEYWORDS + 2, sizeof *argv);
 
-	/* posix_spawn() only reads it; its type is older than const. */
+	/*
+	 * posix_spawn() does not change it; its parameter type is older than
+	 * const.
+	 */
 	argv[0] = (char *)(uintptr_t)program;
 	describe(&r, k);
 	(void)keyword_format(k, KEYWORDS, argv + 1);

@@ -33,7 +33,7 @@ is_printable(char c)
 	return c >= ' ' && c <= '~';
 }
 
-/* Appends text, as much of it as leaves room for the line end. */
+/* Appends text, as long as there is room for the line end after it. */
 static size_t
 put_text(char *record, size_t n, const char *text)
 {
@@ -44,7 +44,10 @@ put_text(char *record, size_t n, const char *text)
 	return n;
 }
 
-/* Appends a blank and a word that has none in it, "-" for an empty one. */
+/*
+ * Appends a space and a word, in which spaces become '?'; "-" for an empty
+ * word.
+ */
 static size_t
 put_word(char *record, size_t n, const char *word)
 {
@@ -66,7 +69,10 @@ put_end(char *record, size_t n)
 	return n;
 }
 
-/* A text is the last of a record, and cut where a reader would cut it. */
+/*
+ * Appends the text that ends a record, cut to the length that the parser
+ * accepts.
+ */
 static size_t
 put_last(char *record, size_t n, const char *text)
 {
@@ -111,14 +117,14 @@ tls_end_format(char record[TLS_RECORD_SIZE], enum tls_end end, const char *text)
  * Reading.
  */
 
-/* What is left of a record, without its line end. */
+/* The unread part of a record, without its line end. */
 struct rest {
 	const char *at, *end;
 };
 
 /*
- * The one line end must be the last byte: a record that goes on after it was
- * not written by this module, and its writer is not to be believed.
+ * The only line end must be the last byte.  Otherwise the record was not
+ * written by this module and is not trusted.
  */
 static bool
 begin(struct rest *r, const char *record, size_t n)
@@ -147,7 +153,7 @@ take_bytes(struct rest *r, const char *end, char *text)
 	*text = '\0';
 }
 
-/* The next word with the blank before it; false if there is none that fits. */
+/* The next word and the space before it; false if there is none that fits. */
 static bool
 take_word(struct rest *r, char *word, size_t size)
 {
@@ -166,7 +172,7 @@ take_word(struct rest *r, char *word, size_t size)
 	return true;
 }
 
-/* All that is left, behind a blank. */
+/* The rest of the record, after a space. */
 static bool
 take_text(struct rest *r, char text[TLS_TEXT_SIZE])
 {
@@ -176,7 +182,7 @@ take_text(struct rest *r, char text[TLS_TEXT_SIZE])
 	return true;
 }
 
-/* Which of n names the next word is; n if none of them. */
+/* The index of the next word in names[0..n); n if it is not there. */
 static size_t
 take_code(struct rest *r, const char *const *names, size_t n)
 {

@@ -5,9 +5,9 @@
 #include <stddef.h>
 
 /*
- * What qmail-remote-tls says on its status descriptor: one record when the
- * handshake is over, and, if it has succeeded, a second one when the session
- * is.  A record is one line of printable ASCII.
+ * The status records of qmail-remote-tls: one when the handshake has ended and,
+ * if it has succeeded, a second one when the session has ended.  A record is
+ * one line of printable ASCII.
  *
  *	R VERSION CIPHER GROUP NAME	ready; NAME is what the certificate was
  *					verified for; "-" stands for none
@@ -16,66 +16,70 @@
  *					memory, a key that cannot be read
  *	E CODE TEXT			the session has ended
  *
- * Both sides of it are here.  The sentences of a report are made where the
- * report is, by tls_result_describe().
+ * Both programs use this module: one formats records, the other parses them.
+ * The sentences of a report are made where the report is, by
+ * tls_result_describe().
  */
 
-#define TLS_RECORD_SIZE 512 /* of a record with its NUL */
+#define TLS_RECORD_SIZE 512 /* bytes of a record with its NUL */
 #define TLS_WORD_SIZE 64
 #define TLS_NAME_SIZE 256
 #define TLS_TEXT_SIZE 256
 
-/* The text of a handshake that was not over when its time was. */
+/* The text if the time for the handshake was over. */
 #define TLS_TEXT_TIMED_OUT "timed out"
 
 enum tls_status {
 	TLS_STATUS_READY,
 	TLS_STATUS_FAILED,
 	TLS_STATUS_LOCAL,
-	TLS_STATUS_NONE /* no complete record: the helper died */
+	TLS_STATUS_NONE /* no valid record: the helper has died */
 };
 
-/* Why the handshake failed; the codes are those of RFC 8460 section 4.3. */
+/* Why the handshake failed: the result types of RFC 8460 section 4.3. */
 enum tls_cause {
-	TLS_CAUSE_HANDSHAKE,  /* validation-failure: none came about */
+	TLS_CAUSE_HANDSHAKE,  /* validation-failure: any other reason */
 	TLS_CAUSE_NAME,       /* certificate-host-mismatch */
 	TLS_CAUSE_EXPIRED,    /* certificate-expired */
 	TLS_CAUSE_NOT_TRUSTED /* certificate-not-trusted */
 };
 
-/* The outcome of a handshake. */
+/* The result of a handshake. */
 struct tls_result {
 	enum tls_status status;
 
-	/* READY */
+	/* For READY: */
 	char version[TLS_WORD_SIZE];
 	char cipher[TLS_WORD_SIZE];
-	char group[TLS_WORD_SIZE];    /* "": a key exchange without one */
+	char group[TLS_WORD_SIZE];    /* "": the key exchange has none */
 	char verified[TLS_NAME_SIZE]; /* the name; "": not verified */
 
-	/* FAILED: why.  LOCAL: only the text. */
+	/* For FAILED; for LOCAL only the text: */
 	enum tls_cause cause;
 	char text[TLS_TEXT_SIZE];
 };
 
 /* How a session ended. */
 enum tls_end {
-	TLS_END_NONE,   /* no complete record: the helper died */
-	TLS_END_SERVER, /* the server's close_notify */
-	TLS_END_CLIENT, /* our own side has closed the clear text */
-	TLS_END_BROKEN, /* the connection broke, or the server its protocol */
-	TLS_END_LOCAL   /* we failed: no memory */
+	TLS_END_NONE,   /* no valid record: the helper has died */
+	TLS_END_SERVER, /* the server sent close_notify */
+	TLS_END_CLIENT, /* our side closed the clear text */
+	TLS_END_BROKEN, /* the connection or the TLS protocol broke */
+	TLS_END_LOCAL   /* a failure of ours: no memory */
 };
 
-/* Write a record; what does not fit or is not printable becomes '?'. */
+/*
+ * Format a record; return its length without the NUL.  Bytes that are not
+ * printable become '?', and text that does not fit is cut off.
+ */
 size_t tls_result_format(char record[TLS_RECORD_SIZE],
     const struct tls_result *);
 size_t tls_end_format(char record[TLS_RECORD_SIZE], enum tls_end,
     const char *text);
 
 /*
- * Read a record of n bytes.  What is not of the form above is NONE.  The text
- * is cleaned again: the helper has talked to the network.
+ * Parse a record of n bytes.  A record that is not of the form above is NONE.
+ * The text is cleaned again, because the helper has talked to the network.
  */
 enum tls_status tls_result_parse(struct tls_result *, const char *record,
     size_t n);
@@ -85,8 +89,8 @@ enum tls_end tls_end_parse(const char *record, size_t n,
 #define TLS_SENTENCE_SIZE 640
 
 /*
- * For the last line of a report: "VERSION CIPHER GROUP, certificate not
- * verified", or why there was no handshake.
+ * Describes the result for the last line of a report: "VERSION CIPHER GROUP,
+ * certificate not verified", or why the handshake failed.
  */
 void tls_result_describe(const struct tls_result *,
     char sentence[TLS_SENTENCE_SIZE]);

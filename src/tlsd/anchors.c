@@ -23,9 +23,9 @@
 
 #define CODE "4.3.5" /* RFC 3463: system incorrectly configured */
 #define BUNDLE_LIMIT ((size_t)1 << 24) /* bytes */
-#define KEY_SIZE 9 /* eight digits of the subject's hash, NUL */
+#define KEY_SIZE 9                     /* the subject's hash in hex, NUL */
 
-/* More of one name than anybody has. */
+/* Limit on certificates with the same name; more than anybody has. */
 #define SAME_NAME_MAX 64
 
 struct tlsd_anchors {
@@ -34,18 +34,18 @@ struct tlsd_anchors {
 	struct buf path;
 	bool is_directory;
 	/*
-	 * Of a bundle, which stays open: no file can be opened any more when
-	 * it has to be read.
+	 * The bundle, which stays open: when it is read later, the sandbox
+	 * allows no open().
 	 */
 	int fd;
 	struct stat st;
-	struct compiled *index; /* NULL: all of them are in the store */
-	struct dsn failure;     /* of a look-up; no status: none */
+	struct compiled *index; /* NULL: all anchors are in the store */
+	struct dsn failure;     /* of a look-up; empty status: none */
 };
 
 /*
- * The index has, under the hash of the canonical subject name as "openssl x509
- * -hash" prints it, where in the bundle each certificate with it is.
+ * The key of the index: the hash of the canonical subject name, as "openssl
+ * x509 -hash" prints it.  Its places are the certificates with that name.
  */
 static int
 subject_key(const X509_NAME *name, char key[KEY_SIZE])
@@ -72,8 +72,8 @@ fail(const char *path, const char *reason, struct dsn *why)
  */
 
 /*
- * A TRUSTED CERTIFICATE block is a certificate with the uses that it is
- * trusted for appended; one decoder reads both, and the store heeds them.
+ * A TRUSTED CERTIFICATE block is a certificate followed by the uses that it is
+ * trusted for.  One decoder reads both kinds, and the store respects the uses.
  */
 static X509 *
 parse_certificate(const struct buf *der)
@@ -93,8 +93,8 @@ is_certificate(const struct pem_block *b)
 }
 
 /*
- * Only a block that begins its line: what the index says of another one could
- * not be checked by a look at what is before it.
+ * Only if the block begins a line: otherwise a reader could not check its start
+ * by the byte before it.
  */
 static void
 index_certificate(struct compiling *index, const X509 *cert,
@@ -129,7 +129,7 @@ add_certificate(struct tlsd_anchors *a, const struct pem *p,
 	return ok == 1;
 }
 
-/* Always -1: the file is damaged, and certificates of it may be lost. */
+/* Always -1: the file is damaged, and certificates may be lost. */
 static int
 fail_at(const struct pem *p, const char *path, struct dsn *why)
 {
@@ -141,9 +141,9 @@ fail_at(const struct pem *p, const char *path, struct dsn *why)
 }
 
 /*
- * All certificates of a file's text into the store and, if there is one, the
- * index.  What is not a certificate is passed over; -1 with why when there is
- * none at all, or one may have been lost.
+ * Adds all certificates of a text to the store and, if index is not NULL, to
+ * the index.  Other blocks are skipped.  -1 with why if there is no
+ * certificate, or if one may be lost.
  */
 static int
 add_text(struct tlsd_anchors *a, const struct buf *text, const char *path,
@@ -187,13 +187,11 @@ add_file(struct tlsd_anchors *a, int fd, const struct stat *st,
 	return result;
 }
 
-/*
- * Looking up by the index.
- */
+/* Look-up by the index. */
 
 /*
- * The certificate at a place of the bundle; NULL when no block is there, or
- * none of a certificate.
+ * Reads the certificate at a place of the bundle; NULL if there is no block, or
+ * it is not a certificate.
  */
 static X509 *
 read_certificate(const struct tlsd_anchors *a,
@@ -224,9 +222,9 @@ out:
 }
 
 /*
- * Puts the anchors of that name that the index knows into the store.  Whatever
- * the index says, they are in the bundle; the one that is wrong or leaves some
- * out is of no use, and then the chain does not verify.
+ * Adds the anchors with this name in the index to the store.  They are in the
+ * bundle, whatever the index says.  If the index is wrong or incomplete, the
+ * chain does not verify.
  */
 static void
 add_indexed(struct tlsd_anchors *a, const X509_NAME *name)
@@ -253,8 +251,8 @@ add_indexed(struct tlsd_anchors *a, const X509_NAME *name)
 }
 
 /*
- * Looking up in a hashed directory: in files of the name's hash, ".0" and so
- * on, up to one that there is not.
+ * Look-up in a hashed directory: in files named by the name's hash, ".0" and so
+ * on, until one is missing.
  */
 
 static bool
@@ -265,7 +263,7 @@ is_dangling(const char *path)
 	return lstat(path, &st) == 0;
 }
 
-/* False when there is no such file. */
+/* False if there is no such file. */
 static bool
 add_hashed_file(struct tlsd_anchors *a, const char *path)
 {
@@ -301,11 +299,9 @@ add_hashed(struct tlsd_anchors *a, const X509_NAME *name)
 	buf_finish(&path);
 }
 
-/*
- * Looking up, while a chain is built.
- */
+/* Look-up while a chain is built. */
 
-/* From what is in the store by now; owned by the caller. */
+/* A certificate that is in the store now; owned by the caller. */
 static X509 *
 find_stored(X509_STORE *store, const X509_NAME *name)
 {
@@ -324,7 +320,7 @@ find_stored(X509_STORE *store, const X509_NAME *name)
 	return found;
 }
 
-/* Called for a name of which there is nothing in the store. */
+/* Called for a name that is not in the store. */
 static int
 get_by_subject(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type,
     const X509_NAME *name, X509_OBJECT *object)
@@ -343,8 +339,8 @@ get_by_subject(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type,
 	if (cert == NULL)
 		return 0;
 	/*
-	 * The object's own reference is never released by the library: it
-	 * takes another one for whoever asked (X509_LOOKUP_meth_new(3)).
+	 * The library never releases the object's own reference; it takes
+	 * another one for the caller (X509_LOOKUP_meth_new(3)).
 	 */
 	ok = X509_OBJECT_set1_X509(object, cert);
 	if (ok)
@@ -357,7 +353,10 @@ get_by_subject(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type,
  * Verifying.
  */
 
-/* As ctx was set up; a context serves once (X509_verify_cert(3)). */
+/*
+ * A copy of ctx as it was set up, because a context can be used only once
+ * (X509_verify_cert(3)).
+ */
 static X509_STORE_CTX *
 copy_context(X509_STORE_CTX *ctx, X509_STORE *store)
 {
@@ -395,7 +394,7 @@ verify_again(X509_STORE_CTX *ctx, const struct tlsd_anchors *a)
 	return ok;
 }
 
-/* The whole bundle, from here on without its index. */
+/* Reads the whole bundle; the index is not used any more. */
 static int
 read_bundle(struct tlsd_anchors *a, struct compiling *index, struct dsn *why)
 {
@@ -443,14 +442,17 @@ fail:
 static int
 open_directory(struct tlsd_anchors *a, struct dsn *why)
 {
-	/* The '/' at its end makes this fail for whatever is no directory. */
+	/*
+	 * Because of the '/' at its end this fails for anything but a
+	 * directory.
+	 */
 	if (access(a->path.data, X_OK) == -1)
 		return fail(a->path.data, strerror(errno), why);
 	a->is_directory = true;
 	return use_lookup(a, why);
 }
 
-/* Reads the bundle, making an index on the way where that can be done. */
+/* Reads the bundle, and makes an index of it if possible. */
 static int
 parse_bundle(struct tlsd_anchors *a, const char *cdb, const char *lock,
     struct dsn *why)

@@ -5,14 +5,15 @@
 #include "base/dsn.h"
 
 /*
- * The certificates that we trust to vouch for a server.
+ * The trust anchors: certificates that we trust to verify servers'
+ * certificates.
  *
- * They come from a hashed directory (openssl rehash), or from a PEM bundle,
- * of which there is an index by subject name: parsing 150 certificates for
- * each delivery costs more than the rest of it.  The index only says where in
- * the bundle to look (io/compiled.h); so whoever could write one can hide
- * anchors, but make nothing an anchor.  And hiding does not help, since a
- * chain that does not verify is verified again by the whole bundle.
+ * They come from a hashed directory (openssl rehash), or from a PEM bundle.  A
+ * bundle has an index by subject name, because parsing 150 certificates costs
+ * more than the rest of a delivery.  The index only says where in the bundle to
+ * look (io/compiled.h).  So whoever could write an index can hide anchors, but
+ * cannot add one.  And hiding does not help, because a chain that does not
+ * verify is verified again with the whole bundle.
  */
 
 struct tlsd_anchors;
@@ -20,31 +21,33 @@ struct x509_store_st;
 struct x509_store_ctx_st;
 
 /*
- * Opens the anchors at path: a directory when it ends in '/', a bundle
- * otherwise.  statedir holds the index of a bundle and may be NULL.
- * Returns NULL, with why, when there is no such file or directory, it is not
- * readable, or a bundle is damaged or has no certificate in it.  A directory
- * is looked into when a chain is verified.
+ * Opens the anchors at path: a directory if it ends in '/', otherwise a bundle.
+ * statedir holds the index of a bundle and may be NULL.  Returns NULL and fills
+ * why if there is no such file or directory, it is not readable, or a bundle is
+ * damaged or has no certificate.  Files in a directory are read only when a
+ * chain is verified.
  */
 struct tlsd_anchors *tlsd_anchors_open(const char *path, const char *statedir,
     struct dsn *why);
+
+/* Frees them; NULL is allowed. */
 void tlsd_anchors_close(struct tlsd_anchors *);
 
-/* The store that looks them up while a chain is built; borrowed. */
+/* The store that looks up anchors while a chain is built; borrowed. */
 struct x509_store_st *tlsd_anchors_store(const struct tlsd_anchors *);
 
 /*
- * Verifies a chain: X509_verify_cert(), but 0 for all that failed.  For
- * SSL_CTX_set_cert_verify_callback(), with the anchors as its argument.
- * A bundle is read through descriptors that are open by now; a directory's
- * files are opened as they are looked up.
+ * Verifies a chain as X509_verify_cert() does, but returns 0 for every failure.
+ * For SSL_CTX_set_cert_verify_callback(), with the anchors as its argument.  A
+ * bundle is read through a descriptor that is already open; files of a
+ * directory are opened when they are needed.
  */
 int tlsd_anchors_verify(struct x509_store_ctx_st *, void *anchors);
 
 /*
- * A failure of our own while anchors were looked up (not: there is no such
- * anchor): a chain that did not verify then says nothing about the server.
- * NULL when there was none; borrowed.
+ * A failure of ours while anchors were looked up (a missing anchor is not one):
+ * then a chain that did not verify says nothing about the server.  NULL if
+ * there was none; borrowed.
  */
 const struct dsn *tlsd_anchors_failure(const struct tlsd_anchors *);
 

@@ -13,14 +13,14 @@
 #include "base/mem.h"
 
 /*
- * Handshake messages that the server may send before clear text moves: a
- * handshake has less than ten, a few session tickets follow it, and key updates
- * come once in millions of records.  So a flood of them ends the session, while
- * an eager server may update its keys with every record.
+ * Limit on handshake messages before clear text moves.  A handshake has fewer
+ * than ten, a few session tickets follow it, and key updates come once in
+ * millions of records.  So a flood of them ends the session, but a server may
+ * update its keys with every record.
  */
 #define MESSAGES_MAX 64
 
-#define QUICKACK_READS 8 /* handshake, tickets, reply to EHLO */
+#define QUICKACK_READS 8 /* enough for handshake, tickets, reply to EHLO */
 
 bool
 tlsd_bio_is_flooded(const struct tlsd_bio *s)
@@ -37,11 +37,10 @@ must_stop(struct tlsd_bio *s)
 }
 
 /*
- * A server sends its session tickets first and its reply next.  Where it has
- * Nagle's algorithm on, the reply waits for us to acknowledge the tickets,
- * which the kernel would put off by 40 ms: once, for each delivery.  What it
- * is asked for holds for a little while, so it is asked with each of the
- * first reads.
+ * A server sends its session tickets first and its reply next.  If it uses
+ * Nagle's algorithm, the reply waits until we acknowledge the tickets, which
+ * the kernel would delay by 40 ms in each delivery.  The option lasts only for
+ * a short time, so it is set with each of the first reads.
  */
 static void
 acknowledge_at_once(struct tlsd_bio *s)
@@ -59,7 +58,7 @@ acknowledge_at_once(struct tlsd_bio *s)
 #endif
 }
 
-/* Want of memory in the kernel is ours, whatever the call was for. */
+/* No memory in the kernel is a failure of ours, whatever the call was for. */
 static void
 note_error(struct tlsd_bio *s)
 {
@@ -68,7 +67,7 @@ note_error(struct tlsd_bio *s)
 	s->error = errno;
 }
 
-/* As recv(); what came is in s->ahead. */
+/* As recv(), into s->ahead. */
 static ssize_t
 read_ahead(struct tlsd_bio *s)
 {
@@ -77,10 +76,12 @@ read_ahead(struct tlsd_bio *s)
 	do
 		got = recv(s->fd, s->ahead, sizeof s->ahead, MSG_DONTWAIT);
 	while (got == -1 && errno == EINTR);
-	/* Only then, since it may change errno. */
+	/* Not after an error: it may change errno. */
 	if (got > 0)
 		acknowledge_at_once(s);
-	/* A short read has emptied the socket; poll() tells of what follows. */
+	/*
+	 * A short read has emptied the socket; poll() reports what comes later.
+	 */
 	s->drained = got < (ssize_t)sizeof s->ahead;
 	s->ahead_start = 0;
 	s->ahead_end = got > 0 ? (size_t)got : 0;
@@ -170,7 +171,7 @@ tlsd_bio_create(struct tlsd_bio *s)
 {
 	BIO *bio;
 
-	/* Nobody looks for it, so it needs no number of its own. */
+	/* No search by type is done, so it needs no type number of its own. */
 	s->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "socket");
 	if (s->method == NULL || !BIO_meth_set_read(s->method, socket_read) ||
 	    !BIO_meth_set_write(s->method, socket_write) ||

@@ -12,23 +12,23 @@
 #include "tlsd/error.h"
 
 /*
- * The library's own default, spelled out: some distributions have put another
- * one in its place, and another level.  At level 0 it lets all through that a
- * server may have: SHA-1, small keys, TLS 1.0.
+ * The library's own default, written out, because some distributions have
+ * changed it and the level.  At level 0 it allows everything that an old server
+ * may have: SHA-1, small keys, TLS 1.0.
  */
 #define CIPHERS "ALL:!COMPLEMENTOFDEFAULT:!eNULL:!aNULL:@SECLEVEL="
 
 /*
- * Post-quantum key exchange, if the server has it; the shares that are sent
- * with the first message stay the small ones, since there are servers that
- * hang on a ClientHello of more than one segment.  OpenSSL before 3.5 knows
- * neither that group nor this syntax, and keeps its default.
+ * Post-quantum key exchange, if the server supports it.  The key shares in the
+ * first message stay the small ones, because some servers hang on a ClientHello
+ * of more than one segment.  OpenSSL before 3.5 knows neither this group nor
+ * this syntax, and keeps its default.
  */
 #define GROUPS "?X25519MLKEM768:DEFAULT"
 
 /*
- * Memory that the library cannot get must not pass for a server's fault, or
- * for a bad certificate; and it does not always leave an error.
+ * If the library gets no memory, that must not be taken for a fault of the
+ * server or a bad certificate; and it does not always leave an error.
  */
 
 static void *
@@ -66,8 +66,7 @@ own_free(void *p, const char *file, int line)
 static void
 use_our_allocator(void)
 {
-	/* Fails when the library is in use already: done before, or too late.
-	 */
+	/* Fails if the library has allocated already. */
 	(void)CRYPTO_set_mem_functions(own_malloc, own_realloc, own_free);
 }
 
@@ -91,9 +90,9 @@ set_security(SSL_CTX *context, int level)
 }
 
 /*
- * No configuration file: what it says of TLS is meant for others, and it
- * costs two milliseconds.  No clearing up at exit either, and no table of
- * ciphers by their old names, which TLS does not use.
+ * No configuration file: its TLS settings are meant for other programs, and it
+ * costs two milliseconds.  No cleanup at exit either, and no table of ciphers
+ * by their old names, which TLS does not use.
  */
 SSL_CTX *
 tlsd_context_create(int security, struct dsn *why)
@@ -113,7 +112,7 @@ tlsd_context_create(int security, struct dsn *why)
 		goto fail;
 	SSL_CTX_set_options(context,
 	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
-	/* The chain that we present is the one in the file. */
+	/* The chain that we present is exactly the one in the file. */
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_NO_AUTO_CHAIN);

@@ -7,14 +7,16 @@
 #include "base/dsn.h"
 
 /*
- * The library, set up in one way whatever its configuration and its
- * distribution's defaults are; a client that verifies nothing yet.
+ * Set up the library, always in the same way: its configuration file and the
+ * defaults of a distribution do not matter.  The context is for a client and
+ * verifies nothing yet.
  *
- * To be called before anything else of the library is: from then on it gets
- * memory as base/mem does, so want of it ends the program.
+ * Must be called before any other function of the library: from then on the
+ * library allocates by base/mem's rules, so running out of memory ends the
+ * program.
  *
- * security is OpenSSL's level, 0 to 2; at 0 also TLS 1.0 and 1.1 are spoken.
- * NULL, with why, for a reason of our own.
+ * security is OpenSSL's level, 0 to 2; at 0 TLS 1.0 and 1.1 are allowed too.
+ * NULL with why after a failure of ours.
  */
 SSL_CTX *tlsd_context_create(int security, struct dsn *why);
 

@@ -14,7 +14,7 @@
 
 #define PEM_LIMIT (1 << 20) /* bytes of a certificate or key file */
 
-/* There is nobody to ask. */
+/* Nobody can enter a passphrase; notes that there is one. */
 static int
 refuse_passphrase(char *text, int size, int writing, void *asked)
 {
@@ -25,7 +25,7 @@ refuse_passphrase(char *text, int size, int writing, void *asked)
 	return -1;
 }
 
-/* A file's text as a BIO over *text; NULL with why. */
+/* Reads a file into *text and returns a BIO over it; NULL with why. */
 static BIO *
 open_pem(const char *path, struct buf *text, struct dsn *why)
 {
@@ -53,7 +53,7 @@ read_key(const char *path, struct dsn *why)
 	if (bio == NULL)
 		goto out;
 	key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &asked);
-	/* An old form is not even asked about. */
+	/* The callback is not called for old formats. */
 	if (key == NULL && strstr(buf_text(&text), "ENCRYPTED") != NULL)
 		asked = true;
 	if (key == NULL && asked)
@@ -71,7 +71,9 @@ out:
 	return key;
 }
 
-/* The certificates up to the end of the file; false: not all of them. */
+/*
+ * Reads certificates up to the end of the file; false if not all could be read.
+ */
 static bool
 read_issuers(BIO *bio, STACK_OF(X509) * chain)
 {
@@ -89,7 +91,7 @@ read_issuers(BIO *bio, STACK_OF(X509) * chain)
 	return is_end;
 }
 
-/* Our certificate; the rest of its chain is appended to chain. */
+/* Reads our certificate; the rest of its chain is appended to chain. */
 static X509 *
 read_chain(const char *path, STACK_OF(X509) * chain, struct dsn *why)
 {

@@ -7,9 +7,9 @@
 #include <openssl/ssl.h>
 
 /*
- * The library's own texts are 2000 strings that take half a millisecond to
- * load, so they are not; what servers are seen to provoke is told here in
- * words that help, the rest by a number for "openssl errstr".
+ * The library's own 2000 texts take half a millisecond to load, so they are not
+ * loaded.  Errors that servers are known to cause have a helpful text here,
+ * others a number for "openssl errstr".
  */
 static const struct {
 	int reason;
@@ -51,7 +51,7 @@ find_reason(unsigned long code)
 	return NULL;
 }
 
-/* The number of the server's alert (RFC 8446 section 6), or -1. */
+/* The number of the alert that the server sent (RFC 8446 section 6), or -1. */
 static int
 alert_of(unsigned long code)
 {

@@ -29,7 +29,7 @@ is_space(char c)
 	       c == '\f';
 }
 
-/* Past line ends, blanks and byte order marks. */
+/* Skips line ends, blanks and byte order marks. */
 static const char *
 skip_blank(const char *s, const char *end)
 {
@@ -52,8 +52,8 @@ skip_line(const char *s, const char *end)
 }
 
 /*
- * The end of a marker "-----BEGIN LABEL-----" at s, with the label; NULL when
- * there is none.
+ * Parses a marker such as "-----BEGIN LABEL-----" at s, and its label.  Returns
+ * its end; NULL if there is none.
  */
 static const char *
 parse_marker(const char *s, const char *end, const char *word,
@@ -108,7 +108,7 @@ has_same_label(const struct pem_block *a, const struct pem_block *b)
 	       memcmp(a->label, b->label, a->label_len) == 0;
 }
 
-/* The rest of a block of which BEGIN has been read. */
+/* Reads the rest of a block after its BEGIN. */
 static enum pem_result
 finish_block(struct pem *p, struct pem_block *b)
 {
@@ -133,7 +133,7 @@ finish_block(struct pem *p, struct pem_block *b)
 	return damaged(p, "a block without END", b->start);
 }
 
-/* Nothing else is in the line of an END: one in prose is none. */
+/* An END alone on its line.  One inside other text is not a marker. */
 static bool
 is_stray_end(const char *s, const char *end)
 {
@@ -146,7 +146,7 @@ is_stray_end(const char *s, const char *end)
 enum pem_result
 pem_next(struct pem *p, struct pem_block *b)
 {
-	/* This is where a line begins, or right behind a block. */
+	/* p->at is at the start of a line, or directly after a block. */
 	for (p->at = skip_blank(p->at, p->end); p->at < p->end;
 	     p->at = skip_blank(skip_line(p->at, p->end), p->end)) {
 		b->start = p->at;
@@ -167,8 +167,8 @@ pem_has_label(const struct pem_block *b, const char *label)
 }
 
 /*
- * Past header lines, "Name: value", and the empty line behind them; NULL when
- * that is missing.  Base64 has no colon.
+ * Skips header lines, "Name: value", and the empty line after them; NULL if
+ * that is missing.  A line with a colon is a header: base64 has no colon.
  */
 static const char *
 skip_headers(const char *s, const char *end)
@@ -188,7 +188,7 @@ skip_headers(const char *s, const char *end)
 	return NULL;
 }
 
-/* -1 for what is not in the alphabet (RFC 4648 section 4). */
+/* -1 for a character that is not in the alphabet (RFC 4648 section 4). */
 static int
 digit_value(char c)
 {
@@ -201,7 +201,7 @@ digit_value(char c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* As many bytes as the last one to four characters stand for. */
+/* Appends the bytes of a group of two to four characters. */
 static void
 append_group(struct buf *data, unsigned long bits, unsigned digits)
 {

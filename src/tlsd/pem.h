@@ -8,50 +8,51 @@
 #include "base/buf.h"
 
 /*
- * The blocks of a PEM file (RFC 7468), between which any other text may be.
+ * Find and decode the blocks of a PEM file (RFC 7468), with any other text
+ * between them.
  *
- * A block begins where a line does, or right behind another one: files are
- * often joined without a line end between them.  Before it there may be
- * blanks and a byte order mark; lines may end in LF, CR LF or CR.  A block
- * that is not whole is an error of the file, never just left out.
+ * A block begins at the start of a line, or directly after another block,
+ * because files are often joined without a line end between them.  Blanks and a
+ * byte order mark may precede it; lines may end in LF, CR LF or CR.  An
+ * incomplete block is an error and is never skipped.
  */
 struct pem {
 	const char *text, *at, *end;
-	const char *fault; /* what is wrong, when something is */
-	const char *where; /* and where */
+	const char *fault; /* what is wrong, after a failure */
+	const char *where; /* and where in the text */
 };
 
-/* All are borrowed from the text. */
+/* Everything is borrowed from the text. */
 struct pem_block {
 	const char *start; /* of "-----BEGIN " */
 	const char *label; /* "CERTIFICATE" */
 	size_t label_len;
 	const char *body;
 	size_t body_len;
-	size_t len; /* of all, from BEGIN to the dashes of END */
+	size_t len; /* from BEGIN to the dashes of END */
 };
 
 enum pem_result { PEM_BLOCK, PEM_END, PEM_DAMAGED };
 
+/* The n bytes are borrowed. */
 void pem_init(struct pem *, const char *text, size_t n);
 
 /*
- * The next block.  PEM_DAMAGED when it has no END of its label, or an END
- * stands alone; then fault and where are set, and there is no way on.
+ * Finds the next block.  PEM_DAMAGED if it has no END with its label, or if an
+ * END has no block; then fault and where are set, and no block follows.
  */
 enum pem_result pem_next(struct pem *, struct pem_block *);
 
 bool pem_has_label(const struct pem_block *, const char *label);
 
 /*
- * Decodes the base64 of a block, past header lines (RFC 1421 section 4.4),
- * into *data, which is replaced.  False when it is broken: a byte that does
- * not belong there, or not a multiple of four characters; then fault and
- * where are set.
+ * Decodes the base64 of a block into *data, whose old contents are replaced;
+ * skips header lines (RFC 1421 section 4.4).  False if it is invalid (a wrong
+ * character, or not a multiple of four); then fault and where are set.
  */
 bool pem_decode(struct pem *, const struct pem_block *, struct buf *data);
 
-/* The number of the line, from 1, in which the fault is. */
+/* The line number of the fault, from 1. */
 size_t pem_fault_line(const struct pem *);
 
 #endif

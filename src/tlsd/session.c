@@ -26,12 +26,10 @@ struct tlsd_session {
 	SSL *ssl;
 	struct tlsd_anchors *anchors; /* NULL: nothing is verified */
 	struct tlsd_name name;
-	bool broken; /* nothing may be sent any more */
+	bool broken; /* nothing may be sent */
 };
 
-/*
- * What went wrong.
- */
+/* Failures. */
 
 static void
 set_not_verified(const struct tlsd_session *s, struct tls_result *r)
@@ -42,7 +40,7 @@ set_not_verified(const struct tlsd_session *s, struct tls_result *r)
 	    tlsd_verify_text(s->ssl));
 }
 
-/* A failure of ours, with why; false if there is none. */
+/* Finds a failure of ours; false if there is none. */
 static bool
 find_local_failure(const struct tlsd_session *s, struct dsn *why)
 {
@@ -96,7 +94,7 @@ is_verify_failure(unsigned long code)
 	       ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 }
 
-/* Why the handshake failed, and whose fault it was. */
+/* Sets why the handshake failed, and on which side. */
 static void
 set_failure(const struct tlsd_session *s, struct tls_result *r)
 {
@@ -109,9 +107,7 @@ set_failure(const struct tlsd_session *s, struct tls_result *r)
 		set_not_verified(s, r);
 }
 
-/*
- * Setting up.
- */
+/* Set-up. */
 
 static bool
 has_name(const struct tlsd_session *s)
@@ -132,7 +128,10 @@ use_anchors(struct tlsd_session *s, const char *path, const char *statedir,
 	if (SSL_CTX_set1_verify_cert_store(s->context,
 		tlsd_anchors_store(s->anchors)) != 1)
 		return tlsd_error_set_local(why, path);
-	/* Validity is looked at with gmtime(), which reads a file: now. */
+	/*
+	 * Checking the validity calls gmtime(), which reads a file: do that
+	 * now.
+	 */
 	tzset();
 	return 0;
 }
@@ -220,7 +219,7 @@ tlsd_session_destroy(struct tlsd_session *s)
  * Steps.
  */
 
-/* What a call that returned result wants; FAILED covers its own causes. */
+/* The step for the return value of a library call. */
 static enum tlsd_step
 step_of(struct tlsd_session *s, int result)
 {
@@ -245,7 +244,9 @@ tlsd_session_is_readable(struct tlsd_session *s)
 	tlsd_bio_is_readable(&s->bio);
 }
 
-/* "" where the key exchange had none, as with RSA or a group of the server. */
+/*
+ * "" if the key exchange had none, as with RSA or a group chosen by the server.
+ */
 static void
 take_group(const struct tlsd_session *s, char group[TLS_WORD_SIZE])
 {
@@ -257,7 +258,7 @@ take_group(const struct tlsd_session *s, char group[TLS_WORD_SIZE])
 	if (name == NULL)
 		return;
 	(void)str_copy(group, TLS_WORD_SIZE, name);
-	/* As RFC 7748 spells it: "x25519" until OpenSSL 3.4. */
+	/* RFC 7748 has "X25519"; OpenSSL until 3.4 has "x25519". */
 	if (group[0] == 'x')
 		group[0] = 'X';
 }
@@ -278,7 +279,7 @@ set_success(const struct tlsd_session *s, struct tls_result *r)
 		(void)str_copy(r->verified, sizeof r->verified, s->name.text);
 }
 
-/* What the step needs before it can get on; 0: nothing. */
+/* The poll events that the step needs before it can continue; 0: none. */
 static short
 wants_of(enum tlsd_step step)
 {
@@ -287,14 +288,16 @@ wants_of(enum tlsd_step step)
 	return step == TLSD_STEP_WANT_WRITE ? POLLOUT : 0;
 }
 
-/* Steps until it is over or its time is. */
+/* Repeats the handshake call until it ends or the time is over. */
 static enum tlsd_step
 run_handshake(struct tlsd_session *s)
 {
 	enum tlsd_step step;
 	int result;
 
-	/* The server waits for our hello: poll() first, then ask. */
+	/*
+	 * The server waits for our ClientHello, so do not read before poll().
+	 */
 	s->bio.drained = true;
 	do {
 		ERR_clear_error();
@@ -309,7 +312,7 @@ tlsd_session_handshake(struct tlsd_session *s, struct deadline until,
     struct tls_result *r)
 {
 	*r = (struct tls_result){ .status = TLS_STATUS_FAILED };
-	/* Names are the DNS's: a bad one is no failure of ours. */
+	/* Names come from the DNS: an invalid one is not a failure of ours. */
 	if (s->anchors != NULL && !has_name(s)) {
 		r->cause = TLS_CAUSE_NAME;
 		(void)str_copy(r->text, sizeof r->text,
@@ -361,6 +364,6 @@ tlsd_session_close(struct tlsd_session *s)
 		return TLSD_STEP_FAILED;
 	ERR_clear_error();
 	result = SSL_shutdown(s->ssl);
-	/* 0: sent, and the server's is yet to come. */
+	/* 0: sent, but that of the server has not been read. */
 	return result >= 0 ? TLSD_STEP_DONE : step_of(s, result);
 }

@@ -12,64 +12,64 @@
 /*
  * One TLS session, client side, over a connected stream socket.
  *
- * In this order: create, which reads all files; handshake; then read and
- * write in any order, and close.  After create no file is opened any more,
- * unless the anchors are a directory.
+ * The order of calls: create, which reads all files; handshake; then read and
+ * write in any order, and close.  After create no file is opened, unless the
+ * anchors are a directory.
  */
 
 struct tlsd_session;
 
 struct tlsd_session_params {
-	int fd;               /* borrowed; never waited for but in handshake */
-	int security;         /* 0 to 2: see tls_policy_security() */
-	const char *name;     /* of the server, a host name or an address */
-	const char *anchors;  /* the certificate must verify; or NULL */
-	const char *statedir; /* for the anchors' compiled form; or NULL */
-	const char *cert;     /* PEM files to present to the server; or NULL */
+	int fd;               /* borrowed; only the handshake waits for it */
+	int security;         /* 0 to 2, see tls_policy_security() */
+	const char *name;     /* of the server: host name or address */
+	const char *anchors;  /* to verify with; NULL: no verification */
+	const char *statedir; /* for the anchors' index; or NULL */
+	const char *cert;     /* our own, as PEM files; or both NULL */
 	const char *key;
 };
 
 /*
- * What became of a read, a write or a close.  WANT_READ and WANT_WRITE are
- * what the socket has to be polled for before the same call is made again.
+ * The result of a read, a write or a close.  After WANT_READ and WANT_WRITE the
+ * socket must be polled for that before the same call is made again.
  */
 enum tlsd_step {
 	TLSD_STEP_DONE,
 	TLSD_STEP_WANT_READ,
 	TLSD_STEP_WANT_WRITE,
-	TLSD_STEP_EOF,   /* close_notify: nothing more will be read */
-	TLSD_STEP_FAILED /* nothing more can be read or written */
+	TLSD_STEP_EOF,   /* close_notify: no more input */
+	TLSD_STEP_FAILED /* no more input or output is possible */
 };
 
-/* NULL, with why, for a reason of our own: TLS_STATUS_LOCAL. */
+/* NULL with why after a failure of ours: TLS_STATUS_LOCAL. */
 struct tlsd_session *tlsd_session_create(const struct tlsd_session_params *,
     struct dsn *why);
 void tlsd_session_destroy(struct tlsd_session *);
 
 /*
- * The whole handshake.  TLS_STATUS_READY means, where anchors were given, that
- * the certificate has verified, for that name.
+ * Does the whole handshake before the deadline.  TLS_STATUS_READY means that,
+ * if anchors were given, the certificate was verified for the name.
  */
 enum tls_status tlsd_session_handshake(struct tlsd_session *, struct deadline,
     struct tls_result *);
 
-/* Up to n bytes of clear text; *got of them were moved when DONE. */
+/* Move up to n bytes of clear text; *got is their number if DONE. */
 enum tlsd_step tlsd_session_read(struct tlsd_session *, void *, size_t n,
     size_t *got);
 enum tlsd_step tlsd_session_write(struct tlsd_session *, const void *, size_t n,
     size_t *got);
 
-/* Sends close_notify; does not wait for the server's. */
+/* Sends close_notify; does not wait for that of the server. */
 enum tlsd_step tlsd_session_close(struct tlsd_session *);
 
 /*
- * Why the last step was FAILED, to be asked before the next one: text says it.
- * TLS_END_LOCAL for a failure of ours, TLS_END_BROKEN for all others.
+ * Why the last step was FAILED; call it before the next step.  text describes
+ * it.  TLS_END_LOCAL for a failure of ours, otherwise TLS_END_BROKEN.
  */
 enum tls_end tlsd_session_failure(const struct tlsd_session *,
     char text[TLS_TEXT_SIZE]);
 
-/* poll() said that the socket is readable: the next read may ask it. */
+/* poll() said that the socket is readable: the next read tries it again. */
 void tlsd_session_is_readable(struct tlsd_session *);
 
 #endif

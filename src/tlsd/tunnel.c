@@ -9,35 +9,36 @@
 
 #include "base/mem.h"
 
-/* Four full records: the clear side is asked less often than the server. */
+/* Four full records: the clear side is read less often than the server. */
 #define PIECE 65536
 
 /*
- * Whoever uses the tunnel has deadlines of its own, and ends by closing the
- * clear side.  So this one is no more than a last resort.
+ * The program at the clear side has its own deadlines, and ends a session by
+ * closing the clear side.  So this limit is only a last resort.
  */
 #define IDLE_MS (INT64_C(24) * 3600 * 1000)
 
-/* Once an end is gone: to send, or to be told, what is left. */
+/*
+ * After one side has ended: time to send what is left, or for the other to end.
+ */
 #define DRAIN_MS (INT64_C(10) * 1000)
 
 /*
  * One end of the tunnel.
  *
- * Steps never wait.  WANT_READ and WANT_WRITE are what the descriptor is to
- * be polled for before the step is tried again.
+ * Steps never wait.  After WANT_READ and WANT_WRITE the descriptor must be
+ * polled for that before the step is tried again.
  */
 struct end {
 	int fd;
 	struct tlsd_session *session; /* NULL: the clear side */
-	bool drained;                 /* the last read took all there was */
-	bool hung_up;                 /* poll() said so */
+	bool drained;                 /* the last read emptied it */
+	bool hung_up;                 /* poll() has reported it */
 };
 
 /*
- * One direction.  It goes from OPEN to EOF when its source has ended, to
- * ENDED when the rest is delivered and its sink told; to BROKEN when the
- * sink is gone.
+ * One direction.  States: OPEN; EOF after its source has ended; ENDED after the
+ * rest is delivered and its sink has been told; BROKEN if its sink is gone.
  */
 enum flow_state { FLOW_OPEN, FLOW_EOF, FLOW_ENDED, FLOW_BROKEN };
 
@@ -45,8 +46,8 @@ struct flow {
 	struct tunnel *tunnel;
 	enum flow_state state;
 	struct end *from, *to;
-	short from_wants, to_wants; /* poll events; 0: try at once */
-	size_t start, end;          /* of what was read but not written */
+	short from_wants, to_wants; /* poll events to wait for; 0: none */
+	size_t start, end;          /* bytes read but not written */
 	char data[PIECE];
 };
 
@@ -57,12 +58,12 @@ struct tunnel {
 	struct flow out; /* clear to server */
 	struct flow in;  /* server to clear */
 	struct deadline until;
-	bool was_draining; /* when until was set */
+	bool was_draining; /* is_draining() when until was set */
 	tlsd_tunnel_on_end *on_end;
-	enum tls_end ended; /* what was told */
+	enum tls_end ended; /* what on_end was given */
 };
 
-/* The first reason counts: what follows it follows from it. */
+/* Only the first reason counts: later ones are its consequences. */
 static void
 report_end(struct tunnel *t, enum tls_end end, const char *text)
 {
@@ -72,7 +73,7 @@ report_end(struct tunnel *t, enum tls_end end, const char *text)
 	t->on_end(end, text);
 }
 
-/* A read or a write at this end was the last one. */
+/* Reports the end after the last read or write at e. */
 static void
 end_reached(struct tunnel *t, const struct end *e, enum tlsd_step step)
 {
@@ -91,7 +92,10 @@ step_of_errno(enum tlsd_step blocked)
 {
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return blocked;
-	/* Want of memory in the kernel is ours, whatever the call was for. */
+	/*
+	 * No memory in the kernel is a failure of ours, whatever the call was
+	 * for.
+	 */
 	if (errno == ENOMEM || errno == ENOBUFS)
 		mem_exhausted();
 	return TLSD_STEP_FAILED;
@@ -129,9 +133,9 @@ clear_write(struct end *e, const void *data, size_t n, size_t *put)
 }
 
 /*
- * Takes what arrived and will not be looked at.  Unread, it would turn the
- * close of fd into a reset, which takes with it what the other side has not
- * yet read of our last bytes.
+ * Reads and discards what has arrived.  Otherwise closing fd would send a
+ * reset, and the other side could lose the end of our data that it has not read
+ * yet.
  */
 static void
 discard(int fd)
@@ -139,7 +143,7 @@ discard(int fd)
 	char waste[16384];
 	int i;
 
-	/* The bound is for a peer that goes on as fast as it is read. */
+	/* The limit is for a peer that sends as fast as it is read. */
 	for (i = 0; i < 64; i++)
 		if (recv(fd, waste, sizeof waste, MSG_DONTWAIT) <= 0)
 			return;
@@ -180,7 +184,7 @@ end_write(struct end *e, const void *data, size_t n, size_t *put)
 	return clear_write(e, data, n, put);
 }
 
-/* Tells that nothing more will be written. */
+/* Tells this end that nothing more will be written. */
 static enum tlsd_step
 end_finish(struct end *e)
 {
@@ -195,7 +199,7 @@ end_is_readable(struct end *e)
 		tlsd_session_is_readable(e->session);
 }
 
-/* What the step needs before it can get on; 0: nothing. */
+/* The poll events that the step needs before it can continue; 0: none. */
 static short
 wants_of(enum tlsd_step step)
 {
@@ -210,7 +214,7 @@ is_over_after(enum tlsd_step step)
 	return step == TLSD_STEP_EOF || step == TLSD_STEP_FAILED;
 }
 
-/* Reads all that has come, as far as there is room. */
+/* Reads everything that has arrived, as long as there is room. */
 static bool
 flow_fill(struct flow *f)
 {
@@ -225,7 +229,7 @@ flow_fill(struct flow *f)
 		f->end += got;
 	}
 	f->from_wants = wants_of(step);
-	/* Broken or closed, no more will come: so the rest is delivered. */
+	/* No more input will come, so deliver the rest. */
 	if (is_over_after(step)) {
 		f->state = FLOW_EOF;
 		end_reached(f->tunnel, f->from, step);
@@ -261,7 +265,7 @@ flow_finish(struct flow *f)
 	return true;
 }
 
-/* As much as can be done without waiting, once; false when that is nothing. */
+/* Does what is possible without waiting, once; false if that was nothing. */
 static bool
 flow_step(struct flow *f)
 {
@@ -278,7 +282,7 @@ flow_step(struct flow *f)
 	return moved;
 }
 
-/* What the flow waits for at this end, as from_wants and to_wants have it. */
+/* The poll events that the flow waits for at this end; 0: none. */
 static short
 wants_at(const struct flow *f, const struct end *e)
 {
@@ -289,7 +293,7 @@ wants_at(const struct flow *f, const struct end *e)
 	return f->from == e ? f->from_wants : 0;
 }
 
-/* After poll(): what was waited for at this end may be tried again. */
+/* After poll(): what the flow waited for at this end may be tried again. */
 static void
 wake(struct flow *f, const struct end *e, short events)
 {
@@ -302,8 +306,9 @@ wake(struct flow *f, const struct end *e, short events)
 }
 
 /*
- * Waits for whatever the flows want.  An end that has hung up, and that
- * nothing is wanted of, is left out, or this would return at once, for ever.
+ * Waits for the events that the flows want.  An end that has hung up, and that
+ * no flow waits for, is left out; otherwise poll() would return at once, for
+ * ever.
  */
 static bool
 tunnel_wait(struct tunnel *t)
@@ -324,7 +329,7 @@ tunnel_wait(struct tunnel *t)
 	do
 		n = poll(p, 2, deadline_left(t->until));
 	while (n == -1 && errno == EINTR);
-	/* poll() lacks memory, or nothing. */
+	/* poll() can only fail for lack of memory. */
 	if (n == -1)
 		mem_exhausted();
 	if (n == 0) {
@@ -346,12 +351,13 @@ tunnel_wait(struct tunnel *t)
 /*
  * What the end of one flow means for the other.
  *
- * Clear has ended: the server's words have no reader any more.  poll() tells
- * even while what is left of it cannot be sent, and so is not read.
+ * If clear has ended, nobody reads what the server sends.  poll() reports the
+ * hang-up even while the rest of clear's data cannot be sent, and so is not
+ * read.
  *
- * The server has ended, or cannot be written to: nobody may go on writing to
- * clear as if the bytes went somewhere, but all that the server said still
- * counts.
+ * If the server has ended, or cannot be written to, the program at clear must
+ * not go on writing as if the bytes were delivered; but everything that the
+ * server has sent still counts.
  */
 static void
 propagate_end(struct tunnel *t)
@@ -363,7 +369,7 @@ propagate_end(struct tunnel *t)
 	}
 	if (t->in.state == FLOW_EOF && t->out.state == FLOW_OPEN) {
 		t->out.state = FLOW_BROKEN;
-		/* An answer to its close_notify, as far as that can be had. */
+		/* Reply to its close_notify, if that is possible. */
 		(void)tlsd_session_close(t->server.session);
 	}
 	if (t->out.state == FLOW_BROKEN && t->in.state < FLOW_ENDED)
@@ -371,9 +377,9 @@ propagate_end(struct tunnel *t)
 }
 
 /*
- * Only one flow is left, and its source is expected to end soon, or its sink
- * to take the rest.  What the server said last is not in a hurry: whoever
- * reads it has deadlines.
+ * Only one flow is left, and its source should end soon, or its sink should
+ * take the rest.  The last data of the server has no such limit: its reader has
+ * deadlines.
  */
 static bool
 is_draining(const struct tunnel *t)

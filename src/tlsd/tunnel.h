@@ -5,21 +5,20 @@
 #include "tlsd/session.h"
 
 /*
- * Moves bytes between the descriptor clear, one end of a stream socket pair,
- * and a session over the socket server, until either side has ended.
+ * Move bytes between the descriptor clear, one end of a stream socketpair, and
+ * a TLS session over the socket server, until one side has ended.
  *
- * All that the server has sent, as far as it has come, is handed over before
- * anything more is sent to it, and in one piece if it fits: so whoever looks
- * for what came unasked behind a reply sees it.
+ * Everything that has arrived from the server is passed on before more is sent
+ * to it, and in one piece if it fits.  So a reader that looks for unsolicited
+ * bytes after a reply sees them.
  *
- * When clear ends, what came through it is sent, and close_notify after it;
- * the server's answers to that are not waited for.  When the server ends,
- * all that it sent in the session is delivered, and then the other end of
- * clear reads end of file and can write no more.  Neither descriptor is
- * closed.
+ * When clear ends, everything that came through it is sent, then close_notify;
+ * replies to that are not waited for.  When the server ends, everything that it
+ * sent in the session is passed on; then the other end of clear reads end of
+ * file and cannot write any more.  Neither descriptor is closed.
  *
- * How the session ended is told once, before the other end of clear can see
- * that it has.
+ * The callback is called once with the way in which the session ended, before
+ * the other end of clear can see it.
  */
 typedef void tlsd_tunnel_on_end(enum tls_end, const char *text);
 

@@ -9,10 +9,10 @@
 #include "tlsd/error.h"
 
 #define LABEL_MAX 63
-#define CHAIN_DEPTH 10 /* intermediates; what is longer is an attack */
+#define CHAIN_DEPTH 10 /* intermediates; a longer chain is an attack */
 
 /*
- * Letters, digits, '-' and '_' in labels of 1 to 63.  No empty label: the
+ * Letters, digits, '-' and '_' in labels of 1 to 63 bytes.  No empty label: the
  * library takes a leading dot for "any host below".
  */
 static bool
@@ -54,8 +54,8 @@ tlsd_name_parse(struct tlsd_name *name, const char *text)
 }
 
 /*
- * The library builds and verifies a chain even for a session that accepts
- * any certificate.  That is work for nothing, and hostile chains are best
+ * Otherwise the library builds and verifies a chain even for a session that
+ * accepts any certificate.  That is useless work, and hostile chains are better
  * not looked at.
  */
 static int
@@ -83,7 +83,9 @@ tlsd_verify_require(SSL *ssl, const struct tlsd_name *name, struct dsn *why)
 	    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
 		X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH);
-	/* What is listed is trusted, be it signed by somebody else or not. */
+	/*
+	 * A listed certificate is trusted, even if it is signed by another one.
+	 */
 	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
 	if (name->is_ip)
 		ok = X509_VERIFY_PARAM_set1_ip(param,

@@ -10,40 +10,45 @@
 #include "base/ip.h"
 #include "tls/status.h"
 
-/*
- * Whether a server is who it has to be.
- */
+/* Check the certificate of a server. */
 
-#define TLSD_NAME_SIZE 254 /* of the longest host name with its NUL */
+#define TLSD_NAME_SIZE 254 /* longest host name with its NUL */
 
-/* The name of a server; valid when zeroed. */
+/* The reference identifier of a server (RFC 9525); valid when zeroed. */
 struct tlsd_name {
-	char text[TLSD_NAME_SIZE]; /* "" when it is not a valid name */
-	struct ip ip;              /* where it is an address */
+	char text[TLSD_NAME_SIZE]; /* "" if the name is not valid */
+	struct ip ip;              /* if it is an address */
 	bool is_ip;
 };
 
-/* From a host name, an address or an address literal; a dot at its end goes. */
+/*
+ * Parses a host name, an address or an address literal; a dot at the end is
+ * removed.
+ */
 void tlsd_name_parse(struct tlsd_name *, const char *text);
 
-/* Any certificate will do, and none is looked at. */
+/* Accepts any certificate, without looking at it. */
 void tlsd_verify_disable(SSL_CTX *);
 
 /*
- * The name must be in the subjectAltName, for what it is; the subject's
- * common name never counts (RFC 9525 section 6.3), and a wildcard only as
- * the whole of the leftmost label.  0, or -1 with why.
+ * Requires the name in the subjectAltName, as a dNSName or an iPAddress
+ * according to what it is.  The subject's common name never counts (RFC 9525
+ * section 6.3), and a wildcard only as the whole of the leftmost label.  0, or
+ * -1 with why.
  */
 int tlsd_verify_require(SSL *, const struct tlsd_name *, struct dsn *why);
 
 /*
- * The verdict, in our own words: the handshake's return is not enough (a
- * server that proves itself without a certificate, CVE-2024-12797), nor is
- * the verify result, which is fine where there was nothing to verify.
+ * Whether the certificate was verified.  A successful handshake is not enough
+ * (a server that authenticates without a certificate, CVE-2024-12797), nor is
+ * the verify result, which is also good if there was nothing to verify.
  */
 bool tlsd_verify_is_good(SSL *);
 
-/* If it is not: why, in words, and the code of RFC 8460 section 4.3. */
+/*
+ * If it was not: the reason as text, and the result type of RFC 8460 section
+ * 4.3.
+ */
 const char *tlsd_verify_text(SSL *);
 enum tls_cause tlsd_verify_cause(SSL *);
 
