@@ -111,7 +111,8 @@ struct world {
  * One word for each address: the host's name, and r: the connection was
  * refused, t: tcpto says that it is dead, u: nothing was tried, g: the greeting
  * failed, h: EHLO was refused in the pass before, +: it is ready, e: after EHLO
- * was refused, d: no TLS, x: the connection died.
+ * was refused, d: no TLS, x: the connection died, w: it died at HELO after EHLO
+ * was refused.
  */
 static void
 begin(struct world *w, const char *text)
@@ -129,9 +130,9 @@ begin(struct world *w, const char *text)
 
 		w->address[i].host = (size_t)(text[0] - 'a');
 		w->address[i].ip = ip((int)i);
-		w->target[i].state = strchr("ghdex+", text[1]) ? DIAL_CONNECTED
-				     : text[1] == 'r'          ? DIAL_FAILED
-							       : DIAL_UNTRIED;
+		w->target[i].state = strchr("ghdexw+", text[1]) ? DIAL_CONNECTED
+				     : text[1] == 'r'           ? DIAL_FAILED
+								: DIAL_UNTRIED;
 		w->target[i].error = ECONNREFUSED;
 		if (text[1] == 't')
 			w->address[i].use = PLAN_TIMED_OUT;
@@ -149,6 +150,11 @@ play(struct world *w, const char *text)
 			add_attempt(&w->history, i, NOT_GREETED);
 		if (text[1] == 'x')
 			add_attempt(&w->history, i, IN_GREETING);
+		if (text[1] == 'w') {
+			add_attempt(&w->history, i, REFUSED);
+			add_attempt(&w->history, i, IN_HELLO);
+			w->history.attempt[w->history.n - 1].used_helo = true;
+		}
 		if (text[1] == 'e')
 			add_attempt(&w->history, i, REFUSED);
 		if (text[1] == 'd')
@@ -183,6 +189,7 @@ tells_what_failed_before(void **state)
 		{ "ag b+", "a (192.0.2.0): greeting failed: 421 no" },
 		{ "ag be", "a (192.0.2.0): greeting failed: 421 no" },
 		{ "ax b+", "a (192.0.2.0): connection died" },
+		{ "aw b+", "a (192.0.2.0): my name was rejected: 550 no" },
 		{ "ad b+", "a (192.0.2.0): TLS failed: expired" },
 		/* What was learnt in the pass before does not count. */
 		{ "ah b+", "" },
