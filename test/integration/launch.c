@@ -67,8 +67,7 @@ close_all(const char *list)
 {
 	char *end;
 
-	for (int fd = 3; fd < 1024; fd++)
-		close(fd);
+	close_range(3, ~0U, 0);
 	for (; *list != '\0'; list = *end == ',' ? end + 1 : end)
 		close((int)strtol(list, &end, 10));
 }
