@@ -16,15 +16,15 @@
 
 /*
  * The other end of a socketpair: a child process that plays a script, and
- * writes down every byte that it hears.
+ * records every byte that it receives.
  *
  * A step of a script is a string; its first byte says what to do:
- *   >text  say it
- *   <text  read exactly this, or the script has failed
- *   .      read up to the end of mail data
- *   /      end our output, but go on reading
- *   !      close the connection now, without reading any more
- *   -      stay, and read no more, until killed
+ *	>text  send it
+ *	<text  read exactly this, or the script fails
+ *	.      read up to the end of mail data
+ *	/      end our output, but go on reading
+ *	!      close the connection now, without reading any more
+ *	-      stay, and read no more, until killed
  * After the last step the peer reads until the other side closes.
  */
 struct peer {
@@ -33,7 +33,7 @@ struct peer {
 	pid_t pid;
 };
 
-#define PEER_LIFE_S 60 /* ends a test that hangs */
+#define PEER_LIFE_S 60 /* kills a test that hangs */
 
 static inline _Noreturn void
 peer_die(const char *what)
@@ -42,7 +42,7 @@ peer_die(const char *what)
 	abort();
 }
 
-/* In the child. */
+/* Functions for the child. */
 static inline void
 peer_say(int fd, const void *p, size_t n)
 {
@@ -78,7 +78,7 @@ peer_hear_just(int fd, int record, const char *text)
 			_exit(4);
 }
 
-/* The final dot: a line of its own. */
+/* The final dot is a line of its own. */
 static inline void
 peer_hear_mail_data(int fd, int record)
 {
@@ -131,9 +131,12 @@ peer_play(int fd, int record, const void *script)
 	peer_listen(fd, record);
 }
 
-/* In the parent. */
+/* Functions for the parent. */
 
-/* Starts a peer that runs play; size, if not 0, is of its socket buffers. */
+/*
+ * Starts a peer that runs play; size, if not 0, is the size of its socket
+ * buffers.
+ */
 static inline struct peer
 peer_start(void (*play)(int fd, int record, const void *context),
     const void *context, int size)
@@ -169,8 +172,8 @@ peer_start(void (*play)(int fd, int record, const void *context),
 }
 
 /*
- * Closes, and appends what the peer has read.  Returns 0 when it got to the
- * end of its script; else its exit code, or its signal and 128.
+ * Closes, and appends what the peer has read.  Returns 0 if it finished its
+ * script; otherwise its exit code, or 128 and its signal.
  */
 static inline int
 peer_end(struct peer *p, struct buf *heard)

@@ -12,13 +12,13 @@
 #include "dns/addr.h"
 
 /*
- * What the two answers for one host come to.  Which questions are asked, and
- * the order of addresses, is tested with whole look-ups: test_lookup.c.
+ * The result of the two answers for one host.  Which questions are asked, and
+ * the order of addresses, is tested with whole look-ups in test_lookup.c.
  */
 
 /*
- * An answer as text: F found, d no data, N no name, ? none; then '+' if it is
- * secure, and the canonical name.
+ * An answer as text: F found, d no data, N no such name, ? failed; then '+' if
+ * it is secure, and the canonical name.
  */
 static struct {
 	const char *v4, *v6;
@@ -69,7 +69,7 @@ static const struct {
 	{ "d+", "F+", DNS_FOUND, DNS_SECURE, "", false, 50, 1 },
 	{ "d", "F+", DNS_FOUND, DNS_INSECURE, "", false, 50, 1 },
 	{ "F+", "N+", DNS_FOUND, DNS_SECURE, "", false, 50, 1 },
-	/* What did not come says nothing, and nothing of it is used. */
+	/* A failed answer is ignored. */
 	{ "?", "F+", DNS_FOUND, DNS_SECURE, "", false, 50, 1 },
 	{ "F+", "?", DNS_FOUND, DNS_SECURE, "", false, 60, 1 },
 	{ "?", "F", DNS_FOUND, DNS_INSECURE, "", false, 50, 1 },

@@ -20,7 +20,7 @@
 #include "testcert.h"
 
 #define ROOTS 5
-#define SAME 5000 /* entries of one name, for an index */
+#define SAME 5000 /* certificates of one name in an index */
 
 static struct testcert roots[ROOTS]; /* the last two share their name */
 static struct testcert leaves[ROOTS];
@@ -84,14 +84,17 @@ verifies(struct tlsd_anchors *a, const struct testcert *leaf)
 			     leaf->cert, NULL),
 	    1);
 	ok = tlsd_anchors_verify(ctx, a) == 1;
-	/* As a session sees it, whichever way it was verified. */
+	/* The result that a session sees, by either way of verifying. */
 	assert_true(ok == (X509_STORE_CTX_get_error(ctx) == X509_V_OK));
 	assert_true(!ok || sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) == 2);
 	X509_STORE_CTX_free(ctx);
 	return ok;
 }
 
-/* Opens, verifies all leaves (twice: the second time from the store). */
+/*
+ * Opens the anchors and verifies all leaves, twice: the second time from the
+ * store.
+ */
 static void
 check_all(const char *path, const char *statedir, size_t n)
 {
@@ -129,7 +132,7 @@ make_bundle(const char *path, size_t n)
 		testcert_append_cert(path, &roots[i]);
 }
 
-/* As if it had been written long ago: a fresh file is not compiled. */
+/* Makes the file old: a new one is not compiled. */
 static void
 let_it_age(const char *path)
 {
@@ -137,7 +140,7 @@ let_it_age(const char *path)
 		{ .tv_sec = time(NULL) - 3600 } };
 
 	assert_int_equal(utimensat(AT_FDCWD, path, t, 0), 0);
-	/* The ctime is of now, whatever the mtime says. */
+	/* Its ctime is now, whatever its mtime is. */
 	sleep(3);
 }
 
@@ -149,7 +152,7 @@ test_bundle_as_it_is(void **state)
 	check_all(file("plain.pem"), NULL, ROOTS);
 	make_bundle(file("plain.pem"), 2);
 	check_all(file("plain.pem"), NULL, 2);
-	/* A state directory that is not there is no obstacle. */
+	/* A missing state directory does not matter. */
 	check_all(file("plain.pem"), "/nonexistent", 2);
 }
 
@@ -166,7 +169,7 @@ append_trusted(const char *path, const struct testcert *c)
 #define BEGIN "-----BEGIN CERTIFICATE-----\n"
 #define END "-----END CERTIFICATE-----\n"
 
-/* What is whole and no certificate is passed over. */
+/* Complete blocks that are not certificates are skipped. */
 static void
 test_bundle_with_other_things(void **state)
 {
@@ -189,7 +192,7 @@ test_bundle_with_other_things(void **state)
 	check_all(path, NULL, 3);
 }
 
-/* The file's text without the line end that it ends with. */
+/* The text of the file without its last line end. */
 static void
 cut_line_end(const char *path)
 {
@@ -214,7 +217,7 @@ test_bundle_joined(void **state)
 	check_all(path, NULL, ROOTS);
 }
 
-/* A certificate may be lost: nothing is to be verified by what is left. */
+/* If a certificate may be lost, nothing is verified with the others. */
 static void
 test_bundle_damaged(void **state)
 {
@@ -293,7 +296,7 @@ flip_byte(const char *path, off_t at)
 	close(fd);
 }
 
-/* Whatever the compiled form is like, the answers are those of the bundle. */
+/* Whatever the index contains, the results are those of the bundle. */
 static void
 check_four(const char *path)
 {
@@ -327,13 +330,13 @@ test_bundle_compiled(void **state)
 	assert_int_equal(stat(cdb, &after), 0);
 	assert_int_equal(before.st_ino, after.st_ino);
 
-	/* Damaged anywhere. */
+	/* Damaged at any place. */
 	for (i = 0; i < (size_t)after.st_size; i += 61) {
 		flip_byte(cdb, (off_t)i % after.st_size);
 		check_four(path);
 		assert_int_equal(stat(cdb, &after), 0);
 	}
-	/* Changed: what was compiled does not count any more. */
+	/* The bundle has changed, so the index is ignored. */
 	make_bundle(path, ROOTS);
 	check_all(path, dir, ROOTS);
 	make_bundle(path, 1);
@@ -343,8 +346,8 @@ test_bundle_compiled(void **state)
 }
 
 /*
- * A bundle, and an index of it that an attacker has made: all is in order but
- * for what it says.
+ * A bundle, and an index of it made by an attacker: everything is valid except
+ * what it says.
  */
 struct forgery {
 	char *path;
@@ -371,7 +374,7 @@ forge(const struct forgery *f, const struct testcert *name,
 	close(fd);
 }
 
-/* Of a certificate in the bundle. */
+/* The place of a certificate in the bundle. */
 static struct compiled_place
 place_in(const struct forgery *f, const struct testcert *c)
 {
@@ -413,9 +416,9 @@ expect_verdicts(const struct forgery *f, const char *what)
 }
 
 /*
- * All roots but one, which is in the bundle too, but not as a certificate of
- * it: in a comment, in a line of something else.  No index makes it an anchor,
- * and none hides the others.
+ * A bundle of all roots but one.  That one is in the bundle too, but not as a
+ * certificate: in a comment, in a line with other text.  No index makes it an
+ * anchor, and none hides the others.
  */
 static void
 test_bundle_forged_index(void **state)
@@ -489,7 +492,7 @@ test_directory(void **state)
 	for (i = 0; i < ROOTS; i++) {
 		char link[64];
 
-		/* Two of the same hash: .0 and .1 */
+		/* two with the same hash: .0 and .1 */
 		snprintf(link, sizeof link, "%08lx.%d",
 		    X509_NAME_hash_ex(X509_get_subject_name(roots[i].cert),
 			NULL, NULL, NULL),
@@ -502,7 +505,7 @@ test_directory(void **state)
 	check_fails("/dev/null/", NULL, "Not a directory");
 }
 
-/* A file that cannot be used is a failure of ours for those who need it. */
+/* A file that cannot be used is a failure of ours, if it is needed. */
 static void
 test_directory_damaged(void **state)
 {
@@ -531,7 +534,7 @@ test_directory_damaged(void **state)
 	    "line 2: a block without END"));
 	tlsd_anchors_close(a);
 
-	/* A FIFO does not block, a link to nowhere is as good as no link. */
+	/* A FIFO does not block; a dangling link is skipped. */
 	assert_int_equal(unlink(damaged), 0);
 	assert_int_equal(mkfifo(damaged, 0600), 0);
 	a = tlsd_anchors_open(name, NULL, &why);

@@ -18,7 +18,7 @@
 #define GUARD_SIZE (sizeof GUARD - 1)
 #define PIECE_MAX 65536
 
-/* The whole message at once: what the pieces must add up to. */
+/* The reference: encodes the whole message at once. */
 static size_t
 reference(const char *in, size_t n, char *out)
 {
@@ -42,7 +42,7 @@ reference(const char *in, size_t n, char *out)
 	return len;
 }
 
-/* A printable name for a case that has none. */
+/* A printable name for a case without one. */
 static const char *
 show(const char *in, size_t n)
 {
@@ -65,7 +65,10 @@ show(const char *in, size_t n)
 	return text;
 }
 
-/* Encodes one piece behind what there is, and looks past its room. */
+/*
+ * Encodes one piece after the output so far, and checks that it stays within
+ * its room.
+ */
 static size_t
 encode(struct smtp_body *b, const char *in, size_t n, char *out)
 {
@@ -91,7 +94,10 @@ end(struct smtp_body *b, char *out)
 	return len;
 }
 
-/* No CR and no LF but in CRLF, no line that is a single dot, all ended. */
+/*
+ * No CR and no LF except in CRLF, no line that is a single dot, all lines
+ * ended.
+ */
 static bool
 is_fit_for_the_wire(const char *p, size_t n)
 {
@@ -119,7 +125,7 @@ must_be(const char *name, const char *how, const char *got, size_t ngot,
 		fail_msg("%s: %s, unfit for the wire", name, how);
 }
 
-/* In pieces of the given size, a first one of its own size before them. */
+/* Encodes in pieces of the given size, the first one of a size of its own. */
 static size_t
 encode_pieces(const char *in, size_t n, size_t first, size_t size, char *out)
 {
@@ -182,7 +188,7 @@ every_short_message(void **state)
 	}
 
 static void
-says_what_is_written_down(void **state)
+encodes_each_case(void **state)
 {
 	static const struct {
 		const char *name;
@@ -238,7 +244,7 @@ says_what_is_written_down(void **state)
 	}
 }
 
-/* A message of some size in pieces, against the reference. */
+/* Compares a message in pieces with the reference. */
 static void
 check_long(const char *name, const char *in, size_t n, size_t size)
 {
@@ -253,9 +259,9 @@ check_long(const char *name, const char *in, size_t n, size_t size)
 	free(want);
 }
 
-/* N4: each kind of line end and dot around the edges of a piece. */
+/* N4: each kind of line end and dot at the edges of a piece. */
 static void
-looks_across_edges(void **state)
+handles_piece_edges(void **state)
 {
 	static const char *const around[] = { "\n.\n", "\r\n.\r\n", "\r.\r",
 		"\n..x", "\r", "\n", ".", "\n.", "\r\n", "\r\r\n", "\n\r.\r\n",
@@ -313,9 +319,9 @@ long_messages(void **state)
 	}
 }
 
-/* N5: other bytes than CR, LF and a first dot are not changed. */
+/* N5: bytes other than CR, LF and a leading dot are not changed. */
 static void
-all_bytes_pass(void **state)
+keeps_all_other_bytes(void **state)
 {
 	char in[256], got[3 * 256 + 64], want[2 * 256 + 2];
 
@@ -328,9 +334,9 @@ all_bytes_pass(void **state)
 		    reference(in, sizeof in, want));
 }
 
-/* Mixed pieces; the seed is fixed, so that a failure can be repeated. */
+/* Random pieces; the seed is fixed, so that a failure can be repeated. */
 static void
-odd_pieces(void **state)
+encodes_random_pieces(void **state)
 {
 	static const char alphabet[] = "\r\n.\r\n.x\0y";
 	uint32_t seed = 1;
@@ -367,12 +373,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(says_what_is_written_down),
+		cmocka_unit_test(encodes_each_case),
 		cmocka_unit_test(every_short_message),
-		cmocka_unit_test(looks_across_edges),
+		cmocka_unit_test(handles_piece_edges),
 		cmocka_unit_test(long_messages),
-		cmocka_unit_test(all_bytes_pass),
-		cmocka_unit_test(odd_pieces),
+		cmocka_unit_test(keeps_all_other_bytes),
+		cmocka_unit_test(encodes_random_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,7 @@ is_valid_when_zeroed(void **state)
 	buf_finish(&b);
 }
 
-/* After every call there is a NUL behind the bytes. */
+/* After every call there is a NUL after the bytes. */
 static void
 ends_with_nul(void **state)
 {

@@ -100,10 +100,10 @@ reopen(void)
 	return compiled_open(CDB, &source_stat);
 }
 
-/* What find() returns where there is no place. */
+/* What find() returns if there is no place. */
 enum { ABSENT = -1, DAMAGED = -2 };
 
-/* A place of one byte less than its offset, so that a mix-up shows. */
+/* The length is the offset less one, so that a mix-up shows. */
 static void
 add(struct compiling *c, const char *key, int offset)
 {
@@ -192,7 +192,7 @@ finds_what_was_added(void **state)
 }
 
 static void
-keeps_bytes_of_any_kind(void **state)
+accepts_any_bytes(void **state)
 {
 	static const char key[] = "k\0\n=", other[] = "k\0\n+";
 	static char large[COMPILED_KEY_MAX + 1];
@@ -207,7 +207,7 @@ keeps_bytes_of_any_kind(void **state)
 	assert_non_null(c);
 	compiling_add(c, key, sizeof key, &one);
 	compiling_add(c, large, COMPILED_KEY_MAX, &two);
-	/* Nobody can ask for that one. */
+	/* This key cannot be looked up. */
 	compiling_add(c, large, COMPILED_KEY_MAX + 1, &one);
 	assert_int_equal(compiling_end(c, source), 0);
 	r = reopen();
@@ -228,9 +228,9 @@ keeps_bytes_of_any_kind(void **state)
 	compiled_close(r);
 }
 
-/* A place that is not in the source is damage, not to be read from. */
+/* A place outside the source is damage and is never read. */
 static void
-keeps_to_the_source(void **state)
+never_leaves_the_source(void **state)
 {
 	static const struct {
 		struct compiled_place place;
@@ -262,7 +262,7 @@ keeps_to_the_source(void **state)
 			fail_msg("place %u", key);
 	compiled_close(r);
 
-	/* So long a one cannot be read with bounded memory. */
+	/* Too long to be read with bounded memory. */
 	c = begin();
 	assert_non_null(c);
 	place = (struct compiled_place){ 0, COMPILED_LENGTH_MAX + 1 };
@@ -270,9 +270,11 @@ keeps_to_the_source(void **state)
 	assert_int_equal(compiling_end(c, source), -1);
 }
 
-/* In the hash table of one key all others of that key are walked past. */
+/*
+ * In a hash table of one key every look-up walks past all other records of it.
+ */
 static void
-bears_one_key_very_often(void **state)
+holds_one_key_very_often(void **state)
 {
 	struct compiling *c = begin();
 	struct compiled *r;
@@ -355,7 +357,10 @@ belongs_to_one_source(void **state)
 	expect_one("a", 5);
 }
 
-/* Of a source that has just changed; -1 when it does not begin. */
+/*
+ * Milliseconds that compiling_begin() takes for a source that has just changed;
+ * -1 if it returns NULL.
+ */
 static int64_t
 time_to_begin(int fd, const struct stat *st)
 {
@@ -376,7 +381,7 @@ waits_for_the_tick_of_the_last_change(void **state)
 	struct stat st, changed;
 
 	(void)state;
-	/* The fraction might be zero by chance. */
+	/* The fraction may be zero by chance. */
 	do
 		assert_int_equal(write(fd, "x", 1), 1);
 	while (fstat(fd, &st) == 0 && st.st_ctim.tv_nsec == 0);
@@ -384,13 +389,13 @@ waits_for_the_tick_of_the_last_change(void **state)
 	changed = st;
 	changed.st_size++;
 	assert_int_equal(time_to_begin(fd, &changed), -1);
-	/* Of a file system that has no fractions. */
+	/* On a file system without fractions. */
 	st.st_ctim.tv_nsec = 0;
 	assert_int_equal(time_to_begin(fd, &st), -1);
-	/* From a file server that is a little ahead. */
+	/* On a file server whose clock is a little ahead. */
 	st.st_ctim.tv_sec++;
 	assert_int_equal(time_to_begin(fd, &st), -1);
-	/* From before the clock was set back. */
+	/* Before the clock was set back. */
 	st.st_ctim.tv_sec += 3600;
 	assert_true(time_to_begin(fd, &st) >= 0);
 	st.st_ctim.tv_sec -= 7200;
@@ -417,7 +422,7 @@ gives_up_when_the_source_changes(void **state)
 	assert_int_equal(close(fd), 0);
 	assert_int_equal(unlink("other"), 0);
 	expect_one("a", 7);
-	/* A descriptor of another file is a change as well. */
+	/* A descriptor of another file counts as a change. */
 	c = begin();
 	assert_non_null(c);
 	assert_int_equal(compiling_end(c, 0), -1);
@@ -444,7 +449,7 @@ compiles_one_at_a_time(void **state)
 }
 
 static void
-removes_what_was_left(void **state)
+removes_an_old_temporary_file(void **state)
 {
 	int fd = open(TEMPORARY, O_WRONLY | O_CREAT, 0400);
 
@@ -453,7 +458,7 @@ removes_what_was_left(void **state)
 	assert_int_equal(close(fd), 0);
 	compile_one("a", 5);
 	expect_one("a", 5);
-	/* Never through a link that somebody put there. */
+	/* Never through a link. */
 	assert_int_equal(symlink("source", TEMPORARY), 0);
 	compile_one("a", 6);
 	expect_one("a", 6);
@@ -462,7 +467,7 @@ removes_what_was_left(void **state)
 }
 
 static void
-is_for_the_group_too(void **state)
+gives_the_group_access(void **state)
 {
 	mode_t mask = umask(077);
 	struct stat st;
@@ -491,7 +496,7 @@ needs_a_place_to_write(void **state)
 	assert_int_equal(access(TEMPORARY, F_OK), -1);
 }
 
-/* A full disk, as near as one gets to it without being root. */
+/* As on a full disk, by a limit on file sizes. */
 static void
 survives_a_full_disk(void **state)
 {
@@ -536,14 +541,14 @@ put(const char *path, const void *data, size_t n)
 }
 
 static void
-refuses_what_is_no_cdb(void **state)
+refuses_invalid_files(void **state)
 {
 	static char zeros[10000];
 
 	assert_null(reopen());
 	put(CDB, "", 0);
 	assert_null(reopen());
-	/* Larger than any that is made of this source. */
+	/* Larger than any index of this source. */
 	compile_one("a", 5);
 	assert_int_equal(truncate(CDB, 2000000000), 0);
 	assert_null(reopen());
@@ -584,8 +589,8 @@ compile_words(struct buf *image)
 }
 
 /*
- * However the file is damaged, an answer is the right one or none.  Returns
- * whether the damage was seen.
+ * However the file is damaged, the result is right or an error.  Returns
+ * whether the damage was noticed.
  */
 static bool
 never_lies(const char *what, size_t where)
@@ -622,7 +627,7 @@ never_lies(const char *what, size_t where)
 }
 
 static void
-never_lies_about_a_flipped_bit(void **state)
+is_right_or_fails_after_a_flipped_bit(void **state)
 {
 	struct buf image = { 0 };
 	size_t unseen = 0;
@@ -636,13 +641,13 @@ never_lies_about_a_flipped_bit(void **state)
 		image.data[i] = (char)(image.data[i] ^ 1 << i % 8);
 		unseen += !never_lies("bit", i);
 	}
-	/* Two slots of a hash table are for the stamp alone: no key's. */
+	/* Two slots of a hash table belong to the stamp, not to a key. */
 	assert_int_equal(unseen, 16);
 	buf_finish(&image);
 }
 
 static void
-never_lies_about_a_cut(void **state)
+is_right_or_fails_after_truncation(void **state)
 {
 	struct buf image = { 0 };
 
@@ -651,7 +656,7 @@ never_lies_about_a_cut(void **state)
 	for (size_t n = 0; n < image.len; n += 1 + n % 7) {
 		put(CDB, image.data, n);
 		assert_null(reopen());
-		/* Cut while it is open: as long as the front was read. */
+		/* Truncated while it is open, after the front was read. */
 		put(CDB, image.data, image.len);
 		struct compiled *c = reopen();
 		assert_non_null(c);
@@ -666,9 +671,9 @@ never_lies_about_a_cut(void **state)
 	buf_finish(&image);
 }
 
-/* COMPILED_TRIALS asks for more than what suits every day. */
+/* The variable COMPILED_TRIALS asks for more trials. */
 static void
-never_lies_about_any_damage(void **state)
+is_right_or_fails_after_any_damage(void **state)
 {
 	const char *wanted = getenv("COMPILED_TRIALS");
 	long trials = wanted ? atol(wanted) : 5000;
@@ -683,7 +688,7 @@ never_lies_about_any_damage(void **state)
 		buf_cut(&bad, 0);
 		buf_append(&bad, image.data, image.len);
 		while (n-- > 0) {
-			/* Beyond the front as often as in it. */
+			/* After the front as often as inside it. */
 			size_t from = rand() % 2 ? 4200 : 0;
 			size_t at = from + (size_t)rand() % (image.len - from);
 
@@ -709,7 +714,7 @@ expect_old(void)
 	compiled_close(c);
 }
 
-/* A process killed at any moment leaves nothing that is believed. */
+/* A process killed at any moment leaves no file that is used. */
 static void
 survives_a_killed_compiler(void **state)
 {
@@ -749,9 +754,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(finds_what_was_added, clear_home),
-		cmocka_unit_test_teardown(keeps_bytes_of_any_kind, clear_home),
-		cmocka_unit_test_teardown(keeps_to_the_source, clear_home),
-		cmocka_unit_test_teardown(bears_one_key_very_often, clear_home),
+		cmocka_unit_test_teardown(accepts_any_bytes, clear_home),
+		cmocka_unit_test_teardown(never_leaves_the_source, clear_home),
+		cmocka_unit_test_teardown(holds_one_key_very_often, clear_home),
 		cmocka_unit_test_teardown(holds_many, clear_home),
 		cmocka_unit_test_teardown(may_be_empty, clear_home),
 		cmocka_unit_test_teardown(belongs_to_one_source, clear_home),
@@ -760,15 +765,17 @@ main(void)
 		cmocka_unit_test_teardown(gives_up_when_the_source_changes,
 		    clear_home),
 		cmocka_unit_test_teardown(compiles_one_at_a_time, clear_home),
-		cmocka_unit_test_teardown(removes_what_was_left, clear_home),
-		cmocka_unit_test_teardown(is_for_the_group_too, clear_home),
+		cmocka_unit_test_teardown(removes_an_old_temporary_file,
+		    clear_home),
+		cmocka_unit_test_teardown(gives_the_group_access, clear_home),
 		cmocka_unit_test_teardown(needs_a_place_to_write, clear_home),
 		cmocka_unit_test_teardown(survives_a_full_disk, clear_home),
-		cmocka_unit_test_teardown(refuses_what_is_no_cdb, clear_home),
-		cmocka_unit_test_teardown(never_lies_about_a_flipped_bit,
+		cmocka_unit_test_teardown(refuses_invalid_files, clear_home),
+		cmocka_unit_test_teardown(is_right_or_fails_after_a_flipped_bit,
 		    clear_home),
-		cmocka_unit_test_teardown(never_lies_about_a_cut, clear_home),
-		cmocka_unit_test_teardown(never_lies_about_any_damage,
+		cmocka_unit_test_teardown(is_right_or_fails_after_truncation,
+		    clear_home),
+		cmocka_unit_test_teardown(is_right_or_fails_after_any_damage,
 		    clear_home),
 		cmocka_unit_test_teardown(survives_a_killed_compiler,
 		    clear_home),

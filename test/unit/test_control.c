@@ -127,7 +127,7 @@ reads_first_lines(void **state)
 }
 
 static void
-tells_unreadable_from_missing(void **state)
+distinguishes_unreadable_from_missing(void **state)
 {
 	struct buf line = { 0 };
 	int fd;
@@ -259,7 +259,7 @@ steps_through_lists(void **state)
 	}
 }
 
-/* As qmail does; a NUL further on is part of the line. */
+/* As qmail does; a NUL inside a line is part of it. */
 static void
 leaves_out_lines_that_begin_with_a_nul(void **state)
 {
@@ -308,7 +308,7 @@ has_defaults(void **state)
 }
 
 static void
-reads_them_all(void **state)
+reads_all_files(void **state)
 {
 	struct control c = { 0 };
 	struct dsn why = { 0 };
@@ -486,7 +486,7 @@ never_weakens_strictness(void **state)
 	clear_home();
 }
 
-/* Each of the files, one at a time, as a directory and as a FIFO. */
+/* Each file in turn as a directory and as a FIFO. */
 static void
 refuses_what_it_cannot_read(void **state)
 {
@@ -532,13 +532,13 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_first_lines),
-		cmocka_unit_test(tells_unreadable_from_missing),
+		cmocka_unit_test(distinguishes_unreadable_from_missing),
 		cmocka_unit_test(reads_numbers),
 		cmocka_unit_test(steps_through_lists),
 		cmocka_unit_test(leaves_out_lines_that_begin_with_a_nul),
 		cmocka_unit_test(finds_a_byte_order_mark),
 		cmocka_unit_test(has_defaults),
-		cmocka_unit_test(reads_them_all),
+		cmocka_unit_test(reads_all_files),
 		cmocka_unit_test(chooses_the_name),
 		cmocka_unit_test(says_which_name_is_empty),
 		cmocka_unit_test(never_weakens_strictness),

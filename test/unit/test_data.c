@@ -14,17 +14,17 @@
 
 #include "transact.h"
 
-/* Mail data after DATA: of any message, for any reader. */
+/* Mail data after DATA, with any message and any server. */
 
-/* A server that takes the group, and then what the case says. */
+/* A server that accepts the group, then behaves as the case says. */
 struct amid {
 	const char *name;
 	size_t message_size;
 	size_t hear;     /* of the mail data */
-	const char *say; /* then say this, */
-	bool read_on;    /* and read all, without another word */
-	bool hang_up;    /* or hang up; or just stay */
-	int truncate_fd; /* the message loses or gets bytes meanwhile */
+	const char *say; /* then sends this, */
+	bool read_on;    /* and reads all, sending nothing */
+	bool hang_up;    /* or closes the connection; or does nothing */
+	int truncate_fd; /* the message shrinks or grows meanwhile */
 	off_t truncate_to;
 	unsigned long timeout_s;
 	enum smtp_end end;
@@ -56,11 +56,11 @@ peer_amid(int fd, int record, const void *context)
 }
 
 /*
- * All that can happen while mail data is under way.  The message never gets
- * out in full, so there is no doubt, and no delivery.
+ * What can happen while mail data is sent.  The message is never sent
+ * completely, so there is no doubt and no delivery.
  */
 static void
-amid_mail_data(void **state)
+handles_events_during_mail_data(void **state)
 {
 	static const struct amid cases[] = {
 		{ "H13 5yz and hangs up", 1 << 20, 1000, "552 big\r\n", false,
@@ -226,7 +226,7 @@ reads_any_message(void **state)
 	}
 }
 
-/* J6: reads so much, rests for some time, less than the time-out. */
+/* J6: reads this much, then waits for less than the time-out. */
 struct pace {
 	const char *name;
 	size_t message_size;
@@ -317,7 +317,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(amid_mail_data),
+		cmocka_unit_test(handles_events_during_mail_data),
 		cmocka_unit_test(reads_any_message),
 		cmocka_unit_test(waits_for_a_slow_reader),
 	};

@@ -12,7 +12,7 @@
 #include "base/deadline.h"
 
 static void
-knows_what_is_left(void **state)
+returns_the_time_left(void **state)
 {
 	static const struct {
 		const char *name;
@@ -39,7 +39,7 @@ knows_what_is_left(void **state)
 	}
 }
 
-/* Otherwise a loop would poll for 0 ms during the last millisecond. */
+/* Otherwise a loop would poll with 0 ms during the last millisecond. */
 static void
 rounds_up(void **state)
 {
@@ -80,7 +80,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(knows_what_is_left),
+		cmocka_unit_test(returns_the_time_left),
 		cmocka_unit_test(rounds_up),
 		cmocka_unit_test(never_is_never),
 	};

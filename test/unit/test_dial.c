@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What it asks of the system comes here first. */
+/* Its system calls come here first. */
 static int try_socket(int, int, int);
 static int try_connect(int, const struct sockaddr *, socklen_t);
 static int try_poll(struct pollfd *, nfds_t, int);
@@ -34,12 +34,11 @@ static int try_poll(struct pollfd *, nfds_t, int);
 #define QUEUE_MAX 16
 #define NO_WINNER SIZE_MAX
 
-/* Calls that fail instead of doing anything; an errno value, 0 for none. */
+/* The errno values with which calls fail; 0: the call is made. */
 static struct {
-	int connect_to_refused; /* connect() to a port that is not listened to
-				 */
+	int connect_to_refused; /* connect() to the closed port */
 	int socket;             /* socket() */
-	int socket_after;       /* so many calls */
+	int socket_after;       /* for this number of calls */
 	int poll;               /* the next poll() */
 } fault;
 
@@ -68,8 +67,8 @@ try_poll(struct pollfd *p, nfds_t n, int ms)
 }
 
 /*
- * Loopback ports of ours.  A port that is bound but not listened to refuses;
- * one whose queue is full drops what comes, as a black hole does.
+ * Loopback ports of this test.  A port that is bound but not listening refuses;
+ * one whose queue is full drops packets, as a black hole does.
  */
 enum port { GOOD, BAD, HOLE, NPORT };
 
@@ -115,7 +114,7 @@ open_port(enum port port)
 	ports.number[port] = ntohs(sin.sin_port);
 }
 
-/* Fills the queue of the hole until a connection does not come about. */
+/* Fills the queue of the black hole until a connection does not complete. */
 static bool
 fill_queue(void)
 {
@@ -176,7 +175,10 @@ now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* g good, b refuses, h is a hole; capitals are skipped, f failed before. */
+/*
+ * g accepts, b refuses, h is a black hole; capital letters are skipped, f
+ * failed before.
+ */
 static size_t
 make_targets(const char *kinds, struct dial_target *t)
 {
@@ -202,7 +204,7 @@ make_targets(const char *kinds, struct dial_target *t)
 	return n;
 }
 
-/* The state of each target as a letter, with what made it fail. */
+/* The state of each target as a letter, and its error. */
 static void
 show_states(const struct dial_target *t, size_t n, char *text)
 {
@@ -248,7 +250,7 @@ check_winner(const char *name, int fd, uint16_t port)
 }
 
 static void
-first_that_answers_wins(void **state)
+first_connection_wins(void **state)
 {
 	static const struct {
 		const char *name;
@@ -256,7 +258,7 @@ first_that_answers_wins(void **state)
 		int timeout_ms;
 		size_t winner;
 		const char *states;
-		double least, most; /* seconds that it may take */
+		double least, most; /* limit in seconds */
 	} cases[] = {
 		{ "none", "", 5000, NO_WINNER, "", 0, 0.5 },
 		{ "good", "g", 5000, 0, "C", 0, 0.9 },
@@ -314,9 +316,9 @@ first_that_answers_wins(void **state)
 	}
 }
 
-/* One call after the other goes through all of them. */
+/* Repeated calls go through all targets. */
 static void
-goes_on_where_it_was(void **state)
+continues_after_each_winner(void **state)
 {
 	struct dial_target t[TARGETS_MAX];
 	size_t n = make_targets("gbgGg", t);
@@ -332,7 +334,7 @@ goes_on_where_it_was(void **state)
 	assert_false(dial_first(t, n, 5000, &won));
 }
 
-/* Runs the race with the faults set, and clears them. */
+/* Runs it with the faults set, and clears them. */
 static void
 expect_states(const char *targets, int timeout_ms, const char *states)
 {
@@ -350,9 +352,9 @@ expect_states(const char *targets, int timeout_ms, const char *states)
 	assert_int_equal(count_descriptors(), before);
 }
 
-/* What the system refuses for one address is no reason to give up others. */
+/* If the system refuses one address, the others are tried. */
 static void
-goes_on_after_what_the_system_refuses(void **state)
+continues_after_local_errors(void **state)
 {
 	static const int errors[] = { EACCES, EPERM, EMFILE, ENFILE, ENOBUFS,
 		ENOMEM, EADDRNOTAVAIL, EADDRINUSE, EAFNOSUPPORT,
@@ -370,7 +372,7 @@ goes_on_after_what_the_system_refuses(void **state)
 	}
 }
 
-/* The state keeps what the system said. */
+/* The state has the errno of the system. */
 static void
 keeps_the_error(void **state)
 {
@@ -386,9 +388,9 @@ keeps_the_error(void **state)
 	assert_int_equal(t[0].error, EPERM);
 }
 
-/* The first one gets all its time. */
+/* The first attempt has its whole time. */
 static void
-leaves_the_attempt_under_way_alone(void **state)
+gives_the_first_attempt_its_whole_time(void **state)
 {
 	(void)state;
 	if (!ports.has_hole)
@@ -400,9 +402,9 @@ leaves_the_attempt_under_way_alone(void **state)
 	expect_states("hb", 1500, "tu");
 }
 
-/* The network's own words count as those of the peer. */
+/* Errors from the network count as errors of the peer. */
 static void
-tells_the_network_from_this_machine(void **state)
+distinguishes_network_from_local_errors(void **state)
 {
 	(void)state;
 	fault.connect_to_refused = EHOSTUNREACH;
@@ -414,7 +416,7 @@ tells_the_network_from_this_machine(void **state)
 }
 
 static void
-goes_on_where_it_cannot_wait(void **state)
+continues_when_poll_fails(void **state)
 {
 	(void)state;
 	if (!ports.has_hole)
@@ -453,13 +455,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(first_that_answers_wins),
-		cmocka_unit_test(goes_on_where_it_was),
-		cmocka_unit_test(goes_on_after_what_the_system_refuses),
+		cmocka_unit_test(first_connection_wins),
+		cmocka_unit_test(continues_after_each_winner),
+		cmocka_unit_test(continues_after_local_errors),
 		cmocka_unit_test(keeps_the_error),
-		cmocka_unit_test(leaves_the_attempt_under_way_alone),
-		cmocka_unit_test(tells_the_network_from_this_machine),
-		cmocka_unit_test(goes_on_where_it_cannot_wait),
+		cmocka_unit_test(gives_the_first_attempt_its_whole_time),
+		cmocka_unit_test(distinguishes_network_from_local_errors),
+		cmocka_unit_test(continues_when_poll_fails),
 		cmocka_unit_test(connects_by_ipv6),
 	};
 

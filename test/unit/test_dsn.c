@@ -90,7 +90,7 @@ has_a_class(void **state)
 		if (strcmp(why.status, cases[i].status) != 0)
 			fail_msg("%s: %s", cases[i].status, why.status);
 	}
-	/* Without a status the mail must not bounce. */
+	/* Without a status, mail must not bounce. */
 	assert_true(dsn_is_temporary(&none));
 }
 

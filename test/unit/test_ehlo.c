@@ -57,7 +57,10 @@ reads_keywords(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		/* Of just that size, so that reading past it shows. */
+		/*
+		 * A copy of exactly that size, so that reading past it is
+		 * found.
+		 */
 		char *line = malloc(cases[i].n ? cases[i].n : 1);
 		struct smtp_ehlo e = { 0 };
 
@@ -74,7 +77,7 @@ reads_keywords(void **state)
 }
 
 static void
-goes_through_a_word(void **state)
+survives_a_format_and_parse(void **state)
 {
 	(void)state;
 	for (unsigned set = 0; set <= (TLS | PIPE); set++) {
@@ -119,7 +122,7 @@ reads_odd_words(void **state)
 	}
 }
 
-/* C6, C9, C16: no overflow, nothing invalid, the strictest one counts. */
+/* C6, C9, C16: no overflow, no invalid number, the strictest limit counts. */
 static void
 reads_limits(void **state)
 {
@@ -184,7 +187,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_keywords),
 		cmocka_unit_test(reads_limits),
-		cmocka_unit_test(goes_through_a_word),
+		cmocka_unit_test(survives_a_format_and_parse),
 		cmocka_unit_test(reads_odd_words),
 	};
 

@@ -77,9 +77,9 @@ reads_files(void **state)
 		{ "missing", 100, ENOENT, 0 },
 		{ "", 100, ENOENT, 0 },
 		{ "dir", 100, EISDIR, 0 },
-		{ "fifo", 100, EINVAL, 0 }, /* and does not block */
+		{ "fifo", 100, EINVAL, 0 }, /* it does not block */
 		{ "/dev/null", 100, 0, 0 },
-		{ "null", 0, 0, 0 }, /* a link to it */
+		{ "null", 0, 0, 0 }, /* a link to /dev/null */
 		{ "/dev/zero", 100, EINVAL, 0 },
 		{ "some/file", 100, ENOTDIR, 0 },
 	};
@@ -127,7 +127,7 @@ reads_up_to_the_end(void **state)
 	make_file("some", 5000);
 	fd = fdio_open_file("some", &st);
 	assert_true(fd != -1);
-	/* It has grown, then shrunk, since fstat(). */
+	/* The file has grown, then shrunk, since fstat(). */
 	st.st_size = 10;
 	assert_int_equal(fdio_read_to_end(fd, &st, 10000, &b), 0);
 	assert_int_equal(b.len, 5000);
@@ -139,7 +139,7 @@ reads_up_to_the_end(void **state)
 	assert_int_equal(errno, EFBIG);
 	close(fd);
 
-	/* Reads that return less than was asked for, as of some files. */
+	/* A read may return less than was asked for. */
 	assert_int_equal(pipe(ends), 0);
 	if (fork() == 0) {
 		for (int i = 0; i < 5; i++) {
@@ -179,7 +179,7 @@ reads_at_an_offset(void **state)
 	assert_int_equal(errno, EIO);
 	assert_int_equal(fdio_read_at(fd, UINT64_MAX, data, 1), -1);
 	assert_int_equal(errno, EINVAL);
-	/* The descriptor's own offset has not moved. */
+	/* The descriptor's own offset has not changed. */
 	assert_int_equal(lseek(fd, 0, SEEK_CUR), 0);
 	close(fd);
 }
@@ -231,9 +231,9 @@ count_alarm(int signal_number)
 	alarms++;
 }
 
-/* A14: a signal is no reason to stop. */
+/* A14: a signal does not end a wait. */
 static void
-goes_on_after_a_signal(void **state)
+continues_after_a_signal(void **state)
 {
 	struct sigaction count = { .sa_handler = count_alarm };
 	char c = 0;
@@ -289,7 +289,7 @@ writes_all(void **state)
 }
 
 static void
-tells_why_it_cannot_write(void **state)
+sets_errno_when_it_cannot_write(void **state)
 {
 	static const char much[1000000];
 	int ends[2];
@@ -333,7 +333,7 @@ locks(void **state)
 	assert_int_equal(errno, EBADF);
 }
 
-/* In a child: what 0, 1 and 2 are good for, as bits of its exit code. */
+/* In a child: what 0, 1 and 2 can be used for, as bits of its exit code. */
 static int
 guard(int closed)
 {
@@ -357,12 +357,12 @@ guard(int closed)
 			_exit(128);
 		code |= read(0, &c, 1) == 1 ? 1 : 0;
 		code |= write(1, "1", 1) == 1 ? 2 : 0;
-		/* fd 2 is harmless: whatever it is, nothing gets out. */
+		/* Nothing written to fd 2 reaches the report. */
 		(void)!write(2, "2", 1);
 		stat("/dev/null", &null);
 		if (fstat(2, &st) == 0 && st.st_rdev == null.st_rdev)
 			code |= 4;
-		/* No number below 3 is free for a socket. */
+		/* No socket gets a number below 3. */
 		if (open("/dev/null", O_RDONLY) > 2)
 			code |= 8;
 		_exit(code);
@@ -390,7 +390,7 @@ guards_standard_descriptors(void **state)
 		if (!(closed & 1))
 			want |= 1; /* the message can be read */
 		if (!(closed & 2))
-			want |= 2 | 16; /* the report gets out */
+			want |= 2 | 16; /* the report can be written */
 		if (guard(closed) != want)
 			fail_msg("closed %d: %d, not %d", closed, guard(closed),
 			    want);
@@ -406,9 +406,9 @@ main(void)
 		cmocka_unit_test(reads_at_an_offset),
 		cmocka_unit_test(sets_flags),
 		cmocka_unit_test(waits),
-		cmocka_unit_test(goes_on_after_a_signal),
+		cmocka_unit_test(continues_after_a_signal),
 		cmocka_unit_test(writes_all),
-		cmocka_unit_test(tells_why_it_cannot_write),
+		cmocka_unit_test(sets_errno_when_it_cannot_write),
 		cmocka_unit_test(locks),
 		cmocka_unit_test(guards_standard_descriptors),
 	};

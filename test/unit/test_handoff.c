@@ -13,7 +13,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* As main() has its arguments; they are only read. */
+/* The type of main()'s arguments; they are not changed. */
 static char **
 plain(const char *const *words)
 {
@@ -63,7 +63,10 @@ comes_through(void **state)
 {
 	static const char *const usual[] = { "a@src.example", "b@dst.example",
 		NULL };
-	/* Nothing of an envelope is taken for a keyword, nor for their end. */
+	/*
+	 * No word of the envelope is taken for a keyword, or for the "--" after
+	 * them.
+	 */
 	static const char *const odd[] = { "", "--", "fd=9", "--", "", NULL };
 	const struct handoff cases[] = {
 		{ .fd = 3,

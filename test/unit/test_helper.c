@@ -27,7 +27,7 @@
 
 extern char **environ;
 
-/* This program itself plays the helper; the name it is given is its role. */
+/* The test program itself is the helper; the server's name selects its role. */
 static char *self;
 
 #define ROW(name, bytes) \
@@ -35,7 +35,7 @@ static char *self;
 		name, bytes, sizeof bytes - 1 \
 	}
 
-/* What a helper says of its handshake, by its role. */
+/* The status record of a helper, by its role. */
 static const struct {
 	const char *role;
 	const char *record;
@@ -72,7 +72,7 @@ tell(const struct given *g, const void *p, size_t n)
 		_exit(9);
 }
 
-/* All that was asked, and what else came with it. */
+/* Its arguments, environment and descriptors. */
 static void
 tell_request(const struct tls_request *r, const struct given *g)
 {
@@ -89,7 +89,7 @@ tell_request(const struct tls_request *r, const struct given *g)
 	tell(g, text, (size_t)len);
 }
 
-/* What comes in clear text goes out at the socket, and back. */
+/* Copies between the clear text and the socket. */
 static void
 echo(const struct given *g)
 {
@@ -115,7 +115,7 @@ play_before_a_record(const char *role, const struct given *g)
 	if (strncmp(role, "exits", 5) == 0)
 		_exit(atoi(role + 5));
 	if (strcmp(role, "crashes") == 0) {
-		/* A sanitizer would make an exit code of it. */
+		/* A sanitizer would turn the signal into an exit code. */
 		signal(SIGSEGV, SIG_DFL);
 		kill(getpid(), SIGSEGV);
 	}
@@ -137,7 +137,7 @@ play_before_a_record(const char *role, const struct given *g)
 	}
 }
 
-/* Behind READY: the clear text is closed in various ways. */
+/* After READY: closes the clear text in various ways. */
 static void
 play_end(const char *role, const struct given *g)
 {
@@ -193,18 +193,18 @@ count_descriptors(void)
 static const char *const status_name[] = { "READY", "FAILED", "LOCAL", "NONE" };
 
 /*
- * No handshake: the status, its text, and that nothing is left over: no
- * descriptor, no child, no connection.
+ * A failed handshake: its status and text, and that no descriptor, child or
+ * connection is left.
  */
 static void
-judges_failures(void **state)
+classifies_failures(void **state)
 {
 	static const struct {
 		const char *role;
 		enum tls_status want;
-		const char *text; /* NULL: any but none */
+		const char *text; /* NULL: any but "" */
 		unsigned long timeout_s;
-		double least, most; /* seconds that it takes */
+		double least, most; /* how long it takes, in seconds */
 	} cases[] = {
 		{ "failed", TLS_STATUS_FAILED, "it has expired", 20, 0, 10 },
 		{ "local", TLS_STATUS_LOCAL, "cannot read the key", 20, 0, 10 },
@@ -231,7 +231,7 @@ judges_failures(void **state)
 		{ "NUL", TLS_STATUS_FAILED, "a?Kforged", 20, 0, 10 },
 		{ "control bytes", TLS_STATUS_FAILED, "?[2J???", 20, 0, 10 },
 		{ "8-bit", TLS_STATUS_FAILED, "caf??", 20, 0, 10 },
-		/* It would have told that the time is over, had it run. */
+		/* It would have reported the time-out if it had run. */
 		{ "sleeps", TLS_STATUS_LOCAL, NAME "no valid status", 1, 1.9,
 		    10 },
 		{ "half a record, then nothing", TLS_STATUS_LOCAL,
@@ -261,7 +261,9 @@ judges_failures(void **state)
 			fail_msg("%s: %s", cases[i].role, t.result.text);
 		if (took < cases[i].least || took > cases[i].most)
 			fail_msg("%s: took %.1f s", cases[i].role, took);
-		/* The server sees the end: nobody has the connection. */
+		/*
+		 * The server reads end of file: no process has the connection.
+		 */
 		if (read(pair[1], &c, 1) != 0)
 			fail_msg("%s: the connection is open", cases[i].role);
 		close(pair[1]);
@@ -333,7 +335,7 @@ hands_over_clear_text(void **state)
 	assert_int_equal(read(t.fd, &c, 1), 1);
 	assert_int_equal(c, 'a');
 
-	/* Given up: the helper ends, and is reaped. */
+	/* tls_helper_stop() ends the helper and reaps it. */
 	tls_helper_stop(&t);
 	assert_int_equal(read(pair[1], &c, 1), 0);
 	close(pair[1]);
@@ -341,9 +343,9 @@ hands_over_clear_text(void **state)
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
-/* What the end of a session was, and whose doing; without a clock. */
+/* How a session ended, and on which side.  Does not depend on time. */
 static void
-tells_how_a_session_ended(void **state)
+reads_how_a_session_ended(void **state)
 {
 	static const struct {
 		const char *role;
@@ -383,7 +385,7 @@ tells_how_a_session_ended(void **state)
 }
 
 static void
-asks_for_what_it_is_told_to(void **state)
+passes_all_arguments(void **state)
 {
 	static const struct {
 		struct tls_helper helper;
@@ -427,11 +429,11 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(judges_failures),
+		cmocka_unit_test(classifies_failures),
 		cmocka_unit_test(needs_a_program),
 		cmocka_unit_test(hands_over_clear_text),
-		cmocka_unit_test(tells_how_a_session_ended),
-		cmocka_unit_test(asks_for_what_it_is_told_to),
+		cmocka_unit_test(reads_how_a_session_ended),
+		cmocka_unit_test(passes_all_arguments),
 	};
 
 	struct tls_request r;
@@ -439,7 +441,7 @@ main(int argc, char **argv)
 	if (tls_request_parse(&r, argc, argv))
 		return play_helper(&r);
 	self = argv[0];
-	/* What our parent left open is not of our making. */
+	/* Descriptors left open by our parent do not count. */
 	for (int fd = 3; fd < 256; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);

@@ -14,7 +14,7 @@
 #include "base/ip.h"
 
 /*
- * Text in an allocation of just its size, so that the sanitizer sees a read
+ * Text in an allocation of exactly its size, so that the sanitizer finds a read
  * beyond it.
  */
 static bool
@@ -36,7 +36,7 @@ parse(bool (*parser)(const char *, size_t, struct ip *), const char *text,
 
 struct text_case {
 	const char *in;
-	const char *out; /* NULL: no address */
+	const char *out; /* NULL: not an address */
 };
 
 static void
@@ -171,7 +171,7 @@ refuses_a_nul(void **state)
 }
 
 static void
-knows_its_kind(void **state)
+distinguishes_v4_from_v6(void **state)
 {
 	static const unsigned char v4[4] = { 192, 0, 2, 1 };
 	static const unsigned char v6[16] = { 0x20, 0x01, [15] = 1 };
@@ -216,7 +216,7 @@ fills_socket_addresses(void **state)
 	assert_string_equal(text, "2001:db8::1");
 }
 
-/* What is written is read back as the same, whatever the zeros. */
+/* A formatted address is parsed as the same one, wherever its zeros are. */
 static void
 reads_what_it_writes(void **state)
 {
@@ -253,7 +253,7 @@ reads_networks(void **state)
 {
 	static const struct {
 		const char *in;
-		const char *ip; /* NULL: no network */
+		const char *ip; /* NULL: not a network */
 		unsigned bits;
 	} cases[] = {
 		{ "192.0.2.1", "192.0.2.1", 128 },
@@ -319,7 +319,7 @@ reads_networks(void **state)
 }
 
 static void
-tells_what_is_in_a_network(void **state)
+decides_what_is_in_a_network(void **state)
 {
 	static const struct {
 		const char *net;
@@ -373,11 +373,11 @@ main(void)
 		cmocka_unit_test(parses_addresses),
 		cmocka_unit_test(parses_literals),
 		cmocka_unit_test(refuses_a_nul),
-		cmocka_unit_test(knows_its_kind),
+		cmocka_unit_test(distinguishes_v4_from_v6),
 		cmocka_unit_test(fills_socket_addresses),
 		cmocka_unit_test(reads_what_it_writes),
 		cmocka_unit_test(reads_networks),
-		cmocka_unit_test(tells_what_is_in_a_network),
+		cmocka_unit_test(decides_what_is_in_a_network),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ put(const char *text)
 }
 
 static void
-reads_the_line_that_fits(void **state)
+uses_the_matching_line(void **state)
 {
 	static const struct {
 		const char *text;
@@ -147,7 +147,7 @@ may_be_missing_but_not_unreadable(void **state)
 }
 
 static void
-tells_the_families(void **state)
+filters_and_orders_by_family(void **state)
 {
 	static const struct {
 		enum ipfamily family;
@@ -177,10 +177,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_the_line_that_fits),
+		cmocka_unit_test(uses_the_matching_line),
 		cmocka_unit_test(shows_the_line),
 		cmocka_unit_test(may_be_missing_but_not_unreadable),
-		cmocka_unit_test(tells_the_families),
+		cmocka_unit_test(filters_and_orders_by_family),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The module brings its own. */
+/* The test has its own getifaddrs(). */
 #undef _DEFAULT_SOURCE
 
 static int ask_interfaces(struct ifaddrs **);
@@ -180,9 +180,9 @@ refuses_a_line_that_is_no_address(void **state)
 	assert_int_equal(unlink("ipme"), 0);
 }
 
-/* Neither is the whole of 127.0.0.0/8 on an interface, nor is it listed. */
+/* 127.0.0.0/8 is ours although most of it is on no interface and not listed. */
 static void
-knows_what_is_this_machine_everywhere(void **state)
+recognises_loopback_addresses(void **state)
 {
 	static const struct {
 		const char *ip;
@@ -213,9 +213,12 @@ knows_what_is_this_machine_everywhere(void **state)
 			fail_msg("%s: %d", cases[i].ip, kind(&me, cases[i].ip));
 }
 
-/* A line that begins with a NUL is ignored; a NUL inside is no address. */
+/*
+ * A line that begins with a NUL is ignored; a NUL inside a line is not an
+ * address.
+ */
 static void
-knows_nuls(void **state)
+handles_nuls(void **state)
 {
 	static const char passed_by[] = "\0\n\0x\n198.51.100.2";
 	static const char wrong[] = "198.51.100.1\0x\n198.51.100.2";
@@ -234,7 +237,7 @@ knows_nuls(void **state)
 }
 
 static void
-needs_no_list(void **state)
+works_without_a_list(void **state)
 {
 	struct ipme me = { 0 };
 	struct dsn why = { 0 };
@@ -272,7 +275,7 @@ refuses_an_unreadable_list(void **state)
  * connecting a datagram socket only chooses a route.
  */
 static void
-knows_its_interfaces(void **state)
+recognises_interface_addresses(void **state)
 {
 	static const char *const there[] = { "127.0.0.1", "::1", "198.51.100.1",
 		"2001:db8::1" };
@@ -296,7 +299,7 @@ knows_its_interfaces(void **state)
 		if (fd == -1)
 			continue;
 		if (connect(fd, (struct sockaddr *)&ss, len) == -1) {
-			close(fd); /* no such network here */
+			close(fd); /* this machine has no such network */
 			continue;
 		}
 		len = sizeof ss;
@@ -313,9 +316,9 @@ knows_its_interfaces(void **state)
 	ipme_finish(&me);
 }
 
-/* As in a service that may not open netlink sockets. */
+/* As in a service that must not open netlink sockets. */
 static void
-needs_no_interfaces(void **state)
+works_without_interfaces(void **state)
 {
 	struct ipme me = { 0 };
 	struct dsn why = { 0 };
@@ -335,12 +338,12 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_any_textual_form),
 		cmocka_unit_test(refuses_a_line_that_is_no_address),
-		cmocka_unit_test(knows_what_is_this_machine_everywhere),
-		cmocka_unit_test(knows_nuls),
-		cmocka_unit_test(needs_no_list),
+		cmocka_unit_test(recognises_loopback_addresses),
+		cmocka_unit_test(handles_nuls),
+		cmocka_unit_test(works_without_a_list),
 		cmocka_unit_test(refuses_an_unreadable_list),
-		cmocka_unit_test(knows_its_interfaces),
-		cmocka_unit_test(needs_no_interfaces),
+		cmocka_unit_test(recognises_interface_addresses),
+		cmocka_unit_test(works_without_interfaces),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);

@@ -34,7 +34,7 @@ describe(struct values *v, struct keyword k[KEYWORDS])
 	memcpy(k, table, sizeof table);
 }
 
-/* As main() has its arguments; they are only read. */
+/* The type of main()'s arguments; they are not changed. */
 static char *const *
 plain(const char *const *words)
 {
@@ -51,7 +51,7 @@ writes_what_is_set(void **state)
 		{ { "x", NULL, 7, 0 }, { "name=x", "size=7" } },
 		{ { "x", "/a=b", 1000, 25 },
 		    { "name=x", "path=/a=b", "size=1000", "port=25" } },
-		/* What is required is written, whatever it is. */
+		/* A required value is always written. */
 		{ { "", "", 0, 0 }, { "name=", "path=", "size=0" } },
 	};
 
@@ -145,9 +145,9 @@ refuses_nonsense(void **state)
 	}
 }
 
-/* One bit of a word for each keyword: more than that is refused. */
+/* There is one bit for each keyword: longer tables are refused. */
 static void
-knows_its_own_limit(void **state)
+refuses_too_many_keywords(void **state)
 {
 	static struct keyword many[33];
 
@@ -163,7 +163,7 @@ main(void)
 		cmocka_unit_test(writes_what_is_set),
 		cmocka_unit_test(reads_in_any_order),
 		cmocka_unit_test(refuses_nonsense),
-		cmocka_unit_test(knows_its_own_limit),
+		cmocka_unit_test(refuses_too_many_keywords),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

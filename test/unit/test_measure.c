@@ -37,7 +37,7 @@ static const struct {
 	{ "\x80\n\x80\n", 6, true },
 };
 
-/* However the text comes: in one piece or in two. */
+/* In one piece, or in any two. */
 static void
 measures(void **state)
 {

@@ -54,7 +54,7 @@ keeps_what_it_resizes(void **state)
 	free(p);
 }
 
-/* Else the sanitizer ends the process where calloc() returns NULL. */
+/* Otherwise the sanitizer ends the process when calloc() returns NULL. */
 const char *__asan_default_options(void);
 
 const char *
@@ -70,8 +70,8 @@ speak_last_words(void)
 }
 
 /*
- * A failed allocation never returns NULL or less than was asked for.  In a
- * child, since the hook must not return.
+ * A failed allocation never returns.  In a child, because the hook must not
+ * return.
  */
 static int
 ask_for(size_t count, size_t size, int is_resize, void (*hook)(void))
@@ -95,7 +95,7 @@ ask_for(size_t count, size_t size, int is_resize, void (*hook)(void))
 }
 
 static void
-speaks_last_words(void **state)
+calls_the_hook(void **state)
 {
 	static const struct {
 		const char *name;
@@ -129,7 +129,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gives_zeroed_memory),
 		cmocka_unit_test(keeps_what_it_resizes),
-		cmocka_unit_test(speaks_last_words),
+		cmocka_unit_test(calls_the_hook),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

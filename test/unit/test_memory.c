@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* flock() is what it locks with. */
+/* for flock() */
 #define _DEFAULT_SOURCE
 
 #include <setjmp.h>
@@ -133,16 +133,16 @@ forgets_each_kind_in_its_time(void **state)
 		assert_int_equal(find(host, kind, NOW), NOW);
 		assert_int_equal(find(host, kind, NOW + lasts - 1), NOW);
 		assert_int_equal(find(host, kind, NOW + lasts), 0);
-		/* From a clock that was wrong. */
+		/* A time from a wrong clock. */
 		assert_int_equal(find(host, kind, NOW - 1), 0);
 		assert_int_equal(find("192.0.2.9", kind, NOW), 0);
 		assert_int_equal(find("2001:db8::9", kind, NOW), 0);
 	}
 }
 
-/* What is written down in the header, byte for byte. */
+/* The format of the header file, byte for byte. */
 static void
-keeps_to_its_format(void **state)
+writes_the_documented_format(void **state)
 {
 	static const unsigned char want[3 * 32] = {
 		0,
@@ -250,7 +250,7 @@ replaces_the_oldest(void **state)
 {
 	(void)state;
 	fill(NOW);
-	/* One that is old, but has a newer note of another kind. */
+	/* An old record that has a newer note of another kind. */
 	note("10.0.0.1", MEMORY_PIPELINING, NOW + 500);
 	note("192.0.2.1", MEMORY_STALL, NOW + 600);
 	assert_int_equal(find("192.0.2.1", MEMORY_STALL, NOW + 600), NOW + 600);
@@ -260,9 +260,9 @@ replaces_the_oldest(void **state)
 	assert_int_equal(find("10.0.2.1", MEMORY_STALL, NOW + 600), NOW + 2);
 }
 
-/* And nothing of what the record was before. */
+/* Nothing of the replaced record is left. */
 static void
-replaces_what_is_over(void **state)
+replaces_expired_records(void **state)
 {
 	int64_t later = NOW + 4 * 3600;
 
@@ -283,7 +283,7 @@ replaces_what_is_over(void **state)
 }
 
 static void
-counts_nothing_from_before_a_clearing(void **state)
+ignores_notes_from_before_clearing(void **state)
 {
 	struct ip address = ip("192.0.2.1");
 	struct memory m;
@@ -328,7 +328,7 @@ is_made_for_the_group(void **state)
 	close(fd);
 }
 
-/* Cut short, too long, or any bytes: it is used or ignored. */
+/* A truncated file, a longer one, or any bytes: it is used or ignored. */
 static void
 survives_any_file(void **state)
 {
@@ -351,7 +351,7 @@ survives_any_file(void **state)
 }
 
 static void
-goes_on_without_a_file(void **state)
+works_without_a_file(void **state)
 {
 	struct memory m = { .cleared = 5 };
 	struct ip address = ip("192.0.2.1");
@@ -373,7 +373,7 @@ goes_on_without_a_file(void **state)
 	assert_int_equal(m.cleared, 0);
 	memory_note(-1, &address, MEMORY_TLS, NOW);
 
-	/* A descriptor of something else. */
+	/* A descriptor of another kind of file. */
 	int fd = open("/dev/null", O_RDWR);
 	memory_read(&m, fd);
 	assert_int_equal(memory_find(&m, &address, MEMORY_TLS, NOW), 0);
@@ -381,7 +381,7 @@ goes_on_without_a_file(void **state)
 	close(fd);
 }
 
-/* Who holds the lock is waited for, though not for long. */
+/* Waits for the lock, but not for long. */
 static void
 locks_for_a_note(void **state)
 {
@@ -394,7 +394,7 @@ locks_for_a_note(void **state)
 	assert_int_equal(flock(other, LOCK_UN), 0);
 	note("192.0.2.1", MEMORY_TLS, NOW);
 	assert_int_equal(find("192.0.2.1", MEMORY_TLS, NOW), NOW);
-	/* It is not kept. */
+	/* The lock is released afterwards. */
 	assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
 	close(other);
 }
@@ -432,15 +432,15 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(forgets_each_kind_in_its_time),
-		TEST(keeps_to_its_format),
+		TEST(writes_the_documented_format),
 		TEST(renews_a_note),
 		TEST(replaces_the_oldest),
-		TEST(replaces_what_is_over),
-		TEST(counts_nothing_from_before_a_clearing),
+		TEST(replaces_expired_records),
+		TEST(ignores_notes_from_before_clearing),
 		TEST(leaves_link_local_out),
 		TEST(is_made_for_the_group),
 		TEST(survives_any_file),
-		TEST(goes_on_without_a_file),
+		TEST(works_without_a_file),
 		TEST(locks_for_a_note),
 		TEST(keeps_notes_of_many_at_once),
 	};

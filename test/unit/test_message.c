@@ -13,7 +13,7 @@
 #define ANSWER 0x8180 /* QR, RD, RA */
 #define NXDOMAIN (ANSWER | 3)
 
-/* Offsets that compression pointers in the raw cases use. */
+/* Offsets for compression pointers in the raw cases. */
 #define Q_NAME "\xc0\x0c" /* of the question */
 
 struct packet {
@@ -71,7 +71,9 @@ begin(struct packet *p, unsigned flags, unsigned nanswer, const char *name,
 	put_u16(p, 1);
 }
 
-/* A record: with a name as its data, after a preference for MX, or bytes. */
+/*
+ * A record with a name as its data (after a preference for MX), or with bytes.
+ */
 struct record {
 	const char *owner;
 	int type;
@@ -128,7 +130,7 @@ parse(struct dns_answer *a, const char *name, int type, const struct packet *p)
 {
 	enum dns_reply reply;
 
-	/* On the heap, so that the sanitizer knows where it ends. */
+	/* On the heap, so that the sanitizer finds a read beyond it. */
 	unsigned char *copy = malloc(p->n + 1);
 
 	assert_non_null(copy);
@@ -257,8 +259,8 @@ answers(void **state)
 }
 
 /*
- * The owner of the SOA record stands for the zone.  "b" is the name asked for,
- * with or without the alias "a" before it.
+ * The owner of the SOA record is the zone.  "b" is the name asked for, with or
+ * without the alias "a" before it.
  */
 #define SOA(owner) \
 	DATA(owner, 6, \
@@ -457,7 +459,9 @@ the_least_ttl_counts(void **state)
 		assert_int_equal(a.ttl_s, ttls[i].ttl);
 		dns_answer_finish(&a);
 	}
-	/* Of a denial it is that of the SOA record, or the minimum in it. */
+	/*
+	 * For a denial it is the TTL of the SOA record, or its minimum field.
+	 */
 	for (int i = 0; i < 3; i++) {
 		static const uint32_t soa_ttl[] = { 200, 300 };
 
@@ -471,7 +475,10 @@ the_least_ttl_counts(void **state)
 	}
 }
 
-/* What is left of it need not be whole, but it answers our question. */
+/*
+ * The rest of a truncated message may be incomplete, but it answers our
+ * question.
+ */
 static void
 truncated_answers(void **state)
 {
@@ -492,7 +499,7 @@ truncated_answers(void **state)
 	assert_int_equal(parse(&a, "a", DNS_A, &p), DNS_REPLY_FAILED);
 }
 
-/* Records as they are, behind the question for the MX of a.example. */
+/* Records as raw bytes, after the question for the MX of a.example. */
 #define RAW(what, count, data, outcome, nrr) \
 	{ \
 		what, count, data, sizeof data - 1, outcome, nrr \
@@ -758,7 +765,10 @@ names_become_text(void **state)
 	assert_string_equal(a.mx[0].name, "a\\032\\.\\\\\\000\\127\\255./_-");
 	dns_answer_finish(&a);
 
-	/* 255 bytes on the wire are 253 of text; escaped they do not fit. */
+	/*
+	 * 255 bytes on the wire are 253 bytes of text; with escapes they do not
+	 * fit.
+	 */
 	for (i = 0; i < 2; i++) {
 		begin(&p, ANSWER, 1, "a", DNS_MX);
 		put_mx_head(&p, 2 + 255);
@@ -821,7 +831,7 @@ of_many_the_best_are_kept(void **state)
 
 /* 64 KB of pointers, each to the one before, and a chain of aliases. */
 static void
-hostile_answers_are_cheap(void **state)
+hostile_answers_take_little_time(void **state)
 {
 	struct packet p;
 	struct dns_answer a;
@@ -842,7 +852,7 @@ hostile_answers_are_cheap(void **state)
 	parse(&a, "a", DNS_A, &p);
 	check("pointers", &a, DNS_TEMPFAIL, 0);
 
-	/* More pointers than any name has labels. */
+	/* More pointers than a name can have labels. */
 	begin(&p, ANSWER, 1, "a", DNS_A);
 	put(&p, "\0\0\1\0\1\0\0\0\1\x0b\xb8", 11);
 	for (i = 0; i < 1500; i++)
@@ -897,7 +907,7 @@ next_random(uint32_t *seed)
 	return *seed >> 8;
 }
 
-/* Whatever comes out must be sound; the sanitizers see the rest. */
+/* Any result must be valid; the sanitizers find the rest. */
 static void
 mutations_do_no_harm(void **state)
 {
@@ -971,7 +981,7 @@ names_are_valid_or_not(void **state)
 		{ TEN TEN TEN TEN TEN TEN "xxx.b", true },
 		{ TEN TEN TEN TEN TEN TEN "xxxx.b", false },
 		{ "b." TEN TEN TEN TEN TEN TEN "xxxx", false },
-		/* 249 + 4 bytes, a dot more, a byte more */
+		/* 249 + 4 bytes; a dot more; a byte more */
 		{ FORTYNINE "." FORTYNINE "." FORTYNINE "." FORTYNINE
 			    "." FORTYNINE ".abc",
 		    true },
@@ -1026,7 +1036,7 @@ main(void)
 		cmocka_unit_test(chains_are_followed_16_times),
 		cmocka_unit_test(names_become_text),
 		cmocka_unit_test(of_many_the_best_are_kept),
-		cmocka_unit_test(hostile_answers_are_cheap),
+		cmocka_unit_test(hostile_answers_take_little_time),
 		cmocka_unit_test(every_truncation_is_temporary),
 		cmocka_unit_test(mutations_do_no_harm),
 		cmocka_unit_test(questions_are_written),

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "dns/mx.h"
 
-/* How hosts are put in order is tested with whole look-ups: test_lookup.c. */
+/* The order of hosts is tested with whole look-ups in test_lookup.c. */
 
 static struct dns_answer
 answer_of(enum dns_outcome outcome, const char *exchange)
@@ -65,7 +65,7 @@ an_answer_makes_a_list(void **state)
 	}
 }
 
-/* What became of each host: F found, d no data, N no name, ? not known. */
+/* The outcome of each host: F found, d no data, N no such name, ? not known. */
 static void
 set_outcomes(struct mx_list *list, const char *outcomes)
 {

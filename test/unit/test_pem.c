@@ -14,12 +14,12 @@
 
 #define BEGIN(label) "-----BEGIN " label "-----"
 #define END(label) "-----END " label "-----"
-/* "abc" in a block. */
+/* A block with "abc". */
 #define BLOCK BEGIN("X") "\nYWJj\n" END("X")
 
 /*
- * Each block as "label=data " with "label@" for one that is broken, then
- * "!line fault" where the file is damaged.
+ * Each block as "label=data ", or "label@" if its data is broken; then "!line
+ * fault" if the file is damaged.
  */
 static const char *
 read_all(const char *text, size_t n)
@@ -114,7 +114,7 @@ finds_blocks(void **state)
 }
 
 static void
-names_what_is_not_whole(void **state)
+reports_incomplete_blocks(void **state)
 {
 	static const struct pem_case cases[] = {
 		{ "no END", "\n" BEGIN("X") "\nYWJj\n",
@@ -188,9 +188,9 @@ decodes_base64(void **state)
 	assert_string_equal(read_all(with_nul, sizeof with_nul - 1), "X@2 ");
 }
 
-/* Nothing behind the end of the text is looked at, wherever that is. */
+/* Nothing after the end of the text is read, wherever that is. */
 static void
-keeps_to_the_text(void **state)
+never_reads_past_the_text(void **state)
 {
 	static const char text[] =
 	    "x\n" BEGIN("X") "\r\nA: b\r\n\r\nYWJjZA==" END("X") "\n" BLOCK
@@ -200,7 +200,7 @@ keeps_to_the_text(void **state)
 
 	(void)state;
 	for (size_t n = 0; n < sizeof text; n++) {
-		/* What follows would go on well. */
+		/* The bytes after it would complete the block. */
 		memcpy(copy, text, sizeof text);
 		if (n < sizeof text - 1)
 			memset(copy + n, '\n', sizeof text - 1 - n);
@@ -215,9 +215,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_blocks),
-		cmocka_unit_test(names_what_is_not_whole),
+		cmocka_unit_test(reports_incomplete_blocks),
 		cmocka_unit_test(decodes_base64),
-		cmocka_unit_test(keeps_to_the_text),
+		cmocka_unit_test(never_reads_past_the_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

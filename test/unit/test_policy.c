@@ -10,7 +10,7 @@
 
 #include "tls/policy.h"
 
-/* The whole table: what is decided, and what follows from it. */
+/* All cases: the decision and its consequences. */
 static void
 decides(void **state)
 {
@@ -49,7 +49,7 @@ decides(void **state)
 	}
 }
 
-/* P!: whoever demands TLS never goes on in clear text. */
+/* Where TLS is mandatory, there is never a fallback to clear text. */
 static void
 never_both_demands_and_falls_back(void **state)
 {

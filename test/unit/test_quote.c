@@ -84,7 +84,7 @@ quotes_by_stocks_rule(void **state)
 }
 
 static void
-sends_double_bounces_from_nobody(void **state)
+sends_double_bounces_with_null_sender(void **state)
 {
 	static const char *const cases[][2] = {
 		{ "#@[]", "" },
@@ -104,7 +104,7 @@ sends_double_bounces_from_nobody(void **state)
 	buf_finish(&b);
 }
 
-/* No byte at any place ends the command or the path early. */
+/* No byte at any position ends the command or the path early. */
 static void
 never_ends_early(void **state)
 {
@@ -144,7 +144,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quotes_by_stocks_rule),
-		cmocka_unit_test(sends_double_bounces_from_nobody),
+		cmocka_unit_test(sends_double_bounces_with_null_sender),
 		cmocka_unit_test(never_ends_early),
 	};
 

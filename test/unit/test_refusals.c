@@ -13,7 +13,7 @@
 
 #include "transact.h"
 
-/* What a refusal means: of a parameter, of a command, or of the mail. */
+/* What a refusal refers to: a parameter, a command, or the mail. */
 
 #define SIZE SMTP_EXT_SIZE
 #define DECLARED "MAIL FROM:<s@x> SIZE=28\r\n"
@@ -32,9 +32,9 @@ struct refusal {
 	const char *script[12];
 	enum smtp_end end;
 	enum smtp_outcome outcome;
-	int code; /* of the reply that is shown; 0: whatever */
+	int code; /* of the reply in the report; 0: not checked */
 	const char *verdicts;
-	const char *heard; /* NULL: what the script says */
+	const char *heard; /* NULL: as in the script */
 };
 
 static void
@@ -63,11 +63,11 @@ check(const struct refusal *c)
 }
 
 /*
- * Codes that speak of the parameters: MAIL comes once more without them, on
- * the same connection, and only the answer to that counts.
+ * Codes that refuse the parameters: MAIL is sent once more without them, on the
+ * same connection, and only its reply counts.
  */
 static void
-asks_once_more_without_parameters(void **state)
+sends_mail_again_without_parameters(void **state)
 {
 	static const char *const codes[] = { "500", "501", "502", "504", "553",
 		"555" };
@@ -91,7 +91,7 @@ asks_once_more_without_parameters(void **state)
 }
 
 static void
-takes_the_second_answer(void **state)
+uses_the_second_reply(void **state)
 {
 	static const struct refusal cases[] = {
 		{ "refused again", SIZE | PIPE,
@@ -128,9 +128,9 @@ takes_the_second_answer(void **state)
 		check(&cases[i]);
 }
 
-/* The others are what they say. */
+/* Other codes refuse the mail. */
 static void
-asks_not_again(void **state)
+does_not_send_mail_again(void **state)
 {
 	static const char *const codes[] = { "503", "530", "550", "551", "552",
 		"554", "556", "421", "450", "451", "452" };
@@ -147,9 +147,9 @@ asks_not_again(void **state)
 	}
 }
 
-/* Without parameters nothing is left out the second time. */
+/* Without parameters there is no second MAIL. */
 static void
-asks_not_again_without_parameters(void **state)
+does_not_repeat_mail_without_parameters(void **state)
 {
 	static const struct refusal c = { "501", 0, { "<" PLAIN, ">501\r\n" },
 		SMTP_END_MAIL, REFUSED, 501, "", PLAIN };
@@ -158,9 +158,9 @@ asks_not_again_without_parameters(void **state)
 	check(&c);
 }
 
-/* The next transaction of the session knows it. */
+/* The next transaction of the session sends no parameters either. */
 static void
-declares_nothing_in_the_next_transaction(void **state)
+sends_no_parameters_in_the_next_transaction(void **state)
 {
 	static const char *const script[] = { "<" DECLARED, ">501\r\n",
 		"<" PLAIN, ">550\r\n", "<" PLAIN, ">550\r\n", NULL };
@@ -184,9 +184,11 @@ declares_nothing_in_the_next_transaction(void **state)
 	buf_finish(&heard);
 }
 
-/* "Bad sequence of commands": of the server, or of the mail? */
+/*
+ * "Bad sequence of commands": a fault of the server, or a refusal of the mail?
+ */
 static void
-tells_503_from_503(void **state)
+classifies_503(void **state)
 {
 	static const struct refusal cases[] = {
 		{ "RCPT in a group", PIPE,
@@ -235,12 +237,12 @@ now(void)
 }
 
 /*
- * Everybody was refused, and that is known: the reply to DATA is waited for no
- * longer than two seconds, and not at all where the connection has ended.
+ * All recipients were refused: the reply to DATA is waited for at most two
+ * seconds, and not at all if the connection has ended.
  */
-/* A line without a code, and a refusal that may be for a later command. */
+/* A line without a code, then a refusal that may belong to a later command. */
 static void
-believes_no_refusal_behind_a_line_without_a_code(void **state)
+defers_a_refusal_after_a_line_without_a_code(void **state)
 {
 	static const struct refusal cases[] = {
 		{ "MAIL in a group", PIPE,
@@ -266,7 +268,7 @@ believes_no_refusal_behind_a_line_without_a_code(void **state)
 }
 
 static void
-knows_the_verdict_without_data(void **state)
+needs_no_reply_to_data(void **state)
 {
 	static const struct {
 		struct refusal r;
@@ -307,9 +309,9 @@ knows_the_verdict_without_data(void **state)
 	}
 }
 
-/* MAIL is refused, and no word on the rest: QUIT is not waited for long. */
+/* MAIL is refused, and no other reply comes: QUIT does not wait long. */
 static void
-leaves_soon_after_a_refused_mail(void **state)
+ends_soon_after_a_refused_mail(void **state)
 {
 	static const char *const script[] = { "<" GROUP, ">550\r\n", NULL };
 	struct peer p = peer_start(peer_play, script, 0);
@@ -332,13 +334,15 @@ leaves_soon_after_a_refused_mail(void **state)
 		fail_msg("took %.1f s", took);
 }
 
-/* After 354 the peer says and does what it will, and only then writes the
- * message, which is read from a pipe: so nothing depends on who is faster. */
+/*
+ * After 354 the peer first sends or does what the case says, and only then
+ * writes the message, which is read from a pipe.  So nothing depends on timing.
+ */
 struct go_ahead {
 	const char *name;
-	const char *say; /* behind the 354 */
+	const char *say; /* after the 354 */
 	bool hang_up;    /* FIN */
-	const char *end; /* the reply to the end of mail data; NULL: none */
+	const char *end; /* the reply to the end of mail data, or NULL */
 	enum smtp_outcome outcome;
 	int write_fd;
 };
@@ -362,9 +366,11 @@ peer_go_ahead(int fd, int record, const void *context)
 	peer_listen(fd, record);
 }
 
-/* The end of mail data leaves only if nothing has been said since the 354. */
+/*
+ * The end of mail data is sent only if there has been no input since the 354.
+ */
 static void
-looks_before_the_end_of_mail_data(void **state)
+checks_input_before_the_end_of_mail_data(void **state)
 {
 	static const struct go_ahead cases[] = {
 		{ "silence", "", false, "250 ok\r\n", DONE, -1 },
@@ -401,7 +407,7 @@ looks_before_the_end_of_mail_data(void **state)
 		r = transact_with(&p, PIPE, 1, pair[0], 30, &v);
 		peer_end(&p, &heard);
 		close(pair[0]);
-		/* Seen together with the 354, it is one reply too many. */
+		/* Read together with the 354, it is one reply too many. */
 		if (r.outcome != g.outcome &&
 		    !(r.outcome == BAD && strpbrk(g.say, "25")))
 			fail_msg("%s: %s %s", g.name, end_name[r.end],
@@ -418,17 +424,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(asks_once_more_without_parameters),
-		cmocka_unit_test(takes_the_second_answer),
-		cmocka_unit_test(asks_not_again),
-		cmocka_unit_test(asks_not_again_without_parameters),
-		cmocka_unit_test(declares_nothing_in_the_next_transaction),
-		cmocka_unit_test(tells_503_from_503),
-		cmocka_unit_test(
-		    believes_no_refusal_behind_a_line_without_a_code),
-		cmocka_unit_test(knows_the_verdict_without_data),
-		cmocka_unit_test(leaves_soon_after_a_refused_mail),
-		cmocka_unit_test(looks_before_the_end_of_mail_data),
+		cmocka_unit_test(sends_mail_again_without_parameters),
+		cmocka_unit_test(uses_the_second_reply),
+		cmocka_unit_test(does_not_send_mail_again),
+		cmocka_unit_test(does_not_repeat_mail_without_parameters),
+		cmocka_unit_test(sends_no_parameters_in_the_next_transaction),
+		cmocka_unit_test(classifies_503),
+		cmocka_unit_test(defers_a_refusal_after_a_line_without_a_code),
+		cmocka_unit_test(needs_no_reply_to_data),
+		cmocka_unit_test(ends_soon_after_a_refused_mail),
+		cmocka_unit_test(checks_input_before_the_end_of_mail_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

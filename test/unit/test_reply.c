@@ -13,11 +13,11 @@
 
 #include "smtp/reply.h"
 
-/* What is to be known of a reply, whoever has parsed it. */
+/* The result of parsing, by the module or by the reference. */
 struct verdict {
 	enum smtp_reply_state state; /* MORE, DONE or MALFORMED */
 	int code;
-	size_t taken; /* of a reply that is DONE */
+	size_t taken; /* text of a reply that is DONE */
 };
 
 static const char *const state_name[] = { "MORE", "LINE", "DONE", "MALFORMED" };
@@ -47,9 +47,8 @@ is_digit(char c)
 #define NO_CODE (-2)
 
 /*
- * One line without its LF, or the part of one that is there.  Returns the
- * code, 0 while it is not there in full, NO_CODE if it has none, -1 if no
- * reply has it.
+ * Parses one line without its LF, or the beginning of one.  Returns the code, 0
+ * if it is not complete, NO_CODE if there is none, -1 if no reply can have it.
  */
 static int
 reference_line(const char *p, size_t n, bool is_whole)
@@ -64,7 +63,7 @@ reference_line(const char *p, size_t n, bool is_whole)
 	return (p[0] - '0') * 100 + (p[1] - '0') * 10 + (p[2] - '0');
 }
 
-/* By whole lines, where the parser goes by bytes. */
+/* The reference: reads whole lines, where the parser reads bytes. */
 static struct verdict
 reference(const char *in, size_t n)
 {
@@ -94,7 +93,7 @@ reference(const char *in, size_t n)
 	return v;
 }
 
-/* Feeds n bytes, at most size at a time, until the reply has ended. */
+/* Feeds n bytes in pieces of at most size, until the reply has ended. */
 static struct verdict
 parse(struct smtp_reply *r, const char *in, size_t n, size_t size)
 {
@@ -121,7 +120,7 @@ parse(struct smtp_reply *r, const char *in, size_t n, size_t size)
 	return v;
 }
 
-/* The text is all that was taken, but for CRs and empty lines. */
+/* The text is all bytes taken, except for CRs and empty lines. */
 static bool
 has_text_of(const struct smtp_reply *r, const char *in, size_t n)
 {
@@ -165,7 +164,7 @@ check(const char *in, size_t n)
 	}
 }
 
-/* Every string up to some length, behind the same first bytes. */
+/* Every string up to some length, after the same first bytes. */
 static void
 check_all(const char *before, size_t longest)
 {
@@ -214,7 +213,7 @@ every_second_line(void **state)
 #define BAD SMTP_REPLY_MALFORMED
 
 static void
-says_what_is_written_down(void **state)
+parses_each_case(void **state)
 {
 	static const struct {
 		const char *name;
@@ -311,7 +310,7 @@ says_what_is_written_down(void **state)
 	}
 }
 
-/* Who is there: what came with the malformed line is shown. */
+/* The whole malformed line is shown: it tells which kind of server it is. */
 static void
 shows_what_is_malformed(void **state)
 {
@@ -340,7 +339,9 @@ shows_what_is_malformed(void **state)
 	}
 }
 
-/* Lines of one code, each with so much text; the last one ends it. */
+/*
+ * Lines with one code, each with this much text; the last one ends the reply.
+ */
 static char *
 make_reply(size_t lines, size_t text, size_t *n)
 {
@@ -408,9 +409,9 @@ has_limits(void **state)
 	}
 }
 
-/* What never ends is malformed once it is too much, and not before. */
+/* An endless reply is malformed when it is too long, and not before. */
 static void
-ends_what_never_ends(void **state)
+limits_endless_replies(void **state)
 {
 	static const struct {
 		const char *name;
@@ -448,7 +449,7 @@ ends_what_never_ends(void **state)
 	}
 }
 
-/* A line for looking at: whole, without code and line end, or marked cut. */
+/* The current line: complete, without code and line end, or marked as cut. */
 static void
 keeps_a_line(void **state)
 {
@@ -477,8 +478,8 @@ keeps_a_line(void **state)
 }
 
 /*
- * What may be passed over while no reply is waited for: whole lines without a
- * code, and the beginning of one, but nothing that may become a code.
+ * What is skipped while no reply is expected: whole lines without a code, and
+ * the beginning of one, but nothing that may become a code.
  */
 static void
 skips_lines_without_a_code(void **state)
@@ -486,7 +487,7 @@ skips_lines_without_a_code(void **state)
 	static const struct {
 		const char *in;
 		size_t taken;
-		const char *text; /* NULL: what was taken */
+		const char *text; /* NULL: the bytes that were taken */
 	} cases[] = {
 		{ "\r\n", 2, "" },
 		{ "\n\n", 2, "" },
@@ -522,7 +523,7 @@ skips_lines_without_a_code(void **state)
 			: !has_text_of(&r, in, taken))
 			fail_msg("%s: keeps %s", show(in, n),
 			    show(r.text, r.len));
-		/* It is part of the reply that follows. */
+		/* The skipped text is part of the next reply. */
 		if (taken < 1 || in[taken - 1] != '\n')
 			continue;
 		(void)smtp_reply_add(&r, "250 x\r\n", 7, &now);
@@ -532,7 +533,7 @@ skips_lines_without_a_code(void **state)
 	}
 }
 
-/* The rest of a line that was skipped is no beginning of a line. */
+/* The rest of a skipped line is not the beginning of a line. */
 static void
 skips_a_line_in_parts(void **state)
 {
@@ -563,9 +564,9 @@ skips_no_more_than_a_reply_may_have(void **state)
 	assert_int_equal(now, BAD);
 }
 
-/* Lines that came, and none of them with a code. */
+/* Lines were read, none of them with a code. */
 static void
-tells_talk_from_a_reply(void **state)
+detects_text_without_a_code(void **state)
 {
 	static const struct {
 		const char *in;
@@ -590,7 +591,7 @@ tells_talk_from_a_reply(void **state)
 	}
 }
 
-/* H21: nothing of one reply is left in the next. */
+/* Nothing of one reply is left in the next (H21). */
 static void
 forgets_when_reset(void **state)
 {
@@ -635,17 +636,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(says_what_is_written_down),
+		cmocka_unit_test(parses_each_case),
 		cmocka_unit_test(every_short_reply),
 		cmocka_unit_test(every_second_line),
 		cmocka_unit_test(shows_what_is_malformed),
 		cmocka_unit_test(has_limits),
-		cmocka_unit_test(ends_what_never_ends),
+		cmocka_unit_test(limits_endless_replies),
 		cmocka_unit_test(keeps_a_line),
 		cmocka_unit_test(skips_lines_without_a_code),
 		cmocka_unit_test(skips_a_line_in_parts),
 		cmocka_unit_test(skips_no_more_than_a_reply_may_have),
-		cmocka_unit_test(tells_talk_from_a_reply),
+		cmocka_unit_test(detects_text_without_a_code),
 		cmocka_unit_test(forgets_when_reset),
 		cmocka_unit_test(has_a_class),
 	};

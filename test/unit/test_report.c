@@ -18,12 +18,12 @@
 #include "base/buf.h"
 #include "qmail/report.h"
 
-/* How the report is read: all at once, slowly, or by nobody. */
+/* How the report is read: at once, slowly, or not at all. */
 enum reader { READS, READS_SLOWLY, CLOSES };
 
 /*
- * Runs speak in a child, since a process has one report, and appends what
- * it wrote.  Returns its exit code, or its signal and 128.
+ * Runs speak in a child, because a process has one report, and appends what it
+ * wrote.  Returns its exit code, or 128 and its signal.
  */
 static int
 hear(void (*speak)(const void *), const void *context, enum reader reader,
@@ -68,9 +68,9 @@ hear(void (*speak)(const void *), const void *context, enum reader reader,
 }
 
 /*
- * The grammar of qmail-rspawn, read strictly: recipient records, one message
- * record, nothing behind it.  The letters go into letters, NULL is returned,
- * or what is wrong.
+ * Parses by qmail-rspawn's grammar, strictly: recipient records, one message
+ * record, nothing after it.  Writes the letters; returns NULL, or what is
+ * wrong.
  */
 static const char *
 parse(const struct buf *b, char *letters, size_t size)
@@ -268,7 +268,7 @@ writes_records(void **state)
 	}
 }
 
-/* Records begin in order; once the message has its own none can follow. */
+/* Records begin in order; after the message record none can begin. */
 static void
 speak_too_much(const void *context)
 {
@@ -348,7 +348,7 @@ cannot_be_forged(void **state)
 
 		if (hear(put_text_everywhere, &t, READS, &b) != 0)
 			fail_msg("%s: the process failed", cases[i].name);
-		/* Each recipient has its record; h and s have text. */
+		/* Each recipient has a record; h and s have text. */
 		check(cases[i].name, &b, "hsrZ");
 		buf_finish(&b);
 	}
@@ -363,7 +363,7 @@ put_one_byte(const void *context)
 	report_text((const char *)c, 1);
 }
 
-/* Only control bytes are replaced; 8-bit text is not, as in stock. */
+/* Only control bytes are replaced; 8-bit text is kept, as in stock. */
 static void
 cleans_control_bytes_only(void **state)
 {
@@ -391,7 +391,7 @@ put_reply(const void *context)
 	report_line("TLS: ", "y");
 }
 
-/* A reply is cut at 5000 bytes; what follows begins a line of its own. */
+/* A reply is cut at 5000 bytes; the next text begins on a new line. */
 static void
 cuts_a_reply(void **state)
 {
@@ -456,7 +456,7 @@ check_many(const char *name, const struct buf *b)
 		fail_msg("%s: %zu sentences", name, sentences);
 }
 
-/* I12: all remote text together has a limit, the sentences have none. */
+/* All remote text together has a limit, the sentences have none (I12). */
 static void
 limits_all_replies(void **state)
 {
@@ -473,7 +473,7 @@ limits_all_replies(void **state)
 	buf_finish(&b);
 }
 
-/* Nothing is lost in a pipe that is full for some time. */
+/* Nothing is lost if the pipe is full for some time. */
 static void
 waits_for_its_reader(void **state)
 {

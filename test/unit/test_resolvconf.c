@@ -67,7 +67,7 @@ reads_the_options(void **state)
 	unlink(path);
 }
 
-/* Each server as address%zone:port, then what else there is. */
+/* Each server as address%zone:port, then the other settings. */
 static void
 describe(char *text, size_t size, const struct dns_config *c)
 {
@@ -103,7 +103,7 @@ reads_the_servers(void **state)
 		{ N "[fe80::1%eth0]:5353\n", "fe80::1%eth0:5353" },
 		{ N "[192.0.2.1]:5353\n", "192.0.2.1%:5353" },
 		{ N "[2001:db8::1]\n", "2001:db8::1%:53" },
-		/* Of those that make no sense others take the place. */
+		/* Invalid lines do not use up a place. */
 		{ N "\n" N "x\n" N "192.0.2\n" N "192.0.2.9\n",
 		    "192.0.2.9%:53" },
 		{ N "fe80::1%\n" N "fe80::1%a-name-of-16-bytes\n",

@@ -13,8 +13,8 @@
 #include "dns/transport.h"
 
 /*
- * The resolver with a clock and name servers of our own: a minute costs
- * nothing, and each question is seen with its time.
+ * The resolver with a simulated clock and simulated name servers: a minute
+ * costs no time, and each question is recorded with its time.
  */
 
 #define SENT_MAX 4000
@@ -57,9 +57,8 @@ deadline_passed(struct deadline d)
  * What a server does with a question: a letter for one with EDNS0, one for one
  * without, one for TCP.  '-' nothing, 'x' it cannot be reached, 'o' it answers,
  * 'd' no data, 'N' no such name, 't' truncated, 'w' an address of another name,
- * 's' SERVFAIL, 'n' NOTIMP, 'r' REFUSED, 'f' FORMERR, 'F' FORMERR with OPT,
- * 'q' FORMERR without the question, 'h' FORMERR and the header only,
- * 'b' BADVERS.
+ * 's' SERVFAIL, 'n' NOTIMP, 'r' REFUSED, 'f' FORMERR, 'F' FORMERR with OPT, 'q'
+ * FORMERR without the question, 'h' FORMERR and only the header, 'b' BADVERS.
  */
 struct behaviour {
 	const char *kind;
@@ -71,7 +70,7 @@ struct sent {
 	void *owner;
 	unsigned char byte[DNS_QUESTION_SIZE];
 	size_t n;
-	int64_t reply_at; /* -1: never, or it was there */
+	int64_t reply_at; /* -1: never, or already done */
 };
 
 struct dns_transport {
@@ -166,7 +165,7 @@ put(struct packet *p, const void *bytes, size_t n)
 	p->n += n;
 }
 
-/* A name of two bytes, or of one that cannot be asked for. */
+/* The second byte may be one that cannot be asked for. */
 static void
 put_alias(struct packet *p, char kind, char rest)
 {
@@ -178,7 +177,7 @@ put_alias(struct packet *p, char kind, char rest)
 	p->byte[7] = 1;
 }
 
-/* "c3" is an alias of "c2" and so on, "l0" and "l1" of each other. */
+/* "c3" is an alias of "c2" and so on; "l0" and "l1" of each other. */
 static void
 put_answer(struct packet *p)
 {
@@ -196,7 +195,7 @@ put_answer(struct packet *p)
 	}
 }
 
-/* Turns the question into a reply; the AD bit stays as it was asked for. */
+/* Turns the question into a reply; the AD bit is as in the question. */
 static void
 make_reply(struct packet *p, char what)
 {
@@ -321,7 +320,7 @@ ask(const struct asking *a, const char *name)
 	return answer;
 }
 
-/* Without limit, each try at 20 s; so what takes time shows. */
+/* Without a limit, each try has 20 s; so delays are visible. */
 #define SLOW 20, 1, 0, false, false
 
 static const struct {
@@ -371,7 +370,7 @@ static const struct {
 	    { 0, 0, 0, false, false, { { "o--", 700 }, { "---", 0 } } },
 	    DNS_FOUND, 700, "0:0e 250:0p 500:1e" },
 
-	/* Servers that fail, and others. */
+	/* Servers that fail, and others that do not. */
 	{ "refused", { SLOW, { { "xx-", 0 } } }, DNS_TEMPFAIL, 0, "0:0e 0:0p" },
 	{ "refused, a limit", { 0, 0, 9000, false, false, { { "xx-", 0 } } },
 	    DNS_TEMPFAIL, 0, "0:0e 0:0p" },
@@ -391,7 +390,7 @@ static const struct {
 	    { 0, 0, 1000, false, false, { { "ss-", 0 }, { "---", 0 } } },
 	    DNS_TEMPFAIL, 1000, "0:0e 0:0p 0:1e 500:1p" },
 
-	/* Servers that cannot bear EDNS0. */
+	/* Servers that fail with EDNS0. */
 	{ "EDNS0: silence", { SLOW, { { "-o-", 5 } } }, DNS_FOUND, 10005,
 	    "0:0e 10000:0p" },
 	{ "EDNS0: FORMERR", { SLOW, { { "fo-", 5 } } }, DNS_FOUND, 10,
@@ -480,9 +479,11 @@ aliases_are_followed_8_times(void **state)
 	}
 }
 
-/* Not asked for, or of a server that is not trusted, the AD bit is nothing. */
+/*
+ * If it was not asked for, or the server is not trusted, the AD bit is ignored.
+ */
 static void
-security_is_for_those_who_want_it(void **state)
+ad_bit_counts_only_if_wanted_and_trusted(void **state)
 {
 	static const struct asking good = { SLOW, { { "o--", 1 } } };
 
@@ -520,7 +521,7 @@ the_limit_is_for_all_aliases_together(void **state)
 	assert_int_equal(now_ms, 3000);
 }
 
-/* Once a server has shown it, no time is lost any more. */
+/* Once a server has shown it, no time is lost again. */
 static void
 a_server_without_edns_is_remembered(void **state)
 {
@@ -548,7 +549,7 @@ rotation_begins_with_any_server(void **state)
 	bool was_first[3] = { false };
 
 	(void)state;
-	/* One of them is never first once in 10^35 times. */
+	/* With probability 10^-35 one of them is never first. */
 	for (int i = 0; i < 200; i++) {
 		struct dns_answer a = ask(&rotated, "name");
 
@@ -559,7 +560,7 @@ rotation_begins_with_any_server(void **state)
 }
 
 static void
-a_day_of_silence_is_bearable(void **state)
+a_day_without_replies_is_handled(void **state)
 {
 	static const struct asking silent = { 0, 0, 86400000, false, false,
 		{ { "---", 0 } } };
@@ -577,7 +578,7 @@ a_day_of_silence_is_bearable(void **state)
 }
 
 static void
-names_that_cannot_be_are_not_sent(void **state)
+invalid_names_are_not_sent(void **state)
 {
 	static const struct asking good = { SLOW, { { "o--", 1 } } };
 	static const char *const names[] = { "a..b", ".", ".a" };
@@ -592,7 +593,7 @@ names_that_cannot_be_are_not_sent(void **state)
 }
 
 static void
-what_is_not_waited_for_does_no_harm(void **state)
+unanswered_questions_can_be_destroyed(void **state)
 {
 	static const struct asking good = { SLOW, { { "o--", 1 } } };
 	struct dns_resolver *r = begin(&good);
@@ -615,13 +616,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(asking),
 		cmocka_unit_test(aliases_are_followed_8_times),
-		cmocka_unit_test(security_is_for_those_who_want_it),
+		cmocka_unit_test(ad_bit_counts_only_if_wanted_and_trusted),
 		cmocka_unit_test(the_limit_is_for_all_aliases_together),
 		cmocka_unit_test(a_server_without_edns_is_remembered),
 		cmocka_unit_test(rotation_begins_with_any_server),
-		cmocka_unit_test(a_day_of_silence_is_bearable),
-		cmocka_unit_test(names_that_cannot_be_are_not_sent),
-		cmocka_unit_test(what_is_not_waited_for_does_no_harm),
+		cmocka_unit_test(a_day_without_replies_is_handled),
+		cmocka_unit_test(invalid_names_are_not_sent),
+		cmocka_unit_test(unanswered_questions_can_be_destroyed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

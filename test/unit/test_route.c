@@ -18,12 +18,13 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /*
- * What the entries of smtproutes mean; how one is found is for test_table.
+ * The meaning of entries in smtproutes; how one is found is tested in
+ * test_table.c.
  */
 
 static char home[] = "/tmp/test_route.XXXXXX";
 
-/* There is no place for an index. */
+/* There is no directory for an index. */
 static const struct table_files files = { "smtproutes", "no/cdb", "no/lock" };
 
 struct route_case {
@@ -103,7 +104,7 @@ static const struct route_case cases[] = {
 	{ "[foo:[1.2.3.4]:26", "[foo", "[1.2.3.4]", 26 },
 	{ "[2001:r", "[2001", "r", 25 },
 	{ ".4]:r:26", "[::1.2.3.4]", "r", 26 },
-	/* What other programs have behind a relay or its port. */
+	/* Syntax of other programs after a relay or its port. */
 	{ ":r:587|user|pass", "a", NULL, 0 },
 	{ ":r|user|pass", "a", NULL, 0 },
 	{ ":r|user|pa:ss", "a", NULL, 0 },
@@ -129,7 +130,7 @@ static const struct route_case cases[] = {
 	{ "a::587|user|pass", "a", NULL, 0 },
 	{ ":\"r\"", "a", NULL, 0 },
 	{ ":*", "a", NULL, 0 },
-	/* What stock would bounce the mail for. */
+	/* Lines for which stock bounces the mail. */
 	{ ":r\xc3\xa9", "a", NULL, 0 },
 	{ ":r # hi", "a", NULL, 0 },
 	{ ": r:26", "a", NULL, 0 },
@@ -193,7 +194,7 @@ check(const struct route_case *c)
 }
 
 static void
-knows_relays_and_ports(void **state)
+parses_relays_and_ports(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -203,7 +204,7 @@ knows_relays_and_ports(void **state)
 }
 
 static void
-names_the_line(void **state)
+shows_the_line(void **state)
 {
 	static const struct {
 		const char *text;
@@ -229,9 +230,9 @@ names_the_line(void **state)
 	}
 }
 
-/* Wherever it stands; what comes before it may be told. */
+/* Wherever it is; the text before it may be shown. */
 static void
-keeps_passwords_to_itself(void **state)
+hides_passwords(void **state)
 {
 	static const char *const values[] = { "relay:587|user|hunter2",
 		"relay|user|hunter2", "relay|us:er|hunter2",
@@ -260,7 +261,7 @@ keeps_passwords_to_itself(void **state)
 }
 
 static void
-names_the_file_that_it_cannot_read(void **state)
+shows_the_unreadable_file(void **state)
 {
 	(void)state;
 	unlink(files.text);
@@ -274,10 +275,10 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(knows_relays_and_ports),
-		cmocka_unit_test(names_the_line),
-		cmocka_unit_test(keeps_passwords_to_itself),
-		cmocka_unit_test(names_the_file_that_it_cannot_read),
+		cmocka_unit_test(parses_relays_and_ports),
+		cmocka_unit_test(shows_the_line),
+		cmocka_unit_test(hides_passwords),
+		cmocka_unit_test(shows_the_unreadable_file),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);

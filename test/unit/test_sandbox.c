@@ -41,11 +41,11 @@
 
 static char directory[] = "/tmp/sandbox.XXXXXX";
 static char inside[64], outside[64];
-static int pair[2]; /* ends of a connection */
+static int pair[2]; /* both ends of a connection */
 static int file;
 static pid_t bystander;
 
-/* What a child attempts: 0 or an errno. */
+/* Actions that a child tries: each returns 0 or an errno. */
 
 static int
 outcome(long result)
@@ -165,7 +165,7 @@ acknowledge_at_once(void)
 {
 	int on = 1;
 
-	/* Of a socket that is not TCP: an error, but no death. */
+	/* On a socket that is not TCP this is an error, not a violation. */
 	(void)setsockopt(pair[0], IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 	return 0;
 }
@@ -197,7 +197,7 @@ wait_for_nobody(void)
 	return waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD ? 0 : -1;
 }
 
-/* As spawn_start() does it, and spawn_kill(). */
+/* As spawn_start() and spawn_kill() do it. */
 static int
 spawn_and_kill(void)
 {
@@ -281,7 +281,7 @@ enter(enum situation situation)
 	}
 }
 
-/* The errno, or minus the signal that killed it. */
+/* The errno, or minus the signal that killed the child. */
 static int
 end_of_child(enum situation situation, int (*deed)(void))
 {
@@ -330,7 +330,7 @@ clear_up(void **state)
 	return rmdir(directory);
 }
 
-/* What must work wherever the program is run. */
+/* What must work on every system. */
 static void
 test_allowed(void **state)
 {
@@ -420,7 +420,7 @@ signal_group(void)
 	return outcome(kill(-getpid(), SIGKILL));
 }
 
-/* It is no child of the process that tries it. */
+/* It is not a child of the process that tries it. */
 static int
 kill_bystander(void)
 {
@@ -474,7 +474,7 @@ make_brother(void)
 	    0L));
 }
 
-/* Its flags are in memory, where a filter cannot look. */
+/* Its flags are in memory, which a filter cannot read. */
 static int
 clone_anew(void)
 {
@@ -527,7 +527,7 @@ call_getppid(void)
 	return outcome(syscall(SYS_getppid));
 }
 
-/* setxattrat(), which is newer than the lists. */
+/* setxattrat(), which is newer than the lists of the filter. */
 static int
 call_newer(void)
 {
@@ -542,7 +542,7 @@ call_x32(void)
 }
 #endif
 
-/* As with all versions of Landlock since that one. */
+/* As all versions of Landlock since that one do. */
 static bool
 has_landlock(long version)
 {
@@ -558,7 +558,7 @@ test_forbidden(void **state)
 		enum situation situation;
 		int (*deed)(void);
 		int end;
-		long landlock; /* the version that it needs */
+		long landlock; /* the version of Landlock that it needs */
 	} cases[] = {
 		{ "search, write", SEARCH, write_outside, EACCES, 1 },
 		{ "search, remove", SEARCH, remove_outside, EACCES, 1 },
@@ -625,9 +625,9 @@ test_forbidden(void **state)
 	}
 }
 
-static long number; /* of the call that the next child makes */
+static long number; /* number of the call that the next child makes */
 
-/* With arguments for which it fails, were it made. */
+/* With arguments for which the call itself would fail. */
 static int
 call_number(void)
 {
@@ -648,7 +648,10 @@ assert_killed(enum situation situation, const long *call, size_t n)
 	}
 }
 
-/* Each call that harms others kills wherever a TLS library may be. */
+/*
+ * Each call that harms others is a violation in every program that uses a TLS
+ * library.
+ */
 static void
 test_harmful(void **state)
 {
@@ -694,7 +697,7 @@ test_harmful(void **state)
 	assert_killed(CHILD_TLS, calls, n);
 }
 
-/* These have a use while a server is sought, but none for moving bytes. */
+/* Calls that are used to find a server, but not to move bytes. */
 static void
 test_attacks(void **state)
 {

@@ -26,7 +26,7 @@ static const char *const outcome_name[] = { "DIED", "MALFORMED", "UNSOLICITED",
 
 static struct smtp_session session;
 
-/* Garbage first: the session depends on nothing but its init. */
+/* Fill it with garbage: smtp_session_init() must set everything. */
 static void
 begin(int fd, unsigned long timeout_s)
 {
@@ -53,7 +53,7 @@ take_step(char step)
 	}
 }
 
-/* All steps but the last must be DONE; returns how the last one went. */
+/* All steps except the last must be DONE; returns the outcome of the last. */
 static enum smtp_outcome
 take_steps(const char *name, const char *steps)
 {
@@ -71,14 +71,14 @@ shows(const char *text)
 }
 
 static void
-goes_by_the_book(void **state)
+runs_each_step(void **state)
 {
 	static const struct {
 		const char *name;
 		const char *script[10];
 		const char *steps;
 		enum smtp_outcome want;
-		const char *shown; /* NULL: nothing is promised */
+		const char *shown; /* NULL: not checked */
 		unsigned extensions;
 	} cases[] = {
 		{ "greeting", { HI }, "g", SMTP_DONE, "220 hi\n", 0 },
@@ -237,9 +237,9 @@ goes_by_the_book(void **state)
 	}
 }
 
-/* Nothing but this is sent, whatever comes back. */
+/* Nothing else is sent, whatever the server replies. */
 static void
-says_nothing_else(void **state)
+sends_nothing_else(void **state)
 {
 	static const struct {
 		const char *name;
@@ -273,7 +273,7 @@ says_nothing_else(void **state)
 	}
 }
 
-/* Appends lines of the code and filler, just so long in all. */
+/* Appends lines with the code and filler, with this length in all. */
 static void
 make_reply(struct buf *b, const char *code, size_t len)
 {
@@ -283,19 +283,19 @@ make_reply(struct buf *b, const char *code, size_t len)
 }
 
 /*
- * B13, C17, CVE-2011-0411: more than one reply to a step.  Its length makes
- * our first read end at each offset of what is too much, so that it is found
- * in the buffer, or in the socket, or in both.
+ * B13, C17, CVE-2011-0411: more than one reply to a step.  The length of the
+ * reply makes our first read end at each offset of the extra bytes, so they are
+ * found in the buffer, in the socket, or in both.
  */
 static void
-takes_no_second_reply(void **state)
+rejects_a_second_reply(void **state)
 {
 	static const struct {
 		const char *name;
 		const char *before[4];
 		const char *code;
 		const char *steps; /* the last one finds it */
-		char late;         /* or this one, where it came later */
+		char late;         /* or this one, if it came later */
 		enum smtp_outcome want;
 	} cases[] = {
 		{ "greeting, then EHLO", { 0 }, "220", "ge", 0,
@@ -330,7 +330,7 @@ takes_no_second_reply(void **state)
 			p = peer_start(peer_play, script, 0);
 			begin(p.fd, 30);
 			got = take_steps(cases[i].name, cases[i].steps);
-			/* It may not have been in the socket yet. */
+			/* It may not have been in the socket before. */
 			if (got == SMTP_DONE && at == 0 && cases[i].late)
 				got = take_step(cases[i].late);
 			if (peer_end(&p, &heard) != 0)
@@ -345,9 +345,9 @@ takes_no_second_reply(void **state)
 	}
 }
 
-/* One byte behind the 220 of STARTTLS is one too many, whichever it is. */
+/* One byte after the 220 of STARTTLS is one too many, whatever it is. */
 static void
-takes_no_byte_behind_starttls(void **state)
+rejects_any_byte_after_starttls(void **state)
 {
 	(void)state;
 	for (int c = 1; c < 256; c++) {
@@ -368,9 +368,9 @@ takes_no_byte_behind_starttls(void **state)
 	}
 }
 
-/* C7: a keyword at each place around the end of the text that is kept. */
+/* C7: a keyword at each position around the end of the text that is kept. */
 static void
-sees_keywords_behind_the_text(void **state)
+reads_keywords_after_the_kept_text(void **state)
 {
 	(void)state;
 	for (size_t start = 4960; start < 5010; start++) {
@@ -396,7 +396,7 @@ sees_keywords_behind_the_text(void **state)
 	}
 }
 
-/* C8: more than anybody offers, all of it read, none of it kept. */
+/* C8: a very long list is read completely, and its end is not kept. */
 static void
 long_lists(void **state)
 {
@@ -448,7 +448,7 @@ now(void)
 
 struct drip {
 	const char *first;
-	const char *again; /* and again; NULL: silence */
+	const char *again; /* sent again; NULL: silence */
 };
 
 static void
@@ -496,7 +496,7 @@ has_one_deadline_for_a_reply(void **state)
 	}
 }
 
-/* QUIT is not worth waiting for. */
+/* QUIT is sent only if that is possible without waiting. */
 static void
 quits_without_waiting(void **state)
 {
@@ -521,9 +521,9 @@ quits_without_waiting(void **state)
 	close(pair[0]);
 }
 
-/* What a transaction left behind, before the next one. */
+/* Replies left by a transaction are read before the next one. */
 static void
-settles_what_is_outstanding(void **state)
+reads_outstanding_replies(void **state)
 {
 	static const struct {
 		const char *name;
@@ -578,8 +578,8 @@ settles_what_is_outstanding(void **state)
 }
 
 /*
- * At QUIT only the reply to DATA is waited for, and not for long: after a 354
- * QUIT would be mail data.
+ * Before QUIT only the reply to DATA is waited for, and not for long: after a
+ * 354 QUIT would be mail data.
  */
 static void
 waits_two_seconds_at_quit(void **state)
@@ -621,7 +621,7 @@ waits_two_seconds_at_quit(void **state)
 	}
 }
 
-/* Says it so late that the time for it is over. */
+/* Sends it after the deadline. */
 static void
 peer_speak_late(int fd, int record, const void *context)
 {
@@ -631,11 +631,11 @@ peer_speak_late(int fd, int record, const void *context)
 }
 
 /*
- * Through a helper of ours a reply may be on this machine and not be here yet,
- * if all of us were stopped until the time was over.
+ * Through a helper a reply may be on this machine and not readable here yet, if
+ * all our processes were stopped until the deadline had passed.
  */
 static void
-gives_a_helper_some_grace(void **state)
+waits_longer_through_a_helper(void **state)
 {
 	(void)state;
 	for (int through = 0; through < 2; through++) {
@@ -653,9 +653,11 @@ gives_a_helper_some_grace(void **state)
 	}
 }
 
-/* The grace is for what is there, not for a server that goes on and on. */
+/*
+ * The extra time is for data that is there, not for a server that sends slowly.
+ */
 static void
-gives_no_grace_to_the_slow(void **state)
+gives_no_extra_time_to_a_slow_server(void **state)
 {
 	static const struct drip drip = { "220 ", "x" };
 	struct peer p = peer_start(peer_drip, &drip, 0);
@@ -671,9 +673,12 @@ gives_no_grace_to_the_slow(void **state)
 	buf_finish(&heard);
 }
 
-/* Stopped until the time was over, with the reply there: it counts. */
+/*
+ * We are stopped until the deadline has passed, and the reply is there: it
+ * counts.
+ */
 static void
-looks_once_more_after_the_time(void **state)
+looks_once_more_after_the_deadline(void **state)
 {
 	static const char *const script[] = { HI, NULL };
 	struct peer p = peer_start(peer_play, script, 0);
@@ -692,7 +697,7 @@ looks_once_more_after_the_time(void **state)
 	buf_finish(&heard);
 }
 
-/* What is there though nothing is outstanding. */
+/* Input while no reply is outstanding. */
 static void
 expects_silence(void **state)
 {
@@ -700,7 +705,7 @@ expects_silence(void **state)
 		const char *name;
 		const char *script[3];
 		enum smtp_outcome want;
-		const char *shown; /* with a reply behind it */
+		const char *shown; /* followed by a reply */
 	} cases[] = {
 		{ "an empty line", { ">\r\n" }, SMTP_DONE, "250 x\n" },
 		{ "lines without a code", { ">hello\r\n24: x\r\n" }, SMTP_DONE,
@@ -724,7 +729,7 @@ expects_silence(void **state)
 		enum smtp_outcome got;
 
 		begin(p.fd, 30);
-		/* All of the script, also the end of it. */
+		/* The whole script and its end have arrived. */
 		if (cases[i].script[1] || cases[i].script[0][0] == '!')
 			waitid(P_PID, (id_t)p.pid, &(siginfo_t){ 0 },
 			    WEXITED | WNOWAIT);
@@ -745,7 +750,7 @@ expects_silence(void **state)
 	}
 }
 
-/* C14: what does not fit is not sent in part. */
+/* C14: a command that does not fit is not sent in part. */
 static void
 sends_no_part_of_a_command(void **state)
 {
@@ -767,19 +772,19 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(goes_by_the_book),
-		cmocka_unit_test(says_nothing_else),
-		cmocka_unit_test(takes_no_second_reply),
-		cmocka_unit_test(takes_no_byte_behind_starttls),
-		cmocka_unit_test(sees_keywords_behind_the_text),
+		cmocka_unit_test(runs_each_step),
+		cmocka_unit_test(sends_nothing_else),
+		cmocka_unit_test(rejects_a_second_reply),
+		cmocka_unit_test(rejects_any_byte_after_starttls),
+		cmocka_unit_test(reads_keywords_after_the_kept_text),
 		cmocka_unit_test(long_lists),
 		cmocka_unit_test(has_one_deadline_for_a_reply),
 		cmocka_unit_test(quits_without_waiting),
-		cmocka_unit_test(settles_what_is_outstanding),
+		cmocka_unit_test(reads_outstanding_replies),
 		cmocka_unit_test(waits_two_seconds_at_quit),
-		cmocka_unit_test(gives_a_helper_some_grace),
-		cmocka_unit_test(gives_no_grace_to_the_slow),
-		cmocka_unit_test(looks_once_more_after_the_time),
+		cmocka_unit_test(waits_longer_through_a_helper),
+		cmocka_unit_test(gives_no_extra_time_to_a_slow_server),
+		cmocka_unit_test(looks_once_more_after_the_deadline),
 		cmocka_unit_test(expects_silence),
 		cmocka_unit_test(sends_no_part_of_a_command),
 	};

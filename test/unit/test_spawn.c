@@ -22,12 +22,12 @@
 
 extern char **environ;
 
-/* This program itself is what is started, with the name of an act. */
+/* The test program itself is started, with the name of an action. */
 static char *self;
 
 #define FD_MAX 64
 
-/* In the helper: what it was given, as text, to fd. */
+/* In the helper: writes what it was given, as text, to fd. */
 static void
 tell_all(int fd)
 {
@@ -70,7 +70,10 @@ act(char **argv)
 	if (strcmp(argv[1], "--stay") == 0) {
 		char c;
 
-		/* Until it is killed: then the other end sees the end. */
+		/*
+		 * Waits until it is killed; then the other end reads end of
+		 * file.
+		 */
 		if (write(n, "x", 1) != 1 || read(n, &c, 1) != 0)
 			pause();
 	}
@@ -88,7 +91,7 @@ start(const char *what, int number, const int *keep, size_t nkeep)
 	return spawn_start(argv, keep, nkeep);
 }
 
-/* Until it has ended; it is not reaped. */
+/* Waits until the child has ended, without reaping it. */
 static pid_t
 await_end(pid_t pid)
 {
@@ -99,11 +102,11 @@ await_end(pid_t pid)
 }
 
 /*
- * /dev/null on 0 to 2, of the others just those that are kept, no variable,
- * no blocked signal; whatever we have ourselves.
+ * /dev/null on 0 to 2, of the other descriptors only those that are kept, no
+ * variable, no blocked signal; whatever we have ourselves.
  */
 static void
-gives_just_what_it_must(void **state)
+passes_only_kept_descriptors(void **state)
 {
 	sigset_t all, old;
 	int ends[2], kept;
@@ -183,7 +186,7 @@ says_how_it_ended(void **state)
 }
 
 static void
-runs_what_is_there(void **state)
+runs_existing_programs_only(void **state)
 {
 	static const struct {
 		const char *program;
@@ -193,7 +196,7 @@ runs_what_is_there(void **state)
 		{ "/nonexistent/helper", false },
 		{ "/dev/null", false },
 		{ "/", false },
-		{ "true", false }, /* nothing is searched */
+		{ "true", false }, /* PATH is not searched */
 		{ "", false },
 	};
 
@@ -259,7 +262,7 @@ kills_and_reaps(void **state)
 	assert_int_equal(kill(pid, 0), -1);
 	close(ends[0]);
 
-	/* One that has ended, or is about to, ends as it would have. */
+	/* A child that has ended, or is ending, keeps its exit code. */
 	for (int n = 0; n < 50; n++) {
 		assert_int_equal(pipe(ends), 0);
 		fcntl(ends[0], F_SETFD, FD_CLOEXEC);
@@ -272,7 +275,7 @@ kills_and_reaps(void **state)
 		close(ends[0]);
 	}
 
-	/* Somebody else was faster; that too comes to an end. */
+	/* A child that was reaped elsewhere does not block. */
 	pid = start("--exit", 0, NULL, 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	end = spawn_wait(pid, deadline_never());
@@ -287,7 +290,7 @@ reaps_all_that_end(void **state)
 	pid_t stays;
 
 	(void)state;
-	/* None at all. */
+	/* No child at all. */
 	spawn_reap(deadline_never());
 	for (int n = 0; n < 3; n++)
 		start("--exit", n, NULL, 0);
@@ -310,9 +313,9 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(gives_just_what_it_must),
+		cmocka_unit_test(passes_only_kept_descriptors),
 		cmocka_unit_test(says_how_it_ended),
-		cmocka_unit_test(runs_what_is_there),
+		cmocka_unit_test(runs_existing_programs_only),
 		cmocka_unit_test(refuses_to_keep_what_is_closed),
 		cmocka_unit_test(kills_and_reaps),
 		cmocka_unit_test(reaps_all_that_end),
@@ -321,7 +324,7 @@ main(int argc, char **argv)
 	if (argc == 3 && strncmp(argv[1], "--", 2) == 0)
 		return act(argv);
 	self = argv[0];
-	/* What our parent left open is not of our making. */
+	/* Descriptors left open by our parent do not count. */
 	for (int fd = 3; fd < 256; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	alarm(120);

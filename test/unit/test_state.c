@@ -13,14 +13,14 @@
 #define MAIL_DATA SMTP_PHASE_MAIL_DATA
 #define LOST SMTP_PHASE_LOST
 
-/* Each edge of the picture in the header. */
+/* Each edge of the table in the header. */
 static void
 walks_every_edge(void **state)
 {
 	static const struct {
 		enum smtp_phase before;
 		enum smtp_command command;
-		enum smtp_phase sent; /* when the command has been sent */
+		enum smtp_phase sent; /* after the command was sent */
 		int code;
 		enum smtp_phase after;
 	} edges[] = {
@@ -67,9 +67,9 @@ walks_every_edge(void **state)
 	}
 }
 
-/* From each phase, whatever is outstanding. */
+/* From each phase, with any reply outstanding. */
 static void
-is_lost_from_everywhere(void **state)
+can_be_lost_from_every_phase(void **state)
 {
 	(void)state;
 	for (int phase = READY; phase <= LOST; phase++) {
@@ -82,9 +82,9 @@ is_lost_from_everywhere(void **state)
 	}
 }
 
-/* A whole group is answered in the order in which it was sent. */
+/* The replies to a group come in the order in which it was sent. */
 static void
-answers_the_oldest(void **state)
+matches_replies_to_the_oldest_command(void **state)
 {
 	static const enum smtp_command order[] = { SMTP_COMMAND_MAIL,
 		SMTP_COMMAND_RCPT, SMTP_COMMAND_RCPT, SMTP_COMMAND_RCPT,
@@ -118,7 +118,7 @@ takes_commands_between_transactions_and_in_them(void **state)
 	}
 }
 
-/* Only the end of mail data that somebody is to get leaves a doubt. */
+/* In doubt is only the end of mail data for an accepted recipient. */
 static void
 is_in_doubt_at_the_end_only(void **state)
 {
@@ -144,8 +144,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(walks_every_edge),
-		cmocka_unit_test(is_lost_from_everywhere),
-		cmocka_unit_test(answers_the_oldest),
+		cmocka_unit_test(can_be_lost_from_every_phase),
+		cmocka_unit_test(matches_replies_to_the_oldest_command),
 		cmocka_unit_test(
 		    takes_commands_between_transactions_and_in_them),
 		cmocka_unit_test(is_in_doubt_at_the_end_only),

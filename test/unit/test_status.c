@@ -81,7 +81,7 @@ results_come_through(void **state)
 		assert_same(&back, &cases[i].result);
 		tls_result_describe(&back, sentence);
 		assert_string_equal(sentence, cases[i].sentence);
-		/* Not a byte less makes a record. */
+		/* A record that lacks one byte is not valid. */
 		assert_int_equal(tls_result_parse(&back, record, n - 1),
 		    TLS_STATUS_NONE);
 	}
@@ -114,7 +114,7 @@ ends_come_through(void **state)
 		assert_int_equal(tls_end_parse(record, n - 1, text),
 		    TLS_END_NONE);
 		assert_string_equal(text, "");
-		/* One kind of record is never taken for the other. */
+		/* Neither kind of record is taken for the other. */
 		assert_int_equal(tls_result_parse(&result, record, n),
 		    TLS_STATUS_NONE);
 	}
@@ -241,7 +241,7 @@ reads_hostile_ends(void **state)
 			fail_msg("%s", cases[i].name);
 }
 
-/* What is longer than any field is no record. */
+/* A text longer than any field makes the record invalid. */
 static void
 refuses_what_is_too_long(void **state)
 {

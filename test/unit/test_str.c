@@ -12,9 +12,9 @@
 
 #include "base/str.h"
 
-/* All 256 bytes, against a plain list: no locale may have a say. */
+/* All 256 bytes, against a list: the locale does not matter. */
 static void
-knows_its_bytes(void **state)
+classifies_bytes(void **state)
 {
 	static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 	static const char lower[] = "abcdefghijklmnopqrstuvwxyz";
@@ -120,7 +120,7 @@ reads_numbers(void **state)
 	}
 }
 
-/* Also where unsigned long has 32 bits. */
+/* Also if unsigned long has 32 bits. */
 static void
 reads_64_bits(void **state)
 {
@@ -148,7 +148,7 @@ reads_64_bits(void **state)
 }
 
 static void
-reads_no_further(void **state)
+stops_at_the_end(void **state)
 {
 	const char text[3] = { '1', '2', '3' };
 	unsigned long value = 0;
@@ -190,11 +190,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(knows_its_bytes),
+		cmocka_unit_test(classifies_bytes),
 		cmocka_unit_test(compares_without_case),
 		cmocka_unit_test(reads_numbers),
 		cmocka_unit_test(reads_64_bits),
-		cmocka_unit_test(reads_no_further),
+		cmocka_unit_test(stops_at_the_end),
 		cmocka_unit_test(copies_what_fits),
 	};
 

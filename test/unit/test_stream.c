@@ -19,7 +19,7 @@ static const char *const status_name[] = { "OK", "CLOSED", "TIMEOUT", "SPOKE",
 	"ERROR" };
 
 static struct stream stream;
-static int other; /* the far end of the pair, in this process */
+static int other; /* the other end of the pair, in this process */
 
 static int
 set_up(void **state)
@@ -71,7 +71,7 @@ say(const char *text)
 	assert_int_equal(write(other, text, strlen(text)), strlen(text));
 }
 
-/* Writes until no more goes; returns how much went. */
+/* Writes until the socket is full; returns how much was written. */
 static size_t
 stuff(void)
 {
@@ -115,9 +115,9 @@ takes_input(void **state)
 	assert_true(stream_has_ended(&stream));
 }
 
-/* Silence is no end, and neither is input that has not been looked at. */
+/* Neither silence nor unread input is the end. */
 static void
-tells_an_end_from_silence(void **state)
+distinguishes_the_end_from_silence(void **state)
 {
 	(void)state;
 	assert_false(stream_has_ended(&stream));
@@ -126,14 +126,14 @@ tells_an_end_from_silence(void **state)
 	must_hold("a");
 	shutdown(other, SHUT_RD);
 	assert_false(stream_has_ended(&stream));
-	/* Only a write finds out that nobody reads. */
+	/* Only a write finds out that the reader is gone. */
 	stream_put(&stream, "b", 1);
 	must_be("flush", stream_flush(&stream, deadline_in(1000)),
 	    STREAM_ERROR);
 	assert_true(stream_has_ended(&stream));
 }
 
-/* More than there is room for waits in the socket, and none is lost. */
+/* Input beyond the buffer stays in the socket, and is not lost. */
 static void
 takes_what_it_has_room_for(void **state)
 {
@@ -154,7 +154,7 @@ takes_what_it_has_room_for(void **state)
 		p = stream_input(&stream, &n);
 		if (n > STREAM_IN_SIZE || memcmp(p, all + done, n) != 0)
 			fail_msg("%zu bytes at %zu", n, done);
-		/* An odd part, so that the rest must be moved. */
+		/* An odd length, so that the rest must be moved. */
 		n = n > 1000 ? n - 1000 : n;
 		stream_consume(&stream, n);
 		done += n;
@@ -182,7 +182,7 @@ gives_output(void **state)
 	assert_string_equal(got, "abcde");
 }
 
-/* Always in order, however the buffer wraps. */
+/* Always in order, wherever the buffer wraps. */
 static void
 keeps_the_order(void **state)
 {
@@ -213,7 +213,7 @@ keeps_the_order(void **state)
 	assert_memory_equal(got, all, sizeof all);
 }
 
-/* No dead-lock: what the peer says is taken while output waits for it. */
+/* No deadlock: input is read while output waits for the peer. */
 static void
 reads_while_it_writes(void **state)
 {
@@ -234,9 +234,9 @@ reads_while_it_writes(void **state)
 	must_hold("abcdef");
 }
 
-/* What was said before the connection broke is there to be read. */
+/* Input that came before the connection broke can be read. */
 static void
-hears_the_last_words(void **state)
+reads_input_after_a_failed_write(void **state)
 {
 	(void)state;
 	stuff();
@@ -255,7 +255,7 @@ hears_the_last_words(void **state)
 }
 
 static void
-tells_a_broken_connection(void **state)
+reports_a_broken_connection(void **state)
 {
 	(void)state;
 	stream_put(&stream, "x", 1);
@@ -306,7 +306,7 @@ sends_past_the_buffer(void **state)
 }
 
 static void
-hears_the_last_words_in_a_send(void **state)
+reads_input_after_a_failed_send(void **state)
 {
 	static char much[1 << 20];
 	const char *at = much;
@@ -327,7 +327,7 @@ peer_listen_only(int fd, int record, const void *context)
 	peer_listen(fd, record);
 }
 
-/* A slow reader gets it all, in order. */
+/* A slow reader gets everything, in order. */
 static void
 sends_all_of_it(void **state)
 {
@@ -358,15 +358,15 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(takes_input),
-		TEST(tells_an_end_from_silence),
+		TEST(distinguishes_the_end_from_silence),
 		TEST(takes_what_it_has_room_for),
 		TEST(gives_output),
 		TEST(keeps_the_order),
 		TEST(reads_while_it_writes),
-		TEST(hears_the_last_words),
-		TEST(tells_a_broken_connection),
+		TEST(reads_input_after_a_failed_write),
+		TEST(reports_a_broken_connection),
 		TEST(sends_past_the_buffer),
-		TEST(hears_the_last_words_in_a_send),
+		TEST(reads_input_after_a_failed_send),
 		cmocka_unit_test(sends_all_of_it),
 	};
 

@@ -32,7 +32,7 @@ static char home[] = "/tmp/test_table.XXXXXX";
 
 static const struct table_files files = FILES("list");
 
-/* Written before the first test, so that an index is made at once. */
+/* Old enough for an index to be made at once. */
 static const struct table_files forged = FILES("forged");
 static const struct table_files marked = FILES("bom");
 static const struct table_files nul = FILES("nul");
@@ -126,7 +126,7 @@ static const struct table_case cases[] = {
 
 static struct table_files case_files[COUNT(cases)];
 
-/* A list with everything in it that an index could point at. */
+/* A list with every kind of place that an index could refer to. */
 static const char list[] = "#a:comment\n"
 			   "x.a:suffix\n"
 			   "a:first\n"
@@ -265,7 +265,7 @@ leave_home(void **state)
 	return chdir("/") == -1 || rmdir(home) == -1;
 }
 
-/* The value for a host; "(none)" where there is none. */
+/* The value for a host, or "(none)". */
 static const char *
 find_with(const struct table_files *f, const char *host)
 {
@@ -308,7 +308,7 @@ check(const struct table_case *c, const struct table_files *f)
 		fail_msg("%s, %s: %s", c->text, c->host, got);
 }
 
-/* By the text alone, by the text while the index is made, by the index. */
+/* By the text only, by the text while the index is made, and by the index. */
 static void
 finds_the_entry_that_counts(void **state)
 {
@@ -390,7 +390,7 @@ refuses_what_it_cannot_read(void **state)
 	assert_string_equal(find("a"), "Permission denied");
 }
 
-/* Also when nothing but the bytes differ: the kernel's times tell. */
+/* Also if only the bytes differ: the times show it. */
 static void
 sees_every_change(void **state)
 {
@@ -431,7 +431,7 @@ sees_every_change(void **state)
 }
 
 static void
-goes_on_where_nothing_can_be_written(void **state)
+works_without_write_permission(void **state)
 {
 	static const struct table_files nowhere = { "lonely", "no/cdb",
 		"no/lock" };
@@ -451,7 +451,7 @@ goes_on_where_nothing_can_be_written(void **state)
 	assert_true(st.st_size > 2048);
 	assert_int_equal(unlink(lonely.index), 0);
 
-	/* Somebody compiles and does not get on. */
+	/* Another process holds the lock. */
 	fd = fdio_open_file(lonely.text, &st);
 	c = compiling_begin(lonely.index, lonely.lock, fd, &st);
 	assert_non_null(c);
@@ -463,7 +463,9 @@ goes_on_where_nothing_can_be_written(void **state)
 	assert_int_equal(access(lonely.index, F_OK), 0);
 }
 
-/* Whichever byte is damaged, the answer is right and the file made anew. */
+/*
+ * Whichever byte is damaged, the result is right and the index is made again.
+ */
 static void
 survives_damage(void **state)
 {
@@ -501,7 +503,9 @@ look_up_for_ever(void)
 	}
 }
 
-/* Many look up while the file is replaced: all see one of the two. */
+/*
+ * Many processes look up while the file is replaced: each sees one of the two.
+ */
 static void
 serves_many_at_once(void **state)
 {
@@ -547,7 +551,7 @@ holds_very_many(void **state)
 		assert_string_equal(find_with(&many, "a.b.c.d.e.example"),
 		    "(none)");
 		assert_int_equal(access(many.index, F_OK), 0);
-		/* The same line over and over is no trap. */
+		/* The same line many times is no problem. */
 		assert_string_equal(find_with(&same, "a.example"),
 		    "relay199999");
 		assert_int_equal(access(same.index, F_OK), 0);
@@ -571,8 +575,8 @@ holds_very_long_lines(void **state)
 }
 
 /*
- * An index that says whatever it likes, with everything else as it must be:
- * that can be made by whoever may write it.
+ * A forged index: valid except for what it says.  Whoever can write it can make
+ * one.
  */
 static void
 forge_with(const struct table_files *f, const struct stat *st, const char *key,
@@ -588,7 +592,7 @@ forge_with(const struct table_files *f, const struct stat *st, const char *key,
 	assert_int_equal(close(fd), 0);
 }
 
-/* Where a piece of the list is, that occurs once. */
+/* The place of a text that occurs once in the list. */
 static struct compiled_place
 place_of(const char *piece, size_t n)
 {
@@ -600,7 +604,7 @@ place_of(const char *piece, size_t n)
 }
 
 static void
-believes_only_lines_with_the_key(void **state)
+uses_only_lines_with_the_key(void **state)
 {
 #define PIECE(s) s, sizeof(s) - 1
 	static const struct {
@@ -608,11 +612,11 @@ believes_only_lines_with_the_key(void **state)
 		size_t n;
 		const char *value;
 	} forgeries[] = {
-		/* What is right, as far as anybody can see. */
+		/* Places that are right. */
 		{ PIECE("a:last"), "last" },
 		{ PIECE("a:first"), "first" },
 		{ PIECE("b:other\0a:piece"), "piece" },
-		/* Not the beginning, or not the end, of a line. */
+		/* Not the start, or not the end, of a line. */
 		{ PIECE("a:comment"), "last" },
 		{ PIECE("a:suffix"), "last" },
 		{ PIECE("a:piece"), "last" },
@@ -624,7 +628,7 @@ believes_only_lines_with_the_key(void **state)
 		{ PIECE("b:other"), "last" },
 		{ PIECE("a"), "last" },
 		{ PIECE(""), "last" },
-		/* Lines that are no entry, or of another key. */
+		/* Lines that are not entries, or have another key. */
 		{ PIECE("#a:comment"), "last" },
 		{ PIECE("x.a:suffix"), "last" },
 		{ PIECE("\0a:nul"), "last" },
@@ -632,7 +636,7 @@ believes_only_lines_with_the_key(void **state)
 		{ PIECE("c:end"), "last" },
 	};
 
-	enum { RIGHT = 3 }; /* of these */
+	enum { RIGHT = 3 }; /* of these places */
 
 	for (size_t i = 0; i < COUNT(forgeries); i++) {
 		struct compiled_place place =
@@ -642,7 +646,7 @@ believes_only_lines_with_the_key(void **state)
 		if (strcmp(find_with(&forged, "a"), forgeries[i].value) != 0)
 			fail_msg("%s: %s", forgeries[i].piece,
 			    find_with(&forged, "a"));
-		/* One that was seen to be wrong has been replaced. */
+		/* An index that was found to be wrong has been replaced. */
 		if (i >= RIGHT && strcmp(find_with(&forged, "c"), "end") != 0)
 			fail_msg("%s: not replaced", forgeries[i].piece);
 		clear_home(state);
@@ -671,7 +675,7 @@ reads_nothing_outside_the_list(void **state)
 	}
 }
 
-/* As doc/SECURITY.md says: what an index leaves out is not missed. */
+/* As doc/SECURITY.md says, an entry missing from the index is not noticed. */
 static void
 does_not_miss_what_is_left_out(void **state)
 {
@@ -681,7 +685,7 @@ does_not_miss_what_is_left_out(void **state)
 	forge_with(&forged, &list_stat, "", NULL);
 	assert_string_equal(find_with(&forged, "a"), "(none)");
 
-	/* There would be a look-up for each dot of this host. */
+	/* With an index, each dot of this host would need a look-up. */
 	struct buf host = { 0 };
 	for (int i = 0; i < COMPILED_KEY_MAX + 1; i++)
 		buf_putc(&host, '.');
@@ -693,7 +697,7 @@ does_not_miss_what_is_left_out(void **state)
 }
 
 static void
-passes_over_a_byte_order_mark(void **state)
+skips_a_byte_order_mark(void **state)
 {
 	static const struct compiled_place with = { 0, 10 }, without = { 3, 7 };
 
@@ -708,9 +712,9 @@ passes_over_a_byte_order_mark(void **state)
 	    "(none)");
 }
 
-/* Whatever is there in place of the index. */
+/* Other kinds of files in place of the index. */
 static void
-goes_on_without_an_index(void **state)
+works_without_an_index(void **state)
 {
 	int fd;
 
@@ -731,7 +735,7 @@ goes_on_without_an_index(void **state)
 	assert_int_equal(close(fd), 0);
 	assert_string_equal(find_with(&forged, "a"), "last");
 	clear_home(state);
-	/* It is not the lock file of anybody else's that gets a new mode. */
+	/* The mode of an existing file is never changed. */
 	assert_int_equal(link("forged", forged.lock), 0);
 	assert_string_equal(find_with(&forged, "a"), "last");
 	assert_int_equal(stat("forged", &list_stat), 0);
@@ -757,9 +761,9 @@ forge_for_ever(const struct buf *image)
 	}
 }
 
-/* Somebody writes it while it is read. */
+/* Another process writes it while it is read. */
 static void
-bears_an_index_that_changes(void **state)
+survives_an_index_that_changes(void **state)
 {
 	struct compiled_place place = place_of(PIECE("a:first"));
 	struct buf image = { 0 };
@@ -795,17 +799,17 @@ main(void)
 		TEST(may_be_missing_or_empty),
 		TEST(refuses_what_it_cannot_read),
 		TEST(sees_every_change),
-		TEST(goes_on_where_nothing_can_be_written),
+		TEST(works_without_write_permission),
 		TEST(survives_damage),
 		TEST(serves_many_at_once),
 		TEST(holds_very_many),
 		TEST(holds_very_long_lines),
-		TEST(believes_only_lines_with_the_key),
+		TEST(uses_only_lines_with_the_key),
 		TEST(reads_nothing_outside_the_list),
 		TEST(does_not_miss_what_is_left_out),
-		TEST(passes_over_a_byte_order_mark),
-		TEST(bears_an_index_that_changes),
-		TEST(goes_on_without_an_index),
+		TEST(skips_a_byte_order_mark),
+		TEST(survives_an_index_that_changes),
+		TEST(works_without_an_index),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* flock() is what qmail's programs lock with. */
+/* for flock() */
 #define _DEFAULT_SOURCE
 
 #include <setjmp.h>
@@ -28,7 +28,7 @@
 static char home[] = "/tmp/test_tcpto.XXXXXX";
 static const struct tcpto files = { "tcpto", "tcpto6" };
 
-/* What the tests say of a record, in either layout. */
+/* A record as the tests describe it, for both layouts. */
 struct rec {
 	const char *ip; /* NULL: all zero */
 	unsigned char counter;
@@ -86,7 +86,7 @@ write_file(const char *path, const void *data, size_t n)
 	assert_int_equal(close(fd), 0);
 }
 
-/* The bytes of the file; its size is returned. */
+/* Reads the file; returns its size. */
 static size_t
 read_file(const char *path, unsigned char *data, size_t n)
 {
@@ -101,7 +101,7 @@ read_file(const char *path, unsigned char *data, size_t n)
 	return (size_t)got;
 }
 
-/* As the format is written down, not as the module has it. */
+/* By the documented format, not by the module. */
 static void
 encode(unsigned char *p, const struct rec *r, bool v6)
 {
@@ -316,7 +316,7 @@ replaces_by_stocks_rule(void **state)
 	}
 }
 
-/* Address, counter and time are ours; stock leaves the rest alone. */
+/* Only address, counter and time are changed; stock keeps the rest too. */
 static void
 keeps_bytes_it_does_not_own(void **state)
 {
@@ -336,7 +336,7 @@ keeps_bytes_it_does_not_own(void **state)
 }
 
 static void
-forgets_who_answered(void **state)
+clears_addresses_that_answered(void **state)
 {
 	static const struct rec r[] = { { "192.0.2.1", 3, NOW - 10 },
 		{ "192.0.2.2", 2, NOW - 10 } };
@@ -358,7 +358,7 @@ forgets_who_answered(void **state)
 	expect_record("v6", "tcpto6", 0, &after6);
 }
 
-/* Zeros, or what is there, written at that time. */
+/* Writes zeros, or the old bytes, with this time of change. */
 static void
 write_tcpto_at(const void *data, size_t n, int64_t when)
 {
@@ -369,7 +369,7 @@ write_tcpto_at(const void *data, size_t n, int64_t when)
 	assert_int_equal(utimensat(AT_FDCWD, "tcpto", times, 0), 0);
 }
 
-/* By qmail-tcpok, or as qmail starts: none of them knows of tcpto6. */
+/* By qmail-tcpok, or when qmail starts: they do not know tcpto6. */
 static void
 is_cleared_with_tcpto(void **state)
 {
@@ -410,7 +410,7 @@ is_cleared_with_tcpto(void **state)
 	}
 }
 
-/* A directory, a FIFO, none at all: nobody has cleared anything. */
+/* With a directory, a FIFO or no file at all, nothing was cleared. */
 static void
 is_not_cleared_by_what_is_no_table(void **state)
 {
@@ -428,7 +428,7 @@ is_not_cleared_by_what_is_no_table(void **state)
 	clear_home(state);
 }
 
-/* A cleared record is as good as a free one for a new address. */
+/* A cleared record is reused for a new address. */
 static void
 replaces_what_was_cleared(void **state)
 {
@@ -475,13 +475,13 @@ makes_only_tcpto6(void **state)
 	assert_int_equal(st.st_mode & 07777, 0660);
 	clear_home(state);
 
-	/* Its maker was killed before it got its size. */
+	/* As left by a process killed before it set the size. */
 	write_file("tcpto6", "", 0);
 	tcpto_timed_out(&files, &host6, NOW);
 	expect_record("empty", "tcpto6", 0, &r);
 }
 
-/* IPv4 in whatever disguise belongs into stock's file. */
+/* IPv4 in any form belongs in stock's file. */
 static void
 maps_to_ipv4(void **state)
 {
@@ -542,9 +542,9 @@ uses_whole_records_of_a_short_file(void **state)
 	assert_int_equal(read_file("tcpto", data, sizeof data), 0);
 }
 
-/* Neither waits nor crashes nor touches what is not a table. */
+/* Neither waits nor crashes, and does not change a file that is not a table. */
 static void
-goes_on_without_a_table(void **state)
+works_without_a_table(void **state)
 {
 	struct ip hosts[] = { ip("192.0.2.1"), ip("2001:db8::1") };
 	static const struct rec r = { "192.0.2.1", 2, NOW };
@@ -630,7 +630,7 @@ child(int k)
 	_exit(0);
 }
 
-/* 50 processes at once: nothing is lost, nothing is torn. */
+/* 50 processes at once: no record is lost or half written. */
 static void
 counts_what_many_processes_say(void **state)
 {
@@ -682,7 +682,8 @@ main(void)
 		cmocka_unit_test_teardown(replaces_by_stocks_rule, clear_home),
 		cmocka_unit_test_teardown(keeps_bytes_it_does_not_own,
 		    clear_home),
-		cmocka_unit_test_teardown(forgets_who_answered, clear_home),
+		cmocka_unit_test_teardown(clears_addresses_that_answered,
+		    clear_home),
 		cmocka_unit_test_teardown(is_cleared_with_tcpto, clear_home),
 		cmocka_unit_test_teardown(is_not_cleared_by_what_is_no_table,
 		    clear_home),
@@ -693,7 +694,7 @@ main(void)
 		cmocka_unit_test_teardown(leaves_link_local_out, clear_home),
 		cmocka_unit_test_teardown(uses_whole_records_of_a_short_file,
 		    clear_home),
-		cmocka_unit_test_teardown(goes_on_without_a_table, clear_home),
+		cmocka_unit_test_teardown(works_without_a_table, clear_home),
 		cmocka_unit_test_teardown(does_not_wait_for_ever, clear_home),
 		cmocka_unit_test_teardown(counts_what_many_processes_say,
 		    clear_home),

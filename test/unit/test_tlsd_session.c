@@ -18,9 +18,9 @@
 #include "testcert.h"
 
 #define NAME "mx.example"
-#define WEAK "ALL:@SECLEVEL=0" /* ciphers, and all that is old */
+#define WEAK "ALL:@SECLEVEL=0" /* ciphers, and everything old */
 
-/* The actors; made once. */
+/* The certificates; created once. */
 static struct testcert root, other_root, middle, lookalike_middle;
 static char *dir;
 static char anchors[4096];
@@ -67,7 +67,7 @@ tear_down(void **state)
 	return 0;
 }
 
-/* What the handshake came to, as a report says it. */
+/* The result of the handshake, as in a report. */
 static enum tls_status
 take_hands(struct tlsd_session *s, struct deadline until, struct dsn *said)
 {
@@ -80,7 +80,7 @@ take_hands(struct tlsd_session *s, struct deadline until, struct dsn *said)
 	return r.status;
 }
 
-/* One handshake with the server; returns its outcome, the text in said. */
+/* One handshake with the server; returns its status, the text in said. */
 static enum tls_status
 shake_hands(struct tlsd_session_params p, struct testserver *server,
     struct dsn *said)
@@ -108,7 +108,7 @@ shake_hands(struct tlsd_session_params p, struct testserver *server,
 
 struct name_case {
 	const char *what;
-	const char *name; /* that we want */
+	const char *name; /* expected */
 	struct testcert_spec spec;
 	enum tls_status want;
 	const char *text;
@@ -231,7 +231,10 @@ test_names(void **state)
 				fail_msg("%s, %x: %d \"%s\", %zu bytes",
 				    c->what, (unsigned)versions[v], got,
 				    said.text, server.received);
-			/* What fails must end before the server is happy. */
+			/*
+			 * A failure must end before the server's handshake
+			 * succeeds.
+			 */
 			if (got == TLS_STATUS_FAILED &&
 			    versions[v] == TLS1_2_VERSION)
 				assert_false(server.shook_hands);
@@ -240,7 +243,7 @@ test_names(void **state)
 	}
 }
 
-/* Without anchors anything goes, and the file named is not looked for. */
+/* Without anchors any certificate is accepted, and the file is not opened. */
 static void
 test_unverified(void **state)
 {
@@ -320,7 +323,7 @@ test_chains(void **state)
 	testcert_free(&alone);
 }
 
-/* A name that cannot be looked for must not mean that none is looked for. */
+/* An invalid name must not mean that no name is checked. */
 static void
 test_no_name(void **state)
 {
@@ -389,8 +392,8 @@ test_sni(void **state)
 }
 
 /*
- * What old servers have.  Where clear text would do all of it is better than
- * nothing (level 0); where TLS is demanded some of it is none (level 1).
+ * Features of old servers.  Where clear text is allowed, all of them are better
+ * than nothing (level 0); where TLS is mandatory, some are refused (level 1).
  */
 static void
 test_old_servers(void **state)
@@ -400,7 +403,7 @@ test_old_servers(void **state)
 		struct testcert_spec spec;
 		struct testserver server;
 		enum tls_status at[2]; /* level */
-		const char *text;      /* at level 1, where that fails */
+		const char *text;      /* at level 1, if that fails */
 	} cases[] = {
 		{ "TLS 1.0", { .cn = "x" },
 		    { .max_version = TLS1_VERSION, .ciphers = WEAK },
@@ -487,7 +490,7 @@ read_client_hello(int security, const char *name)
 	tlsd_session_destroy(s);
 	close(fd[0]);
 	close(fd[1]);
-	/* One record, and all of it: the length is in bytes 3 and 4. */
+	/* Exactly one record: the length is in bytes 3 and 4. */
 	assert_true(n > 5);
 	assert_int_equal(n,
 	    5 + (unsigned char)hello[3] * 256 + (unsigned char)hello[4]);
@@ -495,8 +498,8 @@ read_client_hello(int security, const char *name)
 }
 
 /*
- * There are servers that hang on a ClientHello that does not fit one segment,
- * whatever groups the library would like to offer at once.
+ * Some servers hang on a ClientHello that does not fit one segment, whatever
+ * groups the library would offer at once.
  */
 static void
 test_client_hello_is_small(void **state)
@@ -513,7 +516,9 @@ test_client_hello_is_small(void **state)
 	}
 }
 
-/* Handshake with a peer that sent these bytes, then closed, or stays. */
+/*
+ * A handshake with a peer that sent these bytes, then closed, or did nothing.
+ */
 static enum tls_status
 shake_hands_with(const char *bytes, size_t n, bool closes, struct dsn *said)
 {
@@ -540,7 +545,7 @@ shake_hands_with(const char *bytes, size_t n, bool closes, struct dsn *said)
 static void
 test_no_server(void **state)
 {
-	/* A HelloRequest; a client ignores them during its handshake. */
+	/* A HelloRequest, which a client ignores during its handshake. */
 	static const char hello_request[] = "\x16\x03\x03\0\x04\0\0\0";
 	static char flood[9000];
 	static const struct {
@@ -585,7 +590,7 @@ test_no_server(void **state)
 	}
 }
 
-/* A byte now and then is no reason to wait any longer (J3). */
+/* A byte from time to time does not extend the wait (J3). */
 static void *
 drip(void *fd)
 {
@@ -679,7 +684,7 @@ test_client_certificate(void **state)
 			.client_ca = &root };
 		struct dsn said = { 0 };
 
-		/* TLS 1.3 tells us only after our side is complete. */
+		/* In TLS 1.3 we learn it only after our side is complete. */
 		assert_int_equal(
 		    shake_hands((struct tlsd_session_params){ .name = NAME },
 			&server, &said),

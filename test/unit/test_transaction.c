@@ -14,10 +14,10 @@
 
 #include "transact.h"
 
-/* How a server takes the commands and gives the replies. */
+/* How a server reads commands and sends replies. */
 enum manner {
 	SINGLE,  /* no PIPELINING */
-	GROUP,   /* reads the whole group, then one reply a write */
+	GROUP,   /* reads the whole group; one reply for each write */
 	AT_ONCE, /* the same, all replies in one write */
 	BYTES,   /* the same, one byte a write */
 	NMANNER
@@ -26,18 +26,18 @@ enum manner {
 static const char *const manner_name[] = { "single", "group", "at once",
 	"bytes" };
 
-/* What a server says to MAIL, two RCPTs, DATA and the end of mail data. */
+/* The server's replies to MAIL, two RCPTs, DATA and the end of mail data. */
 #define NCOMMAND 4
 
 struct dialogue {
 	const char *name;
-	const char *reply[NCOMMAND +
-			  1]; /* "!" hangs up, "~" at once; NULL is silence */
+	const char
+	    *reply[NCOMMAND + 1]; /* "!" closes, "~" at once; NULL is silence */
 	enum smtp_end end;
 	enum smtp_outcome outcome;
 	bool in_doubt;
 	const char *verdicts;
-	size_t commands;       /* that are sent without PIPELINING */
+	size_t commands;       /* commands sent without PIPELINING */
 	const char *mail_data; /* NULL: none */
 	enum manner manner;
 };
@@ -75,7 +75,7 @@ peer_talk(int fd, int record, const void *context)
 	peer_listen(fd, record);
 }
 
-/* All that must have been heard. */
+/* Everything that the server must have received. */
 static void
 expect_heard(struct buf *b, const struct dialogue *d)
 {
@@ -115,7 +115,7 @@ check_dialogue(const struct dialogue *wanted, enum manner manner)
 		fail_msg("%s, %s: verdicts %s", d.name, manner_name[manner],
 		    v.seen);
 	expect_heard(&want, &d);
-	/* 2: we hung up before it had said all that it has to say. */
+	/* 2: we closed before it had sent everything. */
 	if ((end != 0 && end != 2) ||
 	    strcmp(buf_text(&heard), buf_text(&want)) != 0)
 		fail_msg("%s, %s: the peer (%d) heard %s", d.name,
@@ -128,9 +128,9 @@ check_dialogue(const struct dialogue *wanted, enum manner manner)
 #define NO "550 no\r\n"
 #define LATER "450 later\r\n"
 #define GO "354 go\r\n"
-/* The same results, whatever the server's manner. */
+/* The results are the same, however the server reads and writes. */
 static void
-goes_by_the_book(void **state)
+runs_each_case(void **state)
 {
 	static const struct dialogue cases[] = {
 		{ "accepted", { OK, OK, OK, GO, OK }, SMTP_END_MAIL_DATA, DONE,
@@ -275,7 +275,7 @@ goes_by_the_book(void **state)
 			check_dialogue(&cases[i], (enum manner)manner);
 }
 
-/* Every mix of replies to three recipients. */
+/* All combinations of replies to three recipients. */
 static void
 every_mix_of_verdicts(void **state)
 {
@@ -316,8 +316,7 @@ every_mix_of_verdicts(void **state)
 		end = peer_end(&p, &heard);
 		close(fd);
 		if (end == 2 && accepted == 0)
-			end =
-			    0; /* the reply to no mail data is not waited for */
+			end = 0; /* not waited for */
 		if (end != 0 || got.accepted != accepted || !v.is_in_order ||
 		    strcmp(v.seen, want) != 0)
 			fail_msg("%s: %s, %zu accepted, peer %d", want, v.seen,
@@ -332,9 +331,9 @@ every_mix_of_verdicts(void **state)
 	}
 }
 
-/* Replies that nobody asked for: whatever they say, nothing is delivered. */
+/* Unsolicited replies: whatever their code, nothing is delivered. */
 static void
-unasked_replies(void **state)
+rejects_unsolicited_replies(void **state)
 {
 	static const struct {
 		const char *name;
@@ -398,9 +397,9 @@ unasked_replies(void **state)
 	}
 }
 
-/* What was said between the sessions's steps and MAIL is no reply to MAIL. */
+/* Input between EHLO and MAIL is not the reply to MAIL. */
 static void
-unasked_before_mail(void **state)
+rejects_unsolicited_input_before_mail(void **state)
 {
 	for (int pipelined = 0; pipelined < 2; pipelined++) {
 		static const char *const script[] = { ">250 a\r\n", "/", NULL };
@@ -422,7 +421,10 @@ unasked_before_mail(void **state)
 	}
 }
 
-/* A reply that never comes, or never ends: in doubt only at the end. */
+/*
+ * A reply that never comes, or never ends: in doubt only at the end of mail
+ * data.
+ */
 static void
 has_deadlines(void **state)
 {
@@ -471,9 +473,12 @@ has_deadlines(void **state)
 	}
 }
 
-/* The rest of a reply is read, though the server has hung up (H12, H43). */
+/*
+ * The rest of a reply is read although the server has closed the connection
+ * (H12, H43).
+ */
 static void
-believes_the_last_words(void **state)
+uses_a_reply_before_the_close(void **state)
 {
 	static const char *const last[] = { ">250 ok\r\n",
 		">250-a\r\n250 b\r\n", ">250 ok\r\n421 bye\r\n" };
@@ -502,8 +507,8 @@ believes_the_last_words(void **state)
 }
 
 /*
- * Answers each command before it reads the next, and at length: it will not
- * read while its replies are not read.
+ * Replies to each command before it reads the next, with long replies: it does
+ * not read while its replies are not read.
  */
 static void
 peer_insist(int fd, int record, const void *context)
@@ -526,9 +531,9 @@ peer_insist(int fd, int record, const void *context)
 	peer_listen(fd, record);
 }
 
-/* C15, H19: windows are small, both sides have much to say. */
+/* C15, H19: small windows, and much data in both directions. */
 static void
-knows_no_deadlock(void **state)
+does_not_deadlock(void **state)
 {
 	static const struct {
 		const char *name;
@@ -570,7 +575,7 @@ knows_no_deadlock(void **state)
 	}
 }
 
-/* No line, however long its path may be, is cut or left out. */
+/* No line is cut or left out, however long its path is. */
 static void
 sends_long_paths(void **state)
 {
@@ -611,11 +616,11 @@ sends_long_paths(void **state)
 }
 
 /*
- * A go-ahead for a DATA that is still in our output: the peer has read the
- * first command only.
+ * A 354 for a DATA that is still in our output buffer: the peer has read only
+ * the first command.
  */
 static void
-believes_no_early_go_ahead(void **state)
+rejects_an_early_354(void **state)
 {
 	const size_t nrecipient = 700;
 	struct buf said = { 0 }, heard = { 0 };
@@ -645,9 +650,9 @@ believes_no_early_go_ahead(void **state)
 	close(fd);
 }
 
-/* What MAIL declares, and that a message too large for SIZE is not sent. */
+/* The parameters of MAIL; and a message too large for SIZE is not sent. */
 static void
-declares_what_is_asked_for(void **state)
+sends_size_and_body(void **state)
 {
 	static const struct {
 		const char *name;
@@ -708,14 +713,15 @@ declares_what_is_asked_for(void **state)
 }
 
 /*
- * Two transactions in one session, the first of which fails: what the server
- * still says to it is no reply to the second, and no MAIL is one too many.
+ * Two transactions in one session, the first of which fails: a late reply of
+ * the server is not the reply to the second, and no MAIL is sent inside a
+ * transaction.
  */
 #define GROUP_OF_3 "<MAIL FROM:<s@x>\r\nRCPT TO:<0@x>\r\nDATA\r\n"
 #define DELIVERED GROUP_OF_3, ">250\r\n250\r\n354\r\n", ".", ">250 ok\r\n"
 
 static void
-another_after_a_failure(void **state)
+runs_after_a_failed_transaction(void **state)
 {
 	static const struct {
 		const char *name;
@@ -782,17 +788,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(goes_by_the_book),
+		cmocka_unit_test(runs_each_case),
 		cmocka_unit_test(every_mix_of_verdicts),
-		cmocka_unit_test(unasked_replies),
-		cmocka_unit_test(unasked_before_mail),
+		cmocka_unit_test(rejects_unsolicited_replies),
+		cmocka_unit_test(rejects_unsolicited_input_before_mail),
 		cmocka_unit_test(has_deadlines),
-		cmocka_unit_test(believes_the_last_words),
-		cmocka_unit_test(knows_no_deadlock),
+		cmocka_unit_test(uses_a_reply_before_the_close),
+		cmocka_unit_test(does_not_deadlock),
 		cmocka_unit_test(sends_long_paths),
-		cmocka_unit_test(another_after_a_failure),
-		cmocka_unit_test(believes_no_early_go_ahead),
-		cmocka_unit_test(declares_what_is_asked_for),
+		cmocka_unit_test(runs_after_a_failed_transaction),
+		cmocka_unit_test(rejects_an_early_354),
+		cmocka_unit_test(sends_size_and_body),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,9 +18,9 @@
 #include "dns/resolver.h"
 
 /*
- * The resolver and its sockets, and a name server at a port that was free.
- * What it does with a question is the first label of the name.  Over TCP it
- * answers one question on each connection.
+ * The resolver with real sockets, and a name server at a free port.  What it
+ * does with a question is the first label of the name.  Over TCP it answers one
+ * question on each connection.
  */
 
 #define MANY 40
@@ -29,7 +29,7 @@ static struct {
 	int udp, tcp;
 	struct dns_config config;
 	bool has_wrong_flags; /* a question without RD, AD or EDNS0 */
-	unsigned id[MANY];    /* of the questions that were held */
+	unsigned id[MANY];    /* of the questions kept until the end */
 	unsigned held;
 	struct {
 		unsigned char byte[512];
@@ -50,7 +50,7 @@ has_edns(const unsigned char *question)
 	return question[11] == 1;
 }
 
-/* Turns the question into an answer: 192.0.2.1, or just an rcode. */
+/* Turns the question into an answer: 192.0.2.1, or only an rcode. */
 static size_t
 make_answer(unsigned char *p, unsigned rcode)
 {
@@ -60,7 +60,10 @@ make_answer(unsigned char *p, unsigned rcode)
 		0, 0 };
 	size_t n = 12;
 
-	/* What follows the question goes: c-ares 1.34 adds a cookie to it. */
+	/*
+	 * Removes everything after the question: c-ares 1.34 adds a cookie to
+	 * it.
+	 */
 	while (p[n] != 0)
 		n += p[n] + 1u;
 	n += 5;
@@ -195,7 +198,7 @@ serve(void *unused)
 	return NULL;
 }
 
-/* At the port that the other socket got, if there is one. */
+/* At the port of the other socket, if there is one. */
 static int
 listen_at(int type)
 {
@@ -213,7 +216,7 @@ listen_at(int type)
 	return fd;
 }
 
-/* What is free for the one need not be so for the other. */
+/* A port that is free for UDP may be used for TCP. */
 static int
 listen_at_both(void)
 {
@@ -243,7 +246,7 @@ set_up(void **state)
 	    pthread_create(&thread, NULL, serve, NULL) != 0)
 		return -1;
 	(void)pthread_detach(thread);
-	/* None of this may matter. */
+	/* None of these variables may matter. */
 	(void)setenv("LOCALDOMAIN", "y.example", 1);
 	(void)setenv("RES_OPTIONS", "ndots:7", 1);
 	return 0;
@@ -314,14 +317,14 @@ answers_of_all_kinds(void **state)
 	/* c-ares 1.34 does not send this name, 1.18 does. */
 	outcome = ask_one("a (b).example");
 	assert_true(outcome == DNS_FOUND || outcome == DNS_NXDOMAIN);
-	/* c-ares 1.18 goes on waiting; 1.34 gives up, which does no harm. */
+	/* c-ares 1.18 goes on waiting; 1.34 gives up. */
 	outcome = ask_one("cut.example");
 	assert_true(outcome == DNS_FOUND || outcome == DNS_TEMPFAIL);
 }
 
 /*
- * The IDs of those questions: far apart, in no direction, and all over the
- * range.  What is random fails this once in some billion times.
+ * The IDs of those questions are far apart, in no direction, and all over the
+ * range.  Random IDs fail this once in some billion times.
  */
 static void
 check_ids(void)
@@ -396,7 +399,7 @@ a_deadline_ends_the_rest(void **state)
 	assert_int_equal(lost.outcome, DNS_TEMPFAIL);
 	dns_answer_finish(&good);
 
-	/* It goes on from there. */
+	/* It can be used afterwards. */
 	dns_resolver_ask(r, "good.example", DNS_A, &good);
 	dns_resolver_wait(r, deadline_never());
 	assert_int_equal(good.outcome, DNS_FOUND);
@@ -405,7 +408,7 @@ a_deadline_ends_the_rest(void **state)
 }
 
 static void
-asked_in_vain(void **state)
+a_question_without_an_answer(void **state)
 {
 	struct dns_resolver *r = create();
 
@@ -420,7 +423,7 @@ asked_in_vain(void **state)
 	dns_resolver_destroy(NULL);
 }
 
-/* Each question is told of it at once; with another server none is lost. */
+/* Each question fails at once; with another server all are answered. */
 static void
 a_server_that_refuses(void **state)
 {
@@ -448,7 +451,7 @@ main(void)
 		cmocka_unit_test(many_at_once_in_any_order),
 		cmocka_unit_test(many_truncated_answers_at_once),
 		cmocka_unit_test(a_deadline_ends_the_rest),
-		cmocka_unit_test(asked_in_vain),
+		cmocka_unit_test(a_question_without_an_answer),
 		cmocka_unit_test(a_server_that_refuses),
 	};
 

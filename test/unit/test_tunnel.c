@@ -22,7 +22,7 @@
 
 static struct testcert cert;
 
-/* All parties of one session; we are at the end clear[0]. */
+/* Everything for one session; the test is at the end clear[0]. */
 struct scene {
 	struct testserver server;
 	int fd[2];
@@ -30,11 +30,11 @@ struct scene {
 	pthread_t tunnel;
 	struct tls_result result;
 	enum tls_status status;
-	enum tls_end ended; /* as it was told */
+	enum tls_end ended; /* from the callback */
 	int told;
 };
 
-/* One scene at a time. */
+/* There is one at a time. */
 static struct scene *scene;
 
 static void
@@ -129,7 +129,7 @@ write_all(int fd, const char *data, size_t n)
 	}
 }
 
-/* Reads to the end of file; the bytes must follow the pattern. */
+/* Reads to the end of file, and checks the bytes against the pattern. */
 static size_t
 read_pattern(int fd)
 {
@@ -200,7 +200,7 @@ read_pattern_of_client(SSL *ssl, struct testserver *t)
 	t->got_close_notify = SSL_get_error(ssl, 0) == SSL_ERROR_ZERO_RETURN;
 }
 
-/* All that was written before the end arrives, however late it is read. */
+/* Everything written before the end arrives, however late it is read. */
 static void
 test_much_out(void **state)
 {
@@ -247,7 +247,7 @@ test_much_in(void **state)
 	size_t i;
 
 	(void)state;
-	/* Ended by close_notify, or by no more than the end of TCP. */
+	/* Ended by close_notify, or only by the end of TCP. */
 	for (i = 0; i < 2; i++) {
 		struct scene s = { .server = { .talk = send_pattern,
 				       .no_close_notify = i == 1 } };
@@ -269,7 +269,7 @@ greet(SSL *ssl, struct testserver *t)
 	testserver_read_all(ssl, t);
 }
 
-/* QUIT and gone; also with the reply unread, that is, with a reset. */
+/* QUIT, then close; also with the reply unread, that is, with a reset. */
 static void
 test_quit(void **state)
 {
@@ -306,18 +306,18 @@ hang_up(SSL *ssl, struct testserver *t)
 {
 	size_t got;
 
-	/* A close with bytes unread is a reset, which may swallow the 421. */
+	/* A close with unread bytes is a reset, and the 421 may be lost. */
 	SSL_read_ex(ssl, t->data, 14, &got);
 	say_goodbye(ssl);
 	if (t->arg == NULL)
 		return;
-	/* close_notify, and then what must never be taken for a reply. */
+	/* close_notify, and then bytes that must never be taken for a reply. */
 	SSL_shutdown(ssl);
 	assert_int_equal(write(t->fd, "250 injected\r\n", 14), 14);
 	testserver_pause(50);
 }
 
-/* The last words, then end of file; and nothing can be written any more. */
+/* The last reply, then end of file; nothing can be written after it. */
 static void
 check_goodbye(struct scene *s)
 {
@@ -329,7 +329,7 @@ check_goodbye(struct scene *s)
 	while ((got = read(fd, reply + n, sizeof reply - n)) > 0)
 		n += (size_t)got;
 	assert_int_equal(got, 0);
-	/* Told before it could be seen. */
+	/* The callback was called before. */
 	assert_int_equal(s->told, 1);
 	assert_int_equal(n, 13);
 	assert_memory_equal(reply, "421 so long\r\n", 13);
@@ -356,7 +356,7 @@ test_server_ends(void **state)
 	}
 }
 
-/* Writes as much as fits while nobody reads. */
+/* Writes as much as fits while the other side does not read. */
 static void
 fill(int fd)
 {
@@ -384,7 +384,7 @@ say_goodbye_unasked(SSL *ssl, struct testserver *t)
 	testserver_pause(500);
 }
 
-/* What we wrote and nobody read must not turn the end into a reset. */
+/* Unread data of ours must not turn the end into a reset. */
 static void
 test_server_ends_while_we_write(void **state)
 {
@@ -399,7 +399,7 @@ test_server_ends_while_we_write(void **state)
 	close(s.clear[0]);
 }
 
-/* Nobody reads at the server: we are let go, and it costs no time. */
+/* The server does not read: the tunnel ends all the same, without using CPU. */
 static void
 deaf(SSL *ssl, struct testserver *t)
 {
@@ -429,7 +429,7 @@ test_drain_is_bounded(void **state)
 	testserver_join(&s.server);
 }
 
-/* Waiting is not work: neither for us, nor for the server. */
+/* Waiting for either side uses no CPU. */
 static void
 test_idle_costs_nothing(void **state)
 {
@@ -474,7 +474,7 @@ test_key_update_flood(void **state)
 	assert_true(s.server.received < 100000);
 }
 
-/* Key updates both ways with each 16 kB are fine, for ever. */
+/* Key updates in both directions with each 16 kB are allowed without limit. */
 static void
 update_keys(SSL *ssl, struct testserver *t)
 {
@@ -519,7 +519,7 @@ renegotiate(SSL *ssl, struct testserver *t)
 
 	SSL_write_ex(ssl, "a", 1, &put);
 	SSL_renegotiate(ssl);
-	/* Sends the request; then sees what we think of it. */
+	/* Sends the request, then checks the reaction. */
 	SSL_do_handshake(ssl);
 	testserver_read_all(ssl, t);
 	t->arg =
@@ -538,14 +538,14 @@ test_renegotiation_is_refused(void **state)
 	(void)state;
 	scene_start(&s);
 	assert_int_equal(read(s.clear[0], &c, 1), 1);
-	/* The server gives up on a client that does not want to. */
+	/* A server that gives up after the refusal. */
 	assert_int_equal(read(s.clear[0], &c, 1), 0);
 	close(s.clear[0]);
 	scene_end(&s, TLS_END_BROKEN);
 	assert_null(s.server.arg);
 }
 
-/* Records that come in one segment, as a server may have written them. */
+/* Records in one segment, as a server may send them. */
 static void
 say_in_one_segment(SSL *ssl, struct testserver *t)
 {
@@ -569,8 +569,8 @@ say_in_one_segment(SSL *ssl, struct testserver *t)
 }
 
 /*
- * All that is there is handed over in one piece: a reader of the first reply
- * sees what came behind it, every time.
+ * Everything that has arrived is passed on in one piece: a reader of the first
+ * reply always sees what follows it.
  */
 static void
 test_records_of_one_segment(void **state)

@@ -40,7 +40,7 @@ bytes_are_borrowed(void **state)
 }
 
 static void
-the_end_makes_it_bad_for_good(void **state)
+reading_past_the_end_stays_bad(void **state)
 {
 	static const size_t too_many[] = { 9, 10, SIZE_MAX / 2, SIZE_MAX };
 	struct wire w;
@@ -83,7 +83,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_are_big_endian),
 		cmocka_unit_test(bytes_are_borrowed),
-		cmocka_unit_test(the_end_makes_it_bad_for_good),
+		cmocka_unit_test(reading_past_the_end_stays_bad),
 		cmocka_unit_test(every_short_number_is_zero),
 	};
 

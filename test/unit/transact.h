@@ -10,7 +10,7 @@
 
 #include "peer.h"
 
-/* A transaction with a peer, and what is asked about it. */
+/* A transaction with a scripted peer, and its result. */
 
 static const char *const outcome_name[] = { "DIED", "MALFORMED", "REFUSED",
 	"DONE" };
@@ -29,11 +29,11 @@ static const char mail_data[] = "Subject: x\r\n\r\n..dot\r\n..\r\nend\r\n.\r\n";
 static struct smtp_session session;
 static struct smtp_message mail;
 
-/* Verdicts as they come: 2 accepted, 4, 5, and ? for malformed. */
+/* Outcomes of recipients in order: 2 accepted, 4, 5, and ? for malformed. */
 struct verdicts {
 	size_t n;
 	bool is_in_order;
-	char seen[16]; /* of the first few */
+	char seen[16]; /* of the first few recipients */
 };
 
 static inline void
