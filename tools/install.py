@@ -11,7 +11,7 @@ wherever the installer is killed:
 
 * NAME can be run: qmail-rspawn bounces mail if its program is missing.
   Every change is a rename over the old file.
-* The three programs have to be of one version; a mixture defers mail.  So all
+* The programs have to be of one version; a mixture defers mail.  So all
   that can fail or take time is done first, the renames follow each other, and
   signals have to wait for them.
 * A program that is not ours is kept as its name with ".stock" added.
@@ -32,9 +32,10 @@ import stat
 import sys
 
 MAIN = "qmail-remote"
-HELPERS = ["qmail-remote-tls", "qmail-remote-io"]   # qmail-remote needs them: they go first
+# They go first, since qmail-remote needs the last two.
+HELPERS = ["qmail-remote-tcpto", "qmail-remote-tls", "qmail-remote-io"]
 
-MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls)?) ([0-9][0-9A-Za-z.]*)\0")
+MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-tcpto)?) ([0-9][0-9A-Za-z.]*)\0")
 # 0.1.0 had no mark.  These texts were in no other program.
 FIRST_VERSION = "0.1.0"
 FIRST_TEXTS = {
@@ -43,7 +44,8 @@ FIRST_TEXTS = {
     "qmail-remote-tls": (b"c:k:n:s:t:v:\0", b"%s/trustanchors.cdb\0"),
 }
 STOCK_PAGE = "man8/qmail-remote.8"  # qmail has one of this name
-PAGES = [STOCK_PAGE, "man8/qmail-remote-io.8", "man8/qmail-remote-tls.8", "man5/qmail-remote-control.5"]
+PAGES = [STOCK_PAGE, "man8/qmail-remote-io.8", "man8/qmail-remote-tcpto.8", "man8/qmail-remote-tls.8",
+         "man5/qmail-remote-control.5"]
 
 
 class Stop(Exception):
@@ -98,7 +100,7 @@ class Found:
     """What there is under a name."""
     path: str
     kind: Kind
-    name: str = ""      # of ours: which of the three programs
+    name: str = ""      # of ours: which of the programs
     version: str = ""   # of ours
     data: bytes = b""   # of what is not ours
 

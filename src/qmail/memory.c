@@ -2,15 +2,15 @@
 #include "qmail/memory.h"
 
 #include <sys/stat.h>
+#include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "io/fdio.h"
 
-#define RECORD_SIZE 32
-#define RECORDS (MEMORY_SIZE / RECORD_SIZE)
+#define RECORDS MEMORY_RECORDS
+#define RECORD_SIZE (MEMORY_SIZE / RECORDS)
 #define TIMES_OFFSET 16 /* offset of the times in a record */
 #define LOCK_MS 500
 
@@ -20,6 +20,12 @@ static const int64_t lifetime_s[MEMORY_KINDS] = {
 	[MEMORY_EHLO] = MEMORY_EHLO_S,
 	[MEMORY_TLS] = MEMORY_TLS_S,
 };
+
+int64_t
+memory_lifetime(enum memory_kind kind)
+{
+	return lifetime_s[kind];
+}
 
 int
 memory_open(const char *path)
@@ -64,6 +70,57 @@ memory_read(struct memory *m, int fd)
 	m->cleared = 0;
 	if (fd == -1 || read_table(m, fd) == -1)
 		memset(m->byte, 0, sizeof m->byte);
+}
+
+static void
+close_keeping_errno(int fd)
+{
+	int error = errno;
+
+	close(fd);
+	errno = error;
+}
+
+/* A file that is there, and is one of ours; -1 with errno. */
+static int
+open_existing(const char *path, int flags)
+{
+	int fd =
+	    open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd == -1)
+		return -1;
+	errno = EINVAL;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_size == MEMORY_SIZE)
+		return fd;
+	close_keeping_errno(fd);
+	return -1;
+}
+
+int
+memory_load(struct memory *m, const char *path)
+{
+	int fd = open_existing(path, O_RDONLY);
+	int result;
+
+	*m = (struct memory){ .cleared = 0 };
+	if (fd == -1)
+		return -1;
+	result = read_table(m, fd);
+	close_keeping_errno(fd);
+	return result;
+}
+
+bool
+memory_address(const struct memory *m, size_t i, struct ip *ip)
+{
+	static const unsigned char zeros[RECORD_SIZE];
+	const unsigned char *record = m->byte + i * RECORD_SIZE;
+
+	memcpy(ip->byte, record, sizeof ip->byte);
+	return memcmp(record, zeros, RECORD_SIZE) != 0;
 }
 
 static int64_t
@@ -184,4 +241,37 @@ memory_note(int fd, const struct ip *ip, enum memory_kind kind, int64_t now)
 		return;
 	write_note(fd, ip, kind, now);
 	fdio_unlock(fd);
+}
+
+static int
+zero_record(int fd, const struct ip *ip)
+{
+	static const unsigned char zeros[RECORD_SIZE];
+	struct memory m = { .cleared = 0 };
+	struct ip found;
+	size_t i;
+
+	if (read_table(&m, fd) == -1)
+		return -1;
+	i = find_record(&m, ip);
+	if (i == RECORDS || !memory_address(&m, i, &found))
+		return 0;
+	return pwrite(fd, zeros, RECORD_SIZE, (off_t)(i * RECORD_SIZE)) ==
+		       RECORD_SIZE
+		   ? 1
+		   : -1;
+}
+
+int
+memory_forget(const char *path, const struct ip *ip)
+{
+	int fd = open_existing(path, O_RDWR);
+	int result = -1;
+
+	if (fd == -1)
+		return -1;
+	if (fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, LOCK_MS) != -1)
+		result = zero_record(fd, ip);
+	close_keeping_errno(fd);
+	return result;
 }

@@ -2,6 +2,8 @@
 #ifndef QMAIL_MEMORY_H
 #define QMAIL_MEMORY_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/ip.h"
@@ -31,7 +33,11 @@ enum memory_kind {
 #define MEMORY_EHLO_S 1800
 #define MEMORY_TLS_S 1800
 
+#define MEMORY_RECORDS 256
 #define MEMORY_SIZE 8192 /* bytes in the file */
+
+/* Of one kind, in seconds. */
+int64_t memory_lifetime(enum memory_kind);
 
 /* A copy of the file.  All zero: nothing is remembered. */
 struct memory {
@@ -49,6 +55,19 @@ int memory_open(const char *path);
 void memory_read(struct memory *, int fd);
 
 /*
+ * Reads the file at this path, without creating or changing it.  Returns -1
+ * with errno if that fails; EINVAL if it is no file of this form.  Then nothing
+ * is remembered.
+ */
+int memory_load(struct memory *, const char *path);
+
+/*
+ * The address of record i, less than MEMORY_RECORDS.  False if the record is
+ * not in use; the notes of one that is may all be out of date.
+ */
+bool memory_address(const struct memory *, size_t i, struct ip *);
+
+/*
  * The Unix time at which the kind was noted; 0 if it was not, or its lifetime
  * is over.
  */
@@ -61,5 +80,12 @@ int64_t memory_find(const struct memory *, const struct ip *, enum memory_kind,
  * Failures are ignored.
  */
 void memory_note(int fd, const struct ip *, enum memory_kind, int64_t now);
+
+/*
+ * Zeroes the record of an address, under flock().  Returns 1 if that is done, 0
+ * if there was no record, and -1 with errno if the file cannot be opened for
+ * reading and writing, locked or read.
+ */
+int memory_forget(const char *path, const struct ip *);
 
 #endif

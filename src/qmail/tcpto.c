@@ -2,13 +2,14 @@
 #include "qmail/tcpto.h"
 
 #include <sys/stat.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "io/fdio.h"
 
-#define RECORDS 64
+#define RECORDS TCPTO_RECORDS
 #define RECORD_MAX 32
 #define LOCK_MS 500
 
@@ -136,27 +137,26 @@ enum purpose {
 	TO_RECORD /* creates tcpto6 if it is missing */
 };
 
-/* -1 if there is no usable table, for any reason. */
+/* -1 with errno if there is no usable table, for any reason. */
 static int
-open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
+open_table(struct table *t, const struct tcpto *files, bool v4,
     enum purpose purpose)
 {
-	bool v4 = ip_is_v4(ip);
 	bool create = purpose == TO_RECORD && !v4;
 	enum fdio_lock lock =
 	    purpose == TO_LOOK ? FDIO_LOCK_SHARED : FDIO_LOCK_EXCLUSIVE;
 	int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	struct stat st;
 	ssize_t got;
+	int error;
 
-	if (is_link_local(ip))
-		return -1;
 	t->layout = v4 ? &layout4 : &layout6;
 	t->fd = open(v4 ? files->path4 : files->path6,
 	    create ? flags | O_CREAT : flags, 0640);
 	if (t->fd == -1)
 		return -1;
 	/* Check the type first: a device or FIFO must not even be locked. */
+	errno = EINVAL;
 	if (fstat(t->fd, &st) == -1 || !S_ISREG(st.st_mode))
 		goto fail;
 	if (fdio_lock(t->fd, lock, LOCK_MS) == -1 || fstat(t->fd, &st) == -1)
@@ -171,8 +171,20 @@ open_table(struct table *t, const struct tcpto *files, const struct ip *ip,
 	return 0;
 
 fail:
+	error = errno;
 	close(t->fd);
+	errno = error;
 	return -1;
+}
+
+/* The table in which this address can have a record. */
+static int
+open_table_for(struct table *t, const struct tcpto *files, const struct ip *ip,
+    enum purpose purpose)
+{
+	if (is_link_local(ip))
+		return -1;
+	return open_table(t, files, ip_is_v4(ip), purpose);
 }
 
 static void
@@ -243,7 +255,7 @@ tcpto_skips(const struct tcpto *files, const struct ip *ip, int64_t now,
 	size_t i;
 
 	*known = false;
-	if (open_table(&t, files, ip, TO_LOOK) == -1)
+	if (open_table_for(&t, files, ip, TO_LOOK) == -1)
 		return false;
 	i = find(&t, ip);
 	if (i < t.n) {
@@ -262,7 +274,7 @@ tcpto_timed_out(const struct tcpto *files, const struct ip *ip, int64_t now)
 	unsigned count = 0;
 	size_t i;
 
-	if (open_table(&t, files, ip, TO_RECORD) == -1)
+	if (open_table_for(&t, files, ip, TO_RECORD) == -1)
 		return;
 	i = find(&t, ip);
 	if (i < t.n && is_live(&t, i, now)) {
@@ -290,7 +302,7 @@ tcpto_answered(const struct tcpto *files, const struct ip *ip)
 	struct table t;
 	size_t i;
 
-	if (open_table(&t, files, ip, TO_CHANGE) == -1)
+	if (open_table_for(&t, files, ip, TO_CHANGE) == -1)
 		return;
 	i = find(&t, ip);
 	if (i < t.n && counter(&t, i) > 0) {
@@ -298,4 +310,52 @@ tcpto_answered(const struct tcpto *files, const struct ip *ip)
 		write_record(&t, i);
 	}
 	close_table(&t);
+}
+
+static void
+copy_record(struct table *t, size_t i, struct tcpto_record *copy)
+{
+	const size_t n = t->layout->address_len;
+	static const struct ip v4_mapped = { .byte = { [10] = 0xff, 0xff } };
+
+	copy->ip = n == sizeof copy->ip.byte ? (struct ip){ 0 } : v4_mapped;
+	memcpy(copy->ip.byte + sizeof copy->ip.byte - n, record(t, i), n);
+	copy->when = time_of(t, i);
+	copy->count = record(t, i)[t->layout->counter];
+}
+
+int
+tcpto_list(const struct tcpto *files, bool is_v4,
+    struct tcpto_record copy[TCPTO_RECORDS])
+{
+	struct table t;
+	int n = 0;
+
+	if (open_table(&t, files, is_v4, TO_LOOK) == -1)
+		return -1;
+	for (size_t i = 0; i < t.n; i++)
+		if (counter(&t, i) > 0 && time_of(&t, i) >= t.cleared)
+			copy_record(&t, i, &copy[n++]);
+	close_table(&t);
+	return n;
+}
+
+int
+tcpto_forget(const struct tcpto *files, const struct ip *ip)
+{
+	struct table t;
+	int found = 0;
+	size_t i;
+
+	if (open_table(&t, files, ip_is_v4(ip), TO_CHANGE) == -1)
+		return -1;
+	i = find(&t, ip);
+	/* A free record of all zeros looks like one of 0.0.0.0 or "::". */
+	if (i < t.n && counter(&t, i) > 0) {
+		memset(record(&t, i), 0, t.layout->size);
+		write_record(&t, i);
+		found = 1;
+	}
+	close_table(&t);
+	return found;
 }

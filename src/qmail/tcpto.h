@@ -51,4 +51,26 @@ int64_t tcpto_cleared(const struct tcpto *);
  */
 void tcpto_answered(const struct tcpto *, const struct ip *);
 
+#define TCPTO_RECORDS 64
+
+struct tcpto_record {
+	struct ip ip;
+	int64_t when;   /* of the last counted time-out, in Unix time */
+	unsigned count; /* of time-outs, at least 1 */
+};
+
+/*
+ * Copies the records in use, of tcpto if is_v4 and else of tcpto6, in the order
+ * of the file.  Returns their number, or -1 with errno if the file cannot be
+ * opened for reading and writing, locked or read.
+ */
+int tcpto_list(const struct tcpto *, bool is_v4,
+    struct tcpto_record record[TCPTO_RECORDS]);
+
+/*
+ * Zeroes the record of an address.  Returns 1 if that is done, 0 if there was
+ * no record, and -1 with errno as tcpto_list().
+ */
+int tcpto_forget(const struct tcpto *, const struct ip *);
+
 #endif

@@ -425,6 +425,49 @@ keeps_notes_of_many_at_once(void **state)
 	}
 }
 
+static void
+loads_without_making_a_file(void **state)
+{
+	struct ip address = ip("192.0.2.1"), found;
+	struct memory m;
+
+	(void)state;
+	assert_int_equal(memory_load(&m, PATH), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(access(PATH, F_OK), -1);
+	write_bytes("short", 5);
+	assert_int_equal(memory_load(&m, PATH), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_false(memory_address(&m, 0, &found));
+	unlink(PATH);
+	note("192.0.2.1", MEMORY_TLS, NOW);
+	assert_int_equal(memory_load(&m, PATH), 0);
+	assert_true(memory_address(&m, 0, &found));
+	assert_true(ip_equal(&found, &address));
+	assert_false(memory_address(&m, 1, &found));
+	assert_int_equal(memory_find(&m, &address, MEMORY_TLS, NOW), NOW);
+}
+
+static void
+forgets_an_address(void **state)
+{
+	struct ip address = ip("192.0.2.1"), other = ip("192.0.2.9");
+	struct ip zero = ip("::");
+
+	(void)state;
+	assert_int_equal(memory_forget(PATH, &address), -1);
+	assert_int_equal(errno, ENOENT);
+	note("192.0.2.1", MEMORY_TLS, NOW);
+	note("192.0.2.1", MEMORY_STALL, NOW);
+	note("192.0.2.2", MEMORY_TLS, NOW);
+	assert_int_equal(memory_forget(PATH, &other), 0);
+	assert_int_equal(memory_forget(PATH, &zero), 0);
+	assert_int_equal(memory_forget(PATH, &address), 1);
+	assert_int_equal(memory_forget(PATH, &address), 0);
+	assert_int_equal(find("192.0.2.1", MEMORY_STALL, NOW), 0);
+	assert_int_equal(find("192.0.2.2", MEMORY_TLS, NOW), NOW);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, clear_home)
 
 int
@@ -443,6 +486,8 @@ main(void)
 		TEST(works_without_a_file),
 		TEST(locks_for_a_note),
 		TEST(keeps_notes_of_many_at_once),
+		TEST(loads_without_making_a_file),
+		TEST(forgets_an_address),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);

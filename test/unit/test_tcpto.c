@@ -671,6 +671,68 @@ counts_what_many_processes_say(void **state)
 	}
 }
 
+static void
+lists_what_is_in_use(void **state)
+{
+	static const struct rec r4[] = { { "192.0.2.1", 2, NOW },
+		{ "192.0.2.2", 0, NOW }, { NULL, 0, 0 },
+		{ "192.0.2.3", 200, NOW + 9 } };
+	static const struct rec r6[] = { { "2001:db8::1", 1, NOW - 1 } };
+	struct tcpto_record list[TCPTO_RECORDS];
+	struct ip want;
+
+	(void)state;
+	assert_int_equal(tcpto_list(&files, true, list), -1);
+	assert_int_equal(errno, ENOENT);
+	write_table("tcpto", r4, COUNT(r4), false);
+	write_table("tcpto6", r6, COUNT(r6), true);
+	assert_int_equal(tcpto_list(&files, true, list), 2);
+	want = ip("192.0.2.1");
+	assert_true(ip_equal(&list[0].ip, &want));
+	assert_int_equal(list[0].count, 2);
+	assert_int_equal(list[0].when, NOW);
+	assert_int_equal(list[1].count, 200);
+	assert_int_equal(tcpto_list(&files, false, list), 1);
+	want = ip("2001:db8::1");
+	assert_true(ip_equal(&list[0].ip, &want));
+}
+
+/* Like qmail-tcpto, it shows a table of any content. */
+static void
+lists_a_full_table(void **state)
+{
+	struct tcpto_record list[TCPTO_RECORDS];
+	unsigned char data[2048];
+
+	(void)state;
+	memset(data, 0xff, sizeof data);
+	write_file("tcpto", data, 1024);
+	write_file("tcpto6", data, 2048);
+	assert_int_equal(tcpto_list(&files, true, list), 64);
+	assert_int_equal(tcpto_list(&files, false, list), 64);
+	assert_int_equal(list[63].when, UINT32_MAX);
+}
+
+static void
+zeroes_one_record(void **state)
+{
+	static const struct rec r[] = { { "2001:db8::1", 1, NOW },
+		{ "2001:db8::2", 1, NOW }, { "2001:db8::3", 1, NOW } };
+	static const struct rec none = { NULL, 0, 0 };
+	struct ip second = ip("2001:db8::2"), zero = ip("::");
+
+	(void)state;
+	assert_int_equal(tcpto_forget(&files, &second), -1);
+	assert_int_equal(errno, ENOENT);
+	write_table("tcpto6", r, COUNT(r), true);
+	assert_int_equal(tcpto_forget(&files, &second), 1);
+	expect_record("before", "tcpto6", 0, &r[0]);
+	expect_record("forgotten", "tcpto6", 1, &none);
+	expect_record("behind", "tcpto6", 2, &r[2]);
+	assert_int_equal(tcpto_forget(&files, &second), 0);
+	assert_int_equal(tcpto_forget(&files, &zero), 0);
+}
+
 int
 main(void)
 {
@@ -696,6 +758,9 @@ main(void)
 		    clear_home),
 		cmocka_unit_test_teardown(works_without_a_table, clear_home),
 		cmocka_unit_test_teardown(does_not_wait_for_ever, clear_home),
+		cmocka_unit_test_teardown(lists_what_is_in_use, clear_home),
+		cmocka_unit_test_teardown(lists_a_full_table, clear_home),
+		cmocka_unit_test_teardown(zeroes_one_record, clear_home),
 		cmocka_unit_test_teardown(counts_what_many_processes_say,
 		    clear_home),
 	};
