@@ -8,6 +8,7 @@ Beside NAME.xml may stand NAME.again, the results of those tests that were run o
 A test that passed then counts as passed, and is named in the last lines and, as a property of the test, in NAME.xml.
 """
 import pathlib
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -22,6 +23,13 @@ def outcome(case):
 
 def name(case):
     return f"{case.get('classname', '')} {case.get('name')}".strip()
+
+
+def reason(case):
+    """Why a test was skipped; of a whole unit test program, meson has it in the output only."""
+    message = case.find("skipped").get("message")
+    found = re.search(r"# SKIP (.+)", case.findtext("system-out", ""))
+    return message or (found[1] if found else "?")
 
 
 def note_second_try(case):
@@ -65,13 +73,12 @@ def main():
             if what == "failed":
                 print(f"FAILED {path.stem}: {name(case)}")
             if what == "skipped":
-                reason = case.find("skipped").get("message") or "?"
-                reasons[reason] = reasons.get(reason, 0) + 1
+                reasons[reason(case)] = reasons.get(reason(case), 0) + 1
         print(f"{path.stem}: " + ", ".join(f"{n} {what}" for what, n in count.items()))
         for what in total:
             total[what] += count[what]
-    for reason, n in sorted(reasons.items()):
-        print(f"skipped {n}: {reason}")
+    for why, n in sorted(reasons.items()):
+        print(f"skipped {n}: {why}")
     for line in mended:
         print(f"{SECOND_TRY}: {line}")
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")

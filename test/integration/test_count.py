@@ -51,3 +51,14 @@ def test_nothing_passed_is_a_failure(tmp_path):
     assert count(tmp_path) == (1, ["", "0 passed, 0 failed, 0 skipped"])
     (tmp_path / "one.xml").write_text("<testsuites><testcase name='good'/></testsuites>")
     assert os.path.isdir(tmp_path) and count(tmp_path)[0] == 0
+
+
+def test_why_something_was_skipped_is_told(tmp_path):
+    (tmp_path / "one.xml").write_text(FIRST)
+    (tmp_path / "unit.xml").write_text("""<testsuites><testsuite>
+<testcase name="whole program"><skipped/><system-out>1..0 # SKIP not in this build</system-out></testcase>
+<testcase name="no reason"><skipped/></testcase>
+</testsuite></testsuites>
+""")
+    lines = count(tmp_path)[1]
+    assert {"skipped 1: no such thing", "skipped 1: not in this build", "skipped 1: ?"} < set(lines)
