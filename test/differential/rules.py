@@ -24,6 +24,8 @@ _WITHOUT_PARAMETERS = (500, 501, 502, 504, 553, 555)
 class Difference:
     kind: str       # first: of one delivery; fate: of the recipients; text: of the reply as shown; bytes: stored
     text: str
+    here_only: int = 0      # recipients to whom our program alone delivers
+    there_only: int = 0     # and the other one alone
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ def differences(script, ours, theirs):
     elif ours.first.replies != theirs.first.replies:
         yield Difference("text", f"{ours.first.replies} | {theirs.first.replies}")
     if ours.fate != theirs.fate or ours.copies != theirs.copies:
-        yield Difference("fate", f"{_short(ours)} | {_short(theirs)}")
+        fates = [(ours.fate[a] == "delivered", theirs.fate[a] == "delivered") for a in ours.fate]
+        yield Difference("fate", f"{_short(ours)} | {_short(theirs)}", fates.count((True, False)),
+                         fates.count((False, True)))
     if any(wire(ours, a) != wire(theirs, a) for a in script.addresses if wire(ours, a) and wire(theirs, a)):
         yield Difference("bytes", "the servers have different bytes")
 

@@ -385,6 +385,7 @@ class Played:
                 said = _good(d.code) if d.code else b""
                 step = (b"354 go\r\n", Read(100000), said, _end(d.detail))
                 found["DATA"] = Call(lambda session: step if session._recipients else "554 no valid recipients")
-        # So that what was said before a reset is on its way.
-        found["greeting"] = (Call(_at_once), found.get("greeting", "220 hi"))
+        # So that what was said before a reset is on its way, and the client has seen that it is connected.
+        resets = any(d.moment == "greeting" and d.detail.endswith("rst") for d in self.deviations)
+        found["greeting"] = (Call(_at_once), Delay(0.05 if resets else 0), found.get("greeting", "220 hi"))
         return found
