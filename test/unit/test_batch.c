@@ -201,6 +201,24 @@ leaves_out_the_unsendable(void **state)
 	close(fd);
 }
 
+static void
+sends_the_longest_path_that_a_command_can_hold(void **state)
+{
+	static char fits[SMTP_PATH_MAX + 1], too_long[SMTP_PATH_MAX + 2];
+	static char *const recipients[] = { too_long, fits };
+	struct batch b;
+
+	(void)state;
+	memset(fits, 'x', sizeof fits - 1);
+	memset(too_long, 'x', sizeof too_long - 1);
+	batch_prepare(&b, recipients, 2, 0);
+	assert_int_equal(b.verdict[0].kind, VERDICT_UNSENDABLE);
+	assert_int_equal(b.verdict[1].kind, VERDICT_NONE);
+	assert_int_equal(b.npath, 1);
+	assert_string_equal(b.path[0], fits);
+	batch_finish(&b);
+}
+
 /* Nobody to send to: nothing is sent. */
 static void
 sends_nothing_to_nobody(void **state)
@@ -436,6 +454,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_transactions),
 		cmocka_unit_test(leaves_out_the_unsendable),
+		cmocka_unit_test(
+		    sends_the_longest_path_that_a_command_can_hold),
 		cmocka_unit_test(sends_nothing_to_nobody),
 		cmocka_unit_test(sends_nothing_that_is_too_large),
 		cmocka_unit_test(reads_a_pipe_once),

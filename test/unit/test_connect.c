@@ -175,6 +175,7 @@ follows_the_plan(void **state)
 		{ "1h 1H 2g", "dial0 dial0 timeout0 timeout0 dial2 fd2" },
 		{ "1h 2H 3g", "dial0 timeout0 dial2 fd2" },
 		{ "1u 2U 3g", "dial0 dial2 fd2" },
+		{ "1b 1h 2H 3g", "dial0 dial1 timeout1 dial3 fd3" },
 		{ "1bk 2B 3g", "dial0 forget0 dial2 fd2" },
 		{ "1g 2G", "dial0 fd0 dial0 fd0" },
 	};
@@ -224,6 +225,24 @@ says_why(void **state)
 	for (size_t i = 0; i < p.naddress; i++)
 		assert_int_equal(connector_has_failed(&c, i), i < 4);
 	assert_string_equal(connector_reason(&c, 5), late);
+	connector_finish(&c);
+}
+
+/* By then tcpto knows what happened here. */
+static void
+says_what_happened_under_another_name(void **state)
+{
+	struct plan p = read_plan("1h 2g 3H");
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	connector_begin(&c, &p, &files, 5, deadline_never());
+	assert_true(connector_next(&c, &won));
+	world.mark[0] = 't';
+	assert_false(connector_next(&c, &won));
+	assert_string_equal(connector_reason(&c, 2), strerror(ETIMEDOUT));
+	assert_int_equal(p.address[2].use, PLAN_USED);
 	connector_finish(&c);
 }
 
@@ -281,6 +300,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_the_plan),
 		cmocka_unit_test(says_why),
+		cmocka_unit_test(says_what_happened_under_another_name),
 		cmocka_unit_test(connects_once_more),
 		cmocka_unit_test(begins_nothing_when_the_time_is_over),
 		cmocka_unit_test(bounds_the_time_limit),

@@ -79,7 +79,7 @@ comes_through(void **state)
 		    .host = "mx1.example.org",
 		    .extensions = "PIPELINING,SIZE 1000",
 		    .tls = "TLSv1.3 X Y, certificate not verified",
-		    .status = 7,
+		    .status = 3,
 		    .helper = 4711,
 		    .before = "mx.example (192.0.2.1): no\nmx.example: no",
 		    .memory = 6,
@@ -91,6 +91,7 @@ comes_through(void **state)
 		    .host = "--",
 		    .extensions = "",
 		    .tls = "tls=\n",
+		    .memory = 3,
 		    .envelope = plain(odd) },
 	};
 
