@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Linked into the programs and tests of a coverage build only: what a process
- * did counts also if it ends by _exit(), or goes on as another program.
+ * Linked into the programs and tests of a coverage build only: also writes the
+ * counters if a process ends by _exit() or executes another program.
  */
 #define _GNU_SOURCE
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Linked into what is built with MemorySanitizer only.  The one of clang 14
- * does not know these calls of the C library, and takes what they fill in for
- * uninitialised.
+ * Linked into MemorySanitizer builds only.  That of clang 14 does not know
+ * these calls of the C library, and takes what they fill in for uninitialised.
  */
 #define _GNU_SOURCE
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Linked into the programs of a sanitizer build only: they run with an empty
- * environment and fd 2 on /dev/null, so what a sanitizer finds goes to files
- * in the private /srv of the tests.  Memory that is in use when a program
- * ends is none of its business: they deliver one message and exit.
+ * Linked into the programs of a sanitizer build only.  The programs run with an
+ * empty environment and fd 2 on /dev/null, so the findings of a sanitizer go to
+ * files in the private /srv of the tests.  Leaks are not checked: a program
+ * delivers one message and exits.
  */
 #define OPTIONS "log_path=/srv/san/log:detect_leaks=0:print_stacktrace=1"
 

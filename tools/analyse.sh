@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Let the analysers read the sources, and valgrind and gcov the programs; the
-# results as JUnit XML.
+# Run the analysers on the sources, and valgrind and gcov on the programs; the
+# results are JUnit XML.
 #	analyse.sh RESULT-FILE
 set -eu
 program=analyse
@@ -44,8 +44,8 @@ result "cppcheck" "$(
 	    $sources 2>&1
 )"
 
-# Without what a foreign library is in the way of: c-ares, OpenSSL and
-# libresolv would have to be instrumented too.
+# Without tests that use c-ares, OpenSSL or libresolv: those libraries would
+# have to be instrumented too.
 foreign='replay-dns$|(resolver|anchors|tlsd_session|tunnel)$'
 CC=clang need_build build/msan -Dtests=enabled -Dwerror=false \
     -Db_sanitize=memory -Db_lundef=false
@@ -57,7 +57,7 @@ result "MemorySanitizer" "$(
 	    >build/msan.log 2>&1 || cat build/msan.log
 )"
 
-# Below valgrind a loader is needed, and no sandbox is possible.
+# valgrind needs dynamic programs without a sandbox.
 plain="-Dtests=enabled --buildtype=debug -Dstatic=disabled -Dsandbox=false"
 memcheck="valgrind -q --trace-children=yes --leak-check=full
 	--errors-for-leak-kinds=definite --show-leak-kinds=definite
@@ -70,7 +70,7 @@ result "valgrind" "$(
 	    tail -n 60 build/valgrind.log
 )"
 
-# branches GCOVR-OPTION...: of each file, taken and how many there are.
+# branches GCOVR-OPTION...: for each file, branches taken and in all.
 branches() {
 	gcovr --root . --object-directory build/coverage --branches \
 	    --exclude-unreachable-branches "$@"
@@ -80,7 +80,7 @@ forget_coverage() {
 	find build/coverage -name '*.gcda' -exec rm {} +
 }
 
-# The libraries by their unit tests, the programs by those of integration.
+# Coverage of the libraries by unit tests, of the programs by integration tests.
 need_build build/coverage $plain -Db_coverage=true
 forget_coverage
 meson test -C build/coverage --no-rebuild --num-processes 8 >/dev/null 2>&1 || true

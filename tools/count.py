@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Add up the tests in the JUnit files of a folder; the last line counts them.
+"""Add up the tests in the JUnit files of a folder; the last line has the totals.
 
 usage: count.py FOLDER
 
-Beside NAME.xml may stand NAME.again, the results of those tests that were run once more because they had failed.
-A test that passed then counts as passed, and is named in the last lines and, as a property of the test, in NAME.xml.
+NAME.again has the results of tests of NAME.xml that failed and were run once more. A test that passed the second time
+counts as passed; it is named in the last lines and marked with a property in NAME.xml.
 """
 import pathlib
 import re
@@ -33,7 +33,7 @@ def reason(case):
 
 
 def note_second_try(case):
-    """What the first try said becomes output of a test that passed."""
+    """Turn the failure of the first try into output of a test that passed."""
     properties = case.find("properties")
     if properties is None:
         properties = ElementTree.SubElement(case, "properties")
@@ -45,7 +45,7 @@ def note_second_try(case):
 
 
 def merge_second_try(path):
-    """The tests of a file, those of the second try with their last result; and the names of those that passed then."""
+    """The tests of a file with their last results, and the names of those that passed at the second try."""
     tree = ElementTree.parse(path)
     again = path.with_suffix(".again")
     if not again.exists():

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Deliver one message in a private world, and show all there is to see.
+"""Deliver one message in a private network, and show the report, the dialogue and the times.
 
 usage: demo.py BUILD-DIRECTORY [MESSAGE-FILE]
 """
@@ -43,7 +43,7 @@ MEANING = {
 
 
 class Watched(smtpd.Session):
-    """A session that remembers when each piece went which way."""
+    """A session that records the time and direction of each piece."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -117,7 +117,7 @@ def read(path):
 
 
 def expected(message):
-    """What has to arrive, line ends as LF, and how that differs."""
+    """What should arrive, with LF as line end, and how it differs from the message."""
     changes = []
     if b"\r\n" in message:
         changes.append("each CR LF taken for one line end")

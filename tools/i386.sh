@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # Build everything for 32-bit x86, into BUILD-DIRECTORY, so that the unit tests
-# can be run there: where long, size_t and pointers have 32 bits.  Debian's
-# packages for it are unpacked below build/; nothing is installed.
+# also run where long, size_t and pointers have 32 bits.  Debian's packages for
+# it are unpacked below build/; nothing is installed.
 #	i386.sh BUILD-DIRECTORY
-# A kernel that runs no 32-bit programs is helped by qemu.
+# If the kernel cannot run 32-bit programs, qemu is used.
 set -eu
 program=i386
 cd "$(dirname -- "$0")/.."
@@ -15,7 +15,7 @@ work=$PWD/build/i386-packages
 root=$work/root
 tools=$work/tools
 
-# An apt of its own, that knows this architecture only and nothing installed.
+# Runs apt with its own state: only this architecture, and nothing installed.
 apt_for_i386() {
 	mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
 	cat >"$work/apt.conf" <<-END
@@ -40,13 +40,13 @@ unpack() {
 }
 
 get_libraries() {
-	# A mirror that is being updated has most of it all the same.
+	# Fails while a mirror is being updated, but most packages are there.
 	apt_for_i386 update || true
 	apt_for_i386 -y --download-only --no-install-recommends install \
 	    libc6-dev "libgcc-$(gcc -dumpversion)-dev" libssl-dev \
 	    libc-ares-dev libcmocka-dev
 	unpack "$root" "$work"/cache/archives/*.deb
-	# Where all of it is below usr.
+	# If everything is below usr.
 	[ -e "$root/lib" ] || ln -s usr/lib "$root/lib"
 }
 
@@ -56,9 +56,9 @@ get_emulator() {
 	unpack "$tools" "$work"/emulator/*.deb
 }
 
-# What runs a program: "run PROGRAM ARGUMENT...".  The emulator is started by a
-# script beside the program, which passes for the program, since some tests
-# start themselves once more; the shell adds to the environment.
+# Writes a script that runs a program: "run PROGRAM ARGUMENT...".  The emulator
+# is started by a script next to the program that takes its place, because some
+# tests start themselves again.  env removes a variable that the shell adds.
 make_runner() {
 	emulator="$tools/usr/bin/qemu-i386-static -L $root"
 	cat >"$work/run" <<-END

@@ -11,12 +11,12 @@ wherever the installer is killed:
 
 * NAME can be run: qmail-rspawn bounces mail if its program is missing.
   Every change is a rename over the old file.
-* The programs have to be of one version; a mixture defers mail.  So all
-  that can fail or take time is done first, the renames follow each other, and
-  signals have to wait for them.
-* A program that is not ours is kept as its name with ".stock" added.
-* What looks like somebody's own arrangement, such as a wrapper that signs
-  mail, is not touched.  The installation fails before it changes anything.
+* The programs must be of the same version; a mixture defers mail.  So
+  everything that can fail or take time is done first, then the renames follow
+  each other directly, with signals blocked.
+* A program that is not ours is kept under its name with ".stock" added.
+* If there seems to be an arrangement of the administrator, such as a wrapper
+  that signs mail, the installation fails before it changes anything.
 """
 import dataclasses
 import enum
@@ -32,11 +32,11 @@ import stat
 import sys
 
 MAIN = "qmail-remote"
-# They go first, since qmail-remote needs the last two.
+# Installed first, because qmail-remote needs the last two.
 HELPERS = ["qmail-remote-tcpto", "qmail-remote-tls", "qmail-remote-io"]
 
 MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-tcpto)?) ([0-9][0-9A-Za-z.]*)\0")
-# 0.1.0 had no mark.  These texts were in no other program.
+# 0.1.0 had no mark.  No other program has these texts.
 FIRST_VERSION = "0.1.0"
 FIRST_TEXTS = {
     "qmail-remote": (b"/bin/qmail-remote-io\0", b"I (qmail-remote) was invoked improperly.\0"),
@@ -53,7 +53,7 @@ class Stop(Exception):
 
 
 def notify(text):
-    """Tell the person at the terminal: meson shows no output of a script that succeeds."""
+    """Print on the terminal too: meson does not show the output of a script that succeeds."""
     print(text)
     if sys.stdout.isatty():
         return
@@ -97,12 +97,12 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass
 class Found:
-    """What there is under a name."""
+    """What exists under a name."""
     path: str
     kind: Kind
-    name: str = ""      # of ours: which of the programs
-    version: str = ""   # of ours
-    data: bytes = b""   # of what is not ours
+    name: str = ""      # if it is ours: which of the programs
+    version: str = ""   # if it is ours
+    data: bytes = b""   # if it is not ours
 
     @property
     def base(self):
@@ -140,7 +140,7 @@ def look(path):
 
 
 def programs_started_by(found):
-    """A wrapper is known by the names of other qmail-remotes of its directory that it contains."""
+    """A wrapper contains the name of another qmail-remote in its directory."""
     names = {m.decode().rstrip(".") for m in re.findall(rb"qmail-remote[-.0-9A-Z_a-z]+", found.data)}
     folder = os.path.dirname(found.path)
     return sorted(n for n in names if os.path.lexists(f"{folder}/{n}"))
@@ -150,7 +150,7 @@ def names_program(found, name):
     return re.search(rb"(?<![-.\w])" + re.escape(name.encode()) + rb"(?![-.\w])", found.data) is not None
 
 
-# What is in the way of an installation.  Each function yields sentences.
+# Obstacles to an installation.  Each function yields sentences.
 
 def main_obstacles(settings, main):
     configure = f"meson configure {settings.build} -Dprogram_name="
@@ -184,7 +184,7 @@ def is_of_first_version(*programs):
 
 
 def is_made_by_first_version(orig, main, helper):
-    """0.1.0 kept the stock program as NAME.orig: by a link, before it installed anything."""
+    """0.1.0 kept the stock program as NAME.orig, by a hard link that it made before it installed anything."""
     if orig.kind != Kind.BINARY or programs_started_by(orig):
         return False
     return is_of_first_version(main, helper) or (
@@ -192,7 +192,7 @@ def is_made_by_first_version(orig, main, helper):
 
 
 def orig_obstacles(settings, orig, main, helper):
-    """NAME.orig is the usual sign of a wrapper in the place of NAME."""
+    """A file NAME.orig usually means that NAME is a wrapper."""
     if orig.kind == Kind.MISSING or is_made_by_first_version(orig, main, helper):
         return
     if orig.kind == main.kind == Kind.OURS:
@@ -218,7 +218,7 @@ def others_of_ours(settings):
 
 
 def helpers_obstacles(settings, version):
-    """The helpers work only with a main program of their own version."""
+    """The helpers work only with a main program of the same version."""
     for found in others_of_ours(settings):
         if found.base == MAIN and found.version != version:
             yield (f"{found.path} is version {found.version}: it would get the helpers of {version}, "
@@ -281,7 +281,7 @@ def sync_directory(path):
 
 
 def keep(path):
-    """Add the name PATH.stock to a program that is not ours; an older one is replaced."""
+    """Give a program that is not ours the additional name PATH.stock; an older file of that name is replaced."""
     kept, link = f"{path}.stock", temporary_name(f"{path}.stock")
     if os.path.exists(kept) and os.path.samefile(path, kept):
         return
@@ -291,7 +291,7 @@ def keep(path):
 
 
 def go_back(paths):
-    """Undo the renames that were done; an old helper that there was not is removed."""
+    """Undo the renames; a helper that did not exist before is removed."""
     for path in reversed(paths):
         old = f"{temporary_name(path)}.old"
         if os.path.lexists(old):
@@ -338,7 +338,7 @@ def install_programs(settings, ids):
 
 
 def owner(user, group, what):
-    """uid and gid, or -1 for what this system or this user cannot set."""
+    """uid and gid, or -1 if this system or this user cannot set them."""
     try:
         uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
     except KeyError:
@@ -351,7 +351,7 @@ def owner(user, group, what):
 
 
 def lacks_group(path):
-    """Made by an earlier installation, on a system that had no such group yet."""
+    """Whether an earlier installation created it on a system without the group."""
     if not os.path.isdir(path):
         return False
     found = os.stat(path)
@@ -360,7 +360,7 @@ def lacks_group(path):
 
 
 def make_directory(path, ids, is_own):
-    """Another program's directory is left as it is; the owner and mode of ours are set."""
+    """Create a directory. An existing one is changed only if it is ours."""
     if os.path.isdir(path) and not is_own:
         return
     os.makedirs(path, mode=0o750, exist_ok=True)
@@ -384,10 +384,10 @@ def install(settings):
                "by QMAILREMOTE in its environment, a process of qmail")
 
 
-# The way back.
+# Uninstallation.
 
 def processes_that_name(name):
-    """Processes of qmail that start this program since QMAILREMOTE says so (notqmail 1.08)."""
+    """Processes of qmail that start this program because of QMAILREMOTE (notqmail 1.08)."""
     for path in glob.glob("/proc/[0-9]*/environ"):
         try:
             with open(path, "rb") as f:
@@ -400,7 +400,7 @@ def processes_that_name(name):
 
 
 def users_of(settings):
-    """What may start the main program: without a replacement its mail would bounce."""
+    """What may start the main program: without a replacement, its mail would bounce."""
     if settings.name == MAIN:
         yield "qmail"
     for path in (f"{settings.destdir}{settings.home}/rc", *sorted(glob.glob(f"{glob.escape(settings.bin)}/*"))):
@@ -431,7 +431,7 @@ def remove_main(settings):
 
 
 def put_back(found, kept):
-    """Replace ours by what was kept; a copy that is not needed any more goes."""
+    """Replace ours by the kept program; remove a kept copy that is not needed any more."""
     if found.kind in (Kind.OURS, Kind.MISSING) and kept.kind == Kind.BINARY:
         os.rename(kept.path, found.path)
         print(f"put {kept.path} back as {found.path}")

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Build the programs with musl, into BUILD-DIRECTORY: by the compiler wrapper of
-# Debian's musl-tools, and with libraries from Debian's sources, since it has
-# them compiled for its own C library only.
+# Build the programs with musl, into BUILD-DIRECTORY: with the compiler wrapper
+# of Debian's musl-tools, and with libraries built from Debian's sources, because
+# Debian has them only for glibc.
 #	musl.sh BUILD-DIRECTORY
 set -eu
 program=musl
@@ -16,7 +16,7 @@ CC=$work/cc
 PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig
 export CC PKG_CONFIG_LIBDIR
 
-# The wrapper knows no directory but musl's own; these headers are the kernel's.
+# The wrapper finds only musl's own headers; this adds those of the kernel.
 make_compiler() {
 	mkdir -p "$work/kernel" "$prefix/lib/pkgconfig" "$prefix/include"
 	ln -sfn /usr/include/linux /usr/include/asm-generic \
@@ -68,13 +68,13 @@ make_openssl() {
 	make install_dev
 }
 
-# library NAME FILE: made by make_NAME unless the file is there.
+# library NAME FILE: runs make_NAME if the file does not exist.
 library() {
 	[ -f "$prefix/lib/$2" ] || ("make_$1") >"$work/$1.log" 2>&1 ||
 	    { tail -n 20 "$work/$1.log"; die "could not build $1"; }
 }
 
-# The unit tests and the replays need libraries that are not among these.
+# Only the programs: the unit tests and replays need more libraries.
 build_programs() {
 	targets=
 	for name in qmail-remote qmail-remote-io qmail-remote-tls; do

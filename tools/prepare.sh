@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-# Sourced by ./demo and ./check: packages, namespaces, builds.  Each step is
-# skipped when its work has been done before.
+# Sourced by ./demo, ./check and others: packages, namespaces, builds.  A step
+# that was done before is skipped.
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config libc-ares-dev
 	libssl-dev"
@@ -48,9 +48,10 @@ need_packages() {
 	    die "could not install" $missing
 }
 
-# Private network and mount namespaces: as root, or through a user namespace.
-# The default of unshare(1), to make all mounts below "/" private, fails in a
-# chroot whose root is no mount point; world.py does what is needed there.
+# Checks for private network and mount namespaces: as root, or in a user
+# namespace.  By default unshare(1) makes all mounts below "/" private; that
+# fails in a chroot whose root is not a mount point, and world.py does what is
+# needed there.
 need_namespaces() {
 	if words=$(unshare --net --mount --propagation unchanged true 2>&1); then
 		return
@@ -69,10 +70,9 @@ need_namespaces() {
 	        "in a chroot only root has them). $words"
 }
 
-# need_build DIRECTORY [MESON-OPTION...]: configured once for these options,
-# built if needed.
-# The programs look for qmail in /srv/qmail, which the tests make in a mount
-# namespace of their own.
+# need_build DIRECTORY [MESON-OPTION...]: configures it once for these options,
+# and builds it if needed.  The programs look for qmail in /srv/qmail, which the
+# tests create in a private mount namespace.
 need_build() {
 	directory=$1
 	shift

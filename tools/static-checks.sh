@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Checks of the sources that run no program; the results as JUnit XML.
+# Checks of the sources, without running the programs; the results are JUnit XML.
 #	static-checks.sh RESULT-FILE
 set -eu
 cd "$(dirname -- "$0")/.."
@@ -20,7 +20,7 @@ result() {
 
 sources=$(git ls-files '*.c' '*.h')
 
-# Pages that are not installed yet cannot be found, which is no fault of them.
+# A referenced page that is not installed is not an error.
 for page in man/*; do
 	result "mandoc ${page##*/}" "$(mandoc -Tlint "$page" 2>&1 |
 	    grep -v 'outdated mandoc.db\|referenced manual not found' || true)"
@@ -32,7 +32,7 @@ result "one file includes ares.h" \
     "$(grep -ls '<ares.h>' $sources | grep -v '^src/dns/transport.c$' || true)"
 result "one library includes OpenSSL" \
     "$(grep -ls '<openssl/' $sources | grep -v '^src/tlsd/\|^test/' || true)"
-# base/mem and base/deadline abort where going on is impossible.
+# base/mem and base/deadline abort if they cannot continue.
 result "only prog exits" "$(
 	grep -nE '\<(_?[eE]xit|quick_exit|abort)\(' $(git ls-files 'src/*.c') |
 	    grep -vE '^src/base/(mem|deadline)\.c:[0-9]+:	+abort\(' || true)"
@@ -52,7 +52,7 @@ result "layers look down" "$(
 		grep -nE '^#include "[a-z]+/' $(git ls-files "src/$layer/*") |
 		    grep -vE "\"($allowed)/" || true
 	done)"
-# Of the libraries' objects that change, each is explained where it is.
+# Each object of the libraries that can change is explained in its module.
 result "no changing data but what is explained" "$(
 	for library in build/check/lib*.a; do
 		objdump -t "$library" 2>/dev/null
@@ -60,8 +60,8 @@ result "no changing data but what is explained" "$(
 	    $3 == "O" && $4 ~ /^\.t?(bss|data)(\.|$)/ && $4 !~ /rel\.ro/ {
 		    print file ": " $NF }' |
 	    grep -vxE 'base_mem\.c\.o: exhausted|qmail_report\.c\.o: report' || true)"
-# As far as the built programs show it: at no fixed address, nothing that is
-# both written and executed, all relocated before the first byte is read.
+# In the built programs: no fixed address, no memory that is both writable and
+# executable, all relocations done before main().
 result "the programs are hardened" "$(
 	for name in qmail-remote qmail-remote-io qmail-remote-tls; do
 		parts=$(readelf -hldW "build/check/$name")

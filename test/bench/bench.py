@@ -16,18 +16,18 @@ import world
 PLOTS = f"{measure.BUILD}/plots"
 
 NOTES = """\
-Figures are medians and per delivery; wall is of all deliveries at once, until the last report is complete.
-  CPU         user and system time of all processes of a delivery, also of those that outlive qmail-remote
-  private     kB of anonymous memory that only its processes have, with another delivery under way beside it, while
+Figures are medians for one delivery; wall is for all deliveries together, until the last report is complete.
+  CPU         user and system time of all processes of a delivery, also of those that end after qmail-remote
+  private     kB of anonymous memory that only its processes have, with another delivery at the same time, while
               the reply to the end of mail data is held back
-  PSS         the same, with its share of what others have too
+  PSS         the same, plus its share of memory that other processes have too
   calls       system calls of all processes
-  bytes, pkts both ways, headers, acknowledgements and DNS included, with an MTU of 1500
-  waits       groups of replies that the client had to wait for; DNS: questions asked
-  sink        CPU of the server for a message of this program; the server shares the machine
-  x floor     our CPU as a multiple of the floor's, in runs next to each other
-  floor       CPU of: empty (an empty static program), copy A P (read, copied and sent, nothing else),
-              handshake A P (OpenSSL started, one handshake, nothing mailed)
+  bytes, pkts in both directions, with headers, acknowledgements and DNS, with an MTU of 1500
+  waits       groups of replies that the client had to wait for; DNS: questions
+  sink        CPU of the server for a message of this program; the server is on the same machine
+  x floor     our CPU divided by the floor's, in runs next to each other
+  floor       CPU of: empty (an empty static program), copy A P (message read, copied and sent),
+              handshake A P (OpenSSL started, one handshake, no mail)
 """
 
 HEAD = (f"{'':40}{'CPU ms':>8}{'wall ms':>9}{'private':>9}{'PSS':>8}{'calls':>7}"
@@ -41,21 +41,21 @@ def cpu(r):
 def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="bench", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Measure qmail-remote in a private world, against a server of its own.",
-        epilog="The other program of --against must be compiled for the home /srv/qmail, or --against-home must name\n"
-               "the home that it was compiled for (such as /var/qmail): it then finds ours there. It is run in turns\n"
-               "with ours, in the same home; programs qmail-remote-* beside it come with it.\n\n" + NOTES)
+        description="Measure qmail-remote in a private network, with its own server.",
+        epilog="The program of --against must be compiled for the home /srv/qmail, or --against-home must name the\n"
+               "home that it was compiled for (such as /var/qmail). It runs alternately with ours, in the same home;\n"
+               "programs qmail-remote-* in its directory are copied with it.\n\n" + NOTES)
     parser.add_argument("--against", metavar="PROGRAM", help="measure this qmail-remote too and print the ratios")
     parser.add_argument("--against-home", metavar="DIR", help="the home that PROGRAM was compiled for")
     parser.add_argument("--only", metavar="TEXT", help="only the workload of this name, or all with this in their name")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     parser.add_argument("--plot", action="store_true", help=f"draw growth curves into {os.path.relpath(PLOTS, measure.TOP)}")
     parser.add_argument("--under", metavar="COMMAND",
-                        help="deliver with the runner below this command, such as 'strace -f -c', and show its output")
-    parser.add_argument("--deliveries", metavar="N", type=int, default=1, help="with --under: so many (1)")
+                        help="deliver under this command, such as 'strace -f -c', and show its output")
+    parser.add_argument("--deliveries", metavar="N", type=int, default=1, help="with --under: number of them (1)")
     parser.add_argument("--short", action="store_true",
-                        help="check what is not timing: waits, system calls, memory; under 20 s")
-    parser.add_argument("--junitxml", metavar="FILE", help="with --short: leave the results there")
+                        help="check everything except times: waits, system calls, memory; less than 20 s")
+    parser.add_argument("--junitxml", metavar="FILE", help="with --short: write the results there")
     parser.add_argument("--from", dest="origin", default=".", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not selected(arguments.only):
@@ -69,7 +69,7 @@ def parse_arguments():
 # The table.
 
 class Row:
-    """All measurements of one program under one workload."""
+    """All measurements of one program with one workload."""
 
     def __init__(self, times, w, workload, program, delivery):
         self.times = times
@@ -109,7 +109,7 @@ class Row:
 
 
 def ratios(ours, other):
-    """Ours divided by the other's: what is below 1 is better."""
+    """Ours divided by the other's: below 1 ours is better."""
     def quotient(a, b, width):
         return f"{a / b:{width}.2f}" if a is not None and b else f"{'':{width}}"
 
@@ -147,7 +147,7 @@ def try_workload(w, workload, programs):
 # Waits, and the short form.
 
 def count_waits(w, program, tls, dialogue, recipients):
-    """None for a program that does something else, such as to deliver without TLS.
+    """None for a program that does something else, for example delivers without TLS.
 
     A client that is kept from running for long looks as if it waited: so a few too many are counted again.
     """
@@ -169,7 +169,7 @@ def count_waits(w, program, tls, dialogue, recipients):
 
 
 def print_waits(w, programs):
-    """The table of waits; yields name, count and what is expected for the first program."""
+    """The table of waits; yields name, count and expected count for the first program."""
     for tls in (False, True):
         for dialogue in workloads.DIALOGUES:
             for recipients in (1, 1000):
@@ -210,15 +210,15 @@ def write_junit(path, results):
     quote = xml.sax.saxutils.quoteattr
     with open(path, "w", encoding="utf-8") as f:
         f.write('<testsuites><testsuite name="bench">\n')
-        for name, passed, trouble in results:
-            failure = "" if passed else f"<failure message={quote(trouble)}/>"
+        for name, passed, failure_text in results:
+            failure = "" if passed else f"<failure message={quote(failure_text)}/>"
             f.write(f'<testcase classname="bench" name={quote(name)}>{failure}</testcase>\n')
         f.write("</testsuite></testsuites>\n")
 
 
 def short(w, program, path):
     results = check(w, program)
-    failed = [f"{name}: {trouble}" for name, passed, trouble in results if not passed]
+    failed = [f"{name}: {failure_text}" for name, passed, failure_text in results if not passed]
     if path:
         write_junit(path, results)
     print()
@@ -231,7 +231,7 @@ def short(w, program, path):
 # Growth curves.
 
 def curves():
-    """File name, title, what grows, and the workload for a value of it."""
+    """File name, title, the variable, and the workload for a value of it."""
     def load(prepare=workloads.relay, **how):
         return workloads.Workload("", prepare, batches=3, rounds=3, **how)
 
@@ -274,7 +274,7 @@ def plot(w, programs):
 
 
 def make_world(arguments):
-    """The world and the programs that are measured in it."""
+    """The private world, and the programs to be measured in it."""
     files = {"ours": measure.read_programs(f"{measure.BUILD}/qmail-remote")}
     if arguments.against:
         files["other"] = measure.read_programs(arguments.against)
@@ -300,7 +300,7 @@ def show_table(w, programs, only):
 
 
 def run_under(w, program, arguments):
-    """One delivery first, so that what is compiled and cached is there."""
+    """One delivery first, so that caches and compiled files exist."""
     for workload in selected(arguments.only):
         delivery = workload.set_up(w)
         program.use()

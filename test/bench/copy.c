@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The floor of a large message: copies fd 0 in memory once, no more.  With
- *
+ * The floor for a large message: copies fd 0 in memory once and nothing else.
+ * With
  *	copy ADDRESS PORT
- *
- * it sends it too, to an IPv4 server that takes commands unseen: what the
- * kernel asks for moving that much over a connection.
+ * it also sends it to an IPv4 server that accepts commands unchecked.  This
+ * shows what the kernel needs to move that much data over a connection.
  */
 #define _DEFAULT_SOURCE
 
@@ -76,7 +75,7 @@ main(int argc, char **argv)
 		send_all(fd, commands, strlen(commands));
 	while ((got = read(0, in, sizeof in)) > 0) {
 		memcpy(out, in, (size_t)got);
-		/* So that the copy cannot be left out. */
+		/* So that the compiler cannot remove the copy. */
 		__asm__ volatile("" : : "r"(out) : "memory");
 		if (fd != -1)
 			send_all(fd, out, (size_t)got);

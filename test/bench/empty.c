@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The floor of every delivery: a static program that does nothing. */
+/* The floor for every delivery: a static program that does nothing. */
 int
 main(void)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""The DNS server of the tests, quick enough to be measured against: it makes up each answer once."""
+"""The DNS server of the tests, made fast enough for benchmarks: it computes each answer once."""
 
 import collections
 import select
@@ -12,12 +12,12 @@ import dnsd
 
 
 class Server(dnsd.Server):
-    """Rules may delay all answers alike; of what else they can do nothing is remembered, so it is done once."""
+    """Rules may only delay all answers by the same time; other effects happen only for the first question."""
 
     def reset(self):
         super().reset()
         self.known = {}
-        self.asked_for = 0      # questions over UDP since then
+        self.asked_for = 0      # questions over UDP since reset()
 
     def _learn(self, data):
         answer, rule = self._answer(dns.message.from_wire(data), "udp")

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The floor of a delivery through TLS: starts OpenSSL, connects, asks for
- * TLS, shakes hands, says goodbye.  Nothing is verified, nothing mailed.
- *
+ * The floor for a delivery through TLS: starts OpenSSL, connects, does STARTTLS
+ * and the handshake, and closes.  Nothing is verified and no mail is sent.
  *	handshake ADDRESS PORT
  */
 #define _DEFAULT_SOURCE
@@ -57,7 +56,7 @@ dial(const char *address, const char *port)
 	return fd;
 }
 
-/* Sends a command and reads a reply, which comes in one piece here. */
+/* Sends a command and reads a reply, which arrives in one piece here. */
 static void
 exchange(int fd, const char *command)
 {

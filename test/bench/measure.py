@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""The private world that is measured in, and the measurements of one delivery."""
+"""The private world for benchmarks, and the measurements of one delivery."""
 
 import collections
 import copy
@@ -26,8 +26,8 @@ TOOLS = f"{BUILD}/tools"
 HOME = qmailhome.HOME
 SERVER = "192.0.2.1"
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-PATIENCE = 60           # seconds for anything that should take none
-QUIET_MS = 20           # silence after which a client is taken to wait
+PATIENCE = 60           # seconds: limit for what should take no time
+QUIET_MS = 20           # silence after which a client is assumed to wait
 
 ENVIRONMENT = {"PATH": f"{HOME}/bin:/usr/local/bin:/usr/bin:/bin"}
 
@@ -37,11 +37,11 @@ Wire = collections.namedtuple("Wire", "bytes packets waits questions tls recipie
 
 
 class Failed(Exception):
-    """A delivery did not do what it was to do."""
+    """A delivery did not do what it should."""
 
 
 class Sink:
-    """sink.c: all mail ends here."""
+    """The server, sink.c."""
 
     def __init__(self, extensions=(), pem=None, options=()):
         command = [f"{TOOLS}/sink", *options]
@@ -63,7 +63,7 @@ class Sink:
         return dict(zip(words[::2], map(int, words[1::2])))
 
     def await_counter(self, name, value, process=None):
-        """Until it has this value; in vain once the process that is to bring it about has ended."""
+        """Wait until it has this value; fails if the process that should change it has ended."""
         end = time.monotonic() + PATIENCE
         while self.counters()[name] != value:
             if time.monotonic() > end or (process and process.poll() is not None):
@@ -77,7 +77,7 @@ class Sink:
 
 
 class Program:
-    """A qmail-remote with its helpers; use() puts it into the home, with a state directory of its own."""
+    """A qmail-remote with its helpers; use() puts it into the home, with its own state directory."""
 
     def __init__(self, name, files):
         self.name = name
@@ -107,7 +107,7 @@ class Program:
 
 
 class Floor:
-    """A program that does only what cannot be left out; see empty.c, copy.c, handshake.c."""
+    """A program that does only what is unavoidable; see empty.c, copy.c, handshake.c."""
 
     options = ("-x",)
 
@@ -129,7 +129,7 @@ class Delivery:
 
 
 def read_programs(path):
-    """A qmail-remote and what it may need from beside it, by name."""
+    """A qmail-remote and the programs that it may need from its directory, by name."""
     files = {}
     folder = os.path.dirname(path)
     for name in sorted(os.listdir(folder)):
@@ -142,7 +142,7 @@ def read_programs(path):
 
 
 class World:
-    """Network, home, DNS, certificates and messages. To be made before the first thread."""
+    """Network, home, DNS, certificates and messages. Must be created before the first thread."""
 
     def __init__(self):
         world.enter()
@@ -162,7 +162,7 @@ class World:
         return self.certificates.write("server.pem", leaf.key_pem + leaf.chain_pem)
 
     def add_home(self, path):
-        """The home under another name too, for a program that was compiled for that."""
+        """Make the home available under another name, for a program compiled for that."""
         parent = path
         while not os.path.isdir(parent):
             parent = os.path.dirname(parent)
@@ -176,7 +176,7 @@ class World:
         subprocess.run(["mount", "--bind", HOME, path], check=True)
 
     def message(self, size):
-        """A message of so many bytes: a header, then lines as of an attachment."""
+        """A message of this size: a header, then lines like those of an attachment."""
         if size not in self.messages:
             path = f"{HOME}/queue/mess/{size}"
             header = b"From: a@src.example\nTo: b@dst.example\nSubject: a message to measure with\n\n"
@@ -189,7 +189,7 @@ class World:
         return self.messages[size]
 
     def clear(self):
-        """As after an installation: no control file but me and the time-outs, an empty zone."""
+        """As after an installation: only the control files me and the time-outs, an empty zone."""
         for name in os.listdir(f"{HOME}/control"):
             os.unlink(f"{HOME}/control/{name}")
         self.home.control("me", "me.example\n")
@@ -206,7 +206,7 @@ class World:
                 os.unlink(path)
 
     def serve(self, extensions, tls=False, options=()):
-        """Have a sink of this kind listen on port 25 of all addresses."""
+        """Start a sink of this kind on port 25 of all addresses."""
         kind = (tuple(extensions), tls, tuple(options))
         if kind == self.sink_kind:
             return
@@ -220,7 +220,7 @@ class World:
         self.sink = self.sink_kind = None
 
 
-# Measurements. Each expects that program.use() was called.
+# Measurements. program.use() must have been called.
 
 def _runner(program, delivery, rounds):
     return [f"{TOOLS}/runner", "-c", str(delivery.at_once), "-r", str(rounds), *program.options,
@@ -236,7 +236,7 @@ def _parse(output, program, delivery):
 
 
 def run(program, delivery, rounds=1):
-    """So many rounds of deliveries, each measured."""
+    """Measure this number of rounds of deliveries."""
     done = subprocess.run(_runner(program, delivery, rounds), env=ENVIRONMENT, check=False, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0 or (done.stderr and not program.options):
@@ -245,7 +245,7 @@ def run(program, delivery, rounds=1):
 
 
 def run_under(command, program, delivery, rounds):
-    """The same with the runner below another command, whose output is shown."""
+    """The same with the runner under another command, whose output is shown."""
     subprocess.run([*command, *_runner(program, delivery, rounds)], env=ENVIRONMENT, check=True)
 
 
@@ -260,7 +260,7 @@ def _descendants(pid):
 
 
 def _memory_of(pid):
-    """Private are pages of its own only: text that no other process has touched yet is any number's."""
+    """Only anonymous pages are private: pages of a program file may be mapped by any number of processes."""
     private = pss = 0
     mapping = {}
     with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
@@ -275,10 +275,9 @@ def _memory_of(pid):
 
 
 def memory(program, delivery, sink):
-    """Kilobytes of all processes, per delivery, while the last reply is being waited for.
+    """Kilobytes of all processes, per delivery, while they wait for the last reply.
 
-    Two deliveries at least: what any number of them has in memory once, such as the text of the programs, is not
-    private to one.
+    At least two deliveries: memory that all deliveries share, such as the text of the programs, is not private.
     """
     delivery = copy.copy(delivery)
     delivery.at_once = max(2, delivery.at_once)
@@ -290,15 +289,15 @@ def memory(program, delivery, sink):
             parts = [_memory_of(pid) for pid in _descendants(process.pid)]
         finally:
             sink.say("release")
-        output, trouble = process.communicate()
-    if trouble:
-        raise Failed(f"{program.name}: {trouble}")
+        output, errors = process.communicate()
+    if errors:
+        raise Failed(f"{program.name}: {errors}")
     _parse(output, program, delivery)
     return Memory(sum(p.private for p in parts) / delivery.at_once, sum(p.pss for p in parts) / delivery.at_once)
 
 
 def _traced(command, *options, **how):
-    """Run a command below strace; what it printed, and (calls, errors) by name."""
+    """Run a command under strace; returns its output, and (calls, errors) by name."""
     done = subprocess.run(["strace", "-f", "-c", "-o", "/srv/strace", *options, *command], env=ENVIRONMENT,
                           check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how)
     calls = {}
@@ -311,7 +310,7 @@ def _traced(command, *options, **how):
 
 
 def system_calls(program, delivery, repeat=3):
-    """How often each was made, in the run with the fewest: how replies arrive makes a few more or less."""
+    """The number of each call, in the run with the fewest: it depends a little on how replies arrive."""
     best = None
     for _ in range(repeat):
         with open(delivery.message, "rb") as message:
@@ -325,7 +324,7 @@ def system_calls(program, delivery, repeat=3):
 
 
 def locks(program, delivery):
-    """Attempts to lock a file, and how many found it locked, of deliveries at once."""
+    """Attempts to lock a file by simultaneous deliveries, and how many found it locked."""
     _, calls = _traced(_runner(program, delivery, 1), "--seccomp-bpf", "-e", "trace=flock")
     return calls.get("flock", (0, 0))
 
@@ -341,7 +340,7 @@ def _lo():
 
 
 def wire(program, delivery, w, quiet=QUIET_MS):
-    """What went over the network, in packets of a usual size, and how often the client waited."""
+    """The traffic, in packets of a usual size, and how often the client waited."""
     sink = w.sink
     world.ip("link set lo mtu 1500", "link set lo gso_max_segs 1")
     try:
@@ -362,7 +361,7 @@ def wire(program, delivery, w, quiet=QUIET_MS):
 
 
 class Times:
-    """Rounds of one program, in batches that were made in turn with those of others."""
+    """Rounds of one program, in batches that alternate with those of others."""
 
     def __init__(self):
         self.batches = []
@@ -376,7 +375,7 @@ class Times:
         return statistics.median(value(r) for batch in self.batches for r in batch)
 
     def ratio(self, other, value):
-        """The median of the ratios of batches that were made next to each other."""
+        """The median of the ratios of neighbouring batches."""
         ratios = []
         for mine, theirs in zip(self.batches, other.batches):
             below = statistics.median(map(value, theirs))
@@ -386,13 +385,13 @@ class Times:
 
 
 def _idle_counters(sink):
-    """What the sink has counted once all sessions are over."""
+    """The counters of the sink after all sessions have ended."""
     sink.await_counter("open", 0)
     return sink.counters()
 
 
 def in_turns(programs, delivery, batches, rounds, sink):
-    """Times of each program, ABAB..., after one delivery of each that does not count."""
+    """Times of each program, alternating, after one delivery of each that does not count."""
     times = [Times() for _ in programs]
     for batch in range(batches + 1):
         for program, its in zip(programs, times):

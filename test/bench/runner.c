@@ -4,20 +4,20 @@
  *
  *	runner [-c AT-ONCE] [-r ROUNDS] [-x] MESSAGE PROGRAM [ARGUMENT]...
  *
- * A round is so many deliveries at once.  When all processes of one are gone,
- * this one prints in a line:
+ * A round is AT-ONCE deliveries at the same time.  When all processes of a
+ * round have ended, this prints one line:
  *
  *	wall	microseconds until the last report was complete and its program
  *		had ended, as qmail-rspawn sees it
  *	user, system
- *		microseconds of CPU of all processes, those included that
- *		outlive the program
+ *		microseconds of CPU of all processes, also of those that end
+ *		after the program
  *	rss	kilobytes, the largest process
  *	processes, delivered, accepted
- *		how many; of messages (K) and of recipients (r)
+ *		their numbers; delivered messages (K), accepted recipients (r)
  *
- * A report that does not end in K goes to fd 2.  -x: PROGRAM is no
- * qmail-remote and reports nothing.
+ * A report that does not end in K goes to fd 2.  -x: PROGRAM is not a
+ * qmail-remote and writes no report.
  */
 #define _GNU_SOURCE /* pipe2() */
 
@@ -38,13 +38,13 @@
 #define TEXT_MAX 600
 #define AT_ONCE_MAX 1000
 
-/* One delivery, and what its report says so far. */
+/* One delivery, and its report so far. */
 struct delivery {
 	pid_t pid;
 	int fd;
 	bool running;
 	bool in_record;
-	char letter; /* of the record that began last */
+	char letter; /* letter of the last record */
 	size_t accepted;
 	size_t ntext;
 	char text[TEXT_MAX];
@@ -131,7 +131,7 @@ note_report(struct delivery *d, const char *p, size_t n)
 	}
 }
 
-/* False at the end of the report. */
+/* Reads; false at the end of the report. */
 static bool
 read_report(struct delivery *d)
 {
@@ -171,7 +171,7 @@ read_reports(void)
 	}
 }
 
-/* The end of any process; false when none is left. */
+/* Reaps any process; false if none is left. */
 static bool
 reap(struct round *r)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * An SMTP server that takes all mail and throws it away, and counts.
+ * An SMTP server that accepts all mail, discards it, and counts.
  *
  *	sink [-2] [-e EXTENSION]... [-j THREADS] [-n] [-p PORT] [-t PEM]
  *
@@ -10,15 +10,15 @@
  *	-n	leave Nagle's algorithm on
  *	-t	offer STARTTLS, with the key and the chain in this file
  *
- * It listens on all addresses, prints "ready", and obeys lines on fd 0:
+ * It listens on all addresses, prints "ready", and reads commands from fd 0:
  *
- *	counters	prints all of them in one line
- *	delay MS	before each group of replies
- *	quiet MS	replies wait until the client has been silent so long
- *	hold, release	keeps back the replies to the end of mail data
+ *	counters	print all of them in one line
+ *	delay MS	wait before each group of replies
+ *	quiet MS	reply only after the client was silent for so long
+ *	hold, release	keep back the replies to the end of mail data
  *
- * A wait is a group of replies that the client had nothing more to say
- * before; with "quiet" that does not depend on how its bytes arrive.
+ * A wait is a group of replies before which the client had nothing more to
+ * send; with "quiet" this does not depend on how its bytes arrive.
  */
 #define _GNU_SOURCE /* memmem() */
 
@@ -51,7 +51,7 @@ enum dialogue { GO_ON, END };
 struct peer {
 	int fd;
 	SSL *ssl;
-	bool has_spoken; /* the last handshake message was ours */
+	bool has_spoken; /* we sent the last handshake message */
 	size_t start, end;
 	size_t nout;
 	char *in;
@@ -135,7 +135,7 @@ flush(struct peer *p)
 	return transmit(p, p->out, n);
 }
 
-/* More from the client, which first hears what it has not heard yet. */
+/* Reads more from the client, after sending what is still pending. */
 static bool
 fill(struct peer *p)
 {
@@ -174,7 +174,7 @@ say(struct peer *p, const char *reply)
 	return true;
 }
 
-/* The next command, without its line end; NULL when there is none. */
+/* The next command, without its line end; NULL at the end. */
 static char *
 read_command(struct peer *p)
 {
@@ -219,7 +219,7 @@ say_extensions(struct peer *p)
 }
 
 /*
- * A handshake message that comes after one of ours has had to wait for it.
+ * A handshake message of the client after one of ours: it has waited for ours.
  */
 static void
 note_message(int writing, int version, int type, const void *data, size_t n,
@@ -239,8 +239,8 @@ note_message(int writing, int version, int type, const void *data, size_t n,
 }
 
 /*
- * Before TLS 1.3 the client waits for our last flight too; since then that
- * flight has no more than tickets.
+ * Before TLS 1.3 the client waits for our last flight too; in TLS 1.3 that
+ * flight has only tickets.
  */
 static bool
 shake_hands(struct peer *p)
@@ -290,7 +290,7 @@ accept_message(struct peer *p)
 	return say(p, "250 2.0.0 taken\r\n");
 }
 
-/* Takes so many bytes of mail data. */
+/* Removes this many bytes of mail data. */
 static void
 skip(struct peer *p, size_t n)
 {
@@ -299,8 +299,8 @@ skip(struct peer *p, size_t n)
 }
 
 /*
- * Up to the end of mail data, in whatever pieces it comes: what is behind it
- * are commands.  The line end before an empty message is that of DATA.
+ * Reads up to the end of mail data, in any pieces; bytes after it are commands.
+ * The line end before an empty message is that of DATA.
  */
 static bool
 take_data(struct peer *p)
@@ -324,7 +324,7 @@ take_data(struct peer *p)
 			skip(p, (size_t)(found - at) + nend);
 			return accept_message(p);
 		}
-		/* A part of it may be the last that has come. */
+		/* The input may end inside it. */
 		if (n >= nend)
 			skip(p, n - (nend - 1));
 		if (!fill(p))
@@ -536,7 +536,7 @@ main(int argc, char **argv)
 	puts("ready");
 	while (fgets(line, sizeof line, stdin))
 		obey_control(line);
-	/* The threads use what exit() would clear away. */
+	/* The threads use objects that exit() would destroy. */
 	fflush(stdout);
 	_exit(0);
 }

@@ -17,7 +17,7 @@ def _short(number):
 
 
 class Axis:
-    """From values to places; whole powers of ten are marked."""
+    """Maps values to positions; powers of ten are marked."""
 
     def __init__(self, values, start, end):
         self.low = math.floor(math.log10(min(values)))
@@ -48,7 +48,7 @@ def _curve(name, points, x, y, colour):
 
 
 def _names(series, y):
-    """Each beside the end of its curve, pushed apart where they would meet."""
+    """Labels at the ends of the curves, moved apart where they would overlap."""
     out, last = [], None
     order = sorted(enumerate(series), key=lambda s: -s[1][1][-1][1])
     for i, (name, points) in order:

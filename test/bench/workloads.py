@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What is delivered, and under which circumstances."""
+"""The workloads: messages, servers and settings."""
 
 import time
 
@@ -28,8 +28,8 @@ class Workload:
         self.name, self.prepare, self.size, self.recipients = name, prepare, size, recipients
         self.at_once, self.extensions, self.tls, self.sink = at_once, extensions, tls, sink
         self.floor, self.batches, self.rounds = floor, batches, rounds
-        self.quiet = quiet          # silence that tells a wait; less where there are many waits for sure
-        self.details = details      # system calls, memory, wire: else only time
+        self.quiet = quiet          # milliseconds of silence that count as a wait; less if there are many waits
+        self.details = details      # measure system calls, memory and traffic, not only time
 
     def set_up(self, w):
         w.clear()
@@ -46,17 +46,17 @@ def relay(w):
 
 
 def routes(n):
-    """So many routes; the one that is used comes last."""
+    """n routes; the one that is used comes last."""
     def prepare(w):
         lines = [f"domain{i}.example:relay{i}.example\n" for i in range(n - 1)]
         w.home.control("smtproutes", "".join(lines) + f"dst.example:{measure.SERVER}:25\n")
         if n > 100:
-            time.sleep(2.2)     # a file that has just been written is not compiled yet
+            time.sleep(2.2)     # a file that has just been written is not compiled at once
     return prepare
 
 
 def mx(n=1, delay=0.0):
-    """So many MX hosts, each with an address of either family."""
+    """n MX hosts, each with an IPv4 and an IPv6 address."""
     def prepare(w):
         for i in range(1, n + 1):
             w.dns.zone(f"dst.example MX {10 * i} m{i}.example.\n"
@@ -68,12 +68,12 @@ def mx(n=1, delay=0.0):
 
 
 def dead_family(w):
-    """One MX host, IPv6 leads nowhere."""
+    """One MX host, whose IPv6 address is unreachable."""
     w.dns.zone(f"dst.example MX 10 m1.example.\nm1.example A {measure.SERVER}\nm1.example AAAA {world.HOLE6}\n")
 
 
 def dead_host(w):
-    """The first of two MX hosts answers under neither family."""
+    """Neither address of the first of two MX hosts can be reached."""
     w.home.control("timeoutconnect", "2\n")
     w.dns.zone(f"dst.example MX 10 m1.example.\nm1.example A {world.HOLE4}\nm1.example AAAA {world.HOLE6}\n"
                f"dst.example MX 20 m2.example.\nm2.example A {measure.SERVER}\n")
@@ -140,7 +140,7 @@ TABLE = [
 ]
 
 
-# Waits: server's reply groups that the client could not go on without.
+# Waits: groups of replies that the client had to wait for.
 
 DIALOGUES = {"plain": PLAIN, "PIPELINING": PIPELINING}
 

@@ -1,8 +1,8 @@
-"""Why two programs say different things of the same session, and where that is written.
+"""Why two programs report the same session differently, and where that is documented.
 
-A session is walked from its beginning: the first deviation of the script that the two take differently is the
-reason for all that differs from there on. Each rule says which deviation that is, what our program must make of it,
-and which paragraph of qmail-remote(8), DIFFERENCES, tells of it. What no rule explains is a defect.
+A session is followed from its beginning: the first deviation of the script that the two treat differently is the
+reason for all later differences. Each rule says which deviation that is, what our program must do with it, and which
+paragraph of qmail-remote(8), DIFFERENCES, describes it. A difference that no rule explains is a defect.
 """
 
 import re
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 _DIED = "Connected to IP but connection died. (#4.4.2)"
 _DOUBT = "Connected to IP but connection died. Possible duplicate! (#4.4.2)"
 
-# Forms of a reply that qmail reads as we do.
+# Forms of a reply that qmail parses as we do.
 _SAME_FORMS = ("glued", "tab", "bare", "lf", "hyphen end", "empty line inside")
-# Lines without a code: nothing more than that comes, so the time runs out.
+# Lines without a code: no other line comes, so the wait times out.
 _NO_CODE = ("two digits", "letters", "high bit", "colon", "question mark", "four digits")
-# Answers to MAIL with parameters that are asked again without.
+# Replies to MAIL with parameters after which it is sent again without them.
 _WITHOUT_PARAMETERS = (500, 501, 502, 504, 553, 555)
 
 
 @dataclass(frozen=True)
 class Difference:
-    kind: str       # first: of one delivery; fate: of the recipients; text: of the reply as shown; bytes: stored
+    kind: str       # first: of one delivery; fate: of recipients; text: of the reported reply; bytes: of the message
     text: str
     here_only: int = 0      # recipients to whom our program alone delivers
     there_only: int = 0     # and the other one alone
@@ -31,8 +31,8 @@ class Difference:
 @dataclass(frozen=True)
 class Rule:
     name: str
-    words: str              # they stand in the paragraph
-    ours: object            # function of script, deviation and our first differing delivery: that is as it should be
+    words: str              # the paragraph contains them
+    ours: object            # function of script, deviation and our first differing delivery: True if it is right
 
 
 def _any(script, d, delivery):
@@ -51,18 +51,18 @@ def _by_the_code(letter):
 
 
 def _broken(script, d, delivery):
-    """No reply, so in a group the next one may be taken for it; that is no success either."""
+    """Not a reply, so in a group the next one may be taken for it; that is not a success either."""
     return delivery.message.letter in ("ZD" if script.offered("PIPELINING") else "Z")
 
 
 def _shifted(script, d, delivery):
-    """A reply too many: in a group it may be taken for the next one, and is never a success."""
+    """One reply too many: in a group it may be taken for the next one, and is never a success."""
     bad = d.detail == "550" and script.offered("PIPELINING")
     return delivery.message.letter in ("ZD" if bad else "Z")
 
 
 def _without_parameters(script, d, delivery):
-    """Refused with parameters: by the code, or by what comes of MAIL without them, which is lost here."""
+    """MAIL refused with parameters: by the code, or by the result of MAIL without them, which is lost here."""
     return delivery.message.letter == ("Z" if d.kind == "then" or d.code // 100 == 4 else "D")
 
 
@@ -81,7 +81,7 @@ def _size(script, d, delivery):
 
 
 def _known_words(script, d, delivery):
-    """What the server has said is told, whatever the reset did to QUIT."""
+    """The server's reply is reported, even if QUIT failed because of a reset."""
     if d.moment == "END" and d.code // 100 == 2:
         return delivery.message.letter == "K"
     if d.moment == "RCPT":
@@ -115,7 +115,7 @@ _BY_NAME = {r.name: r for r in RULES}
 
 
 def missing(page):
-    """The rules of which the page says nothing."""
+    """The rules that the page does not mention."""
     done = subprocess.run(["mandoc", "-T", "utf8", page], stdout=subprocess.PIPE, check=True)
     text = re.sub("[\x08].", "", re.sub(".\x08", "", done.stdout.decode()))
     section = text.partition("DIFFERENCES FROM QMAIL")[2].partition("SEE ALSO")[0]
@@ -130,7 +130,7 @@ def _told(delivery):
 
 
 def _first(ours, theirs):
-    """The first delivery of which the two say different things."""
+    """The first delivery that the two report differently."""
     for mine, other in zip(ours.tries, theirs.tries):
         if _told(mine) != _told(other):
             return mine, other
@@ -160,10 +160,10 @@ def _short(story):
     return ", ".join(f"{story.fate[a]} {story.copies[a]}" for a in story.fate)
 
 
-# Where the two part.
+# Where the two programs begin to differ.
 
 def _form(d):
-    """Which rule a reply of odd form falls under, if any."""
+    """The rule for a reply of unusual form, if any."""
     if d.kind == "tolerable":
         return None if d.detail in _SAME_FORMS else "skipped lines"
     return {"broken": "broken reply", "extra": "extra reply"}.get(d.kind)
@@ -177,7 +177,7 @@ def _by_reset(d):
 
 def _at_greeting(script, d):
     if d.kind == "then" and d.code == 220:
-        return "new connection"     # it has hung up at EHLO
+        return "new connection"     # it has closed the connection at EHLO
     return _form(d) or _by_reset(d)
 
 
@@ -205,7 +205,7 @@ def _at_ehlo(d):
 
 def _at_mail(script, d):
     if d.kind == "parameters":
-        # They are sent where the server offers SIZE or 8BITMIME.
+        # Parameters are sent if the server offers SIZE or 8BITMIME.
         return None if d.code in _WITHOUT_PARAMETERS else "parameters"
     if d.kind == "then" and d.code in _WITHOUT_PARAMETERS and (script.offered("SIZE") or script.offered("8BITMIME")):
         return "parameters"
@@ -265,7 +265,7 @@ def _of_message(script):
 
 
 def partings(script):
-    """(rule name, deviation) for each place at which the two may part, from the beginning."""
+    """(rule name, deviation) for each place at which the two may begin to differ."""
     told = False
     for d in script.deviations:
         if d.moment == "END" and not told:
@@ -287,10 +287,10 @@ def partings(script):
 
 
 def _of_text(script, ours, theirs):
-    """Why a reply is shown in another way."""
+    """Why a reply is reported differently."""
     if any(b"?" in mine or b"?" in other for mine, other in zip(ours.replies, theirs.replies)):
         return _BY_NAME["text"]
-    # One of the two has read a reply in the place of another.
+    # One of the two has taken one reply for another.
     return next((_BY_NAME[n] for n, d in partings(script) if d and d.kind in ("extra", "tolerable", "broken")), None)
 
 

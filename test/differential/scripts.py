@@ -1,23 +1,23 @@
-"""What a server does in one session of the differential test, made from a seed.
+"""What a server does in one session of the differential test, generated from a seed.
 
-A script is a polite server with a few deviations. A deviation has a moment (greeting, HELO, EHLO, "hello" for
+A script is a correct server with a few deviations. A deviation has a moment (greeting, HELO, EHLO, "hello" for
 both of them, MAIL, RCPT with the number of the recipient, DATA, "body", END, QUIT) and a kind:
 
-    code        another reply; `code` tells which
+    code        another reply, with this `code`
     split       the reply comes in pieces
-    late        it comes after a moment
-    noise       its text has odd bytes, is long or has many lines
-    tolerable   its form is not what RFC 5321 wants, and can be understood all the same
-    broken      it is no reply
-    extra       a second reply behind it, that nobody asked for
-    silent      no reply, and the connection stays
+    late        it comes after a short time
+    noise       its text has unusual bytes, is long or has many lines
+    tolerable   its form violates RFC 5321, but is understood
+    broken      it is not a valid reply
+    extra       an unsolicited second reply follows
+    silent      no reply, and the connection stays open
     cut         no reply, or a part of one, and the connection ends
-    then        the reply, and the connection ends
-    parameters  MAIL is refused where it has parameters
-    first only  only the first command of each packet is looked at
-    size, recipients    limits that EHLO tells of and that this mail reaches
+    then        the reply, then the connection ends
+    parameters  MAIL is refused if it has parameters
+    first only  only the first command of each packet is read
+    size, recipients    limits in the reply to EHLO that this mail exceeds
 
-Nothing is random when a script is played: the same seed and number give the same session.
+Playing a script is not random: the same seed and number give the same session.
 """
 
 import random
@@ -31,8 +31,8 @@ WANTED = {"greeting": 220, "hello": 250, "EHLO": 250, "HELO": 250, "MAIL": 250, 
           "END": 250, "QUIT": 221}
 TRIES = 3           # deliveries of one message, as long as it is deferred
 LIMITS = ("size", "recipients")
-SHORT, LONG = 2, 30     # timeoutremote where a script is silent, and where it is not
-PATIENT = 15            # where a busy machine was too slow for SHORT
+SHORT, LONG = 2, 30     # timeoutremote if a script is silent, and if it is not
+PATIENT = 15            # if a busy machine was too slow for SHORT
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Script:
     offers: list = field(default_factory=list)
     recipients: int = 1
     message: bytes = b""
-    once: bool = False      # the deviations are those of the first connection only
-    takes: bool = True      # a message that was lost behind its end is in the server's queue
+    once: bool = False      # only the first connection has the deviations
+    takes: bool = True      # a message whose final reply was lost is in the server's queue
     patient: bool = False
 
     @property
@@ -67,7 +67,7 @@ class Script:
 
     @property
     def waits(self):
-        """Whether a time limit may run out."""
+        """Whether a wait may time out."""
         silent = any(d.kind in ("silent", "broken", "first only", "extra") for d in self.deviations)
         return bool(silent or self.at("DATA", "code"))
 
@@ -76,7 +76,7 @@ class Script:
         return LONG if not self.waits else PATIENT if self.patient else SHORT
 
     def at(self, moment, *kinds):
-        """The deviations of a moment, of some kinds if they are given."""
+        """The deviations of a moment; only of these kinds if any are given."""
         return [d for d in self.deviations if d.moment == moment and (not kinds or d.kind in kinds)]
 
     def has(self, *kinds):
@@ -94,7 +94,7 @@ class Script:
         return f"{text} ({', '.join(more)})"
 
 
-# What the messages are made of.
+# Parts of messages.
 
 _LINES = [b"a line of a usual message, some 70 bytes long, as people write them", b"", b".", b"..", b".dot", b"x",
           b"caf\xe9 and \xff\x80", b"MAIL FROM:<forged@src.example>", b"QUIT", b"Subject: text", b"y" * 998,
@@ -114,7 +114,7 @@ def _message(rng):
     return text if rng.random() < 0.15 else text + b"\n"
 
 
-# What servers say.
+# Replies.
 
 _CODES = {
     "greeting": (221, 250, 354, 421, 450, 500, 520, 550, 554),
@@ -216,7 +216,7 @@ def _offers(rng, message, deviations):
     if rng.random() < 0.5:
         kind = rng.choices(("large", "none", "zero", "small"), weights=(60, 15, 15, 10))[0]
         offers.append({"large": "SIZE 36700160", "none": "SIZE", "zero": "SIZE 0", "small": "SIZE 40"}[kind])
-        # Line ends count as two bytes there (RFC 1870).
+        # RFC 1870 counts line ends as two bytes.
         if kind == "small" and len(message) + message.count(b"\n") > 40:
             deviations.append(Deviation("EHLO", "size"))
     if rng.random() < 0.06:
@@ -254,7 +254,7 @@ def _end(how):
 
 
 def _throw_away(session):
-    """Forget what has come behind the command that was just read."""
+    """Discard the input after the command that was just read."""
     session.buffer.clear()
     return None
 
@@ -302,9 +302,9 @@ def _at_once(session):
 
 
 class Booked(Action):
-    """A step of which is written down what was said, and that goes on as the server means it.
+    """A step that records what was sent, and sets the state that the server means.
 
-    `digit` is the first digit of the reply that the server has in mind, b"" if there is none.
+    `digit` is the first digit of the reply that the server means, b"" for none.
     """
 
     def __init__(self, moment, step, digit, takes=False):
@@ -322,7 +322,7 @@ class Booked(Action):
 
 
 def _odd_offer(d, whole):
-    """The reply with the offers, and what is odd about it."""
+    """The reply to EHLO with its deviation."""
     if d.kind == "extra":
         return whole + _good(int(d.detail), "more")
     if d.kind == "then":
@@ -335,7 +335,7 @@ def _meant(d):
 
 
 class Played:
-    """One connection's script: the step for each moment, as smtpd wants it."""
+    """The script of one connection: the step for each moment, as smtpd needs it."""
 
     def __init__(self, script, polite):
         self.script = script
@@ -385,7 +385,7 @@ class Played:
                 said = _good(d.code) if d.code else b""
                 step = (b"354 go\r\n", Read(100000), said, _end(d.detail))
                 found["DATA"] = Call(lambda session: step if session._recipients else "554 no valid recipients")
-        # So that what was said before a reset is on its way, and the client has seen that it is connected.
+        # So that replies sent before a reset have left, and the client has seen the connection.
         resets = any(d.moment == "greeting" and d.detail.endswith("rst") for d in self.deviations)
         found["greeting"] = (Call(_at_once), Delay(0.05 if resets else 0), found.get("greeting", "220 hi"))
         return found

@@ -1,7 +1,7 @@
-"""One message and one program of the differential test: deliveries until it is not deferred any more.
+"""One message and one program of the differential test: deliveries until it is no longer deferred.
 
-qmail-rspawn gives one recipient at a time; other callers may give several. Here all of a script go in one
-delivery, and those that are deferred go again, as a queue would do it.
+qmail-rspawn passes one recipient at a time; other callers may pass several. Here all recipients of a script are in
+one delivery, and the deferred ones are tried again, as a queue does.
 """
 
 import os
@@ -17,7 +17,7 @@ STATUS = re.compile(rb" \(#\d\.\d+\.\d+\)")
 
 
 def whole_reply(said):
-    """The code of the first reply in these bytes as a tolerant reader sees it; 0 if there is none."""
+    """The code of the first reply in these bytes, parsed tolerantly; 0 if there is none."""
     code = b""
     for line in re.findall(rb"[^\n]*\n", said):
         found = re.match(rb"([0-9]{3})(?![0-9])(.?)", line, re.DOTALL)
@@ -32,13 +32,13 @@ def whole_reply(said):
 
 
 def content(mail):
-    """The message as the server stores it; as it came, if its last line was not whole."""
+    """The message as the server stores it; the raw mail data if its last line is not complete."""
     whole = mail.wire == b".\r\n" or mail.wire.endswith(b"\r\n.\r\n")
     return mail.text if whole else mail.wire
 
 
 class Try:
-    """One delivery and what the server has seen of it."""
+    """One delivery, and what the server received."""
 
     def __init__(self, run, sessions, addresses):
         self.run, self.addresses = run, addresses
@@ -62,7 +62,7 @@ class Try:
 
     @property
     def replies(self):
-        """What the server said, as each record shows it."""
+        """The server's reply in each record."""
         texts = [r.text.partition(b"Remote host said: ")[2] for r in self.records]
         return [re.sub(rb"\nTLS: .*\n\Z", b"\n", t, flags=re.DOTALL) for t in texts]
 
@@ -75,7 +75,7 @@ class Try:
         return self._having(address, lambda m: whole_reply(getattr(m, "said", b"")) // 100 == 2)
 
     def taken(self, address):
-        """Messages for this recipient that are in the server's queue now, told or not."""
+        """Messages for this recipient that are in the server's queue now, confirmed or not."""
         return self._having(address, lambda m: getattr(m, "taken", False))
 
     def fates(self):
@@ -92,7 +92,7 @@ class Try:
 
 
 class Story:
-    """All that became of the message of a script with one program."""
+    """All deliveries of a script's message by one program."""
 
     def __init__(self, script, tries):
         self.script, self.tries = script, tries
@@ -104,7 +104,7 @@ class Story:
             self.copies[address] = sum(len(t.taken(address)) for t in tries)
 
     def false_success(self):
-        """Recipients reported as delivered of whom the server has not confirmed the whole message."""
+        """Recipients reported as delivered for whom the server has not confirmed the complete message."""
         for t in self.tries:
             for address, fate in t.fates().items():
                 if fate != "delivered":
@@ -114,11 +114,11 @@ class Story:
                     yield f"{address} reported as delivered, and the server has not confirmed it"
 
     def in_doubt(self):
-        """Whether all deliveries but the last said that the server may have the message."""
+        """Whether all deliveries except the last reported that the server may have the message."""
         return all(b"Possible duplicate!" in t.run.report for t in self.tries[:-1])
 
     def wrong_bytes(self):
-        """Recipients who got something else than the message."""
+        """Recipients who got other bytes than the message."""
         for t in self.tries:
             for address in t.addresses:
                 for mail in t.taken(address):
@@ -126,7 +126,7 @@ class Story:
                         yield f"{address} got other bytes than those of the message"
 
     def strays(self):
-        """Lines that the server had to read as commands, and that are none."""
+        """Lines that were sent as commands and are not commands."""
         for t in self.tries:
             for line in t.commands:
                 verb = line.split(b":")[0].split(b" ")[0].upper().decode("latin-1")
@@ -136,13 +136,13 @@ class Story:
                 yield "text of the message sent as a command"
 
     def false_bounces(self):
-        """Recipients given up although the server has refused nothing for good."""
+        """Recipients that bounced although the server has refused nothing permanently."""
         for t in self.tries:
             refused = re.search(rb"(^|\n)5\d\d", t.sent) or b"(#5.3.4)" in t.run.report
             if not refused and "bounced" in t.fates().values():
                 yield f"bounced without a refusal: {t.run.report!r}"
 
-    def trouble(self):
+    def failures(self):
         for t in self.tries:
             if t.run.status != 0:
                 yield f"wait status {t.run.status}"
@@ -151,7 +151,7 @@ class Story:
 
 
 def play(script, home, program):
-    """The story of a script with a program; the state of the qmail home is as it was before the first delivery."""
+    """Play a script with a program, in a home that clean() has reset."""
     played = Played(script, False).steps()
     sessions = [played, Played(script, True).steps()] if script.once else [played]
     server = smtpd.Server(ADDRESS, sessions=sessions)
@@ -172,7 +172,7 @@ def play(script, home, program):
 
 
 def clean(home, script):
-    """A home as new for one story."""
+    """Reset the home for one script."""
     for path in (home.run_path,):
         for name in os.listdir(path):
             os.unlink(f"{path}/{name}")

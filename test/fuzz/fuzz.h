@@ -6,10 +6,9 @@
 #include <stddef.h>
 
 /*
- * What the fuzz targets share.
- *
- * Each target is one function that takes arbitrary bytes; libFuzzer, AFL++
- * or replay.c calls it.  A claim that does not hold aborts the process.
+ * Shared by the fuzz targets.  Each target is one function that takes arbitrary
+ * bytes; libFuzzer, AFL++ or replay.c calls it.  A failed CHECK aborts the
+ * process.
  */
 int LLVMFuzzerTestOneInput(const unsigned char *, size_t);
 
@@ -17,13 +16,13 @@ int LLVMFuzzerTestOneInput(const unsigned char *, size_t);
 
 _Noreturn void fuzz_fail(const char *file, int line, const char *claim);
 
-/* What is left of an input. */
+/* The unread part of an input. */
 struct fuzz_input {
 	const unsigned char *at;
 	size_t left;
 };
 
-/* The next byte, 0 when there is none. */
+/* The next byte, 0 at the end. */
 unsigned char fuzz_byte(struct fuzz_input *);
 
 /* At most n bytes. */
@@ -32,12 +31,13 @@ const char *fuzz_bytes(struct fuzz_input *, size_t *n);
 /* The bytes up to a separator, which is skipped, or to the end. */
 const char *fuzz_part(struct fuzz_input *, unsigned char separator, size_t *n);
 
-/* n bytes as a C string in memory of just that size; free() it. */
+/* n bytes as a C string in an exact allocation; free() it. */
 char *fuzz_string(const char *, size_t n);
 
 /*
- * How an input is cut into pieces: the lengths are those that the first byte
- * counts (up to 7), again and again; none are one piece.
+ * How an input is cut into pieces.  The first byte says how many lengths follow
+ * (up to 7); they are used again and again.  Without lengths there is one
+ * piece.
  */
 struct fuzz_cuts {
 	size_t n, next;
@@ -46,16 +46,16 @@ struct fuzz_cuts {
 
 struct fuzz_cuts fuzz_cuts_read(struct fuzz_input *);
 
-/* The length of the next piece of so many bytes; not 0 but for 0. */
+/* The length of the next piece of n bytes; 0 only if n is 0. */
 size_t fuzz_cuts_next(struct fuzz_cuts *, size_t left);
 
 /*
- * Goes to an empty directory that is removed at the exit; in /dev/shm, or in
- * $FUZZ_DIRECTORY for whoever cleans up after a target that was killed.
+ * Changes to an empty directory that is removed at exit; in /dev/shm, or in
+ * $FUZZ_DIRECTORY, which is removed even after a target was killed.
  */
 void fuzz_enter_directory(void);
 
-/* Replaces the bytes of a file; returns an open descriptor. */
+/* Replaces the contents of a file; returns an open descriptor. */
 int fuzz_write_file(const char *name, const void *, size_t);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 
-/* Mail data, cut into any pieces, against an encoder that is 20 lines. */
+/* Mail data, cut into any pieces, compared with an encoder of 20 lines. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,7 @@ encode(struct buf *out, const char *s, size_t n)
 	return dots;
 }
 
-/* Each piece goes into memory of just the size that is promised to do. */
+/* Each piece is encoded into memory of exactly the documented size. */
 static void
 run(struct fuzz_input in, struct fuzz_cuts cuts)
 {

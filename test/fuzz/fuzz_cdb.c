@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * An index of any bytes, its checksums made right so that they are followed
- * wherever they lead, but never out of the source; and a good one with one
- * byte changed, which never gives a wrong answer.
+ * An index of arbitrary bytes with correct checksums: it is followed wherever
+ * it leads, but never out of the source.  And a valid index with one byte
+ * changed: it never gives a wrong result.
  */
 
 #include <sys/stat.h>
@@ -18,7 +18,7 @@ later(clockid_t clock, struct timespec *t)
 {
 	int result = clock_gettime(clock, t);
 
-	/* A file just written is compiled as if it had come to rest. */
+	/* Lets a file that was just written be compiled. */
 	t->tv_sec += 10;
 	return result;
 }
@@ -36,7 +36,7 @@ no_sync(int fd)
 
 #include "fuzz.h"
 
-/* Makes the checksums of a file right. */
+/* Corrects the checksums of a file. */
 static void
 set_stamp(int fd, const struct stat *source, size_t size)
 {
@@ -71,7 +71,7 @@ look_up(struct compiled *c, const char *key, size_t keylen)
 	}
 }
 
-/* Each table gets what 4 bytes of the input say of its place and size. */
+/* 4 bytes of the input set the position and size of each table. */
 static void
 follow_anything(struct fuzz_input *in, const struct stat *source)
 {
@@ -96,7 +96,7 @@ follow_anything(struct fuzz_input *in, const struct stat *source)
 	}
 	n = in->left < 4096 ? in->left : 4096;
 	memcpy(file + FRONT_SIZE, in->at, n);
-	/* A slot that is found: the hash of the key wants to be guessed. */
+	/* A slot with the hash of the key, which a fuzzer would not guess. */
 	for (size_t i = FRONT_SIZE; i + 4 <= FRONT_SIZE + n; i += 4)
 		if (memcmp(file + i, "HASH", 4) == 0)
 			pack32(file + i, hash_of(whole.data, whole.len));
@@ -142,7 +142,7 @@ check_places(struct compiled *c, const char *text, size_t size, bool is_whole)
 		unsigned behind = 0;
 		struct compiled_place place;
 
-		/* How many lines behind this one have its key. */
+		/* How many lines after this one have its key. */
 		while ((other += strcspn(other, "\n")) < end && ++other < end) {
 			size_t n = strcspn(other, "\n:");
 

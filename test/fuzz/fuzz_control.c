@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Control files of any bytes: one line, a number, a list, all that
+ * Control files of arbitrary bytes: one line, a number, a list, all files that
  * qmail-remote reads, and the list of our own addresses.
  */
 
@@ -28,7 +28,7 @@ static int no_interfaces(struct ifaddrs **);
 
 #include "fuzz.h"
 
-/* Files of the input, in the order of their names here. */
+/* The files, in the order in which the input has them. */
 static const char *const names[] = {
 	"control/me",
 	"control/helohost",
@@ -75,7 +75,7 @@ no_interfaces(struct ifaddrs **list)
 	return 0;
 }
 
-/* A file ends at a byte of 0xff; 0xfe and 0xfd say it is not to be read. */
+/* A file ends at a byte of 0xff; 0xfe and 0xfd mean that it cannot be read. */
 static void
 take_files(struct fuzz_input *in)
 {
@@ -155,7 +155,7 @@ check_number(size_t i)
 	CHECK(value == (expected < 2 ? 2 : expected));
 }
 
-/* All lines, whatever control_next() leaves out, in a way of its own. */
+/* The reference for control_next(). */
 static void
 check_list(size_t i)
 {

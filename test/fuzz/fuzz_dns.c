@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * DNS answers.  What is found in one must be found there by the C library's
- * parser too, and nothing is ever permanent in a message that it refuses.
+ * DNS answers.  A record that is found must be found by the C library's parser
+ * too, and a message that the C library refuses never has a permanent result.
  */
 
 #define _DEFAULT_SOURCE
@@ -111,7 +111,7 @@ check_answer(const struct dns_answer *answer, enum dns_reply reply, int type,
 	CHECK(!ns_msg_getflag(message, ns_f_tc));
 	CHECK((ns_msg_getflag(message, ns_f_rcode) == ns_r_nxdomain) ==
 	      (answer->outcome == DNS_NXDOMAIN));
-	/* Nothing is denied by a message with records, but for aliases. */
+	/* A message with records other than aliases denies nothing. */
 	if (answer->outcome != DNS_FOUND && !answer->is_alias)
 		CHECK(ns_msg_count(message, ns_s_an) == 0);
 	for (size_t i = 0; i < answer->nmx; i++) {
@@ -122,7 +122,7 @@ check_answer(const struct dns_answer *answer, enum dns_reply reply, int type,
 		CHECK(has_ip(&message, type, &answer->ip[i]));
 }
 
-/* The header and the question of an answer, so that the rest is looked at. */
+/* A valid header and question, so that the rest is parsed. */
 static void
 begin_answer(struct buf *packet, const char *name, int type,
     struct fuzz_input *in)
@@ -154,7 +154,7 @@ check_question(const char *s, size_t n)
 		CHECK(len <= DNS_QUESTION_SIZE);
 		CHECK(ns_initparse(packet, (int)len, &message) == 0);
 		CHECK(ns_msg_count(message, ns_s_qd) == 1);
-		/* As an answer it says that there are no such records. */
+		/* Turned into an answer, it denies that there are records. */
 		packet[2] |= 0x80;
 		CHECK(dns_answer_parse(&answer, name, DNS_MX, packet, len) ==
 		      DNS_REPLY_FINAL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 
-/* EHLO lines against a plain reading of them; and to text and back. */
+/* EHLO lines, compared with a simple parser; and formatted and parsed again. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ limit(uint64_t *least, const char *digits)
 		*least = n;
 }
 
-/* A line without NULs, which it spoils. */
+/* The reference; changes the line, which has no NULs. */
 static void
 add_reference(struct smtp_ehlo *e, char *line)
 {

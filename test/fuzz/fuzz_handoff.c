@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 
-/* Lines as the argument vector of qmail-remote-io: what is taken comes back. */
+/*
+ * Lines as the argument vector of qmail-remote-io: a valid one is formatted and
+ * parsed again.
+ */
 
 #include <stdlib.h>
 #include <string.h>

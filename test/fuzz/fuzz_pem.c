@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * PEM files of any bytes: blocks are in the file and in order, each is found
- * again where an index says that it is, and its bytes are those of a plain
+ * PEM files of arbitrary bytes.  Blocks are in the file and in order, each is
+ * found again by its place in an index, and its data is that of a simple
  * decoder.
  */
 
@@ -13,7 +13,7 @@
 
 #include "fuzz.h"
 
-/* Four characters at a time, by their place in the alphabet. */
+/* The reference: four characters at a time, by their index in the alphabet. */
 static bool
 decode_plainly(const char *s, const char *end, struct buf *data)
 {
@@ -67,7 +67,7 @@ check_data(struct pem *p, const struct pem_block *b)
 	buf_finish(&plain);
 }
 
-/* By itself it is the same block, and nothing is behind it. */
+/* Alone it is the same block, and nothing follows it. */
 static void
 check_again(const struct pem_block *b)
 {

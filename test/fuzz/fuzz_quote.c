@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 
-/* Whatever the address, its command has one path and ends where it should. */
+/*
+ * Whatever the address is, its command has one path and ends at the right
+ * place.
+ */
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +13,8 @@
 #include "fuzz.h"
 
 /*
- * Reads a path as a server does (RFC 5321 section 4.1.2), quotes and their
- * backslashes undone; the end of the local part by *local.
+ * Parses a path as a server does (RFC 5321 section 4.1.2), without quotes and
+ * their backslashes; *local is the end of the local part.
  */
 static void
 unquote(const struct buf *path, struct buf *plain, size_t *local)
@@ -49,7 +52,7 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		CHECK(strlen(buf_text(&path)) == path.len);
 		CHECK(!strpbrk(buf_text(&path), "\r\n"));
 		if (!at) {
-			/* As stock has it, if no server can be misled. */
+			/* As stock writes it, if that is safe. */
 			CHECK(strcmp(buf_text(&path), address) == 0);
 			CHECK(!strpbrk(address, "<> \t"));
 		} else {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Replies, however they are cut into pieces, against a reader that has all
- * of the bytes at once.
+ * Replies, cut into any pieces, compared with a parser that has all bytes at
+ * once.
  */
 
 #include <string.h>
@@ -11,18 +11,18 @@
 
 #include "fuzz.h"
 
-#define INPUT_MAX 8000 /* all of it fits into the stream's buffer */
+#define INPUT_MAX 8000 /* everything fits into the stream's buffer */
 
 struct expected {
 	enum smtp_reply_state state;
 	int code;
 	size_t lines;
-	size_t size; /* bytes of it, when it is DONE */
+	size_t size; /* its length, if it is DONE */
 };
 
 /*
- * The code of a line without its LF, or of the part of one that is there: 0
- * while it is not there in full, NO_CODE if it has none.
+ * The code of a line without its LF, or of the beginning of one: 0 if it is not
+ * complete, NO_CODE if there is none.
  */
 #define NO_CODE (-1)
 
@@ -40,7 +40,7 @@ line_code(const char *s, size_t n, bool is_whole)
 	return (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
 }
 
-/* Three digits that are a code of no reply, or not of this one. */
+/* Three digits that cannot be a code, or not in this reply. */
 static bool
 is_wrong(const char *s, size_t n, int here, int code)
 {
@@ -82,7 +82,10 @@ read_reply(const char *s, size_t n)
 	}
 }
 
-/* The text of a reply is its bytes without CRs and empty lines, cut. */
+/*
+ * The text of a reply is its bytes without CRs and empty lines, cut off at the
+ * limit.
+ */
 static void
 check_text(const struct smtp_reply *r, const char *s, size_t n)
 {
@@ -107,7 +110,7 @@ give(struct stream *stream, const char *s, size_t n)
 	stream->in_end += n;
 }
 
-/* The same bytes in one go must give the same lines to EHLO. */
+/* The same bytes at once must give the same lines to EHLO. */
 static struct smtp_ehlo
 ehlo_of(const char *s, size_t n)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Whatever is put into a report, and in whatever order, it is one report:
+ * Whatever is added to a report, and in whatever order, it is one report:
  * recipient records, then exactly one message record, each ended by a NUL.
  */
 
@@ -13,7 +13,7 @@
 
 static int keep_output(int fd, const void *, size_t, int64_t stall_ms);
 
-/* The module itself, since what it knows of its report must be forgotten. */
+/* Includes the module, because its state must be reset. */
 #define fdio_write_all keep_output
 #include "qmail/report.c"
 #undef fdio_write_all
@@ -40,7 +40,9 @@ put_failure(const char *text, bool is_temporary)
 	report_failure(&why);
 }
 
-/* What the report must have: recipients, and the message's letter. */
+/*
+ * What the report must have: recipient records, and the letter of the message.
+ */
 struct expected {
 	char recipient[256];
 	size_t nrecipient;
@@ -93,7 +95,7 @@ step(unsigned char what, const char *text, size_t n, struct expected *e)
 		note_message(e, what & 1 ? 'Z' : 'D');
 		break;
 	case 10:
-		/* More than a report holds of replies. */
+		/* More than the limit on replies in a report. */
 		for (size_t i = 0; i < what; i++)
 			report_reply(text, n);
 		break;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
-/* Lines as the argument vector of qmail-remote-tls: what is taken comes back.
+/*
+ * Lines as the argument vector of qmail-remote-tls: a valid one is formatted
+ * and parsed again.
  */
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Routes of any bytes for any host: the text, what is compiled from it, and
- * a plain reading of the rule give the same entry.
+ * Routes of arbitrary bytes for any host: the text, its index and a simple
+ * implementation of the rule find the same entry.
  */
 
 #include <sys/stat.h>
@@ -17,12 +17,12 @@ later(clockid_t clock, struct timespec *t)
 {
 	int result = clock_gettime(clock, t);
 
-	/* A file just written is compiled as if it had come to rest. */
+	/* Lets a file that was just written be compiled. */
 	t->tv_sec += 10;
 	return result;
 }
 
-/* They are not what is tested, and on a disk they would take all the time. */
+/* They are not tested here, and on a disk they would take most of the time. */
 static int
 no_sync(int fd)
 {
@@ -40,7 +40,7 @@ no_sync(int fd)
 
 static const struct table_files paths = { "routes", "cdb", "lock" };
 
-/* The last entry with just this key. */
+/* The last entry with exactly this key. */
 static bool
 find_last(const char *text, size_t size, const char *key, size_t keylen,
     struct entry *last)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * A whole session, greeting to report, with a server that is the input: its
- * words, and how they come, are arbitrary bytes.  No real I/O happens.
+ * A whole session, from greeting to report.  The input is the server: what it
+ * sends, and when, are arbitrary bytes.  No real I/O is done.
  *
- * The server keeps its own book of what it was sent and what it had said by
- * then, and from that book alone, by the order of commands and replies, it
- * is decided what the report may say.
+ * The simulated server keeps its own log of what it received and what it had
+ * sent by then.  From this log alone, by the order of commands and replies, the
+ * test decides what the report may say.
  */
 
 #define _GNU_SOURCE
@@ -28,7 +28,7 @@
 
 #include "fuzz.h"
 
-/* The linker puts these in the place of the functions of io/fdio. */
+/* The linker replaces the functions of io/fdio by these. */
 ssize_t __real_fdio_read(int fd, void *, size_t);
 ssize_t __wrap_fdio_read(int fd, void *, size_t);
 ssize_t __wrap_fdio_write(int fd, const void *, size_t);
@@ -45,48 +45,48 @@ enum server_end { IS_OPEN, IS_CLOSED, IS_RESET };
 
 enum verb { HELLO, MAIL, RCPT, DATA, END_OF_DATA, OTHER };
 
-/* What one command was, and what the server had said when it was whole. */
+/* A command, and what the server had sent when it was complete. */
 struct command {
 	enum verb verb;
-	size_t said; /* what was said by then is no reply to it */
+	size_t said; /* bytes sent by then are not its reply */
 	size_t recipient;
-	bool is_whole; /* an end of mail data: that was all of the message */
+	bool is_whole; /* end of mail data: the message was complete */
 };
 
-/* One reply in the server's words. */
+/* One reply of the server. */
 struct answer {
 	size_t start, end;
-	int code; /* 0: there is none, or it is no reply */
+	int code; /* 0: there is none, or it is not valid */
 };
 
 static struct {
-	/* How it behaves. */
+	/* Its behaviour. */
 	struct fuzz_input events;
 	const char *words;
 	size_t len;
-	size_t ready; /* of its words: can be read */
-	size_t said;  /* were read */
-	size_t seen;  /* could have been, when it was last tried */
+	size_t ready; /* bytes that can be read */
+	size_t said;  /* bytes that were read */
+	size_t seen;  /* available at the last read */
 	enum server_end end;
 
-	/* What it was sent. */
+	/* What it received. */
 	enum server_state state;
 	struct command command[COMMANDS];
 	size_t ncommand;
 	struct buf line;
-	struct buf mail_data; /* of the transaction under way */
+	struct buf mail_data; /* of the current transaction */
 } server;
 
 static struct {
 	struct buf bytes;
-	struct buf whole; /* as it should arrive */
+	struct buf whole; /* the message as it should arrive */
 	size_t at;
 	bool is_regular, fails;
 } source;
 
 static struct buf written; /* the report */
 
-/* The code of a whole line; -1 if it has none, 0 for one that none can have. */
+/* The code of a complete line; -1 if it has none, 0 if it is not valid. */
 static int
 code_of(const char *line, size_t n)
 {
@@ -99,7 +99,7 @@ code_of(const char *line, size_t n)
 	return (line[0] - '0') * 100 + (line[1] - '0') * 10 + line[2] - '0';
 }
 
-/* Reply number i in the server's words, by reading them from the start. */
+/* Reply number i of the server, found by parsing from the start. */
 static struct answer
 answer(size_t wanted)
 {
@@ -136,14 +136,14 @@ is_positive(struct answer a)
 	return a.code / 100 == 2;
 }
 
-/* The next thing that happens: none when the input has no more. */
+/* The next event; none if the input has no more. */
 static unsigned char
 next_event(void)
 {
 	return fuzz_byte(&server.events);
 }
 
-/* Says one more line that ends a reply, or all that is left. */
+/* Sends one more line that ends a reply, or all that is left. */
 static void
 say_reply(void)
 {
@@ -167,7 +167,7 @@ say(size_t n)
 	server.ready += n < left ? n : left;
 }
 
-/* What may happen at any call; the amount is for the caller. */
+/* An event at a call; the amount is for the caller. */
 static unsigned char
 let_it_happen(void)
 {
@@ -207,14 +207,14 @@ note(enum verb verb, size_t recipient)
 
 	CHECK(server.ncommand < COMMANDS);
 	c->verb = verb;
-	/* After DATA, what is there is looked at before the end leaves. */
+	/* After DATA, input is checked before the end of mail data is sent. */
 	c->said = verb == END_OF_DATA ? server.seen : server.said;
 	c->recipient = recipient;
 	c->is_whole = false;
 	server.ncommand++;
 }
 
-/* The end of mail data; is that the whole message? */
+/* At the end of mail data: is the message complete? */
 static void
 note_end(void)
 {
@@ -254,7 +254,7 @@ ends_with(const struct buf *b, const char *s)
 	return b->len >= n && memcmp(b->data + b->len - n, s, n) == 0;
 }
 
-/* A line of mail data after DATA: the dot in front is undone. */
+/* A line of mail data; a leading dot is removed. */
 static void
 take_mail_data(const struct buf *line)
 {
@@ -284,7 +284,7 @@ take_line(struct buf *line)
 	buf_cut(line, 0);
 }
 
-/* How many of the n bytes it took. */
+/* Returns how many of the n bytes were processed. */
 static size_t
 take_bytes(const char *p, size_t n)
 {
@@ -326,7 +326,7 @@ __wrap_fdio_write(int fd, const void *data, size_t n)
 	return (ssize_t)n;
 }
 
-/* A real file or pipe, which may fail near its end. */
+/* A real file or pipe, whose reads may fail near its end. */
 static ssize_t
 read_source(int fd, void *data, size_t n)
 {
@@ -412,11 +412,11 @@ forget_everything(void)
 	report_begin();
 }
 
-/* The first bytes are the input's, a large message repeats them. */
+/* The first bytes are from the input; a large message repeats them. */
 static void
 make_message(const char *s, size_t n, unsigned char kind)
 {
-	/* Seldom a large one: they take their time. */
+	/* Rarely a large one: they take long. */
 	static const size_t sizes[] = { 0, 0, 0, 0, 0, 0, 33000, 66000 };
 	size_t size = kind == 0xff ? 140000 : sizes[kind & 7];
 	const char *at, *end;
@@ -444,7 +444,7 @@ make_message(const char *s, size_t n, unsigned char kind)
 	}
 }
 
-/* EHLO, and HELO where that is refused. */
+/* EHLO, and HELO if that is refused. */
 static enum smtp_outcome
 say_my_name(struct smtp_session *s)
 {
@@ -453,7 +453,7 @@ say_my_name(struct smtp_session *s)
 	return outcome == SMTP_REFUSED ? smtp_session_helo(s, "me") : outcome;
 }
 
-/* Up to the point where another server cannot be tried any more. */
+/* Up to MAIL, after which no other server can be tried. */
 static bool
 say_hello(struct smtp_session *session, bool with_tls)
 {
@@ -480,7 +480,7 @@ say_hello(struct smtp_session *session, bool with_tls)
 	}
 	is_ready = is_ready && !smtp_session_is_within_line(&s);
 	if (is_ready) {
-		/* It would be lost in the exec. */
+		/* It would be lost at the exec. */
 		(void)stream_input(&s.stream, &unread_bytes);
 		CHECK(unread_bytes == 0 && !stream_is_pending(&s.stream));
 	}
@@ -491,16 +491,16 @@ say_hello(struct smtp_session *session, bool with_tls)
 	return is_ready;
 }
 
-/* What the book says became of a transaction, and so of its recipients. */
+/* The result of a transaction and its recipients by the log. */
 struct book {
 	bool is_delivered;  /* some transaction */
-	bool is_partial;    /* and one of those had not all of the message */
-	bool is_unanswered; /* one was sent whole, and no reply was read */
+	bool is_partial;    /* and one of those was not complete */
+	bool is_unanswered; /* one was complete, and no reply was read */
 	bool has[RECIPIENTS];
 	size_t transactions;
 };
 
-/* Reply i, if all of it was read. */
+/* Reply i, if it was read completely. */
 static struct answer
 read_answer(size_t i)
 {
@@ -509,7 +509,10 @@ read_answer(size_t i)
 	return a.end <= server.said ? a : (struct answer){ 0 };
 }
 
-/* The transaction that begins with command i; the one after it. */
+/*
+ * Evaluates the transaction that begins with command i; returns the index of
+ * the next one.
+ */
 static size_t
 judge_transaction(size_t i, struct book *o)
 {
@@ -558,7 +561,7 @@ judge_session(void)
 static bool
 was_refused_for_good(void)
 {
-	/* One more: what is said of mail data before its end is there. */
+	/* One more: a reply to mail data that came before its end. */
 	for (size_t i = 0; i <= server.ncommand + 1; i++)
 		if (read_answer(i).code / 100 == 5 &&
 		    read_answer(i).code != 530)
@@ -577,8 +580,8 @@ check_record(const char *record)
 }
 
 /*
- * One valid report; recipients that it says were accepted have the message
- * if the message record says that it was delivered.
+ * The report is valid; recipients reported as accepted have the message if the
+ * message record says that it was delivered.
  */
 static void
 check_report(size_t nrecipient, const struct book *o)
@@ -608,7 +611,7 @@ check_report(size_t nrecipient, const struct book *o)
 	}
 	if (*at == 'D')
 		CHECK(was_refused_for_good() || !any || o->transactions == 0);
-	/* What a server took for good is not sent again. */
+	/* A message that the server accepted is not sent again. */
 	if (o->is_delivered)
 		CHECK(*at == 'K');
 	if (o->is_unanswered && server.state == AT_COMMAND)

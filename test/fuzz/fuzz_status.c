@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 
-/* The status records of the TLS helper: both their sides agree. */
+/* The status records of the TLS helper: formatting and parsing agree. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +60,7 @@ check_end(enum tls_end end, const char *text, size_t size)
 	CHECK(strcmp(again, text) == 0);
 }
 
-/* Whatever a text holds, the record of it is one. */
+/* Whatever the text, there is exactly one valid record. */
 static void
 check_any_text(const char *s)
 {

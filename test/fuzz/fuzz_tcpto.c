@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Tables of any bytes: an update changes one record, to one that qmail's
+ * Tables of arbitrary bytes: an update changes one record to one that qmail's
  * programs can read, and never the size of the file.
  */
 
@@ -35,7 +35,7 @@ read_table(const struct shape *shape, struct buf *b)
 	CHECK(fdio_read_file(shape->path, 2 * FILE_MAX, b) == 0);
 }
 
-/* At most one record within the table is another one, and is well-formed. */
+/* At most one record of the table has changed, and it is well-formed. */
 static void
 check_change(const struct shape *shape, const struct ip *ip,
     const struct buf *before, const struct buf *after)
@@ -68,7 +68,7 @@ is_link_local(const struct ip *ip)
 	return ip->byte[0] == 0xfe && (ip->byte[1] & 0xc0) == 0x80;
 }
 
-/* An address that is new or forgotten is dead after two time-outs. */
+/* A new or cleared address is skipped after two time-outs. */
 static void
 check_twice(const struct ip *ip, int64_t now, size_t records)
 {
@@ -112,7 +112,10 @@ step(const struct ip *ip, unsigned char what, int64_t now)
 	forget_clearing();
 	read_table(shape, &after);
 	if (shape == &v6 && before.len == 0 && after.len > 0) {
-		/* It was made: 64 empty records before this one. */
+		/*
+		 * The file was created: before this record there were 64 empty
+		 * ones.
+		 */
 		CHECK(after.len == 2048);
 		memset(buf_reserve(&before, after.len), 0, after.len);
 		before.len = after.len;
@@ -127,7 +130,7 @@ step(const struct ip *ip, unsigned char what, int64_t now)
 	}
 	if (what & 2) {
 		tcpto_answered(&files, ip);
-		/* A table that is empty is made now, if it can be. */
+		/* An empty table is filled now, if possible. */
 		if (shape == &v6 && !is_link_local(ip) && before.len == 0)
 			records = 64;
 		check_twice(ip, now, records);
@@ -143,11 +146,11 @@ read_time(struct fuzz_input *in)
 
 	for (int i = 0; i < 4; i++)
 		t = t << 8 | fuzz_byte(in);
-	/* Room for what is added to it within 32 bits. */
+	/* Leaves room for additions within 32 bits. */
 	return t < 0xffff0000 ? t : 0xffff0000;
 }
 
-/* The table, then steps; addresses come from it or from the input. */
+/* The input is the table, then steps; addresses come from either. */
 int
 LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {

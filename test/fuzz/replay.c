@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Runs a fuzz target once over each file that is named, or is in a directory
- * that is named.  For compilers without a fuzzer, and for the tests.
+ * Runs a fuzz target once on each named file, and on each file in a named
+ * directory.  For compilers without a fuzzer, and for the tests.
  */
 
 #define _DEFAULT_SOURCE
@@ -20,7 +20,10 @@
 static int
 run_file(const char *path, size_t size)
 {
-	/* Just as many bytes, so that a sanitizer sees what reads on. */
+	/*
+	 * An exact allocation, so that a sanitizer finds a read beyond the
+	 * input.
+	 */
 	unsigned char *data = malloc(size ? size : 1);
 	FILE *f = fopen(path, "r");
 	int result = -1;
@@ -80,7 +83,7 @@ main(int argc, char **argv)
 	size_t count = 0;
 	int result = 0;
 
-	/* Some targets go to a directory of their own. */
+	/* Some targets change to a directory of their own. */
 	for (int i = 1; i < argc; i++)
 		argv[i] = realpath(argv[i], NULL);
 	for (int i = 1; i < argc; i++)

@@ -27,7 +27,7 @@ def test_a_program_beside_itself_has_no_unexplained_difference(request):
 @pytest.mark.parametrize("report, kind", [
     ("r\\0K192.0.2.1 accepted message.\\n\\0", "false K"),
     ("D192.0.2.1 is not at home.\\n\\0", "false bounce"),
-    ("", "trouble"),
+    ("", "failure"),
 ], ids=["says-delivered", "bounces", "says-nothing"])
 def test_a_program_that_lies_is_found(request, tmp_path, report, kind):
     build = request.config.getoption("build")

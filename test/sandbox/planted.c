@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What somebody would do who had taken a program over.
+ * What an attacker would do in a program after an exploit.  Linked into
+ * programs for the tests only.
  *
- * Linked into programs for the tests only.  Whenever "planted-NAME" goes
- * through a descriptor (a reply, a certificate, mail data) the deed of that
- * name is attempted, as if these bytes had been an exploit.  A file in the
- * state directory, open since before the sandbox, is told "try NAME" before it,
- * and after it, if there is an after, "NAME done" or "NAME errno N".
+ * When "planted-NAME" goes through a descriptor (in a reply, a certificate,
+ * mail data), the action of that name is attempted, as if these bytes had been
+ * an exploit.  A file in the state directory, opened before the sandbox, gets
+ * "try NAME" before the attempt and, if the program still runs after it, "NAME
+ * done" or "NAME errno N".
  */
 #define _GNU_SOURCE
 
@@ -57,7 +58,7 @@ prepare(void)
 	int fd = open("/srv/qmail/run/qmail-remote/planted",
 	    O_WRONLY | O_APPEND | O_CREAT, 0666);
 
-	/* Out of the way of those that the program has to find. */
+	/* A number that the program does not use. */
 	told = fcntl(fd, F_DUPFD_CLOEXEC, 90);
 	close(fd);
 	parent = getppid();
@@ -174,7 +175,7 @@ set_option(void)
 {
 	int on = 1;
 
-	/* Nothing is left of it where there is no such descriptor. */
+	/* Does nothing if there is no such descriptor. */
 	return setsockopt(3, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Which call a program was to be killed for.
+ * Records the system calls that violate the sandbox.  Linked into programs for
+ * the tests only, together with a sandbox that raises SIGSYS where the real one
+ * kills.
  *
- * Linked into programs for the tests only, together with a sandbox that
- * raises SIGSYS where the real one kills.  /srv/violations gets a line for
- * each.  The others cannot open it below qmail-remote, so they inherit it.
+ * /srv/violations gets a line for each.  The programs that qmail-remote starts
+ * cannot open it, so they inherit the descriptor.
  */
 #define _GNU_SOURCE
 
@@ -14,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TOLD 90 /* out of the way of those that programs have to find */
+#define TOLD 90 /* a number that programs do not use */
 
 static void
 record(int signal, siginfo_t *info, void *context)

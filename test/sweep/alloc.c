@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Linked with a program ahead of the C library: lets the n-th allocation of
- * it fail, whoever makes it.  What is to fail, and what did, stands in a file
- * that the test maps too.  Without that file nothing is different.
+ * Linked with a program before the C library: makes the n-th allocation fail,
+ * in any library.  Which one is to fail, and what did fail, is in a file that
+ * the test maps too.  Without that file nothing changes.
  */
 #define _GNU_SOURCE /* dladdr() */
 
@@ -18,20 +18,20 @@
 #include <string.h>
 #include <unistd.h>
 
-/* In the one directory that a sandbox leaves writable. */
+/* In the only directory that a sandbox leaves writable. */
 #define PLAN "/srv/qmail/run/qmail-remote/sweep-alloc"
 
 /* sweep.py has this structure too. */
 struct plan {
 	char program[16]; /* as the kernel has it */
-	uint64_t fail;    /* which one; 0: none */
-	uint64_t persist; /* and all that follow */
+	uint64_t fail;    /* which allocation; 0: none */
+	uint64_t persist; /* and all after it */
 	_Atomic uint64_t count;
 	_Atomic uint64_t failed;
-	char where[208]; /* who asked, of the first that failed */
+	char where[208]; /* the caller of the first that failed */
 };
 
-/* What the C library has beneath the names that are taken here. */
+/* The C library's functions under the names that are replaced here. */
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
@@ -126,7 +126,7 @@ calloc(size_t count, size_t n)
 void *
 realloc(void *p, size_t n)
 {
-	/* One that gives back everything cannot fail. */
+	/* A realloc() to size 0 cannot fail. */
 	return (p == NULL || n > 0) && FAILS() ? NULL : __libc_realloc(p, n);
 }
 

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Starts a program as qmail-rspawn does; kills it at a system call, or lets
- * a system call of it fail.
+ * Starts a program as qmail-rspawn does, and kills it at a system call, or
+ * makes one of its system calls fail.
  *
  *	killer [-c] [-l] [-k N | -K N] [-e CALL:OCCURRENCE:ERROR]...
  *	    [-t SECONDS] FD PROGRAM [ARGUMENT]...
  *
- *	-c	calls are those of the processes that the program starts, not
+ *	-c	count the calls of the processes that the program starts, not
  *		its own
  *	-e	this occurrence of the call with this number fails with this
- *		errno value; with 0 it is done for one byte only
+ *		errno value; with 0 it transfers only one byte
  *	-k	SIGKILL before the N-th call
  *	-K	SIGKILL after it
  *	-l	list the calls
- *	-t	kill everything after so many seconds (20)
+ *	-t	kill everything after this many seconds (20)
  *
- * With none of -e, -k, -K and -l the calls are not looked at.  It ends when
- * all processes have ended, and writes to FD what there was, in lines:
+ * Without -e, -k, -K and -l the calls are not traced.  It ends when all
+ * processes have ended, and writes to FD what happened, in lines:
  *
  *	call N PROGRAM NUMBER OCCURRENCE ARGUMENT RESULT [PATH]
  *	failed N PROGRAM NUMBER ARGUMENT REPORTED
  *	killed N PROGRAM NUMBER ARGUMENT REPORTED
- *		where; how often the program had by then written to its fd 1
+ *		at which call; how often the program had written to fd 1 by then
  *	child STATUS	how a process that the program started ended
- *	late		something had to be killed after all that time
- *	main STATUS N	how the program ended; the calls of it all
+ *	late		a process had to be killed because of -t
+ *	main STATUS N	how the program ended; the number of calls
  *
  * STATUS is as wait() has it, ARGUMENT is the first one.
  */
@@ -61,22 +61,22 @@
 
 struct fault {
 	unsigned long call, occurrence;
-	long error; /* 0: one byte only */
+	long error; /* 0: transfer only one byte */
 };
 
 struct tracee {
 	pid_t pid;
 	bool is_main;
-	bool has_begun; /* it runs the program */
+	bool has_begun; /* it has executed the program */
 	bool has_stopped;
 	bool in_call;
 	char name[NAME_SIZE];
 
-	/* The call under way. */
+	/* The current call. */
 	unsigned long n, call, occurrence;
 	uint64_t argument;
 	char path[PATH_SIZE];
-	const struct fault *fault; /* it is not to be made */
+	const struct fault *fault; /* it is replaced */
 	struct user_regs_struct before;
 };
 
@@ -128,7 +128,7 @@ read_name(struct tracee *t)
 		fclose(f);
 }
 
-/* The text that the program has at this address, as far as it goes. */
+/* The text at this address of the program, as far as it can be read. */
 static void
 read_text(pid_t pid, uint64_t at, char *text)
 {
@@ -187,9 +187,9 @@ print_hit(const char *what, const struct tracee *t)
 }
 
 /*
- * Instead of a call that is to fail there is one that does nothing and that
- * every sandbox allows.  The exceptions: close() closes whatever it says, and
- * brk() that fails gives the break as it is.
+ * Replaces a call that is to fail by one that does nothing and is allowed by
+ * every sandbox.  Exceptions: close() closes whatever it returns, and a failed
+ * brk() returns the old break.
  */
 static void
 prepare_fault(struct tracee *t, const struct fault *f)
@@ -293,7 +293,7 @@ look_at_call(struct tracee *t)
 		leave_call(t, (long)info.exit.rval);
 }
 
-/* The signal that it is to get. */
+/* The signal to deliver to it. */
 static int
 look_at_stop(struct tracee *t, int status)
 {
@@ -309,7 +309,7 @@ look_at_stop(struct tracee *t, int status)
 	}
 	if (event != 0)
 		return 0;
-	/* With this one tracing begins, of the program and of each child. */
+	/* With this event tracing begins, of the program and of each child. */
 	if (signal == SIGSTOP && !t->has_stopped) {
 		t->has_stopped = true;
 		read_name(t);
@@ -327,7 +327,7 @@ go_on(const struct tracee *t, int signal)
 {
 	bool counts = looks && t->has_begun && t->is_main != of_children;
 
-	/* It may have been killed meanwhile. */
+	/* It may have been killed in the meantime. */
 	(void)ptrace(counts ? PTRACE_SYSCALL : PTRACE_CONT, t->pid, NULL,
 	    (long)signal);
 }
@@ -464,7 +464,7 @@ main(int argc, char **argv)
 		die("killer: fork");
 	if (pid == 0)
 		become(argv + optind + 1);
-	/* Whoever reads the report waits for its end. */
+	/* The reader of the report waits for its end. */
 	close(0);
 	close(1);
 	t = find(pid);

@@ -1,14 +1,14 @@
 """Deliveries that are killed, or fail, at each of their system calls and allocations.
 
-A part is one session of one program under one kind of trouble: "kill tls helper". Its points are tried one
-after the other; whatever happens, a few things must hold, and `Stage.judge` looks at them:
+A part is one session of one program with one kind of failure: "kill tls helper". Its points are tried one after the
+other. Whatever happens, these things must hold; `Stage.check` checks them:
 
-    a report that reads as K only where a server has said 250 to a whole message; one message at most
-    D never, and no recipient refused: nothing here is a permanent fault
-    exit status 0, no signal but ours; the report whole, unless it was the report that could not be written
+    the report is K only if a server has replied 250 to a complete message; at most one message is delivered
+    never D, and no recipient refused: no failure here is permanent
+    exit status 0, no signal except ours; a complete report, unless writing the report failed
     after the report, nothing changes it
-    no envelope in clear text where TLS is demanded, and none for want of memory or descriptors of ours
-    no state file that is neither as before nor as it should be, and none that stops the next delivery
+    no envelope in clear text where TLS is required, or because we ran out of memory or descriptors
+    each state file is as before or as it should be, and none prevents the next delivery
 
 Works in the private world of the integration tests.
 """
@@ -38,14 +38,14 @@ BUILD = os.path.join(TOP, "build", "sweep")
 TOOLS = "/srv/sweep"
 ALLOC = f"{qmailhome.Home.run_path}/sweep-alloc"     # where the programs may write
 PR_SET_NO_NEW_PRIVS = 38
-LATE_S = 20         # no delivery here may take so long
+LATE_S = 20         # seconds: limit for a delivery
 
 ONE, TWO, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
 ROUTES = 300
 
 
 def unusable():
-    """Why nothing of this can be done here, or None."""
+    """Why the sweeps cannot run here, or None."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "the tool knows the registers of x86_64 Linux only"
     return None
@@ -63,7 +63,7 @@ def compile_killer():
 
 
 def build_alloc():
-    """Programs that are linked with alloc.c, dynamic ones: made once, then kept up to date."""
+    """Dynamic programs linked with alloc.c: built once, then kept up to date."""
     os.makedirs(BUILD, exist_ok=True)
     with open(f"{BUILD}/.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,7 +94,7 @@ def call_names():
     return names
 
 
-# What can plausibly go wrong with a call. 0: it is done for one byte only.
+# Plausible errors of each call. 0: it transfers only one byte.
 
 _FILE = ("EACCES", "EIO", "EMFILE", "ENFILE", "ENOMEM", "EINTR")
 _DISK = ("EROFS", "ENOSPC", "EIO", "EACCES")
@@ -124,8 +124,8 @@ FAULTS = {
     "poll": ("EINTR", "ENOMEM"), "ppoll": ("EINTR", "ENOMEM"), "select": ("EINTR", "ENOMEM"),
     "epoll_create1": ("EMFILE", "ENOMEM"), "epoll_ctl": ("ENOMEM",), "epoll_wait": ("EINTR",),
     "mmap": ("ENOMEM",), "brk": ("ENOMEM",), "mremap": ("ENOMEM",), "munmap": ("ENOMEM",),
-    # Before main() glibc ends with 127 if it fails, which the kernel lets it
-    # do only when it has no memory left for itself: not tried.
+    # If it fails before main(), glibc ends with 127. It fails only when the
+    # kernel itself has no memory: not tried.
     "mprotect": (),
     "madvise": ("ENOMEM",),
     "execve": ("E2BIG", "ENOMEM", "ENOENT", "EACCES"),
@@ -141,17 +141,17 @@ FAULTS = {
     "rt_sigaction": ("EINVAL",), "rt_sigprocmask": ("EINVAL",), "rseq": ("ENOSYS", "EINVAL"),
 }
 
-# These are never the server's doing: what they spoil is put off, whatever TLS is demanded.
+# Never caused by the server: a delivery that fails with one of these is deferred, whatever TLS is required.
 LACKS = ("ENOMEM", "ENOBUFS", "EMFILE", "ENFILE")
 
-# Cannot fail, or only where the C library starts, by a kernel that is not Linux.
+# Cannot fail, or only at the start of the C library, on a kernel that is not Linux.
 INFALLIBLE = {
     "exit_group", "exit", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "arch_prctl",
     "set_tid_address", "set_robust_list", "clock_gettime", "gettimeofday", "time", "uname", "futex", "setsid",
     "sched_yield", "restart_syscall", "rt_sigreturn", "umask", "getppid",
 }
 
-# Files without which there is no delivery different from that of an installation without them.
+# Files that may be missing: then a delivery is as in an installation without them.
 _STATE = ("run/qmail-remote/", "queue/lock/tcpto")
 
 
@@ -164,7 +164,7 @@ class Call:
         self.number, self.occurrence = number, int(words[4])
         self.name = call_names().get(number, f"call {number}")
         self.argument, self.result, self.path = int(words[5]), int(words[6]), words[7]
-        self.is_ours = True     # not of the loader, or of the C library before main()
+        self.is_ours = True     # False: of the loader, or of the C library before main()
 
     def errors(self):
         errors = FAULTS.get(self.name, ())
@@ -178,13 +178,13 @@ class Call:
 
 
 class Outcome:
-    """How one delivery went, as far as it can be seen from outside."""
+    """The outcome of one delivery, as seen from outside."""
 
     def __init__(self, report, said):
         self.report = report
         self.calls, self.children = [], []
         self.killed = False
-        self.failed = {}        # number of the call: argument, and how much of the report was written
+        self.failed = {}        # number of the call: its argument, writes to the report so far
         self.late = False
         self.status = self.count = None
         for line in said.splitlines():
@@ -207,7 +207,7 @@ class Outcome:
 
 
 class Plan:
-    """What alloc.c is to do, and what it has done."""
+    """The file that alloc.c reads and writes."""
 
     _LAYOUT = "16sQQQQ208s"
     SIZE = struct.calcsize(_LAYOUT)
@@ -234,16 +234,16 @@ class Plan:
 
 
 class Result:
-    """Of one part, or of a slice of it."""
+    """The result of a part, or of a slice of it."""
 
     def __init__(self, part):
         self.part = part
         self.points = self.calls = self.slices = 0
         self.letters = collections.Counter()
-        self.clear = collections.Counter()      # delivered in clear text though the server offers TLS: where
-        self.twice = {}                         # delivered, not reported so: call by number
+        self.clear = collections.Counter()      # delivered in clear text although the server offers TLS: point
+        self.twice = {}                         # delivered, not reported as delivered: number of the call
         self.defects = []
-        self.unknown = set()                    # calls for which no fault is known
+        self.unknown = set()                    # calls that are in neither table
 
     def add(self, other):
         self.points += other.points
@@ -270,9 +270,9 @@ SESSIONS = {
     "tls": Session(host=_LITERAL, strictness=0),
     "tls-1": Session(host=_LITERAL, strictness=1),
     "tls-2": Session(host=_LITERAL, strictness=2),
-    # The compiled form of the trust anchors has to be made.
+    # The index of the trust anchors has to be made.
     "anchors": Session(host=_LITERAL, strictness=2, bundle=True),
-    # The first MX host refuses connections on both of its addresses, and had timed out once.
+    # The first MX host refuses connections on both of its addresses, and has timed out once before.
     "mx": Session(hosts=(f"{ONE} {SIX}", TWO), tcpto=True),
     # The same, but it times out now (by injection).
     "timeout": Session(hosts=(f"{ONE} {SIX}", TWO), timeouts=2),
@@ -282,7 +282,7 @@ SESSIONS = {
 
 
 class Stage:
-    """A session that can be repeated: qmail's home, the servers, and what is put back before each run."""
+    """A session that can be repeated: qmail's home, the servers, and the files that are restored before each run."""
 
     def __init__(self, name, programs, dns, smtp, certs):
         self.name, self.session = name, SESSIONS[name]
@@ -325,7 +325,7 @@ class Stage:
         tlssite.age(self.home.control("smtproutes", lines + "dst.example:\n"))
 
     def _warm_up(self):
-        """Until a delivery leaves everything as the next one finds it."""
+        """Deliver until the state files do not change any more."""
         if self.session.bundle:
             path = f"{self.home.run_path}/trustanchors.cdb"
             self.stale[path] = b"\0" * 5000
@@ -340,7 +340,7 @@ class Stage:
         for _ in range(2):
             run = self.deliver()
             if run.letter != "K":
-                raise AssertionError(f"{self.name}: a delivery without trouble: {run.report!r}")
+                raise AssertionError(f"{self.name}: a delivery without a failure: {run.report!r}")
         for path in self.stale:
             with open(path, "rb") as f:
                 self.fresh[path] = f.read()
@@ -364,7 +364,7 @@ class Stage:
                 os.unlink(self.home.tcpto6_path)
 
     def deliver(self, *options):
-        """One delivery under the tool; everything of it has ended when this returns."""
+        """One delivery under killer; all its processes have ended when this returns."""
         self.server.settle()
         del self.server.sessions[:]
         self.server.threads[1:] = []
@@ -391,11 +391,11 @@ class Stage:
         run.in_clear = any(m.complete and not s.inside for s in run.sessions for m in s.mails)
         return run
 
-    # What must hold.
+    # Checks.
 
-    def judge(self, run, *, killed=False, report_may_fail=False, after_report=False, may_crash=False, lacks=False):
-        """What does not hold, in words. `may_crash`: nothing of ours ran yet, and a crash is a deferral. `lacks`: it
-        was memory that failed, or something else of ours."""
+    def check(self, run, *, killed=False, report_may_fail=False, after_report=False, may_crash=False, lacks=False):
+        """What does not hold, in words. `may_crash`: main() had not begun, and a crash is a deferral. `lacks`: this
+        machine ran out of memory or another resource."""
         faults = []
         killed = killed or (may_crash and os.WIFSIGNALED(run.status))
         if run.late:
@@ -424,7 +424,7 @@ class Stage:
         if self.session.strictness == 2:
             faults += self._told()
         if lacks and run.in_clear and self.session.strictness is not None:
-            faults.append("in clear text, for a lack of ours")
+            faults.append("in clear text, because of a failure of ours")
         return faults + self.state_faults()
 
     def _told(self):
@@ -449,7 +449,7 @@ class Stage:
                 faults.append(f"tcpto has {os.stat(self.home.tcpto_path).st_size} bytes")
             qmailhome.read4()
             if os.path.exists(self.home.tcpto6_path):
-                # Empty: made, and its maker killed; the next one to need it goes on with it.
+                # Empty: the process was killed after creating it; the next one fills it.
                 if os.stat(self.home.tcpto6_path).st_size not in (0, 2048):
                     faults.append(f"tcpto6 has {os.stat(self.home.tcpto6_path).st_size} bytes")
                 qmailhome.read6()
@@ -458,10 +458,10 @@ class Stage:
         return faults
 
     def follow_up(self):
-        """What was left behind stops no delivery, and does not stay."""
+        """Leftovers do not prevent the next delivery, which removes them."""
         found = set(os.listdir(self.home.run_path))
         run = self.deliver()
-        faults = [f"the next delivery: {f}" for f in self.judge(run)]
+        faults = [f"the next delivery: {f}" for f in self.check(run)]
         if run.letter != "K":
             faults.append(f"the next delivery: {run.rspawn!r}")
         for path in self.stale:
@@ -483,12 +483,12 @@ def _role(part):
 
 
 def _listed(stage, part, result):
-    """The calls of a run without trouble."""
+    """The calls of a run without a failure."""
     calls = stage.deliver(*_role(part), "-l").calls
     result.calls = len(calls)
     begun = set()
     for c in calls:
-        # The first thing that each of the programs does; a child before its exec is ours, too.
+        # The first call of main() in each program; in a child, calls before exec are ours too.
         if (c.name, c.argument) in (("fcntl", 1), ("prctl", PR_SET_NO_NEW_PRIVS)):
             begun.add(c.program)
         c.is_ours = c.program in begun or (c.program == "qmail-remote" and _role(part) != [])
@@ -505,10 +505,10 @@ def _choose(points, select):
 
 EVERY = 25      # points between two deliveries that must succeed
 
-# Which points: from one on, every so many; or about so many of them all.
+# Which points: (first, step), or about this many of all.
 ALL = (0, 1)
 SAMPLE = ("sample", 12)
-SHORT = ("short", 0)    # of the faults those that are none, but something done for one byte only
+SHORT = ("short", 0)    # only the transfers of one byte
 
 
 def _check_often(stage, result, count, what):
@@ -526,7 +526,7 @@ def kill_sweep(stage, part, select):
         what = f"killed {'before' if option == '-k' else 'after'} {call}"
         run = stage.deliver(*_role(part), option, str(call.n))
         if not run.killed:
-            continue        # it took fewer calls this time
+            continue        # this run had fewer calls
         result.points += 1
         result.letters[run.letter] += 1
         if run.stored and run.letter != "K":
@@ -535,7 +535,7 @@ def kill_sweep(stage, part, select):
                 result.defects.append(f"{part}: {what}: delivered without a 250")
         if run.in_clear and stage.session.strictness is not None:
             result.clear[what] += 1
-        for fault in stage.judge(run, killed=not of_helper):
+        for fault in stage.check(run, killed=not of_helper):
             result.defects.append(f"{part}: {what}: {fault}")
         _check_often(stage, result, count, what)
     result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
@@ -547,7 +547,7 @@ def _page_end(address):
 
 
 def _may_fail(calls):
-    """Without those calls of brk() that need no memory: a question, or within the page that it has."""
+    """All calls except brk() that needs no memory: a query, or within the current page."""
     broken = {}
     for c in calls:
         if c.name != "brk":
@@ -580,7 +580,7 @@ def fault_sweep(stage, part, select):
             result.twice[(call.n, True)] = what
         if run.in_clear and stage.session.strictness is not None:
             result.clear[f"{call.program}: {call.name}: {error}"] += 1
-        faults = stage.judge(run, report_may_fail=of_report, after_report=reported > 0,
+        faults = stage.check(run, report_may_fail=of_report, after_report=reported > 0,
                              may_crash=not call.is_ours, lacks=error in LACKS)
         result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in faults]
         _check_often(stage, result, count, what)
@@ -588,7 +588,7 @@ def fault_sweep(stage, part, select):
     return result
 
 
-# OpenSSL allocates more than ten thousand times: where it is all the same again, one of so many will do.
+# OpenSSL allocates more than ten thousand times: in similar sessions only one of this many is tried.
 SPARSE = 10
 ALIKE = ("alloc tls-1 helper",)
 
@@ -618,13 +618,13 @@ def alloc_sweep(stage, part, select):
             result.twice[(n, persist)] = what
         if run.in_clear and stage.session.strictness is not None:
             result.clear[plan.where.rsplit("/", 1)[-1]] += 1
-        result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in stage.judge(run, lacks=True)]
+        result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in stage.check(run, lacks=True)]
     plan.set("")
     result.defects += [f"{part}: at the end: {f}" for f in stage.follow_up()]
     return result
 
 
-# Parts: in the first row of each kind the sessions in which qmail-remote and qmail-remote-io are troubled.
+# Parts: the first row of each kind has failures in qmail-remote and qmail-remote-io.
 
 PARTS = (
     [f"kill {s}" for s in ("clear", "tls", "tls-2", "mx", "timeout", "routes")] +
@@ -635,7 +635,7 @@ PARTS = (
     [f"alloc {s} {p}" for s in ("tls", "tls-1", "tls-2", "anchors") for p in ("remote", "io", "helper")]
 )
 
-# Of these a sample is taken whenever the tests are run.
+# The tests run a sample of these.
 QUICK_PARTS = (
     "kill clear", "kill tls", "kill mx", "kill routes", "kill tls helper", "kill anchors helper",
     "fault clear", "fault tls-2", "fault mx", "fault timeout", "fault routes",
@@ -647,7 +647,7 @@ _KINDS = {"kill": kill_sweep, "fault": fault_sweep, "alloc": alloc_sweep}
 
 
 def run_part(part, select, programs, dns, smtp, certs):
-    """`select` is ALL, SAMPLE, SHORT or (first, step): which of the points."""
+    """`select` says which points: ALL, SAMPLE, SHORT or (first, step)."""
     kind, session, *_ = part.split()
     stage = Stage(session, programs, dns, smtp, certs)
     try:
