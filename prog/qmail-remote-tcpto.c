@@ -10,22 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "qmail/memory.h"
-#include "qmail/tcpto.h"
-
 #include "config.h"
+#include "files.h"
 #include "version.h"
 
 #define EXIT_NO_RECORD 1
 #define EXIT_USAGE 3
 #define EXIT_FATAL 111 /* as qmail-tcpto */
-
-static const char memory_path[] = QMAIL_STATE "/addresses";
-
-static const struct tcpto tcpto = {
-	.path4 = "queue/lock/tcpto",
-	.path6 = QMAIL_STATE "/tcpto6",
-};
 
 static const char *const failed[MEMORY_KINDS] = {
 	[MEMORY_PIPELINING] = "failed with PIPELINING",
@@ -44,17 +35,17 @@ fatal(const char *what, const char *path)
 
 /* The lines of qmail-tcpto. */
 static int
-print_time_outs(bool is_v4, int64_t now)
+print_time_outs(const struct tcpto *tcpto, bool is_v4, int64_t now)
 {
 	struct tcpto_record record[TCPTO_RECORDS];
 	char text[IP_TEXT_SIZE];
-	int n = tcpto_list(&tcpto, is_v4, record);
+	int n = tcpto_list(tcpto, is_v4, record);
 
 	/* tcpto6 is made when it is needed. */
 	if (n == -1 && !is_v4 && errno == ENOENT)
 		return 0;
 	if (n == -1)
-		return fatal("read", is_v4 ? tcpto.path4 : tcpto.path6);
+		return fatal("read", is_v4 ? tcpto->path4 : tcpto->path6);
 	for (int i = 0; i < n; i++)
 		printf("%s timed out %lld seconds ago; # recent timeouts: %u\n",
 		    ip_format(&record[i].ip, text),
@@ -80,14 +71,14 @@ print_notes(const struct memory *m, const struct ip *ip, int64_t now)
 }
 
 static int
-print_memory(int64_t now)
+print_memory(const struct setup_files *files, int64_t now)
 {
 	static struct memory m;
 	struct ip ip;
 
-	if (memory_load(&m, memory_path) == -1)
-		return errno == ENOENT ? 0 : fatal("read", memory_path);
-	m.cleared = tcpto_cleared(&tcpto);
+	if (memory_load(&m, files->memory) == -1)
+		return errno == ENOENT ? 0 : fatal("read", files->memory);
+	m.cleared = tcpto_cleared(&files->tcpto);
 	for (size_t i = 0; i < MEMORY_RECORDS; i++)
 		if (memory_address(&m, i, &ip))
 			print_notes(&m, &ip, now);
@@ -95,15 +86,15 @@ print_memory(int64_t now)
 }
 
 static int
-print_all(void)
+print_all(const struct setup_files *files)
 {
 	int64_t now = (int64_t)time(NULL);
-	int result = print_time_outs(true, now);
+	int result = print_time_outs(&files->tcpto, true, now);
 
 	if (result == 0)
-		result = print_time_outs(false, now);
+		result = print_time_outs(&files->tcpto, false, now);
 	if (result == 0)
-		result = print_memory(now);
+		result = print_memory(files, now);
 	if (fflush(stdout) == EOF && result == 0)
 		result = fatal("write to", "standard output");
 	return result;
@@ -117,17 +108,17 @@ is_missing(int found)
 }
 
 static int
-forget(const struct ip *ip)
+forget(const struct setup_files *files, const struct ip *ip)
 {
-	int timed_out = tcpto_forget(&tcpto, ip);
+	int timed_out = tcpto_forget(&files->tcpto, ip);
 	int noted;
 
 	if (!is_missing(timed_out) && timed_out != 1)
 		return fatal("change",
-		    ip_is_v4(ip) ? tcpto.path4 : tcpto.path6);
-	noted = memory_forget(memory_path, ip);
+		    ip_is_v4(ip) ? files->tcpto.path4 : files->tcpto.path6);
+	noted = memory_forget(files->memory, ip);
 	if (!is_missing(noted) && noted != 1)
-		return fatal("change", memory_path);
+		return fatal("change", files->memory);
 	return timed_out == 1 || noted == 1 ? 0 : EXIT_NO_RECORD;
 }
 
@@ -141,6 +132,7 @@ usage(void)
 int
 main(int argc, char **argv)
 {
+	const struct setup_files files = files_of_qmail(false);
 	struct ip ip;
 
 	if (version_is_wanted(argc, argv))
@@ -151,5 +143,5 @@ main(int argc, char **argv)
 		return usage();
 	if (chdir(QMAIL_HOME) == -1)
 		return fatal("switch to", QMAIL_HOME);
-	return argc == 1 ? print_all() : forget(&ip);
+	return argc == 1 ? print_all(&files) : forget(&files, &ip);
 }

@@ -203,7 +203,7 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 	struct buf text = { 0 };
 	int saved, result;
 
-	if (is_compilable(host, st))
+	if (is_compilable(host, st) && !files->is_read_only)
 		out = compiling_begin(files->index, files->lock, fd, st);
 	result = fdio_read_to_end(fd, st, TEXT_MAX, &text);
 	saved = errno;

@@ -274,7 +274,8 @@ tcpto_timed_out(const struct tcpto *files, const struct ip *ip, int64_t now)
 	unsigned count = 0;
 	size_t i;
 
-	if (open_table_for(&t, files, ip, TO_RECORD) == -1)
+	if (files->is_read_only ||
+	    open_table_for(&t, files, ip, TO_RECORD) == -1)
 		return;
 	i = find(&t, ip);
 	if (i < t.n && is_live(&t, i, now)) {
@@ -302,7 +303,8 @@ tcpto_answered(const struct tcpto *files, const struct ip *ip)
 	struct table t;
 	size_t i;
 
-	if (open_table_for(&t, files, ip, TO_CHANGE) == -1)
+	if (files->is_read_only ||
+	    open_table_for(&t, files, ip, TO_CHANGE) == -1)
 		return;
 	i = find(&t, ip);
 	if (i < t.n && counter(&t, i) > 0) {

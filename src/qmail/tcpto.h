@@ -22,6 +22,7 @@
 struct tcpto {
 	const char *path4;
 	const char *path6;
+	bool is_read_only; /* what is learnt of an address is not recorded */
 };
 
 /*

@@ -38,7 +38,7 @@ no_sync(int fd)
 
 #include "fuzz.h"
 
-static const struct table_files paths = { "routes", "cdb", "lock" };
+static const struct table_files paths = { "routes", "cdb", "lock", false };
 
 /* The last entry with exactly this key. */
 static bool

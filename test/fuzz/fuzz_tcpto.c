@@ -18,7 +18,7 @@
 
 #define FILE_MAX 4096
 
-static const struct tcpto files = { "tcpto", "tcpto6" };
+static const struct tcpto files = { "tcpto", "tcpto6", false };
 
 struct shape {
 	const char *path;

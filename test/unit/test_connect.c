@@ -29,7 +29,7 @@ static void fake_answered(const struct tcpto *, const struct ip *);
 
 #define ADDRESSES_MAX 8
 
-static const struct tcpto files = { "tcpto", "tcpto6" };
+static const struct tcpto files = { "tcpto", "tcpto6", false };
 
 /*
  * The plan is written down as "1g 1h 2b": the preference, and what is at the

@@ -27,7 +27,7 @@ static char home[] = "/tmp/test_table.XXXXXX";
 
 #define FILES(name) \
 	{ \
-		name, name ".cdb", name ".lock" \
+		name, name ".cdb", name ".lock", false \
 	}
 
 static const struct table_files files = FILES("list");
@@ -352,7 +352,7 @@ static void
 may_be_missing_or_empty(void **state)
 {
 	static const struct table_files nowhere = { "no/list", "no/cdb",
-		"no/lock" };
+		"no/lock", false };
 
 	(void)state;
 	assert_string_equal(find("a"), "(none)");
@@ -366,7 +366,8 @@ may_be_missing_or_empty(void **state)
 static void
 refuses_what_it_cannot_read(void **state)
 {
-	static const struct table_files below = { "list/x", "x.cdb", "x.lock" };
+	static const struct table_files below = { "list/x", "x.cdb", "x.lock",
+		false };
 	int fd;
 
 	assert_int_equal(mkdir(files.text, 0700), 0);
@@ -434,13 +435,17 @@ static void
 works_without_write_permission(void **state)
 {
 	static const struct table_files nowhere = { "lonely", "no/cdb",
-		"no/lock" };
+		"no/lock", false };
+	static const struct table_files read_only = { "lonely", "lonely.cdb",
+		"lonely.lock", true };
 	struct stat st;
 	struct compiling *c;
 	int fd;
 
 	(void)state;
 	assert_string_equal(find_with(&nowhere, "a"), "r");
+	assert_string_equal(find_with(&read_only, "a"), "r");
+	assert_int_equal(access(lonely.index, F_OK), -1);
 	assert_int_equal(mkdir(lonely.index, 0700), 0);
 	assert_string_equal(find_with(&lonely, "a"), "r");
 	assert_int_equal(rmdir(lonely.index), 0);

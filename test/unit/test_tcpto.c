@@ -26,7 +26,7 @@
 #define NOW 1700000000
 
 static char home[] = "/tmp/test_tcpto.XXXXXX";
-static const struct tcpto files = { "tcpto", "tcpto6" };
+static const struct tcpto files = { "tcpto", "tcpto6", false };
 
 /* A record as the tests describe it, for both layouts. */
 struct rec {
@@ -672,6 +672,25 @@ counts_what_many_processes_say(void **state)
 }
 
 static void
+records_nothing_where_it_is_read_only(void **state)
+{
+	static const struct tcpto read_only = { "tcpto", "tcpto6", true };
+	static const struct rec r = { "192.0.2.1", 1, NOW };
+	struct ip host = ip("192.0.2.1"), host6 = ip("2001:db8::1");
+	bool known;
+
+	(void)state;
+	write_table("tcpto", &r, 1, false);
+	tcpto_timed_out(&read_only, &host, NOW + 200);
+	tcpto_timed_out(&read_only, &host6, NOW);
+	tcpto_answered(&read_only, &host);
+	expect_record("read only", "tcpto", 0, &r);
+	assert_int_equal(access("tcpto6", F_OK), -1);
+	assert_false(tcpto_skips(&read_only, &host, NOW, &known));
+	assert_true(known);
+}
+
+static void
 lists_what_is_in_use(void **state)
 {
 	static const struct rec r4[] = { { "192.0.2.1", 2, NOW },
@@ -758,6 +777,8 @@ main(void)
 		    clear_home),
 		cmocka_unit_test_teardown(works_without_a_table, clear_home),
 		cmocka_unit_test_teardown(does_not_wait_for_ever, clear_home),
+		cmocka_unit_test_teardown(records_nothing_where_it_is_read_only,
+		    clear_home),
 		cmocka_unit_test_teardown(lists_what_is_in_use, clear_home),
 		cmocka_unit_test_teardown(lists_a_full_table, clear_home),
 		cmocka_unit_test_teardown(zeroes_one_record, clear_home),

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: ISC */
+#include "files.h"
+
+#include "config.h"
+
+struct setup_files
+files_of_qmail(bool are_read_only)
+{
+	return (struct setup_files){
+		.state = QMAIL_STATE,
+		.helper = QMAIL_HOME "/bin/qmail-remote-tls",
+		.routes = {
+			.text = "control/smtproutes",
+			.index = QMAIL_STATE "/smtproutes.cdb",
+			.lock = QMAIL_STATE "/smtproutes.lock",
+			.is_read_only = are_read_only,
+		},
+		.families = {
+			.text = "control/ipfamily",
+			.index = QMAIL_STATE "/ipfamily.cdb",
+			.lock = QMAIL_STATE "/ipfamily.lock",
+			.is_read_only = are_read_only,
+		},
+		.tcpto = {
+			.path4 = "queue/lock/tcpto",
+			.path6 = QMAIL_STATE "/tcpto6",
+			.is_read_only = are_read_only,
+		},
+		.memory = QMAIL_STATE "/addresses",
+		.are_read_only = are_read_only,
+	};
+}

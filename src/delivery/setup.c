@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/setup.h"
+
+#include <time.h>
+
+#include "delivery/lookup.h"
+
+bool
+setup_is_relayed(const struct setup *s)
+{
+	return s->route.relay.len > 0;
+}
+
+const char *
+setup_next_hop(const struct setup *s)
+{
+	return setup_is_relayed(s) ? buf_text(&s->route.relay) : s->host;
+}
+
+int
+setup_read(struct setup *s, struct dsn *why)
+{
+	const struct setup_files *files = s->files;
+
+	if (control_read(&s->control, why) == -1 ||
+	    route_find(s->host, &files->routes, &s->route, why) == -1)
+		return -1;
+	/* A relay may have the address of one of our interfaces. */
+	if (ipme_read(&s->ipme, "control/ipme", !setup_is_relayed(s), why) ==
+	    -1)
+		return -1;
+	return ipfamily_find(&s->family, &files->families, setup_next_hop(s),
+	    why);
+}
+
+static int
+find_hosts(struct setup *s, struct dsn *why)
+{
+	struct dns_config config;
+	struct lookup lookup = { .host = setup_next_hop(s),
+		.is_relay = setup_is_relayed(s),
+		.timeout_s = s->control.timeoutdns };
+	int result;
+
+	dns_config_read(&config, "/etc/resolv.conf");
+	lookup.resolver = dns_resolver_create(&config, false);
+	result = lookup_hosts(&s->list, &lookup, why);
+	dns_resolver_destroy(lookup.resolver);
+	return result;
+}
+
+static void
+read_memory(struct setup *s, struct memory *memory)
+{
+	s->notes = -1;
+	if (s->files->are_read_only)
+		(void)memory_load(memory, s->files->memory);
+	else {
+		s->notes = memory_open(s->files->memory);
+		memory_read(memory, s->notes);
+	}
+	memory->cleared = tcpto_cleared(&s->files->tcpto);
+}
+
+int
+setup_plan(struct setup *s, struct dsn *why)
+{
+	struct memory memory;
+	struct plan_config config = {
+		.ipme = &s->ipme,
+		.memory = &memory,
+		.now = (int64_t)time(NULL),
+		.family = s->family,
+		.has_anchors = s->control.trustanchors.len > 0,
+		.tlsstrictness = s->control.tlsstrictness,
+		.is_relay = setup_is_relayed(s),
+		.port = s->route.port,
+	};
+
+	if (find_hosts(s, why) == -1)
+		return -1;
+	read_memory(s, &memory);
+	return plan_make(&s->plan, &s->list, &config, why);
+}
+
+/* A file may hold both the chain and its key. */
+static const char *
+key_path(const struct control *c)
+{
+	return c->clientkey.len > 0 ? c->clientkey.data : c->clientcert.data;
+}
+
+struct search_config
+setup_search_config(const struct setup *s)
+{
+	const struct setup_files *files = s->files;
+	const struct control *c = &s->control;
+
+	return (struct search_config){
+		.attempt = {
+			.helohost = buf_text(&c->helohost),
+			.timeout_s = c->timeoutremote,
+			.helper = files->helper,
+			.timeout_handshake_s = c->timeoutconnect,
+			.anchors = buf_text(&c->trustanchors),
+			.state = files->are_read_only ? NULL : files->state,
+			.clientcert = c->clientcert.len > 0
+					  ? c->clientcert.data
+					  : NULL,
+			.clientkey = key_path(c),
+		},
+		.tcpto = &files->tcpto,
+		.timeoutconnect = c->timeoutconnect,
+		.notes = s->notes,
+	};
+}

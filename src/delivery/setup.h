@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DELIVERY_SETUP_H
+#define DELIVERY_SETUP_H
+
+#include "delivery/plan.h"
+#include "delivery/search.h"
+#include "qmail/control.h"
+#include "qmail/route.h"
+
+/*
+ * From a host, the control files and the DNS to a plan.  All paths are relative
+ * to QMAIL_HOME, the current directory.
+ */
+struct setup_files {
+	const char *state;  /* directory for state files */
+	const char *helper; /* the program qmail-remote-tls */
+	struct table_files routes, families;
+	struct tcpto tcpto;
+	const char *memory; /* of addresses */
+
+	/*
+	 * Nothing is written: no index is compiled, and what is learnt of
+	 * servers is not remembered.
+	 */
+	bool are_read_only;
+};
+
+/* Starts with files and host set, and the rest zero. */
+struct setup {
+	const struct setup_files *files;
+	const char *host; /* a domain, or an address literal */
+
+	/* Known after setup_read(). */
+	struct control control;
+	struct route route;
+	struct ipme ipme;
+	enum ipfamily family;
+
+	/* Known after setup_plan(). */
+	struct mx_list list;
+	struct plan plan;
+	int notes; /* the memory of addresses, to write to; -1: none */
+};
+
+/* Whether the route has a relay, which stands for the host then. */
+bool setup_is_relayed(const struct setup *);
+
+/* The relay, or else the host: what is looked up. */
+const char *setup_next_hop(const struct setup *);
+
+/*
+ * Reads the control files.  -1 with a reason if one cannot be used: see
+ * control_read(), route_find(), ipme_read() and ipfamily_find().
+ */
+int setup_read(struct setup *, struct dsn *why);
+
+/*
+ * Looks the hosts up in the DNS (lookup_hosts()) and makes a plan
+ * (plan_make()).  -1 with a reason if there is no address to connect to; the
+ * plan may tell more.
+ */
+int setup_plan(struct setup *, struct dsn *why);
+
+/* What search_server() needs; borrowed from the setup. */
+struct search_config setup_search_config(const struct setup *);
+
+#endif
