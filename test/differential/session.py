@@ -9,7 +9,8 @@ import re
 
 import rspawn
 import smtpd
-from catalogue import VERBS, stored
+from expect import stored
+from judge import VERBS
 from scripts import SENDER, TRIES, Played
 
 ADDRESS = "192.0.2.1"

@@ -31,6 +31,7 @@ import smtpd        # noqa: E402
 import tlssite      # noqa: E402
 import world        # noqa: E402
 from catalogue import pytest_terminal_summary     # noqa: E402,F401
+from stage import Stage                           # noqa: E402
 
 PROGRAMS = "/srv/programs"
 
@@ -161,3 +162,9 @@ def relay(home, smtp):
 def site(home, smtp, dns, certs):
     """Servers that do TLS, and a domain whose MX hosts they are."""
     return tlssite.Site(home, smtp, dns, certs)
+
+
+@pytest.fixture
+def stage(home, smtp, dns, certs, request):
+    """What the cases of the catalogue are played on."""
+    return Stage(home, smtp, dns, certs, request.node.user_properties)

@@ -20,6 +20,7 @@ import matrix_rules as rules
 import rspawn
 import smtpd
 import world
+from judge import VERBS, faults_of_report
 from matrix_rules import WANTED
 from matrix_tables import AT_ONCE, BEHAVIOURS, REPLIES, VERSIONS, script
 from spawner import Spawner
@@ -31,7 +32,6 @@ TELLTALE = re.compile(rb"MAIL FROM|RCPT TO|from\.matrix|to\.matrix|Subject|the b
 
 # Bounds. Memory in kB, of the largest process; it begins at what the process that forks it has.
 MEMORY = {"clear": 14 << 10, "TLSv1.2": 26 << 10, "TLSv1.3": 26 << 10}
-REPORT = 11000      # two replies of at most 5000 bytes
 SLACK = 15.0            # seconds, on a busy machine; a time-out that is not expected is longer
 
 
@@ -207,9 +207,6 @@ class Theatre:
 
 # The judge.
 
-_CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]")
-
-
 def mails(server):
     """Complete messages that had a recipient."""
     return [(s, m) for s in server.sessions for m in s.mails if m.complete and m.recipients] if server else []
@@ -220,21 +217,11 @@ def _report_faults(played, want):
     letter = run.rspawn[:1].decode()
     if letter not in want.letters:
         yield f"qmail-rspawn makes {letter} of it, not {' or '.join(want.letters)}"
-    if run.status != 0:
-        yield f"wait status {run.status}"
-    try:
-        records = run.records
-    except rspawn.Malformed as e:
-        yield str(e)
+    found = list(faults_of_report(run))
+    yield from found
+    if found:
         return
-    if any(_CONTROL.search(r.text) for r in records):
-        yield "control bytes in the report"
-    if any(b"\n\n" in r.text for r in records):
-        yield "an empty line in the report"
-    if len(run.report) > REPORT:
-        yield f"{len(run.report)} bytes of report"
-    if run.held > 1:
-        yield f"something held the report pipe {run.held:.1f} s longer"
+    records = run.records
     ip = played.second.address if played.second and want.mail == "second" else played.ip
     first = want.first.format(ip=ip).encode()
     if want.first and records[-1].first != first:
@@ -318,9 +305,6 @@ def _offer_faults(played):
             yield f"offers {offer}, and {'a group' if grouped else 'no group'} came"
 
 
-VERBS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "QUIT"}
-
-
 def faults(played, timeout, sanitized):
     """All that is not as it must be."""
     want = rules.expect(played.cell.scene)
@@ -346,22 +330,10 @@ def describe(played):
     return f"    {played.run.report[:400]!r} {played.run.wall:.1f} s\n    {seen}"
 
 
-# What is wrong in the program until it is mended: text, and where it shows.
-KNOWN = ()
-
-
-def known(cell, want):
-    """The known defect that a session must show; one whose report is of another server shows none."""
-    if want.letters == "K":
-        return None
-    return next((text for text, shows in KNOWN if shows(cell.scene, cell.behaviour.name)), None)
-
-
 class Result:
     def __init__(self):
         self.cells = {}         # (step, behaviour): [held, played]
         self.disagreements = []
-        self.known = {}         # text: [shown, played]
         self.repeated = 0
         self.peak = 0
 
@@ -371,18 +343,9 @@ class Result:
         count[1] += 1
         if played:
             self.peak = max(self.peak, played.run.peak)
-        defect = known(cell, rules.expect(cell.scene))
-        if defect:
-            shown = self.known.setdefault(defect, [0, 0])
-            shown[0] += bool(found)
-            shown[1] += 1
-        elif found:
+        if found:
             text = "\n    ".join(found)
             self.disagreements.append(f"{cell.name}\n    {text}\n{describe(played) if played else ''}".rstrip())
-
-    @property
-    def mended(self):
-        return [text for text, (shown, _) in self.known.items() if not shown]
 
 
 def play(theatre, some, strictness, timeout, lanes):
@@ -424,7 +387,7 @@ def play(theatre, some, strictness, timeout, lanes):
 def to_json(result, wall):
     return json.dumps({
         "cells": [[*key, *count] for key, count in result.cells.items()], "repeated": result.repeated,
-        "known": result.known, "wall": wall, "peak": result.peak})
+        "wall": wall, "peak": result.peak})
 
 
 def _add(counts, key, held, played):
@@ -448,14 +411,12 @@ class Summary:
                  for key, text in getattr(report, "user_properties", ()) if key == "matrix"]
         if not parts:
             return
-        counts, known_defects = {}, {}
+        counts = {}
         for part in parts:
             for step, name, held, played in part["cells"]:
                 _add(counts, (step, name), held, played)
                 _add(counts, (step, None), held, played)
                 _add(counts, None, held, played)
-            for text, (shown, played) in part["known"].items():
-                _add(known_defects, text, shown, played)
         write = terminalreporter.write_line
         terminalreporter.write_sep("=", "outcome matrix: sessions that hold")
         replying = [step for step in rules.STEPS if step in WANTED]
@@ -464,8 +425,6 @@ class Summary:
             write("")
             self._table(write, counts, [step], [b.name for b in behaviours])
         write("")
-        for text, (shown, played) in known_defects.items():
-            write(f"known defect, shown by {shown} of {played}: {text}")
         repeated, seconds = sum(p["repeated"] for p in parts), sum(p["wall"] for p in parts)
         write(f"{_show(counts[None])} sessions{' hold' if counts[None][0] == counts[None][1] else ' held'}, "
               f"{repeated} of them on the second try, with more time; "

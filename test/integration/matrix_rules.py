@@ -1,21 +1,25 @@
 """What must become of a delivery when one step of the dialogue goes in a certain way.
 
-Written from the RFCs and from qmail's contract, and from nothing in the program: that is its worth. A Scene
-says what the client gets to see; expect() says what it has to make of it.
+Written from the RFCs and from qmail's contract, and from nothing in the program: that is its worth. A Scene says what
+the client gets to see; expect() says what it has to make of it. What that means for the mail and the report stands in
+the two tables that all tests have: until MAIL a fate of expect_tls, from there on expect_dialogue.
 
-The dialogue has two parts. Before MAIL whatever fails leads to another server. From MAIL on one server
-decides, and what is told of the mail depends on whether the end of the mail data may have left.
+Before MAIL whatever fails leads to another server. From MAIL on one server decides, and what is told of the mail depends
+on whether the end of the mail data may have left.
 """
 
 from dataclasses import dataclass, replace
+
+from expect_dialogue import GIVING_UP, SENTENCES, WANTED as REPLIES, is_permanent
+from expect_tls import (IN_TLS, LOST_EHLO, MALFORMED, NO_EHLO, NO_HANDSHAKE, NO_REPLY, NO_SESSION, NOT_OFFERED,
+                        REFUSED, REFUSED_AND_OVER, UNVERIFIED, UNWELCOME, USELESS)
 
 BEFORE = ("connect", "greeting", "EHLO", "STARTTLS", "handshake", "EHLO in TLS")
 AFTER = ("MAIL", "RCPT", "DATA", "mail data", "end of data", "QUIT")
 STEPS = BEFORE + AFTER
 
 # The reply that the step is there for.
-WANTED = {"greeting": 220, "EHLO": 250, "STARTTLS": 220, "EHLO in TLS": 250, "MAIL": 250, "RCPT": 250,
-          "DATA": 354, "end of data": 250, "QUIT": 221}
+WANTED = {**REPLIES, "STARTTLS": 220, "EHLO in TLS": 250, "end of data": REPLIES["END"]}
 
 
 @dataclass(frozen=True)
@@ -79,22 +83,15 @@ class Outcome:
 
 DIED = "Connected to {ip} but connection died. (#4.4.2)"
 DOUBT = "Connected to {ip} but connection died. Possible duplicate! (#4.4.2)"
-REJECTED = "Connected to {ip} but my name was rejected."
 TOOK = "{ip} accepted message."
 
 
 # Before MAIL.
 
-READY = "ready"             # this server, on this connection
-NEXT = "next"               # the next address
-NO_TLS = "no TLS"           # the next address, for want of TLS
-AGAIN = "again"             # the same address in clear text, once
-
-
 @dataclass(frozen=True)
 class Verdict:
-    what: str
-    secure: bool = False
+    """The fate of the first server, and what else is to be seen of it."""
+    fate: object
     quit: object = None
     first: str = ""
     waits: int = 0
@@ -105,102 +102,87 @@ def _is_refusal(saw):
     return saw.kind == "whole" and saw.code != 421 and saw.clean
 
 
-def _failed(saw, first=""):
+def _waits(saw):
+    return saw.kind in ("late", "flood")
+
+
+def _failed(fate, saw, first=""):
     """The server is of no use at this step."""
-    quit = True if _is_refusal(saw) else None
     if saw.kind in ("lost", "late"):
         first = DIED if first else ""
     elif saw.kind != "whole":
         first = ""
-    return Verdict(NEXT, quit=quit, first=first, waits=saw.kind in ("late", "flood"))
+    return Verdict(fate, True if _is_refusal(saw) else None, first, _waits(saw))
 
 
-def _without_tls(scene):
-    """STARTTLS is not offered, or refused: the connection is still good, as far as one can see."""
-    if scene.strictness == 0:
-        return Verdict(READY)
-    return Verdict(NO_TLS if scene.strictness == 1 else NEXT, quit=None if scene.saw.then else True)
-
-
-def _tls_failed(scene, waits=0):
-    """TLS was begun and did not come about: the connection is not good for anything."""
-    return Verdict((AGAIN, NO_TLS, NEXT)[scene.strictness], waits=waits)
-
-
-def _connect(scene):
-    return Verdict(NEXT, first="Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)",
-                   waits=scene.saw.kind == "late")
+def _connect(saw):
+    return Verdict(USELESS, first="Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)",
+                   waits=saw.kind == "late")
 
 
 def _greeting(scene, saw):
     if saw.kind == "whole" and saw.code == 220:
-        return None if saw.clean else Verdict(NEXT)
-    return _failed(saw, "Connected to {ip} but greeting failed.")
+        return None if saw.clean else Verdict(USELESS)
+    return _failed(USELESS, saw, SENTENCES["greeting"])
 
 
 def _ehlo(scene, saw):
-    waits = saw.kind in ("late", "flood")
     if saw.kind == "whole" and saw.code == 250:
         if saw.more:
-            return Verdict(NEXT)
+            return Verdict(USELESS)
         if saw.bare or not scene.tls:
-            return _without_tls(scene)
-        return _tls_failed(scene) if saw.then else None
-    if saw.kind == "early" or saw.code == 421 or scene.strictness == 2:
-        return _failed(saw, REJECTED)
-    if scene.strictness == 1:
-        return Verdict(NO_TLS, quit=True if _is_refusal(saw) else None, waits=waits)
-    if _is_refusal(saw):
-        return Verdict(READY)                   # HELO, which offers nothing
-    return Verdict(AGAIN, waits=waits)          # HELO on a new connection
+            return Verdict(NOT_OFFERED, quit=None if saw.then else True)
+        return Verdict(NO_REPLY) if saw.then else None
+    if saw.kind == "early" or saw.code == 421:
+        fate = USELESS
+    else:
+        fate = NO_EHLO if _is_refusal(saw) else LOST_EHLO
+    return _failed(fate, saw, SENTENCES["HELO"])
 
 
 def _starttls(scene, saw):
     if saw.kind == "early":
-        return Verdict(NEXT)                    # two answers to EHLO
+        return Verdict(USELESS)                 # two answers to EHLO
     if saw.kind == "whole" and saw.code == 220 and saw.clean:
         return None
     if saw.digit in (4, 5) and saw.code not in (421, 554) and saw.clean:
-        return _without_tls(scene)
-    # Whatever else it is, also that somebody speaks for the server: there is no TLS, and no session to go on with.
-    return _tls_failed(scene, waits=saw.kind in ("late", "flood"))
+        return Verdict(REFUSED, quit=True)
+    if saw.kind in ("lost", "late"):
+        return Verdict(NO_REPLY, waits=_waits(saw))
+    return Verdict(REFUSED_AND_OVER if saw.digit and saw.code != 220 else MALFORMED, waits=_waits(saw))
 
 
 def _handshake(scene, saw):
     if saw.kind == "whole":
         return None
     if saw.kind == "certificate":               # a good handshake, and a name or chain to be doubted
-        return None if scene.strictness < 2 else Verdict(NEXT, quit=False)
-    return _tls_failed(scene, waits=saw.kind in ("late", "flood"))
+        return Verdict(UNVERIFIED, quit=False)
+    return Verdict(NO_HANDSHAKE, waits=_waits(saw))
 
 
 def _ehlo_in_tls(scene, saw):
     if saw.kind == "whole" and saw.code == 250:
-        return Verdict(NEXT) if saw.more else Verdict(READY, secure=True)
+        return Verdict(USELESS if saw.more else IN_TLS)
     if _is_refusal(saw):
-        return Verdict(READY, secure=True)      # HELO inside TLS
+        return Verdict(IN_TLS)                  # HELO inside TLS
     # In TLS 1.3 the server's last word on the handshake comes here, and the first that it cannot answer.
-    return _tls_failed(scene, waits=saw.kind in ("late", "flood"))
+    return Verdict(NO_SESSION if saw.kind in ("lost", "late") else UNWELCOME, waits=_waits(saw))
 
 
 def before_mail(scene):
     """What becomes of the first server until MAIL."""
     if scene.step == "connect":
-        return _connect(scene)
-    for step, rule in (("greeting", _greeting), ("EHLO", _ehlo)):
-        if scene.step == step:
-            verdict = rule(scene, scene.saw)
-            if verdict:
-                return verdict
-    too_early = scene.step == "MAIL" and scene.saw.kind == "early"
-    if not scene.tls:
-        return Verdict(NEXT) if too_early else _without_tls(scene)
-    for step, rule in (("STARTTLS", _starttls), ("handshake", _handshake), ("EHLO in TLS", _ehlo_in_tls)):
-        if scene.step == step:
-            verdict = rule(scene, scene.saw)
-            if verdict:
-                return verdict
-    return Verdict(NEXT) if too_early else Verdict(READY, secure=True)
+        return _connect(scene.saw)
+    for step, rule in (("greeting", _greeting), ("EHLO", _ehlo), ("STARTTLS", _starttls), ("handshake", _handshake),
+                       ("EHLO in TLS", _ehlo_in_tls)):
+        if step == "STARTTLS" and not scene.tls:
+            break
+        verdict = rule(scene, scene.saw) if scene.step == step else None
+        if verdict:
+            return verdict
+    if scene.step == "MAIL" and scene.saw.kind == "early":
+        return Verdict(USELESS)
+    return Verdict(IN_TLS) if scene.tls else Verdict(NOT_OFFERED, quit=True)
 
 
 # From MAIL on.
@@ -215,11 +197,12 @@ def _trouble(saw, doubt=False):
     return _result("Z", first, duplicate=doubt, waits=saw.kind in ("late", "flood"))
 
 
-def _refused(saw, first):
-    return _result("D" if saw.digit == 5 else "Z", first, quit=True if saw.code != 421 and saw.clean else None)
+def _refused(step, saw, first=None):
+    return _result("D" if is_permanent(step, saw.code) else "Z", SENTENCES[step] if first is None else first,
+                   quit=True if saw.code != 421 and saw.clean else None)
 
 
-def _mail_or_rcpt(scene, saw, good, refused):
+def _mail_or_rcpt(scene, saw, good):
     grouped = scene.offer != "none"
     if saw.kind == "early":
         # To a group the replies may come together; a command that waits for its turn has no reply yet.
@@ -231,7 +214,7 @@ def _mail_or_rcpt(scene, saw, good, refused):
             return _shifted(scene, saw)
         return good if saw.clean else _trouble(saw)
     if saw.digit in (4, 5):
-        found = _refused(saw, refused)
+        found = _refused(scene.step, saw, GIVING_UP if scene.step == "RCPT" else None)
         if not grouped:
             return found
         # The rest of the group is answered too, or lost with the connection.
@@ -256,7 +239,7 @@ def _data(scene, saw, good):
             return good
         return _result("Z", duplicate=None, waits=1 if saw.more else 0)
     if saw.digit in (4, 5):
-        return _refused(saw, "{ip} failed on DATA command.")
+        return _refused("DATA", saw)
     return _trouble(saw)
 
 
@@ -267,7 +250,7 @@ def _mail_data(scene, saw, good):
     if saw.kind == "mute":
         return _trouble(Saw("late"), True)
     if saw.digit in (4, 5):
-        return replace(_refused(saw, "" if scene.tls else "{ip} failed after I sent the message."), quit=None)
+        return replace(_refused("END", saw, "" if scene.tls else None), quit=None)
     if saw.digit:
         return _result("Z", duplicate=None, waits=1)
     if saw.then:
@@ -282,7 +265,7 @@ def _end_of_data(scene, saw, good):
     if saw.digit == 2:
         return good if saw.clean else replace(good, quit=None)
     if saw.digit in (4, 5):
-        return _refused(saw, "{ip} failed after I sent the message.")
+        return _refused("END", saw)
     return _trouble(saw, True)
 
 
@@ -302,10 +285,8 @@ def from_mail(scene, secure, again=False):
     """What becomes of the mail once the first server is ready for it."""
     good = _result("K", TOOK, mail="first", quit=True)
     saw, step = scene.saw, scene.step
-    if step == "MAIL":
-        found = _mail_or_rcpt(scene, saw, good, "Connected to {ip} but sender was rejected.")
-    elif step == "RCPT":
-        found = _mail_or_rcpt(scene, saw, good, "Giving up on {ip}.")
+    if step in ("MAIL", "RCPT"):
+        found = _mail_or_rcpt(scene, saw, good)
     elif step == "DATA":
         found = _data(scene, saw, good)
     elif step == "mail data":
@@ -321,33 +302,44 @@ def from_mail(scene, secure, again=False):
 
 def expect(scene):
     verdict = before_mail(scene)
-    if verdict.what == READY:
-        found = from_mail(scene, verdict.secure)
-        if scene.step in BEFORE:
-            found = replace(found, waits=found.waits + verdict.waits)
-        return _or_sooner(scene, found)
-    if verdict.what == AGAIN:
+    outcome = verdict.fate.at(scene.strictness)
+    if outcome == "next":
+        return _elsewhere(scene, verdict)
+    if outcome in ("again", "anew"):
+        return _later(scene, verdict)
+    found = from_mail(scene, outcome == "tls")
+    if scene.step in BEFORE:
+        found = replace(found, waits=found.waits + verdict.waits)
+    return _or_sooner(scene, found)
+
+
+def _later(scene, verdict):
+    """In clear text, on another connection; at strictness 1 when no host has TLS."""
+    if scene.strictness == 0:
         return _or_sooner(scene, replace(from_mail(scene, False, again=True), waits=verdict.waits), again=True)
-    return _elsewhere(scene, verdict)
+    if scene.second == "tls":
+        return _second(scene, verdict)
+    found = replace(from_mail(scene, False, again=True), other=bool(scene.second), waits=2 * verdict.waits)
+    return _or_sooner(scene, found, again=True)
 
 
 def _or_sooner(scene, found, again=False):
     """The end of the connection may be seen before MAIL already, when there still is another host to ask."""
     if not (scene.second and _is_closed_at_mail(scene, again)):
         return found
-    return replace(found, either=replace(_elsewhere(scene, Verdict(NEXT)), waits=found.waits))
+    return replace(found, either=replace(_elsewhere(scene, Verdict(USELESS)), waits=found.waits))
+
+
+def _second(scene, verdict):
+    return Outcome("K", mail="second", secure=scene.second == "tls", other=True, clear=scene.second != "tls",
+                   quit=verdict.quit, first=TOOK, waits=verdict.waits)
 
 
 def _elsewhere(scene, verdict):
     """What becomes of the mail when the first host will not do."""
     if scene.second == "tls" or (scene.second and scene.strictness == 0):
-        return Outcome("K", mail="second", secure=scene.second == "tls", other=True, clear=scene.second != "tls",
-                       quit=verdict.quit, first=TOOK, waits=verdict.waits)
-    if verdict.what == NO_TLS:
-        # Nobody has TLS: all over again, without.
-        found = replace(from_mail(scene, False, again=True), other=bool(scene.second), waits=2 * verdict.waits)
-        return _or_sooner(scene, found, again=True)
+        return _second(scene, verdict)
     if scene.second and scene.strictness == 1:
-        return Outcome("K", mail="second", other=True, clear=True, quit=None, first=TOOK, waits=verdict.waits * 2)
+        return replace(_second(scene, verdict), quit=None, waits=verdict.waits * 2)
     return Outcome("Z", other=bool(scene.second), quit=None if scene.second else verdict.quit,
                    first="" if scene.second else verdict.first, waits=verdict.waits * 2)

@@ -16,21 +16,10 @@ import matrix_rules as rules
 import smtpd
 import world
 from matrix_rules import Saw, Scene, WANTED
-from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, TLS, Action, Call, Delay, Drip, Plain, Read
+from smtpd import CLOSE, CLOSE_NOTIFY, DEAF, RESET, TLS, Action, As, Call, Delay, Drip, Plain, Read
 
 
 # What servers do.
-
-class As(Action):
-    """Play a step, and go on as if the reply had begun with this digit."""
-
-    def __init__(self, digit, *step):
-        self.digit, self.step = str(digit).encode(), step
-
-    def play(self, session):
-        session.play(self.step)
-        session.last = self.digit
-
 
 class _AtOnce(Action):
     """From here on nothing waits in the server for an acknowledgement, to be lost with a reset."""

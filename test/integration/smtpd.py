@@ -9,7 +9,7 @@ MAIL, RCPT, DATA, RSET, NOOP, QUIT) and `END` for the end of the mail data. A st
     ("250 q", RESET)    one after the other
     [step, step]        the first time, the second time; the last one repeats
     an action           CLOSE, RESET, DEAF, TLS, CLOSE_NOTIFY, Plain(bytes), Until(event), Delay(seconds),
-                        Drip(...), Read(n), Call(f)
+                        Drip(...), Read(n), As(digit, step), Call(f)
 
 What the script leaves open is answered as a polite server would.
 """
@@ -116,8 +116,7 @@ class Delay(Action):
         self.seconds = seconds
 
     def play(self, session):
-        end = time.monotonic() + self.seconds
-        session.wait_for(lambda: time.monotonic() >= end)
+        session.wait_for(lambda: False, self.seconds)
 
 
 class Drip(Action):
@@ -153,6 +152,17 @@ class Call(Action):
 
     def play(self, session):
         session.play(self.function(session))
+
+
+class As(Action):
+    """Play a step, and go on as if the reply had begun with this digit."""
+
+    def __init__(self, digit, *step):
+        self.digit, self.step = str(digit).encode(), step
+
+    def play(self, session):
+        session.play(self.step)
+        session.last = self.digit
 
 
 CLOSE = _Close()
@@ -262,12 +272,15 @@ class Session:
         poll.register(self.sock, select.POLLRDHUP)
         return any(e & (select.POLLRDHUP | select.POLLHUP | select.POLLERR) for _, e in poll.poll(0))
 
-    def wait_for(self, ready):
-        end = time.monotonic() + PATIENCE
-        while not ready():
-            if self.server.stopping or self.hung_up() or time.monotonic() > end:
+    def wait_for(self, ready, longest=PATIENCE):
+        """Until it is so, or the client has gone, or the test is over; for so many seconds."""
+        end = time.monotonic() + longest
+        poll = select.poll()
+        poll.register(self.sock, select.POLLRDHUP)
+        while not ready() and not self.server.stopping:
+            left = end - time.monotonic()
+            if left <= 0 or poll.poll(min(left, 0.02) * 1000):
                 return
-            time.sleep(0.005)
 
     def wait_for_hangup(self):
         self.wait_for(lambda: False)

@@ -6,14 +6,14 @@ import time
 
 import rspawn
 import world
-from catalogue import BIG, Case, stage, table      # noqa: F401
+from catalogue import BIG, Case, Setup, Start, Want, table
 from smtpd import DEAF, TLS, Action, Delay, Drip, Read
 from test_catalogue_k import PLAIN
 
 ALL = ("clear", "tls13")
 HELLO = "250-hi\n250 STARTTLS"
-TIME_OUT = dict(timeout=1, within=3.2)
-TWO_TIME_OUTS = dict(timeout=1, within=4.6)
+TIME_OUT, TWO_TIME_OUTS = Want("Z", within=3.2), Want("Z", within=4.6)
+SLOWLY = Drip(b"220 " + b"x" * 40 + b"\r\n", 0.4)
 
 
 class RawDrip(Action):
@@ -68,22 +68,22 @@ def step_cases():
         byte_by_byte = Drip(f"{code} {'x' * 40}\r\n".encode(), 0.4)
         line_by_line = Drip(f"{code}-x\r\n".encode() * 200, 0.3, 7)
         # HELO follows EHLO, on a connection of its own.
-        steps, limits = ([moment], TIME_OUT) if moment != "EHLO" else (["EHLO", "HELO"], TWO_TIME_OUTS)
-        yield Case(f"J1-{moment.lower()}", "Z", dict.fromkeys(steps, byte_by_byte), over=over, **limits,
+        steps, want = ([moment], TIME_OUT) if moment != "EHLO" else (["EHLO", "HELO"], TWO_TIME_OUTS)
+        yield Case(f"J1-{moment.lower()}", Setup(**dict.fromkeys(steps, byte_by_byte), timeout=1), want, over=over,
                    says="a deadline for the whole reply, not for each read")
-        yield Case(f"J2-{moment.lower()}", "Z", dict.fromkeys(steps, line_by_line), over=over, **limits)
-    yield Case("J1-starttls", "Z", dict(STARTTLS=Drip(b"220 " + b"x" * 40 + b"\r\n", 0.4)), over="ver", **TIME_OUT)
-    yield Case("J1-helo", "Z", dict(EHLO="500 what", HELO=Drip(b"250 " + b"x" * 40 + b"\r\n", 0.4)), **TIME_OUT)
-    yield Case("J1-ehlo-tls", "Z", dict(EHLO=[HELLO, Drip(b"250 " + b"x" * 40 + b"\r\n", 0.4)]),
-               over=("ver12", "ver13"), **TIME_OUT)
-    yield Case("J1-next", "Z", dict(greeting=Drip(b"220 " + b"x" * 40 + b"\r\n", 0.4)), next="only", **TIME_OUT)
+        yield Case(f"J2-{moment.lower()}", Setup(**dict.fromkeys(steps, line_by_line), timeout=1), want, over=over)
+    yield Case("J1-starttls", Setup(STARTTLS=SLOWLY, timeout=1), TIME_OUT, over="ver")
+    yield Case("J1-helo", Setup(EHLO="500 what", HELO=Drip(b"250 " + b"x" * 40 + b"\r\n", 0.4), timeout=1), TIME_OUT)
+    yield Case("J1-ehlo-tls", Setup(EHLO=[HELLO, Drip(b"250 " + b"x" * 40 + b"\r\n", 0.4)], timeout=1), TIME_OUT,
+               over=("ver12", "ver13"))
+    yield Case("J1-next", Setup(greeting=SLOWLY, timeout=1), TIME_OUT, next="only")
     handshake = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + b"\0" * 100
-    yield Case("J3-handshake", "Z", dict(STARTTLS=("220 go", Read(5), Drip(handshake, 0.2))), over="ver", within=3.5,
-               control=dict(timeoutconnect="1\n"), says="a handshake gets timeoutconnect as a whole")
+    yield Case("J3-handshake",
+               Setup(STARTTLS=("220 go", Read(5), Drip(handshake, 0.2)), control=dict(timeoutconnect="1\n")),
+               Want("Z", within=3.5), over="ver", says="a handshake gets timeoutconnect as a whole")
     for moment in ("MAIL", "END"):
-        yield Case(f"J3-record-{moment.lower()}", "Z", {moment: RawDrip(b"\x17\x03\x03\x00\xff" + b"x" * 100, 0.1)},
-                   over=("tls12", "tls13"),
-                   **TIME_OUT)
+        yield Case(f"J3-record-{moment.lower()}", Setup(**{moment: RawDrip(b"\x17\x03\x03\x00\xff" + b"x" * 100, 0.1)},
+                                                        timeout=1), TIME_OUT, over=("tls12", "tls13"))
 
     def slow_dns(conf):
         def prepare(stage):
@@ -92,9 +92,10 @@ def step_cases():
         return prepare
 
     quick = "nameserver 127.0.0.1\noptions timeout:1 attempts:1 retrans:1000 retry:1\n"
-    yield Case("J4-dns-tcp", "Z", {}, zone=PLAIN, prepare=slow_dns("nameserver 127.0.0.1\n"), within=4,
-               control=dict(timeoutdns="1\n"))
-    yield Case("J4-dns-tcp-no-limit", "Z", {}, zone=PLAIN, prepare=slow_dns(quick), within=6,
+    yield Case("J4-dns-tcp",
+               Setup(zone=PLAIN, prepare=slow_dns("nameserver 127.0.0.1\n"), control=dict(timeoutdns="1\n")),
+               Want("Z", within=4))
+    yield Case("J4-dns-tcp-no-limit", Setup(zone=PLAIN, prepare=slow_dns(quick)), Want("Z", within=6),
                says="without timeoutdns the resolver's own schedule ends it; there is no HTTPS policy to fetch")
 
 
@@ -114,21 +115,21 @@ def not_in_doubt(stage):
 
 def data_cases():
     for name, count in (("byte-a-time", 1), ("nothing", 0)):
-        yield Case(f"J5-{name}", "Z", dict(rcvbuf=2048), over=ALL, start=dict(message=BIG), timeout=1, within=6,
-                   unused=True, play=unread(count),
+        yield Case(f"J5-{name}", Setup(rcvbuf=2048, timeout=1), Want("Z", within=6),
+                   Start(play=unread(count), message=BIG), over=ALL, unused=True,
                    says="no minimum rate: while anything moves within timeoutremote it goes on; TCP offers a reader of "
-                        "single bytes no window, so that is a stall")
+                       "single bytes no window, so that is a stall")
     # What is on its way when the last byte is written is to be little: the reply is waited for from then on. Most of it
     # is what TCP has not sent; with TLS there is also what the socket pair and the helper hold.
     for over, size in (("clear", 200_000), ("tls13", 450_000)):
-        yield Case("J6-on-its-way", "Z", dict(rcvbuf=2048), over=over, start=dict(message=BIG[:size]), timeout=1, within=6,
-                   unused=True, play=unread(0), check=not_in_doubt)
+        yield Case("J6-on-its-way", Setup(rcvbuf=2048, timeout=1), Want("Z", within=6, check=not_in_doubt),
+                   Start(play=unread(0), message=BIG[:size]), over=over, unused=True)
     # Several times timeoutremote for the whole, but never as long for what is on its way. The server's own buffer is small,
     # or it would hold megabytes more.
-    yield Case("J6-slow-link", "K", dict(rcvbuf=1 << 16, DATA=Paced(1 << 18, 0.04)), over=ALL,
-               start=dict(message=BIG * 4), timeout=1, within=20, body=False)
-    yield Case("J6-slow-link-behind-a-buffer", "K", dict(rcvbuf=8192, DATA=Paced(1 << 15, 0.036)), over=ALL, timeout=2,
-               within=20, body=False, start=dict(message=BIG))
+    yield Case("J6-slow-link", Setup(rcvbuf=1 << 16, DATA=Paced(1 << 18, 0.04), timeout=1),
+               Want("K", within=20, body=False), Start(message=BIG * 4), over=ALL)
+    yield Case("J6-slow-link-behind-a-buffer", Setup(rcvbuf=8192, DATA=Paced(1 << 15, 0.036), timeout=2),
+               Want("K", within=20, body=False), Start(message=BIG), over=ALL)
 
 
 def sum_cases():
@@ -139,17 +140,13 @@ def sum_cases():
         return (Delay(late), reply)
 
     script = dict(greeting=just("220 hi"), EHLO=just("250 hi"), MAIL=just("250 ok"), RCPT=just("250 ok"),
-                  DATA=just("354 go"),
-                  END=just("250 got it"), QUIT=DEAF)
-    yield Case("J7-all-late", "K", script, timeout=1, within=6.5,
+                  DATA=just("354 go"), END=just("250 got it"), QUIT=DEAF)
+    yield Case("J7-all-late", Setup(**script, timeout=1), Want("K", within=6.5),
                says="the whole run takes at most timeoutconnect and twelve times timeoutremote (steps with STARTTLS), "
-                    "and what the mail data takes")
-    yield Case("J7-late-then-never", "Z", dict(script, END=DEAF), timeout=1, within=6.5, unused=True)
-    yield Case("J7-late-tls", "K", dict(greeting=just("220 hi"), EHLO=[just(HELLO), just("250 hi")],
-                                        STARTTLS=(Delay(late), "220 go", TLS),
-                                        MAIL=just("250 ok"), RCPT=just("250 ok"), DATA=just("354 go"),
-                                        END=just("250 ok")), over="ver13",
-               timeout=1, within=9)
+                   "and what the mail data takes")
+    yield Case("J7-late-then-never", Setup(**{**script, "END": DEAF}, timeout=1), Want("Z", within=6.5), unused=True)
+    in_tls = dict(script, EHLO=[just(HELLO), just("250 hi")], STARTTLS=(Delay(late), "220 go", TLS))
+    yield Case("J7-late-tls", Setup(**in_tls, timeout=1), Want("K", within=9), over="ver13")
 
     def crowd(stage):
         """120 deliveries to servers that drip, and one to a good server among them."""
@@ -167,14 +164,13 @@ def sum_cases():
             assert run.letters == "Z" and run.lasted(40), run
         stage.first.sessions.clear()
 
-    yield Case("J8-crowd", "K", {}, play=crowd, within=6,
+    yield Case("J8-crowd", Setup(), Want("K", within=6), Start(play=crowd),
                says="each run is bounded by itself; how many run at once is qmail-send's business")
-
 
 
 CASES = [*step_cases(), *data_cases(), *sum_cases()]
 
 
 @table(CASES)
-def test_catalogue(stage, case):      # noqa: F811
-    stage.hold(case)
+def test_catalogue(stage, variant):
+    stage.hold(variant)

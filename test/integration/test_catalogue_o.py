@@ -10,7 +10,7 @@ import threading
 import time
 
 import qmailhome
-from catalogue import ONE, TWO, Case, stage, table      # noqa: F401
+from catalogue import ONE, TWO, Case, Setup, Start, Want, table
 from world import HOLE4, HOLE6
 
 KNOWN = {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "addresses", "trustanchors.cdb", "trustanchors.lock"}
@@ -87,7 +87,7 @@ def table_cases():
         assert [(r.address, r.count) for r in qmailhome.used(qmailhome.read6())] == [(HOLE6, 1)]
         forget(stage)
 
-    yield Case("O1-same-address", play=same, zone="x.example TXT x",
+    yield Case("O1-same-address", Setup(zone="x.example TXT x"), "Z", Start(play=same),
                says="time-outs of one address within two minutes count as one, however many processes had them")
 
     def different(stage):
@@ -102,7 +102,7 @@ def table_cases():
                                                                                    for r in records), records
         forget(stage)
 
-    yield Case("O1-different-addresses", play=different, zone="x.example TXT x")
+    yield Case("O1-different-addresses", Setup(zone="x.example TXT x"), "Z", Start(play=different))
 
     def beyond(stage):
         stage.home.control("timeoutconnect", "1\n")
@@ -113,7 +113,7 @@ def table_cases():
         assert len(records) == 64 == len({r.address for r in records})
         forget(stage)
 
-    yield Case("O1-more-than-there-is-room", play=beyond, zone="x.example TXT x",
+    yield Case("O1-more-than-there-is-room", Setup(zone="x.example TXT x"), "Z", Start(play=beyond),
                says="of more addresses than records the oldest give way")
 
     def readers(stage):
@@ -140,7 +140,7 @@ def table_cases():
             thread.join()
         forget(stage)
 
-    yield Case("O2-reader-and-writer", "K", {}, play=readers, several=True,
+    yield Case("O2-reader-and-writer", Setup(), Want("K", several=True), Start(play=readers),
                says="a million looks are for the unit tests; here the programs themselves")
 
 
@@ -166,7 +166,7 @@ def compiled_cases():
         assert set(os.listdir(stage.home.run_path)) <= KNOWN and os.path.exists(stage.home.cdb_path)
         forget(stage)
 
-    yield Case("O3-hundred-compile", "K", {}, play=hundred, several=True)
+    yield Case("O3-hundred-compile", Setup(), Want("K", several=True), Start(play=hundred))
 
     def anchors(stage):
         runs = many(stage, 30, lambda n: "dst.example")
@@ -174,7 +174,7 @@ def compiled_cases():
         assert set(os.listdir(stage.home.run_path)) <= KNOWN
         forget(stage)
 
-    yield Case("O3-anchors", "K", {}, over="ver13", play=anchors, several=True)
+    yield Case("O3-anchors", Setup(), Want("K", several=True), Start(play=anchors), over="ver13")
 
     def stopped(stage):
         """Somebody holds all locks and is stopped."""
@@ -196,7 +196,7 @@ def compiled_cases():
             holder.wait()
             holder.stdout.close()
 
-    yield Case("O4-holder-stopped", "K", {}, play=stopped, within=6,
+    yield Case("O4-holder-stopped", Setup(), Want("K", within=6), Start(play=stopped),
                says="0.5 s for each table, then without it; a list is compiled by whoever can")
 
     def killed(stage):
@@ -213,7 +213,7 @@ def compiled_cases():
         stage.first.sessions.clear()
         stage.deliver()
 
-    yield Case("O4-killed", "K", {}, play=killed, several=True, within=6)
+    yield Case("O4-killed", Setup(), Want("K", several=True, within=6), Start(play=killed))
     now = time.time()
 
     def skewed(stage):
@@ -221,7 +221,7 @@ def compiled_cases():
         stage.home.control("smtproutes", f":{ONE}\n")
         os.utime(f"{stage.home.path}/control/smtproutes", (now + 10 ** 7, now + 10 ** 7))
 
-    yield Case("O5-future-files", "K", {}, prepare=skewed,
+    yield Case("O5-future-files", Setup(prepare=skewed), "K",
                says="a record or file from the future counts for nothing, not for ever")
 
     def storm(stage):
@@ -243,7 +243,7 @@ def compiled_cases():
         assert len(left) <= 1, left
         forget(stage)
 
-    yield Case("O6-storm", "K", {}, play=storm, several=True,
+    yield Case("O6-storm", Setup(), Want("K", several=True), Start(play=storm),
                says="one temporary name, under a lock: at most one file is ever left behind")
 
     def removed(stage):
@@ -268,7 +268,7 @@ def compiled_cases():
             thread.join()
         forget(stage)
 
-    yield Case("O7-removed", "K", {}, over=("clear", "ver13"), play=removed, several=True,
+    yield Case("O7-removed", Setup(), Want("K", several=True), Start(play=removed), over=("clear", "ver13"),
                says="done without; the installer makes the directory")
 
 
@@ -276,5 +276,5 @@ CASES = [*table_cases(), *compiled_cases()]
 
 
 @table(CASES)
-def test_catalogue(stage, case):      # noqa: F811
-    stage.hold(case)
+def test_catalogue(stage, variant):
+    stage.hold(variant)

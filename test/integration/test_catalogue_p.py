@@ -7,7 +7,7 @@ import threading
 import time
 
 import rspawn
-from catalogue import BIG, Case, stage, table      # noqa: F401
+from catalogue import BIG, MESSAGE, Case, Setup, Start, Want, injecting, table
 from smtpd import RESET, Call, Read, Until
 
 ALL = ("clear", "tls13")
@@ -68,25 +68,21 @@ def crashed(stage):
 def cases():
     for moment in STEPS[:-1]:
         over = "clear" if moment == "greeting" else ALL
-        yield Case(f"P1-{moment.lower()}", "Z", {}, over=over, unused=True,
-                   play=interrupt(moment, kill(signal.SIGKILL)), check=crashed,
-                   valid=False, several=moment == "END", says="the sweep over every system call is a test of its own")
+        yield Case(f"P1-{moment.lower()}", Setup(), Want("Z", check=crashed, report=False, several=moment == "END"),
+                   Start(play=interrupt(moment, kill(signal.SIGKILL))), over=over, unused=True,
+                   says="the sweep over every system call is a test of its own")
         for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            yield Case(f"P2-{signum.name[3:].lower()}-{moment.lower()}", "Z", {}, unused=True,
-                       play=interrupt(moment, kill(signum)),
-                       check=crashed, valid=False, several=moment == "END",
+            yield Case(f"P2-{signum.name[3:].lower()}-{moment.lower()}", Setup(),
+                       Want("Z", check=crashed, report=False, several=moment == "END"),
+                       Start(play=interrupt(moment, kill(signum))), unused=True,
                        says="signals keep their meaning: they end it, and qmail-rspawn tries again")
-    yield Case("P1-after-250", "KZ", {}, over=ALL, unused=True, play=interrupt("QUIT", kill(signal.SIGKILL)),
-               valid=False, several=True,
+    yield Case("P1-after-250", Setup(), Want("KZ", report=False, several=True),
+               Start(play=interrupt("QUIT", kill(signal.SIGKILL))), over=ALL, unused=True,
                says="killed after the report is written: K has been said, but qmail-rspawn looks at the signal "
-                    "first and makes Z of it")
+                   "first and makes Z of it")
 
-    def environment(*options):
-        def play(stage):
-            stage.deliver(program="/usr/bin/env", args=[*options, f"{stage.home.path}/bin/qmail-remote",
-                                                        "dst.example", "a@src.example",
-                                                        "b@dst.example"])
-        return play
+    def environment(*options, **how):
+        return Start(play=lambda stage: stage.deliver_below("/usr/bin/env", *options, **how))
 
     for name, options in (
             ("pipe-default", ["--default-signal=PIPE"]), ("pipe-ignored", ["--ignore-signal=PIPE"]),
@@ -94,14 +90,10 @@ def cases():
             ("alarm-ignored", ["--ignore-signal=ALRM"]), ("child-ignored", ["--ignore-signal=CHLD"]),
             ("child-blocked", ["--block-signal=CHLD"]),
             ("all-ignored", ["--ignore-signal=HUP,INT,QUIT,PIPE,ALRM,TERM,USR1,USR2,CHLD,XFSZ"])):
-        yield Case(f"P3-{name}", "K", {}, over=ALL, play=environment(*options))
+        yield Case(f"P3-{name}", Setup(), "K", environment(*options), over=ALL)
 
-    def reset_in_body(stage):
-        stage.first.scripts[0]["DATA"] = ("354 go", Read(20000), RESET)
-        stage.case.start["message"] = BIG
-        environment("--default-signal=PIPE")(stage)
-
-    yield Case("P3-pipe-default-reset", "Z", {}, over=ALL, play=reset_in_body, unused=True)
+    yield Case("P3-pipe-default-reset", Setup(DATA=("354 go", Read(20000), RESET)), "Z",
+               environment("--default-signal=PIPE", message=BIG), over=ALL, unused=True)
 
     def stopped(process):
         for pid in _family(process.pid):
@@ -111,34 +103,32 @@ def cases():
             os.kill(pid, signal.SIGCONT)
 
     for moment in ("greeting", "MAIL", "BODY", "END"):
-        yield Case(f"P4-{moment.lower()}", "KZ", {}, body=moment != "BODY", over="clear" if moment == "greeting"
-                   else ALL, unused=moment != "greeting",
-                   play=interrupt(moment, stopped), timeout=1, within=6,
+        yield Case(f"P4-{moment.lower()}", Setup(timeout=1), Want("KZ", body=moment != "BODY", within=6),
+                   Start(play=interrupt(moment, stopped)),
+                   over="clear" if moment == "greeting" else ALL, unused=moment != "greeting",
                    says="a stop longer than timeoutremote is either survived, or Z; never a second sending")
-    yield Case("P4-short", "K", {}, over=ALL, unused=True, play=interrupt("END", stopped), timeout=5, within=8)
+    yield Case("P4-short", Setup(timeout=5), Want("K", within=8), Start(play=interrupt("END", stopped)), over=ALL,
+               unused=True)
 
-    def no_time(stage):
-        """So little processor time that it runs out while 40 MB are sent."""
-        stage.case.start["message"] = BIG * 8
-        stage.deliver(limits={resource.RLIMIT_CPU: 0})
-
-    yield Case("P5-cpu", "ZK", {}, play=no_time, valid=False, body=False,
+    # So little processor time that it runs out while 40 MB are sent.
+    yield Case("P5-cpu", Setup(), Want("ZK", report=False, body=False),
+               Start(message=BIG * 8, limits={resource.RLIMIT_CPU: 0}),
                says="death by SIGXCPU, or by the kernel for want of memory: Z")
     for name, signum in (("segv", signal.SIGSEGV), ("abrt", signal.SIGABRT), ("bus", signal.SIGBUS),
                          ("xcpu", signal.SIGXCPU)):
-        yield Case(f"P5-{name}", "Z", {}, play=interrupt("MAIL", kill(signum)), check=crashed, valid=False, unused=True,
-                   plain=True)
+        yield Case(f"P5-{name}", Setup(), Want("Z", check=crashed, report=False),
+                   Start(play=interrupt("MAIL", kill(signum))), unused=True, plain=True)
 
     def helper_killed(process):
         for pid in _family(process.pid)[1:]:
             os.kill(pid, signal.SIGKILL)
 
-    yield Case("P5-helper-ehlo", "Z", {}, over=("tls12", "tls13"), unused=True, play=interrupt("EHLO", helper_killed),
-               says="a helper that dies is trouble of ours: no other host, and nothing in clear text")
+    yield Case("P5-helper-ehlo", Setup(), "Z", Start(play=interrupt("EHLO", helper_killed)), over=("tls12", "tls13"),
+               unused=True, says="a helper that dies is trouble of ours: no other host, and nothing in clear text")
     for moment in ("MAIL", "BODY", "END"):
-        yield Case(f"P5-helper-{moment.lower()}", "Z", {}, over=("tls12", "tls13"), unused=True,
-                   play=interrupt(moment, helper_killed),
-                   several=moment == "END", says="without its TLS process a session is a broken connection: Z")
+        yield Case(f"P5-helper-{moment.lower()}", Setup(), Want("Z", several=moment == "END"),
+                   Start(play=interrupt(moment, helper_killed)), over=("tls12", "tls13"), unused=True,
+                   says="without its TLS process a session is a broken connection: Z")
 
     def storm(stage):
         """Stop and continue, a few thousand times a second, so that calls are interrupted everywhere."""
@@ -161,20 +151,20 @@ def cases():
             over.set()
             thread.join()
 
-    for name, message in (("small", b"Subject: catalogue\n\nthe body\n"), ("big", BIG)):
-        yield Case(f"P6-stop-and-go-{name}", "K", {}, over=ALL, play=storm, start=dict(message=message), within=10)
+    for name, message in (("small", MESSAGE), ("big", BIG)):
+        yield Case(f"P6-stop-and-go-{name}", Setup(), Want("K", within=10), Start(play=storm, message=message),
+                   over=ALL)
+
+    def not_musl(stage):
+        if stage.musl:
+            stage.cannot("no handler, so no EINTR but an injected one, and getifaddrs() of musl does not try again")
+
     for calls in ("read", "write", "poll", "recvfrom,sendto"):
-        def injected(stage, calls=calls):
-            if "recvfrom" in calls and stage.musl:
-                stage.cannot("no handler, so no EINTR but an injected one, and getifaddrs() of musl does not try again")
-            stage.deliver(program="/usr/bin/strace", args=[
-                "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EINTR:when=1+2",
-                f"{stage.home.path}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
         for way in ALL:
             # The loader of a dynamic program does not try again; c-ares takes it for a try that failed.
             gives_up = (calls, way) == ("read", "tls13") or "recvfrom" in calls
-            yield Case(f"P6-eintr-{calls.replace(',', '-')}", "KZ" if gives_up else "K", {}, over=way, play=injected,
-                       within=10)
+            yield Case(f"P6-eintr-{calls.replace(',', '-')}", Setup(prepare=not_musl if "recvfrom" in calls else None),
+                       Want("KZ" if gives_up else "K", within=10), injecting(calls, "error=EINTR:when=1+2"), over=way)
 
     def half_a_report(stage):
         """Its report does not fit into the pipe, nobody reads, and it is killed in the middle of it."""
@@ -192,7 +182,7 @@ def cases():
         # Even if it had ended by itself just there: no message record, so no K.
         assert rspawn.rspawn_result(stage.run.report, 0)[:1] != b"K"
 
-    yield Case("P7-half-a-report", "Z", {}, play=half_a_report, valid=False)
+    yield Case("P7-half-a-report", Setup(), Want("Z", report=False), Start(play=half_a_report))
 
     def cut_anywhere(stage):
         """Any beginning of a good report is no K, until the NUL behind the K is there."""
@@ -202,7 +192,7 @@ def cases():
             assert rspawn.rspawn_result(report[:size], signal.SIGKILL)[:1] == b"Z"
             assert rspawn.rspawn_result(report[:size], 0)[:1] != b"K", report[:size]
 
-    yield Case("P7-cut-anywhere", "K", {}, over=ALL, play=cut_anywhere)
+    yield Case("P7-cut-anywhere", Setup(), "K", Start(play=cut_anywhere), over=ALL)
 
 
 def _family(pid):
@@ -214,5 +204,5 @@ CASES = list(cases())
 
 
 @table(CASES)
-def test_catalogue(stage, case):      # noqa: F811
-    stage.hold(case)
+def test_catalogue(stage, variant):
+    stage.hold(variant)

@@ -45,17 +45,20 @@ def test_a_short_bound_on_time_is_not_looked_at_beside_other_tests(name):
 @pytest.mark.parametrize("letter", GROUPS)
 def test_each_case_of_the_catalogue_is_in_its_document_and_in_the_tests(letter):
     """That a case which is tried stands in doc/CATALOGUE.md, Case looks at itself."""
-    cases = importlib.import_module(f"test_catalogue_{letter.lower()}").CASES
-    tried = {int(case.id[1:]) for case in cases}
+    tried = {int(case.id[1:]) for case in cases_of(letter)}
     assert tried == set(range(1, GROUPS[letter][1] + 1))
 
 
-def test_ids_that_documents_use_are_in_the_catalogue():
-    top = os.path.dirname(CATALOGUE)
-    for path in glob.glob(f"{top}/*.md"):
+def cases_of(letter):
+    return importlib.import_module(f"test_catalogue_{letter.lower()}").CASES
+
+
+def test_names_of_cases_that_documents_use_are_in_the_tests():
+    names = {case.name for letter in GROUPS for case in cases_of(letter)}
+    for path in glob.glob(f"{os.path.dirname(CATALOGUE)}/*.md"):
         with open(path, encoding="utf-8") as f:
-            for letter, number in re.findall(r"\b([A-Z])(\d+)-[a-z]", f.read()):
-                assert letter in GROUPS and int(number) <= GROUPS[letter][1], f"{path}: {letter}{number}"
+            for name in re.findall(r"`([A-Z]\d+-[a-z0-9][^`]*)`", f.read()):
+                assert name in names, f"{path}: {name}"
 
 
 @pytest.mark.parametrize("name", FILES)
