@@ -10,9 +10,7 @@
 #include "delivery/setup.h"
 #include "io/fdio.h"
 #include "io/sandbox.h"
-#include "qmail/quote.h"
 #include "qmail/report.h"
-#include "smtp/transaction.h"
 
 #include "config.h"
 #include "files.h"
@@ -43,34 +41,6 @@ enter_home(void)
 	}
 	sandbox_enter_search(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
-}
-
-static bool
-is_deliverable(const char *address, int (*quote)(struct buf *, const char *))
-{
-	struct buf path = { 0 };
-	bool ok = quote(&path, address) == 0 && path.len <= SMTP_PATH_MAX;
-
-	buf_finish(&path);
-	return ok;
-}
-
-/*
- * SMTP has no way to write the sender, or any of the recipients: reported
- * before a server is looked for.
- */
-static int
-check_envelope(char *const *envelope, struct dsn *why)
-{
-	char *const *recipient = envelope + 1;
-
-	if (!is_deliverable(envelope[0], quote_sender))
-		return failure_set(why, FAILURE_SENDER_UNSENDABLE, "");
-	while (*recipient && !is_deliverable(*recipient, quote_mailbox))
-		recipient++;
-	if (!*recipient)
-		return failure_set(why, FAILURE_RECIPIENT_UNSENDABLE, "");
-	return 0;
 }
 
 /* Becomes qmail-remote-io; reports if that failed. */
@@ -115,7 +85,7 @@ main(int argc, char **argv)
 	enter_home();
 	setup.host = argv[1];
 	if (setup_read(&setup, &why) == -1 ||
-	    check_envelope(argv + 2, &why) == -1 ||
+	    setup_check_envelope(argv + 2, &why) == -1 ||
 	    setup_plan(&setup, &why) == -1)
 		fail(&why);
 	config = setup_search_config(&setup);

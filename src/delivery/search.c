@@ -59,6 +59,7 @@ has_hung(const struct attempt *a, enum attempt_result result)
 static enum attempt_result
 attempt(const struct work *w, struct attempt_mode *mode, int fd, size_t i)
 {
+	const struct search_observer *observer = w->config->observer;
 	struct search *s = w->search;
 	const struct plan *plan = s->connector.plan;
 	const struct plan_host *host = &plan->host[plan->address[i].host];
@@ -68,8 +69,12 @@ attempt(const struct work *w, struct attempt_mode *mode, int fd, size_t i)
 	a->address = i;
 	a->host = host->is_literal ? NULL : host->name;
 	a->ip = plan->address[i].ip;
+	if (observer)
+		observer->begins(observer->data, a);
 	result = attempt_make(&w->config->attempt, w->session, mode, fd, a,
 	    &s->server);
+	if (observer)
+		observer->has_ended(observer->data, a, result, &s->server);
 	if (has_hung(a, result))
 		memory_note(w->config->notes, &a->ip, MEMORY_TLS,
 		    (int64_t)time(NULL));

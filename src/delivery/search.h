@@ -17,8 +17,17 @@ enum search_result {
 	SEARCH_LOCAL /* the same; the last attempt failed because of us */
 };
 
+/* Told of each attempt as it goes; data is the observer's own. */
+struct search_observer {
+	void (*begins)(void *data, const struct attempt *);
+	void (*has_ended)(void *data, const struct attempt *,
+	    enum attempt_result, const struct server *);
+	void *data;
+};
+
 struct search_config {
 	struct attempt_config attempt;
+	const struct search_observer *observer; /* or NULL */
 	const struct tcpto *tcpto;
 	unsigned long timeoutconnect; /* seconds, for each connection */
 	int notes; /* the memory of addresses, qmail/memory.h; -1: none */

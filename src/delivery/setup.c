@@ -3,7 +3,10 @@
 
 #include <time.h>
 
+#include "delivery/failure.h"
 #include "delivery/lookup.h"
+#include "qmail/quote.h"
+#include "smtp/transaction.h"
 
 bool
 setup_is_relayed(const struct setup *s)
@@ -31,6 +34,30 @@ setup_read(struct setup *s, struct dsn *why)
 		return -1;
 	return ipfamily_find(&s->family, &files->families, setup_next_hop(s),
 	    why);
+}
+
+static bool
+is_deliverable(const char *address, int (*quote)(struct buf *, const char *))
+{
+	struct buf path = { 0 };
+	bool ok = quote(&path, address) == 0 && path.len <= SMTP_PATH_MAX;
+
+	buf_finish(&path);
+	return ok;
+}
+
+int
+setup_check_envelope(char *const *envelope, struct dsn *why)
+{
+	char *const *recipient = envelope + 1;
+
+	if (!is_deliverable(envelope[0], quote_sender))
+		return failure_set(why, FAILURE_SENDER_UNSENDABLE, "");
+	while (*recipient && !is_deliverable(*recipient, quote_mailbox))
+		recipient++;
+	if (!*recipient)
+		return failure_set(why, FAILURE_RECIPIENT_UNSENDABLE, "");
+	return 0;
 }
 
 static int

@@ -55,6 +55,12 @@ const char *setup_next_hop(const struct setup *);
 int setup_read(struct setup *, struct dsn *why);
 
 /*
+ * Whether SMTP can send these addresses: sender, recipients, NULL.  -1 with
+ * 5.1.3 if there is no way to write the sender, or any of the recipients.
+ */
+int setup_check_envelope(char *const *envelope, struct dsn *why);
+
+/*
  * Looks the hosts up in the DNS (lookup_hosts()) and makes a plan
  * (plan_make()).  -1 with a reason if there is no address to connect to; the
  * plan may tell more.

@@ -274,6 +274,45 @@ avoids_what_has_failed_before(void **state)
 }
 
 static void
+begins(void *data, const struct attempt *a)
+{
+	(void)data;
+	say("begins", a->ip.byte[15]);
+}
+
+static void
+has_ended(void *data, const struct attempt *a, enum attempt_result result,
+    const struct server *server)
+{
+	assert_ptr_equal(data, &world);
+	assert_int_equal(server->fd, 100 + a->ip.byte[15]);
+	say(result == ATTEMPT_READY ? "ready" : "failed", a->ip.byte[15]);
+}
+
+static void
+tells_an_observer_of_each_attempt(void **state)
+{
+	static const struct search_observer observer = { begins, has_ended,
+		&world };
+	static const struct search_config config = {
+		.attempt = { .timeout_s = 1200 },
+		.observer = &observer,
+		.timeoutconnect = 60,
+		.notes = 9,
+	};
+	struct plan p = make_plan(2, TLS_LEVEL_MAY);
+	struct search s = { .address = 0 };
+
+	(void)state;
+	memset(&world, 0, sizeof world);
+	world.script = "NR";
+	assert_int_equal(search_server(&s, &p, &config), SEARCH_READY);
+	assert_string_equal(world.log,
+	    "plan2 begins0 try0 failed0 begins1 try1 ready1");
+	search_finish(&s);
+}
+
+static void
 hands_over_all_that_is_known(void **state)
 {
 	struct plan p = make_plan(2, TLS_LEVEL_MAY);
@@ -348,6 +387,7 @@ main(void)
 		cmocka_unit_test(follows_a_plan),
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
 		cmocka_unit_test(avoids_what_has_failed_before),
+		cmocka_unit_test(tells_an_observer_of_each_attempt),
 		cmocka_unit_test(hands_over_all_that_is_known),
 		cmocka_unit_test(hands_over_no_more_than_is_known),
 		cmocka_unit_test(tells_when_helo_was_needed),

@@ -287,6 +287,37 @@ writes_nothing_where_files_are_read_only(void **state)
 }
 
 static void
+refuses_addresses_that_cannot_be_sent(void **state)
+{
+	static char good[] = "a@src.example", bad[] = "a\nb@src.example";
+	static char longer[SMTP_PATH_MAX + 2];
+	static const struct {
+		char *const envelope[4];
+		const char *text; /* "": they can be sent */
+	} cases[] = {
+		{ { good, good, NULL }, "" },
+		{ { good, bad, good, NULL }, "" },
+		{ { bad, good, NULL }, "sender's address" },
+		{ { good, bad, NULL }, "that address" },
+		{ { longer, good, NULL }, "sender's address" },
+		{ { good, longer, bad, NULL }, "that address" },
+	};
+
+	(void)state;
+	memset(longer, 'x', sizeof longer - 1);
+	memcpy(longer, "a@", 2);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct dsn why = { 0 };
+		int result = setup_check_envelope(cases[i].envelope, &why);
+
+		assert_int_equal(result, cases[i].text[0] ? -1 : 0);
+		assert_non_null(strstr(why.text, cases[i].text));
+		assert_string_equal(why.status,
+		    cases[i].text[0] ? "5.1.3" : "");
+	}
+}
+
+static void
 tells_how_to_search(void **state)
 {
 	const struct setup_files f = files(false);
@@ -327,6 +358,7 @@ main(void)
 		cmocka_unit_test(plans_for_the_relay_of_a_route),
 		cmocka_unit_test(stops_at_what_fails),
 		cmocka_unit_test(writes_nothing_where_files_are_read_only),
+		cmocka_unit_test(refuses_addresses_that_cannot_be_sent),
 		cmocka_unit_test(tells_how_to_search),
 	};
 
