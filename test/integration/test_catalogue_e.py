@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 import pki
 from catalogue import ONE, Case, Setup, Start, Want, table
+from expect_tls import IN_TLS, UNVERIFIED
 from stage import VERSIONS
 from test_stock import one_user
 from tlssite import tls_line
@@ -43,16 +44,22 @@ def not_a_byte(stage):
     assert b"cannot run" not in stage.run.report, stage.run
 
 
-def e(name, letters, make, *, over="ver13", host="m1.example", anchors=None, control=(), within=None, **how):
-    """A case whose server shows what make(pki) returns."""
+def e(name, make, why=None, *, letters=None, over="ver13", host="m1.example", anchors=None, control=(), within=None,
+      says=None):
+    """A case whose server shows what make(pki) returns; it verifies, or does not for this reason."""
     def prepare(stage):
         leaf = make(stage.certs)
         show(stage, stage.certs.write("shown.pem", leaf.key_pem + leaf.chain_pem))
         if anchors:
             stage.demand(2, anchors(stage.certs))
 
-    return Case(name, Setup(host=host, prepare=prepare, control=control), Want(letters, within=within, check=not_a_byte),
-                over=over, **how)
+    def check(stage):
+        not_a_byte(stage)
+        assert why is None or why in tls_line(stage.run), stage.run
+
+    fate = IN_TLS if why is None else UNVERIFIED
+    return Case(name, Setup(host=host, prepare=prepare, control=control), Want(letters or fate, within=within, check=check),
+                over=over, says=says)
 
 
 def named(*names, **how):
@@ -62,29 +69,44 @@ def named(*names, **how):
 GOOD = dict(names=["m1.example"])
 
 
+MISMATCH, PURPOSE = "name mismatch", "purpose"
+
+
 def name_cases():
-    for number, variant in enumerate(("self-signed", "untrusted", "expired", "early", "wrong-name", "cn-only"), 1):
-        yield e(f"E{number}-{variant}", "Z", lambda certs, v=variant: certs.leaf(v), over=BOTH)
-    yield e("E7-wildcard", "K", named("*.mail.example"), host=MX, over=BOTH)
-    yield e("E8-deeper", "Z", named("*.mail.example"), host="a.mx.mail.example")
-    yield e("E9-apex", "Z", named("*.mail.example"), host="mail.example")
-    yield e("E10-part", "Z", named("m*.mail.example"), host=MX)
-    yield e("E10-part-behind", "Z", named("*x.mail.example"), host=MX)
-    yield e("E10-inside", "Z", named("mx.*.example"), host=MX)
-    yield e("E11-top", "Z", named("*.example"))
-    yield e("E11-star", "Z", named("*"))
-    yield e("E11-stars", "Z", named("*.*"))
-    yield e("E12-nul", "Z", named("m1.example\0.evil.example"))
-    yield e("E12-nul-before", "Z", named("evil\0m1.example"))
-    yield e("E12-nul-at-end", "Z", named("m1.example\0"))
-    yield e("E13-upper", "K", named("M1.EXAMPLE"), over=BOTH)
-    yield e("E13-upper-host", "K", named("m1.example"), host="M1.Example")
-    yield e("E13-dot-in-name", "K", named("m1.example"), control=dict(smtproutes=":m1.example.\n"))
-    yield e("E13-dot-in-certificate", "Z", named("m1.example."),
+    for number, variant, why in ((1, "self-signed", "self"), (2, "untrusted", "issuer"), (3, "expired", "expired"),
+                                 (4, "early", "not yet valid"), (5, "wrong-name", MISMATCH), (6, "cn-only", MISMATCH)):
+        yield e(f"E{number}-{variant}", lambda certs, v=variant: certs.leaf(v), why, over=BOTH)
+    for name, other in (
+            ("domain", "mail.example"), ("leading-dot", ".mail.example"), ("recipient", "dst.example"),
+            ("other-label", "x.mail.example"), ("longer", f"{MX}.evil.example"), ("longer-label", f"a{MX}"),
+            ("below", f"*.{MX}"), ("blank-first", f" {MX}"), ("blank-behind", f"{MX} x"), ("address", ONE)):
+        yield e(f"E5-{name}", named(other), MISMATCH, host=MX)
+    yield e("E5-address-of-it", lambda certs: pki.make("leaf", certs.intermediate, addresses=[ONE],
+                                                       chain=[certs.intermediate]), MISMATCH)
+    yield e("E7-wildcard", named("*.mail.example"), host=MX, over=BOTH)
+    yield e("E7-wildcard-upper", named("*.MAIL.example"), host=MX)
+    yield e("E8-deeper", named("*.mail.example"), MISMATCH, host="a.mx.mail.example")
+    yield e("E9-apex", named("*.mail.example"), MISMATCH, host="mail.example")
+    for name, pattern in (("mx-star", "mx*.mail.example"), ("part", "m*.mail.example"), ("part-behind", "*x.mail.example"),
+                          ("star-mx", "*mx.mail.example"), ("inside", "mx.*.example"), ("two", "*.*.example")):
+        yield e(f"E10-{name}", named(pattern), MISMATCH, host=MX)
+    for name, pattern, host in (("top", "*.example", "m1.example"), ("top-deeper", "*.example", MX), ("star", "*", MX),
+                                ("star-dot", "*.", "mail.example"), ("stars", "*.*", "m1.example"),
+                                ("a-label", "*.example", "xn--bcher-kva.example")):
+        yield e(f"E11-{name}", named(pattern), MISMATCH, host=host)
+    yield e("E12-nul", named("m1.example\0.evil.example"), MISMATCH)
+    yield e("E12-nul-before", named("evil\0m1.example"), MISMATCH)
+    yield e("E12-nul-at-end", named("m1.example\0"), MISMATCH)
+    yield e("E13-upper", named("M1.EXAMPLE"), over=BOTH)
+    yield e("E13-upper-host", named("m1.example"), host="M1.Example")
+    yield e("E13-among-others", named(*(f"n{n}.example" for n in range(100)), "m1.example"))
+    yield e("E13-underscore", named("mx_1.mail.example"), host="mx_1.mail.example")
+    yield e("E13-dot-in-name", named("m1.example"), control=dict(smtproutes=":m1.example.\n"))
+    yield e("E13-dot-in-certificate", named("m1.example."), MISMATCH,
             says="a trailing dot of the name that is looked for is cut; one in the certificate is no form of a DNS name, "
-                "and does not match")
-    yield e("E14-a-label", "K", named("xn--bcher-kva.example"), host="xn--bcher-kva.example")
-    yield e("E14-u-label", "Z", _with_u_label, host="xn--bcher-kva.example", says="A-labels only")
+                 "and does not match")
+    yield e("E14-a-label", named("xn--bcher-kva.example"), host="xn--bcher-kva.example")
+    yield e("E14-u-label", _with_u_label, MISMATCH, host="xn--bcher-kva.example", says="A-labels only")
     yield Case("E15-empty-name", Setup(), "Z", Start(play=_empty_name),
                says="without a name to verify qmail-remote-tls says so, and no connection is made")
     for name, reference in (("dot", "."), ("leading-dot", ".mail.example"), ("blank", "m1 .example"),
@@ -190,20 +212,32 @@ def _limited(permitted=None, excluded=None, **leaf):
 
 
 def chain_cases():
-    yield e("E16-no-intermediate", "Z", lambda certs: certs.leaf("no-intermediate"), over=BOTH)
+    yield e("E16-no-intermediate", lambda certs: certs.leaf("no-intermediate"), "issuer", over=BOTH)
+    yield e("E16-other-intermediate", lambda certs: pki.make(
+        "leaf", certs.intermediate, chain=[pki.make("Test Intermediate", certs.other_root, ca=True)], **GOOD), "")
+
+    def same_name_root(certs):
+        fake = pki.make("Test Root", ca=True)
+        return pki.make("leaf", fake, chain=[fake], **GOOD)
+
+    yield e("E2-same-name", same_name_root, "")
+    yield e("E2-root-sent", lambda certs: pki.make("leaf", certs.other_root, chain=[certs.other_root], **GOOD), "self")
+    yield e("E3-intermediate", _under(start=-30, end=-1), "expired")
+    yield e("E17-root-sent", lambda certs: pki.make("leaf", certs.intermediate, chain=[certs.intermediate, certs.root], **GOOD))
+    yield e("E17-from-root", lambda certs: pki.make("leaf", certs.root, **GOOD))
 
     def wrong_order(certs):
         chain = [certs.other_root, certs.root, certs.client, certs.intermediate]
         return pki.make("leaf", certs.intermediate, chain=chain, **GOOD)
 
-    yield e("E17-wrong-order", "K", wrong_order, over=BOTH)
+    yield e("E17-wrong-order", wrong_order, over=BOTH)
 
     def twins(certs):
         old = pki.make("Twin", certs.root, ca=True, start=-30, end=-1)
         new = pki.make("Twin", certs.root, ca=True)
         return pki.make("leaf", new, chain=[old, new], **GOOD)
 
-    yield e("E18-expired-twin", "K", twins)
+    yield e("E18-expired-twin", twins)
 
     def crossed(certs):
         """Our root's key, signed by an older root that has expired: what servers went on sending in 2020 and 2021."""
@@ -218,34 +252,36 @@ def chain_cases():
         return Plain(signed("leaf", leaf.public_key(), "Cross", key, ca=False, names=["m1.example"]), leaf,
                      (other, fresh))
 
-    yield e("E18-cross-signed", "K", crossed, over=BOTH)
-    yield e("E18-dead-end-first", "ZK", dead_end,
+    yield e("E18-cross-signed", crossed, over=BOTH)
+    yield e("E18-dead-end-first", dead_end, letters="ZK",
             says="of two valid issuers of one name OpenSSL follows the first sent; if it leads nowhere that is Z")
-    yield e("E19-cycle", "Z", _cycle, within=3, over=BOTH)
-    yield e("E20-hundred", "Z", _long(100), within=4, over=BOTH)
-    yield e("E20-nine", "K", _long(9), says="up to ten intermediates")
+    yield e("E19-cycle", _cycle, "", within=3)
+    yield e("E20-hundred", _long(100), "", within=4)
+    yield e("E20-thirty", _long(30), "")
+    yield e("E20-nine", _long(9), says="up to ten intermediates")
 
     def no_ca(certs):
         middle = pki.make("middle.example", certs.intermediate, names=["middle.example"])
         return pki.make("leaf", middle, chain=[middle, certs.intermediate], **GOOD)
 
-    yield e("E21-no-ca", "Z", no_ca)
+    yield e("E21-no-ca", no_ca, "")
 
     def too_deep(certs):
         first = pki.make("First", certs.root, ca=True, path_length=0)
         second = pki.make("Second", first, ca=True)
         return pki.make("leaf", second, chain=[second, first], **GOOD)
 
-    yield e("E22-path-length", "Z", too_deep)
+    yield e("E22-path-length", too_deep, "path length")
     dns, ip, mail = x509.DNSName, x509.IPAddress, x509.RFC822Name
-    yield e("E23-dns-permitted", "K", _limited([dns("example")]))
-    yield e("E23-dns-elsewhere", "Z", _limited([dns("elsewhere.example")]))
-    yield e("E23-dns-excluded", "Z", _limited(None, [dns("m1.example")]))
-    yield e("E23-ip", "Z", _limited([ip(ipaddress.ip_network("198.51.100.0/24"))], addresses=[ONE]))
+    yield e("E23-dns-permitted", _limited([dns("example")]))
+    yield e("E23-dns-elsewhere", _limited([dns("elsewhere.example")]), "permitted subtree")
+    yield e("E23-dns-excluded", _limited(None, [dns("m1.example")]), "excluded subtree")
+    yield e("E23-ip", _limited([ip(ipaddress.ip_network("198.51.100.0/24"))], addresses=[ONE]), "")
     both = x509.SubjectAlternativeName([dns("m1.example"), mail("a@evil.example")])
-    yield e("E23-mail", "Z", _limited(None, [mail("evil.example")], extensions=[(both, False)], san=False))
+    yield e("E23-mail", _limited(None, [mail("evil.example")], extensions=[(both, False)], san=False), "")
     for name, usage in (("clients", ExtendedKeyUsageOID.CLIENT_AUTH), ("code", ExtendedKeyUsageOID.CODE_SIGNING)):
-        yield e(f"E24-for-{name}", "Z", named("m1.example", usages=[usage]))
+        yield e(f"E24-for-{name}", named("m1.example", usages=[usage]), PURPOSE)
+    yield e("E24-for-servers", named("m1.example", usages=[ExtendedKeyUsageOID.SERVER_AUTH]))
 
 
 def weak_cases():
@@ -259,9 +295,9 @@ def weak_cases():
                                 names=["m1.example"]), key)
         return make
 
-    yield e("E26-rsa-1024", "Z", rsa_leaf(1024), over=BOTH,
+    yield e("E26-rsa-1024", rsa_leaf(1024), letters="Z", over=BOTH,
             says="keys below 2048 bits of RSA are refused: OpenSSL's level 2")
-    yield e("E26-rsa-2048", "K", rsa_leaf(2048), over=BOTH)
+    yield e("E26-rsa-2048", rsa_leaf(2048), over=BOTH)
 
     def huge(certs):
         """An issuer whose modulus nobody has the factors of; the signature below it is made up."""
@@ -271,7 +307,7 @@ def weak_cases():
         key = ec.generate_private_key(ec.SECP256R1())
         return Plain(signed("leaf", key.public_key(), "Huge", issuer, ca=False, names=["m1.example"]), key, (middle,))
 
-    yield e("E26-rsa-16k-issuer", "Z", huge, within=4)
+    yield e("E26-rsa-16k-issuer", huge, letters="Z", within=4)
     yield Case("E26-rsa-512", Setup(prepare=lambda stage: _by_command(stage, "rsa512")), "Z", over="ver13")
     yield Case("E27-explicit-curve", Setup(prepare=lambda stage: _by_command(stage, "explicit")), "Z", over=BOTH)
 
@@ -339,9 +375,9 @@ def odd_cases():
         "E29-empty": tlv(0x30),
     }
     garbage = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x84\xff\xff\xff\xff")
-    yield e("E29-garbage", "KZ", _under(extensions=[(garbage, False)]), over=BOTH)
+    yield e("E29-garbage", _under(extensions=[(garbage, False)]), letters="KZ")
     for name, der in cases.items():
-        yield e(name, "KZ", lambda certs, der=der: _raw_san(certs, der), over=BOTH,
+        yield e(name, lambda certs, der=der: _raw_san(certs, der), letters="KZ",
                 says="no crash, whatever the verdict")
 
     def punycode_constraint(certs):
@@ -351,7 +387,7 @@ def odd_cases():
         odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), tlv(0x30, dns, smtp_utf8))
         return pki.make("leaf", middle, chain=[middle], extensions=[(odd, False)])
 
-    yield e("E28-punycode-constraint", "KZ", punycode_constraint, over=BOTH)
+    yield e("E28-punycode-constraint", punycode_constraint, letters="KZ")
 
     def x400_constraint(certs):
         limit = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.30"),
@@ -359,62 +395,85 @@ def odd_cases():
         middle = pki.make("Limited", certs.root, ca=True, extensions=[(limit, True)])
         return pki.make("leaf", middle, chain=[middle], **GOOD)
 
-    yield e("E29-x400-constraint", "KZ", x400_constraint)
+    yield e("E29-x400-constraint", x400_constraint, letters="KZ")
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
-    yield e("E30-critical", "Z", named("m1.example", extensions=[(unknown, True)]), over=BOTH)
-    yield e("E30-critical-intermediate", "Z", _under(extensions=[(unknown, True)]))
-    yield e("E30-not-critical", "K", named("m1.example", extensions=[(unknown, False)]))
+    yield e("E30-critical", named("m1.example", extensions=[(unknown, True)]), "critical")
+    yield e("E30-critical-intermediate", _under(extensions=[(unknown, True)]), "critical")
+    yield e("E30-not-critical", named("m1.example", extensions=[(unknown, False)]))
 
     def must_staple(certs):
         return named("m1.example", extensions=[(x509.TLSFeature([x509.TLSFeatureType.status_request]), False)])(certs)
 
     note = "revocation is not looked at: neither CRLs nor OCSP, and must-staple asks for nothing"
-    yield e("E32-must-staple", "K", must_staple, says=note)
+    yield e("E32-must-staple", must_staple, says=note)
     where = x509.UniformResourceIdentifier("http://192.0.2.66/x.crl")
     points = x509.CRLDistributionPoints([x509.DistributionPoint([where], None, None, None)])
-    yield e("E32-crl-point", "K", named("m1.example", extensions=[(points, False)]), says=note)
+    yield e("E32-crl-point", named("m1.example", extensions=[(points, False)]), says=note)
     clock = "certificates that are valid at another time only: what a wrong clock makes of good ones"
-    yield e("E33-ten-years-ahead", "Z", named("m1.example", start=3650, end=3700), over=BOTH, says=clock)
-    yield e("E33-ten-years-behind", "Z", named("m1.example", start=-3700, end=-3650), over=BOTH)
-    yield e("E33-all-expired", "Z", lambda certs: pki.make("leaf", _OLD, names=["m1.example"], start=-3650, end=-3600),
-            over=BOTH, anchors=lambda certs: certs.write("old-root.pem", _OLD.pem))
+    yield e("E33-ten-years-ahead", named("m1.example", start=3650, end=3700), "not yet valid", says=clock)
+    yield e("E33-ten-years-behind", named("m1.example", start=-3700, end=-3650), "expired")
+    yield e("E33-all-expired", lambda certs: pki.make("leaf", _OLD, names=["m1.example"], start=-3650, end=-3600),
+            "expired", over=BOTH, anchors=lambda certs: certs.write("old-root.pem", _OLD.pem))
 
 
 _OLD = pki.make("Old Root", ca=True, start=-4000, end=-3500)
 
 
+def empty_directory(stage):
+    path = f"{stage.certs.folder}/no-anchors/"
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
 def anchor_cases():
-    def set_up(what):
+    def root(stage, _):
+        return stage.certs.root.pem
+
+    # What is in the file, or what makes something else of it.
+    kinds = {
+        "missing": lambda stage, path: None,
+        "empty": lambda stage, path: b"",
+        "garbage": lambda stage, path: b"x" * 3000,
+        "nul": lambda stage, path: b"\0" * 5000,
+        "broken": lambda stage, path: b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "cut": lambda stage, path: root(stage, path)[:-60],
+        "half": lambda stage, path: root(stage, path)[:400],
+        "key": lambda stage, path: stage.certs.root.key_pem,
+        "directory": lambda stage, path: os.mkdir(path),
+        "fifo": lambda stage, path: os.mkfifo(path),
+        "loop": lambda stage, path: os.symlink(path, path),
+        "device": lambda stage, path: os.symlink("/dev/null", path),
+    }
+
+    def set_up(make, mode=0o644):
         def prepare(stage):
-            path = f"{stage.certs.folder}/odd-{what}"
+            path = f"{stage.certs.folder}/odd"
             if os.path.isdir(path):
                 shutil.rmtree(path)
             elif os.path.lexists(path):
                 os.unlink(path)
-            if what in ("empty", "garbage", "cut", "key", "unreadable"):
-                with open(stage.certs.bundle, "rb") as f:
-                    good = f.read()
-                data = {"empty": b"", "garbage": b"x" * 3000, "cut": good[:-60], "key": stage.certs.root.key_pem,
-                        "unreadable": good}[what]
+            data = make(stage, path)
+            if data is not None:
                 with open(path, "wb") as f:
                     f.write(data)
-                os.chmod(path, 0 if what == "unreadable" else 0o644)
-            elif what in ("directory", "empty-directory"):
-                os.mkdir(path)
-            elif what == "fifo":
-                os.mkfifo(path)
-            elif what == "loop":
-                os.symlink(path, path)
-            stage.demand(2, path + ("/" if what == "empty-directory" else ""))
+                os.chmod(path, mode)
+            stage.demand(2, path)
         return prepare
 
-    def it_could_run(stage):
-        assert not (tls_line(stage.run) or "").startswith("cannot run"), stage.run
+    def named_so(stage):
+        assert tls_line(stage.run).startswith("cannot read trust anchors in "), stage.run
+        assert not stage.sessions[0].secret and len(stage.sessions) == 1
 
-    for what in ("missing", "empty", "garbage", "cut", "key", "directory", "empty-directory", "fifo", "loop"):
-        yield Case(f"E31-{what}", Setup(prepare=set_up(what)), Want("Z", within=4, check=it_could_run), over=BOTH)
-    yield Case("E31-unreadable", Setup(prepare=set_up("unreadable")), "Z", Start(uid=4711, gid=4711), over=BOTH,
+    trouble = Want([("Z", f"Connected to {ONE} but TLS is not set up. (#4.3.5)")], check=named_so, within=4)
+    for kind, make in kinds.items():
+        yield Case(f"E31-{kind}", Setup(prepare=set_up(make)), trouble, over="ver13")
+    for name, path in (("parent-missing", "/srv/none/none.pem"), ("directory-missing", "/srv/none/"),
+                       ("file-with-slash", "/srv/pki/anchors.pem/"), ("control-bytes", "\x01\x02")):
+        yield Case(f"E31-{name}", Setup(control=dict(trustanchors=f"{path}\n")), trouble, over="ver13")
+    yield Case("E31-unreadable", Setup(prepare=set_up(root, 0)), trouble, Start(uid=4711, gid=4711), over="ver13",
                marks=[one_user])
+    empty = Setup(prepare=lambda stage: stage.demand(2, empty_directory(stage)))
+    yield Case("E31-empty-directory", empty, UNVERIFIED, over=BOTH)
 
     def crowded(stage):
         path = f"{stage.certs.folder}/crowd"

@@ -73,15 +73,6 @@ def file_cases():
     for name, text, want in (("9", "9\n", "K"), ("2x", "2x\n", "K"), ("99999999999", "99999999999\n", "K")):
         yield Case(f"L3-strictness-{name}", Setup(control=dict(tlsstrictness=text)), want, over="ver",
                    says="more than 2 is 2")
-    for name, data in (("half", lambda pem: pem[:len(pem) // 2]), ("empty", lambda pem: b""),
-                       ("garbage", lambda pem: b"x" * 5000),
-                       ("nul", lambda pem: b"\0" * 5000)):
-        def anchors(stage, data=data):
-            with open(stage.certs.bundle, "rb") as f:
-                pem = f.read()
-            stage.demand(2, stage.certs.write(f"half-{stage.case.name}.pem", data(pem)))
-        yield Case(f"L3-anchors-{name}", Setup(prepare=anchors), "Z", over=("ver12", "ver13"), unused=True,
-                   says="unusable trust anchors are Z where something is to be verified")
     yield Case("L3-anchors-path-nul", Setup(control=dict(trustanchors="/srv/pki/a\0b\n")),
                Want("Z", check=not_connected), over="ver")
 
