@@ -109,7 +109,7 @@ RULES = [
     Rule("end before mail data", "before the end of the mail data", _by_the_code("")),
     Rule("no line end", "without a final line end", _any),
     Rule("CR", "A CR that is not part of a line end", _any),
-    Rule("text", "Control characters in a reply", _any),
+    Rule("text", "Control characters and empty lines in a reply", _any),
 ]
 _BY_NAME = {r.name: r for r in RULES}
 
@@ -171,7 +171,8 @@ def _form(d):
 
 def _by_reset(d):
     """QUIT could not be written."""
-    last_word = d.code // 100 >= 4 or d.moment == "END" or (d.moment == "greeting" and d.code != 220)
+    other = {"greeting": 220, "hello": 250, "HELO": 250}     # where qmail takes no other reply
+    last_word = d.code // 100 >= 4 or d.moment == "END" or d.code != other.get(d.moment, d.code)
     return "QUIT" if d.kind == "then" and d.detail == "rst" and last_word else None
 
 
@@ -190,7 +191,7 @@ def _at_hello(script, d):
         return "RCPTMAX" if script.recipients > 2 else None
     if d.moment == "EHLO":
         return _at_ehlo(d)
-    if d.kind in ("silent", "cut", "broken"):
+    if d.kind in ("silent", "cut", "broken") or (d.kind == "then" and script.once and d.code not in (250, 421)):
         return "new connection"
     return _form(d) or (_by_reset(d) if d.code != 250 else None)
 
@@ -203,11 +204,14 @@ def _at_ehlo(d):
     return "EHLO 421" if d.code == 421 else "EHLO" if d.kind in ("tolerable", "broken", "cut", "silent") else None
 
 
+def _sends_parameters(script):
+    return script.offered("SIZE") or (script.offered("8BITMIME") and max(script.message, default=0) > 127)
+
+
 def _at_mail(script, d):
     if d.kind == "parameters":
-        # Parameters are sent if the server offers SIZE or 8BITMIME.
         return None if d.code in _WITHOUT_PARAMETERS else "parameters"
-    if d.kind == "then" and d.code in _WITHOUT_PARAMETERS and (script.offered("SIZE") or script.offered("8BITMIME")):
+    if d.kind == "then" and d.code in _WITHOUT_PARAMETERS and _sends_parameters(script):
         return "parameters"
     if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
         return "class of reply"
@@ -288,8 +292,10 @@ def partings(script):
 
 def _of_text(script, ours, theirs):
     """Why a reply is reported differently."""
-    if any(b"?" in mine or b"?" in other for mine, other in zip(ours.replies, theirs.replies)):
+    if any(b"?" in mine or b"\n\n" in other for mine, other in zip(ours.replies, theirs.replies)):
         return _BY_NAME["text"]
+    if script.once and ours.connections > theirs.connections:
+        return _BY_NAME["new connection"]
     # One of the two has taken one reply for another.
     return next((_BY_NAME[n] for n, d in partings(script) if d and d.kind in ("extra", "tolerable", "broken")), None)
 
