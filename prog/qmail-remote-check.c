@@ -35,6 +35,13 @@ enum verdict {
 	USAGE = 3
 };
 
+struct options {
+	bool all;    /* try every address, also behind one that is ready */
+	bool routes; /* route and policy only, without the network */
+	const char *host;
+	char **envelope; /* sender, recipients, NULL; or just NULL */
+};
+
 static const char *const written[] = { "queue/lock/tcpto", "/dev/null" };
 
 static const char *const left_out[] = {
@@ -296,10 +303,10 @@ conclude_ready(const struct search *s)
 	return WOULD_BE_DELIVERED;
 }
 
-static enum verdict
-conclude_none(const struct search *s)
+/* Addresses to which there was no connection. */
+static void
+show_unconnected(const struct connector *c)
 {
-	const struct connector *c = &s->connector;
 	char text[IP_TEXT_SIZE];
 
 	for (size_t i = 0; i < c->plan->naddress; i++) {
@@ -310,8 +317,6 @@ conclude_none(const struct search *s)
 		    connector_reason(c, i));
 		end_line();
 	}
-	put_line("result", "a message would be deferred");
-	return WOULD_BE_DEFERRED;
 }
 
 /* Nothing more is wanted of the server. */
@@ -326,42 +331,84 @@ quit(const struct server *server)
 	spawn_reap(deadline_in(REAP_MS));
 }
 
+static bool
+was_tried(const struct history *h, const struct ip *ip)
+{
+	for (size_t i = 0; i < h->n; i++)
+		if (ip_equal(&h->attempt[i].ip, ip))
+			return true;
+	return false;
+}
+
+/* Each address that a delivery would not have come to, by itself. */
+static void
+try_others(const struct plan *plan, const struct history *tried,
+    const struct search_config *config)
+{
+	for (size_t i = 0; i < plan->naddress; i++) {
+		struct plan one = *plan;
+		struct search s = { .address = 0 };
+
+		one.address = &plan->address[i];
+		one.naddress = 1;
+		if (one.address->use != PLAN_USED ||
+		    was_tried(tried, &one.address->ip))
+			continue;
+		if (search_server(&s, &one, config) == SEARCH_READY)
+			quit(&s.server);
+		else
+			show_unconnected(&s.connector);
+		search_finish(&s);
+	}
+}
+
 static enum verdict
-search(struct setup *setup)
+search(struct setup *setup, bool all)
 {
 	double start = 0;
 	struct search_observer observer = { begins, has_ended, &start };
 	struct search_config config = setup_search_config(setup);
 	struct search s = { .address = 0 };
+	enum search_result result;
 
 	config.observer = &observer;
-	if (search_server(&s, &setup->plan, &config) != SEARCH_READY)
-		return conclude_none(&s);
-	quit(&s.server);
-	return conclude_ready(&s);
+	result = search_server(&s, &setup->plan, &config);
+	if (result == SEARCH_READY)
+		quit(&s.server);
+	show_unconnected(&s.connector);
+	if (all)
+		try_others(&setup->plan, &s.history, &config);
+	if (result == SEARCH_READY)
+		return conclude_ready(&s);
+	put_line("result", "a message would be deferred");
+	return WOULD_BE_DEFERRED;
 }
 
 static enum verdict
-check(struct setup *setup, char *const *envelope)
+check(struct setup *setup, const struct options *options)
 {
 	struct dsn why = { 0 };
 	int result;
 
 	put_line("to", setup->host);
 	if (setup_read(setup, &why) == -1 ||
-	    (envelope[0] && setup_check_envelope(envelope, &why) == -1))
+	    (options->envelope[0] &&
+		setup_check_envelope(options->envelope, &why) == -1))
 		return verdict_of(&why);
 	show_route(setup);
 	show_policy(&setup->control);
+	if (options->routes)
+		return WOULD_BE_DELIVERED;
 	result = setup_plan(setup, &why);
 	show_hosts(&setup->plan);
-	return result == -1 ? verdict_of(&why) : search(setup);
+	return result == -1 ? verdict_of(&why) : search(setup, options->all);
 }
 
 static int
 usage(void)
 {
-	fputs("usage: qmail-remote-check HOST [SENDER RECIPIENT ...]\n",
+	fputs("usage: qmail-remote-check [--all] HOST [SENDER RECIPIENT ...]\n"
+	      "       qmail-remote-check --routes HOST\n",
 	    stderr);
 	return USAGE;
 }
@@ -374,15 +421,35 @@ fatal(const char *what)
 	return WOULD_BE_DEFERRED;
 }
 
+/* False if they are wrong. */
+static bool
+read_options(int argc, char **argv, struct options *options)
+{
+	int i = 1;
+
+	options->all = i < argc && strcmp(argv[i], "--all") == 0;
+	options->routes = i < argc && strcmp(argv[i], "--routes") == 0;
+	if (options->all || options->routes)
+		i++;
+	if (i >= argc || argv[i][0] == '-')
+		return false;
+	options->host = argv[i];
+	options->envelope = argv + i + 1;
+	/* A sender alone is not enough. */
+	return options->envelope[0] == NULL ||
+	       (options->envelope[1] != NULL && !options->routes);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct setup_files files = files_of_qmail(true);
 	struct setup setup = { .files = &files };
+	struct options options;
 
 	if (version_is_wanted(argc, argv))
 		return version_print(VERSION_MARK("qmail-remote-check"));
-	if (argc < 2 || argc == 3 || argv[1][0] == '-')
+	if (!read_options(argc, argv, &options))
 		return usage();
 	if (chdir(QMAIL_HOME) == -1)
 		return fatal("switch to " QMAIL_HOME);
@@ -394,6 +461,6 @@ main(int argc, char **argv)
 	sandbox_enter_search(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
 	signal(SIGPIPE, SIG_IGN);
-	setup.host = argv[1];
-	return (int)check(&setup, argv + 2);
+	setup.host = options.host;
+	return (int)check(&setup, &options);
 }

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import world
 from qmailhome import pack4, read4, used
 from rspawn import sanitizer_logs
 from smtpd import CLOSE
@@ -258,10 +259,50 @@ def test_it_has_the_rights_of_the_owner_of_the_state_directory(home, dns, smtp, 
     assert done.returncode == DEFERRED and "control/me" in done.stdout
 
 
-@pytest.mark.parametrize("args", [[], ["-x"], ["dst.example", "a@src.example"], ["--all"]])
+def test_all_addresses_are_tried_on_request(dns, smtp, look):
+    dns.zone(f"dst.example MX 1 a.example.\ndst.example MX 2 b.example.\ndst.example MX 3 c.example.\n"
+             f"a.example A {ONE}\nb.example A {TWO}\nb.example A 192.0.2.3\nc.example A 127.0.0.1")
+    servers = [smtp(ONE), smtp(TWO, greeting="554 no")]
+    assert [line.split()[0] for line in fields(look())["connected"][::2]] == ["a.example"]
+    shown = look("--all", "dst.example", host=None)
+    assert shown.returncode == DELIVERED
+    assert [re.findall(r"\((.*)\)", line) for line in fields(shown)["connected"][::2]] == [[ONE], [TWO]]
+    assert fields(shown)["failed"] == ["192.0.2.3: Connection refused"]
+    assert result(shown).startswith("a message would be delivered through a.example")
+    assert [s.connections for s in servers] == [2, 1]
+
+
+def test_verdict_is_that_of_a_delivery_with_all_addresses_too(dns, smtp, look):
+    dns.zone(f"dst.example MX 1 a.example.\ndst.example MX 2 b.example.\na.example A {ONE}\nb.example A {TWO}")
+    smtp(ONE, greeting="421 no")
+    smtp(TWO, greeting="421 no")
+    assert look("--all", "dst.example", host=None).returncode == DEFERRED
+
+
+def test_routes_need_no_network(home, look):
+    world.resolv_conf("nameserver 203.0.113.1\n")
+    home.control("smtproutes", ".example:relay.example:2525\n")
+    home.control("trustanchors", "/srv/anchors\n")
+    home.control("tlsstrictness", "2\n")
+    done = look("--routes", "dst.example", host=None)
+    assert done.returncode == 0
+    assert done.stdout == ("to        dst.example\n"
+                           "route     relay.example, port 2525, by control/smtproutes\n"
+                           "TLS       strictness 2: verified, or the message waits\n")
+
+
+def test_wrong_route_is_told_without_its_password(home, look):
+    home.control("smtproutes", "dst.example:relay.example|secret\n")
+    done = look("--routes", "dst.example", host=None)
+    assert done.returncode == DEFERRED and "secret" not in done.stdout
+
+
+@pytest.mark.parametrize("args", [[], ["-x"], ["dst.example", "a@src.example"], ["--all"], ["--routes"],
+                                  ["--routes", "dst.example", "a@src.example", "b@dst.example"],
+                                  ["--all", "--routes", "dst.example"]])
 def test_wrong_arguments_are_usage(look, args):
     done = look(*args, host=None)
-    assert done.returncode == USAGE and done.stderr.startswith("usage: qmail-remote-check HOST")
+    assert done.returncode == USAGE and done.stderr.startswith("usage: qmail-remote-check [--all] HOST")
 
 
 def test_version_is_printed(look):
