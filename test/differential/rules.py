@@ -91,7 +91,7 @@ def _known_words(script, d, delivery):
 
 RULES = [
     Rule("EHLO", "EHLO comes first", _any),
-    Rule("new connection", "HELO only where EHLO fails", _on_a_new_connection),
+    Rule("new connection", "HELO only if EHLO fails", _on_a_new_connection),
     Rule("EHLO 421", "with 421", _by_the_code("Z")),
     Rule("parameters", "parameters of MAIL", _without_parameters),
     Rule("SIZE", "larger than the server's SIZE", _size),
