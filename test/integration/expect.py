@@ -64,5 +64,4 @@ def stored(message):
 
 def wire(message):
     """The mail data, with its end."""
-    return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n"
-                    for line in stored(message).split(b"\n")[:-1]) + b".\r\n"
+    return (b"\n" + stored(message)).replace(b"\n.", b"\n..")[1:].replace(b"\n", b"\r\n") + b".\r\n"

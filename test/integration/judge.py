@@ -116,10 +116,11 @@ def _delivery(stage, variant):
 
 
 def _message(stage, variant):
-    if not variant.case.want.body or not isinstance(stage.message, bytes):
+    mails = [m for s in stage.sessions for m in s.mails if m.complete and m.recipients and s.server.keep]
+    if not mails or not variant.case.want.body or not isinstance(stage.message, bytes):
         return
     wanted = wire(stage.message)
-    for m in (m for s in stage.sessions for m in s.mails if m.complete and m.recipients and s.server.keep):
+    for m in mails:
         if m.wire != wanted:
             at = next((n for n, (a, b) in enumerate(zip(m.wire, wanted)) if a != b), min(len(m.wire), len(wanted)))
             yield f"another message from byte {at} on: {m.wire[at:at + 100]!r}, not {wanted[at:at + 100]!r}"

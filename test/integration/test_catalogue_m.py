@@ -172,7 +172,7 @@ def compiled_cases():
         over = threading.Event()
 
         def spoil():
-            while not over.is_set():
+            while not over.wait(0.0002):
                 with open(stage.home.cdb_path, "r+b") as f:
                     f.truncate(100)
                     f.truncate(len(good))

@@ -26,7 +26,7 @@ class Watch(threading.Thread):
         self.start()
 
     def run(self):
-        while not self.over.is_set():
+        while not self.over.wait(0.001):
             try:
                 with open(self.path, "rb") as f:
                     data = f.read()
@@ -94,7 +94,7 @@ def table_cases():
         stage.home.control("timeoutconnect", "1\n")
         watches = [Watch(stage.home.tcpto_path, whole_table(16, four)),
                    Watch(stage.home.tcpto6_path, whole_table(32, six))]
-        many(stage, 255, lambda n: f"[203.0.113.{n % 60 + 1}]" if n % 2 else f"[IPv6:2001:db8:dead::{n % 60 + 1:x}]")
+        many(stage, 120, lambda n: f"[203.0.113.{n % 60 + 1}]" if n % 2 else f"[IPv6:2001:db8:dead::{n % 60 + 1:x}]")
         for watch in watches:
             watch.stop()
         for records in (qmailhome.used(qmailhome.read4()), qmailhome.used(qmailhome.read6())):
@@ -124,7 +124,7 @@ def table_cases():
         def write():
             with open(stage.home.tcpto_path, "r+b", buffering=0) as f:
                 n = 0
-                while not over.is_set():
+                while not over.wait(0.0005):
                     fcntl.flock(f, fcntl.LOCK_EX)
                     os.pwrite(f.fileno(), qmailhome.pack4(f"10.0.0.{n % 250 + 1}", 10, time.time()), n % 64 * 16)
                     fcntl.flock(f, fcntl.LOCK_UN)
