@@ -51,22 +51,22 @@ def merge_second_try(path):
     if not again.exists():
         return tree, []
     passed = {name(c) for c in ElementTree.parse(again).iter("testcase") if outcome(c) == "passed"}
-    mended = [c for c in tree.iter("testcase") if outcome(c) == "failed" and name(c) in passed]
-    for case in mended:
+    retried = [c for c in tree.iter("testcase") if outcome(c) == "failed" and name(c) in passed]
+    for case in retried:
         note_second_try(case)
     tree.write(path, encoding="utf-8", xml_declaration=True)
     again.unlink()
-    return tree, [name(c) for c in mended]
+    return tree, [name(c) for c in retried]
 
 
 def main():
     total = dict.fromkeys(("passed", "failed", "skipped"), 0)
-    reasons, mended = {}, []
+    reasons, retried = {}, []
     print()
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.xml")):
         count = dict.fromkeys(total, 0)
         tree, names = merge_second_try(path)
-        mended += [f"{path.stem}: {n}" for n in names]
+        retried += [f"{path.stem}: {n}" for n in names]
         for case in tree.iter("testcase"):
             what = outcome(case)
             count[what] += 1
@@ -79,7 +79,7 @@ def main():
             total[what] += count[what]
     for why, n in sorted(reasons.items()):
         print(f"skipped {n}: {why}")
-    for line in mended:
+    for line in retried:
         print(f"{SECOND_TRY}: {line}")
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
     return 1 if total["failed"] or not total["passed"] else 0

@@ -1,18 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Whether the unit tests of src/delivery take every branch there: of each
-# file, by the test of its name alone.
+# Check that the unit tests of src/delivery take every branch: those of each
+# file, by the test of the same name only.
 #	coverage.sh
-# Prints how many are taken, and the lines where others begin; exit code 1 if
-# there are any, or a function that is never called.
+# Prints how many branches are taken, and the lines of the others; exit code 1
+# if there are others, or a function that is never called.
 #
 # The build is not optimized, so that gcov finds the branches of the source.
-# It shows two kinds more, which are not counted:
-# * The failure of an assert: that is what cannot happen.
-# * Of a switch over an enum, without default, the branch for values that the
-#   enum does not have.  It leads behind the switch, so it is the last one of
-#   that line.  Where a value of the enum is missing, -Wswitch says so.
-# Of headers nothing is counted.
+# Two other kinds of branches are not counted:
+# * The failure of an assert, which cannot occur.
+# * In a switch over an enum, without default, the branch for values that the
+#   enum does not have.  It leads to the end of the switch, so it is the last
+#   one of that line.  If a value of the enum is missing, -Wswitch reports it.
+# Headers are not counted.
 set -eu
 program=coverage
 cd "$(dirname -- "$0")/.."

@@ -206,7 +206,7 @@ static const struct ares_socket_functions socket_functions = {
 	.asendv = send_vector,
 };
 
-/* c-ares expects the zone of an address behind the port. */
+/* c-ares expects the zone of an address after the port. */
 static int
 set_address(ares_channel ares, const struct dns_server *server,
     const char *separator, const char *zone)

@@ -40,7 +40,7 @@
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-/* Tests replace it, to be told of a violation. */
+/* Tests replace it, to record violations. */
 #ifndef SANDBOX_VIOLATION
 #define SANDBOX_VIOLATION SECCOMP_RET_KILL_PROCESS
 #endif

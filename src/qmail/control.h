@@ -45,7 +45,7 @@ enum control_result control_number(const char *path, struct control_range,
 /*
  * Returns the next line of a list file in memory.  Blanks, tabs and CRs at the
  * end of a line are removed; empty lines and lines that begin with '#' or NUL
- * are skipped.  *at starts behind the byte order mark of the text and moves to
+ * are skipped.  *at starts after the byte order mark of the text and moves to
  * end.  The line is borrowed.  False if no line is left.
  */
 bool control_next(const char **at, const char *end, const char **line,

@@ -81,7 +81,7 @@ close_keeping_errno(int fd)
 	errno = error;
 }
 
-/* A file that is there, and is one of ours; -1 with errno. */
+/* Opens an existing file of the right type and size; -1 with errno. */
 static int
 open_existing(const char *path, int flags)
 {

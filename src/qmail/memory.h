@@ -36,7 +36,7 @@ enum memory_kind {
 #define MEMORY_RECORDS 256
 #define MEMORY_SIZE 8192 /* bytes in the file */
 
-/* Of one kind, in seconds. */
+/* How long a kind is remembered, in seconds. */
 int64_t memory_lifetime(enum memory_kind);
 
 /* A copy of the file.  All zero: nothing is remembered. */
@@ -55,15 +55,15 @@ int memory_open(const char *path);
 void memory_read(struct memory *, int fd);
 
 /*
- * Reads the file at this path, without creating or changing it.  Returns -1
- * with errno if that fails; EINVAL if it is no file of this form.  Then nothing
- * is remembered.
+ * Reads the file at path, without creating or changing it.  -1 with errno if
+ * that fails; EINVAL if it is not a file of this format.  Then nothing is
+ * remembered.
  */
 int memory_load(struct memory *, const char *path);
 
 /*
- * The address of record i, less than MEMORY_RECORDS.  False if the record is
- * not in use; the notes of one that is may all be out of date.
+ * Stores the address of record i, which is less than MEMORY_RECORDS.  False if
+ * the record is free.  All notes of a record in use may be too old.
  */
 bool memory_address(const struct memory *, size_t i, struct ip *);
 
@@ -82,9 +82,9 @@ int64_t memory_find(const struct memory *, const struct ip *, enum memory_kind,
 void memory_note(int fd, const struct ip *, enum memory_kind, int64_t now);
 
 /*
- * Zeroes the record of an address, under flock().  Returns 1 if that is done, 0
- * if there was no record, and -1 with errno if the file cannot be opened for
- * reading and writing, locked or read.
+ * Zeroes the record of an address, under flock().  Returns 1 if that was done,
+ * 0 if there was no record, and -1 with errno if the file cannot be opened for
+ * reading and writing, locked, read or written.
  */
 int memory_forget(const char *path, const struct ip *);
 

@@ -56,7 +56,7 @@ relay_fault(const char *s, size_t n)
 }
 
 /*
- * Parses the n bytes behind the relay's colon.  Returns what is wrong with them
+ * Parses the n bytes after the relay's colon.  Returns what is wrong with them
  * as a port; NULL if they are valid.  Other programs allow credentials there;
  * stock ignores them, and the server then refuses the mail.
  */

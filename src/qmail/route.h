@@ -27,7 +27,7 @@ struct route {
  *
  * -1 with 4.3.0 if the file cannot be read.  -1 with 4.4.1 (stock's code; stock
  * tries port 0) if the matching line has an invalid port or relay, or anything
- * but a comment (a blank, then '#') behind the port.  The detail then has the
+ * but a comment (a blank, then '#') after the port.  The detail then has the
  * file, the reason, the key and the relay's name, and nothing that follows: it
  * may be a password.
  */

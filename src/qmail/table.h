@@ -22,7 +22,7 @@ struct table_files {
 	const char *text;  /* control/NAME */
 	const char *index; /* run/qmail-remote/NAME.cdb */
 	const char *lock;  /* run/qmail-remote/NAME.lock */
-	bool is_read_only; /* an index is used, but never compiled */
+	bool is_read_only; /* never compile an index */
 };
 
 /* The matching entry, as it is in the file; valid when zeroed. */

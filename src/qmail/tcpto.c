@@ -177,7 +177,7 @@ fail:
 	return -1;
 }
 
-/* The table in which this address can have a record. */
+/* Opens the table for this address; -1 if it cannot have a record. */
 static int
 open_table_for(struct table *t, const struct tcpto *files, const struct ip *ip,
     enum purpose purpose)
@@ -352,7 +352,7 @@ tcpto_forget(const struct tcpto *files, const struct ip *ip)
 	if (open_table(&t, files, ip_is_v4(ip), TO_CHANGE) == -1)
 		return -1;
 	i = find(&t, ip);
-	/* A free record of all zeros looks like one of 0.0.0.0 or "::". */
+	/* A free record of zeros looks like one of 0.0.0.0 or "::". */
 	if (i < t.n && counter(&t, i) > 0) {
 		memset(record(&t, i), 0, t.layout->size);
 		write_record(&t, i);

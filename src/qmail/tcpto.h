@@ -22,7 +22,7 @@
 struct tcpto {
 	const char *path4;
 	const char *path6;
-	bool is_read_only; /* what is learnt of an address is not recorded */
+	bool is_read_only; /* never record anything */
 };
 
 /*
@@ -56,21 +56,21 @@ void tcpto_answered(const struct tcpto *, const struct ip *);
 
 struct tcpto_record {
 	struct ip ip;
-	int64_t when;   /* of the last counted time-out, in Unix time */
-	unsigned count; /* of time-outs, at least 1 */
+	int64_t when;   /* Unix time of the last counted time-out */
+	unsigned count; /* number of time-outs, at least 1 */
 };
 
 /*
- * Copies the records in use, of tcpto if is_v4 and else of tcpto6, in the order
- * of the file.  Returns their number, or -1 with errno if the file cannot be
- * opened for reading and writing, locked or read.
+ * Copies the records in use, of tcpto if is_v4, otherwise of tcpto6, in the
+ * order of the file.  Returns their number, or -1 with errno if the file cannot
+ * be opened for reading and writing, locked or read.
  */
 int tcpto_list(const struct tcpto *, bool is_v4,
     struct tcpto_record record[TCPTO_RECORDS]);
 
 /*
- * Zeroes the record of an address.  Returns 1 if that is done, 0 if there was
- * no record, and -1 with errno as tcpto_list().
+ * Zeroes the record of an address.  Returns 1 if that was done, 0 if there was
+ * no record, and -1 with errno as tcpto_list() does.
  */
 int tcpto_forget(const struct tcpto *, const struct ip *);
 

@@ -25,7 +25,7 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The next word of a line; its length is 0 at the end.  *at moves behind it. */
+/* The next word of a line; its length is 0 at the end.  *at moves past it. */
 static const char *
 next_word(const char **at, const char *end, size_t *len)
 {
