@@ -32,61 +32,70 @@ class Difference:
 class Rule:
     name: str
     words: str              # the paragraph contains them
-    ours: object            # function of script, deviation and our first differing delivery: True if it is right
+    ours: object            # function of script, deviation, our first differing delivery and the other: True if
+                            # ours is right
 
 
-def _any(script, d, delivery):
+def _any(script, d, delivery, other):
     return True
 
 
-def _not_delivered(script, d, delivery):
+def _not_delivered(script, d, delivery, other):
     return delivery.message.letter == "Z"
 
 
 def _by_the_code(letter):
-    def ours(script, d, delivery):
+    def ours(script, d, delivery, other):
         want = letter or ("D" if d.code // 100 == 5 else "Z")
         return delivery.message.letter == want
     return ours
 
 
-def _broken(script, d, delivery):
+def _broken(script, d, delivery, other):
     """Not a reply, so in a group the next one may be taken for it; that is not a success either."""
     return delivery.message.letter in ("ZD" if script.offered("PIPELINING") else "Z")
 
 
-def _shifted(script, d, delivery):
+def _shifted(script, d, delivery, other):
     """One reply too many: in a group it may be taken for the next one, and is never a success."""
     bad = d.detail == "550" and script.offered("PIPELINING")
     return delivery.message.letter in ("ZD" if bad else "Z")
 
 
-def _without_parameters(script, d, delivery):
+def _without_parameters(script, d, delivery, other):
     """MAIL refused with parameters: by the code, or by the result of MAIL without them, which is lost here."""
     return delivery.message.letter == ("Z" if d.kind == "then" or d.code // 100 == 4 else "D")
 
 
-def _refused_for_now(script, d, delivery):
+def _refused_for_now(script, d, delivery, other):
     if d.moment == "MAIL":
         return delivery.message.letter == "Z"
     return "h" not in delivery.letters[d.recipient:d.recipient + 1]
 
 
-def _on_a_new_connection(script, d, delivery):
+def _on_a_new_connection(script, d, delivery, other):
     return delivery.connections == 2
 
 
-def _size(script, d, delivery):
+def _size(script, d, delivery, other):
     return delivery.message.letter == "D" and "(#5.3.4)" in delivery.sentence
 
 
-def _known_words(script, d, delivery):
+def _known_words(script, d, delivery, other):
     """The server's reply is reported, even if QUIT failed because of a reset."""
     if d.moment == "END" and d.code // 100 == 2:
         return delivery.message.letter == "K"
     if d.moment == "RCPT":
         return delivery.message.letter in "ZDK"
     return delivery.sentence not in (_DIED, _DOUBT)
+
+
+def _refused_there(script, d, delivery, other):
+    return "(#5.6.2)" in other.sentence
+
+
+def _other_bytes(script, d, delivery, other):
+    return [m.wire for m in delivery.mails] != [m.wire for m in other.mails]
 
 
 RULES = [
@@ -107,8 +116,8 @@ RULES = [
     Rule("group", "one by one", _not_delivered),
     Rule("lost in a group", "lost in a group", _not_delivered),
     Rule("end before mail data", "before the end of the mail data", _by_the_code("")),
-    Rule("no line end", "without a final line end", _any),
-    Rule("CR", "A CR that is not part of a line end", _any),
+    Rule("no line end", "without a final line end", _refused_there),
+    Rule("CR", "A CR that is not part of a line end", _other_bytes),
     Rule("text", "Control characters and empty lines in a reply", _any),
 ]
 _BY_NAME = {r.name: r for r in RULES}
@@ -260,22 +269,21 @@ _AT = {"greeting": _at_greeting, "hello": _at_hello, "EHLO": _at_hello, "HELO": 
        "RCPT": _at_rcpt, "DATA": _at_data, "END": _at_end, "QUIT": lambda script, d: None}
 
 
-def _of_message(script):
-    if re.search(rb"\r(?!\n)", script.message):
-        return "CR"
-    if script.message[-1:] not in (b"", b"\n"):
-        return "no line end"
-    return None
+def _has_cr(script):
+    return re.search(rb"\r(?!\n)", script.message)
+
+
+def _has_no_line_end(script):
+    return script.message[-1:] not in (b"", b"\n")
 
 
 def partings(script):
     """(rule name, deviation) for each place at which the two may begin to differ."""
-    told = False
+    told = not _has_no_line_end(script)
     for d in script.deviations:
         if d.moment == "END" and not told:
             told = True
-            if _of_message(script):
-                yield _of_message(script), None
+            yield "no line end", None
         if d.kind == "first only":
             if _in_group(script):
                 yield "group", d
@@ -286,8 +294,10 @@ def partings(script):
         name = _AT[d.moment](script, d)
         if name:
             yield name, d
-    if not told and _of_message(script):
-        yield _of_message(script), None
+    if not told:
+        yield "no line end", None
+    if _has_cr(script):
+        yield "CR", None
 
 
 def _of_text(script, ours, theirs):
@@ -303,13 +313,12 @@ def _of_text(script, ours, theirs):
 def explain(script, ours, theirs, difference):
     """The rule for a difference, or None."""
     if difference.kind == "bytes":
-        name = _of_message(script) or ("CR" if b"\r" in script.message else None)
-        return _BY_NAME.get(name)
+        if b"\r" in script.message:
+            return _BY_NAME["CR"]
+        return _BY_NAME["no line end"] if _has_no_line_end(script) else None
     if difference.kind == "text":
         return _of_text(script, ours.first, theirs.first)
     first = _first(ours, theirs) or (ours.tries[-1], theirs.tries[-1])
-    for name, d in partings(script):
-        rule = _BY_NAME[name]
-        if rule.ours(script, d, first[0]):
-            return rule
-    return None
+    right = [_BY_NAME[name] for name, d in partings(script) if _BY_NAME[name].ours(script, d, *first)]
+    # What is right in any case explains only what nothing else does.
+    return next((r for r in right if r.ours is not _any), right[0] if right else None)
