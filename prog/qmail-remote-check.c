@@ -60,6 +60,14 @@ static const char *const noted[MEMORY_KINDS] = {
 	[MEMORY_TLS] = "remembered: the TLS handshake hangs",
 };
 
+static int
+fatal(const char *what)
+{
+	fprintf(stderr, "qmail-remote-check: unable to %s: %s\n", what,
+	    strerror(errno));
+	return WOULD_BE_DEFERRED;
+}
+
 /* Text from the network: at a terminal no byte of it does anything. */
 static void
 put(const char *s, size_t n)
@@ -84,11 +92,13 @@ begin_line(const char *label)
 	printf("%-10s", label);
 }
 
+/* If nobody can read the lines, no server is asked any more. */
 static void
 end_line(void)
 {
 	putchar('\n');
-	fflush(stdout);
+	if (fflush(stdout) == EOF || ferror(stdout))
+		exit(fatal("write to standard output"));
 }
 
 static void
@@ -413,14 +423,6 @@ usage(void)
 	return USAGE;
 }
 
-static int
-fatal(const char *what)
-{
-	fprintf(stderr, "qmail-remote-check: unable to %s: %s\n", what,
-	    strerror(errno));
-	return WOULD_BE_DEFERRED;
-}
-
 /* False if they are wrong. */
 static bool
 read_options(int argc, char **argv, struct options *options)
@@ -451,6 +453,8 @@ main(int argc, char **argv)
 		return version_print(VERSION_MARK("qmail-remote-check"));
 	if (!read_options(argc, argv, &options))
 		return usage();
+	if (fdio_fill_standard() == -1)
+		return fatal("open /dev/null");
 	if (chdir(QMAIL_HOME) == -1)
 		return fatal("switch to " QMAIL_HOME);
 	if (become_qmailr() == -1)

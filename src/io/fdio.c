@@ -44,16 +44,35 @@ open_as(int fd, const char *path, int flags)
 	return fd;
 }
 
+/* Gives a closed fd a file behind it; an open one stays as it is. */
+static int
+fill(int fd, int flags)
+{
+	return fcntl(fd, F_GETFD) == -1 ? open_as(fd, "/dev/null", flags) : fd;
+}
+
+/*
+ * If fd 0 was closed, reading the message must fail instead of finding an empty
+ * message: so the replacement cannot be read.
+ */
+static int
+fill_input_and_output(void)
+{
+	return fill(0, O_WRONLY) == -1 || fill(1, O_RDONLY) == -1 ? -1 : 0;
+}
+
+int
+fdio_fill_standard(void)
+{
+	if (fill_input_and_output() == -1)
+		return -1;
+	return fill(2, O_WRONLY) == -1 ? -1 : 0;
+}
+
 int
 fdio_guard_standard(void)
 {
-	/*
-	 * If fd 0 was closed, reading the message must fail instead of finding
-	 * an empty message: so the replacement cannot be read.
-	 */
-	if (fcntl(0, F_GETFD) == -1 && open_as(0, "/dev/null", O_WRONLY) == -1)
-		return -1;
-	if (fcntl(1, F_GETFD) == -1 && open_as(1, "/dev/null", O_RDONLY) == -1)
+	if (fill_input_and_output() == -1)
 		return -1;
 	/* Close it first: there may be no free descriptor left. */
 	close(2);

@@ -19,12 +19,18 @@ int fdio_set_nonblocking(int fd);
 int fdio_set_cloexec(int fd, bool on);
 
 /*
- * Makes descriptors 0, 1 and 2 safe for a program that qmail-rspawn started.
- * fd 2 is redirected to /dev/null, because qmail-rspawn takes what is printed
- * there for part of the report.  A closed 0 or 1 is replaced by a descriptor
- * that can be neither read from nor written to, so that no socket gets its
- * number.  Returns 0, or -1 with errno if a closed 0 or 1 cannot be replaced;
- * then fd 2 is unchanged and still leads to the report.
+ * Opens /dev/null for each of the descriptors 0, 1 and 2 that is closed, so
+ * that no socket gets its number: what is printed would be sent to the server.
+ * Reading from such a 0 and writing to such a 1 fails.  Returns 0, or -1 with
+ * errno.
+ */
+int fdio_fill_standard(void);
+
+/*
+ * The same for a program that qmail-rspawn started: fd 2 becomes /dev/null also
+ * if it is open, because qmail-rspawn takes what is printed there for part of
+ * the report.  Returns 0, or -1 with errno if a closed 0 or 1 cannot be
+ * replaced; then fd 2 is unchanged and still leads to the report.
  */
 int fdio_guard_standard(void);
 

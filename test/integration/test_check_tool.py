@@ -21,8 +21,9 @@ VERDICT = {"K": DELIVERED, "Z": DEFERRED, "D": BOUNCED}
 @pytest.fixture
 def look(home, pytestconfig):
     """Run it, as root; the state directory's owner is whom it becomes."""
-    def run(*args, host="dst.example"):
-        done = subprocess.run([f"{pytestconfig.option.build}/qmail-remote-check", *([host] if host else []), *args],
+    def run(*args, host="dst.example", redirected=""):
+        argv = [f"{pytestconfig.option.build}/qmail-remote-check", *([host] if host else []), *args]
+        done = subprocess.run(["sh", "-c", f'exec "$@" {redirected}', "sh", *argv],
                               capture_output=True, text=True, timeout=60, check=False)
         sanitizer_logs()
         assert done.returncode in (DELIVERED, DEFERRED, BOUNCED, USAGE), done
@@ -161,6 +162,24 @@ def test_server_is_told_quit_and_no_mail(dns, smtp, look):
     server = smtp(ONE)
     assert look().returncode == DELIVERED
     assert server.session.verbs == ["EHLO", "QUIT"]
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_without_output_no_server_is_asked(dns, smtp, look, closed):
+    """A closed descriptor 1 must not become that of a socket: a server would read what is printed."""
+    dns.zone(f"dst.example A {ONE}")
+    server = smtp(ONE)
+    done = look(redirected=closed)
+    assert done.returncode == DEFERRED
+    assert ("unable to write to standard output" in done.stderr) == ("2>" not in closed)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_other_descriptors_may_be_closed(site, look, closed):
+    server = site.one(2)
+    assert result(look(redirected=closed)).endswith("in TLS, certificate verified")
+    assert server.session.verbs == ["EHLO", "STARTTLS", "EHLO", "QUIT"]
 
 
 def test_server_in_tls_is_told_quit(site, look):

@@ -335,7 +335,7 @@ locks(void **state)
 
 /* In a child: what 0, 1 and 2 can be used for, as bits of its exit code. */
 static int
-guard(int closed)
+guard(int (*protect)(void), int closed)
 {
 	struct stat null, st;
 	int ends[2], status, code = 0;
@@ -353,11 +353,10 @@ guard(int closed)
 		for (int fd = 0; fd <= 2; fd++)
 			if (closed >> fd & 1)
 				close(fd);
-		if (fdio_guard_standard() != 0)
+		if (protect() != 0)
 			_exit(128);
 		code |= read(0, &c, 1) == 1 ? 1 : 0;
 		code |= write(1, "1", 1) == 1 ? 2 : 0;
-		/* Nothing written to fd 2 reaches the report. */
 		(void)!write(2, "2", 1);
 		stat("/dev/null", &null);
 		if (fstat(2, &st) == 0 && st.st_rdev == null.st_rdev)
@@ -391,9 +390,24 @@ guards_standard_descriptors(void **state)
 			want |= 1; /* the message can be read */
 		if (!(closed & 2))
 			want |= 2 | 16; /* the report can be written */
-		if (guard(closed) != want)
-			fail_msg("closed %d: %d, not %d", closed, guard(closed),
-			    want);
+		/* Nothing written to fd 2 reaches the report. */
+		assert_int_equal(guard(fdio_guard_standard, closed), want);
+	}
+}
+
+static void
+fills_closed_standard_descriptors(void **state)
+{
+	(void)state;
+	for (int closed = 0; closed < 8; closed++) {
+		int want = 8;
+
+		if (!(closed & 1))
+			want |= 1;
+		if (!(closed & 2))
+			want |= 2 | 16;
+		want |= closed & 4 ? 4 : 32; /* an open fd 2 is kept */
+		assert_int_equal(guard(fdio_fill_standard, closed), want);
 	}
 }
 
@@ -411,6 +425,7 @@ main(void)
 		cmocka_unit_test(sets_errno_when_it_cannot_write),
 		cmocka_unit_test(locks),
 		cmocka_unit_test(guards_standard_descriptors),
+		cmocka_unit_test(fills_closed_standard_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
