@@ -15,7 +15,7 @@
 #include "smtp/session.h"
 #include "tls/helper.h"
 
-/* The session, the helper and close(), all faked. */
+/* Fakes of the session, the helper and close(). */
 static void fake_init(struct smtp_session *, int, unsigned long);
 static enum smtp_outcome fake_greeting(struct smtp_session *);
 static enum smtp_outcome fake_ehlo(struct smtp_session *, const char *);
@@ -60,23 +60,23 @@ static int fake_close(int);
 /*
  * What the server does, one word for each step, in the order of the steps:
  *	g greeting, e EHLO, h HELO, s STARTTLS, t handshake
- * and behind the letter, with the reply's code where there is one:
- *	+ as wanted (e+tls: STARTTLS is offered), - refused, ! malformed,
- *	^ unsolicited, x no reply, m no reply for lack of our memory
- * For a handshake: + done, - failed, ~ its time was over, m failed because of
- * us.  Then words for what is seen without a command:
+ * and after the letter, with the reply's code if there is one:
+ *	+ success (e+tls: STARTTLS is offered), - refused, ! malformed,
+ *	^ unsolicited, x no reply, m no reply because we have no memory
+ * For a handshake: + done, - failed, ~ timed out, m failed because of us.  Then
+ * words for input that does not follow a command:
  *	early   input before EHLO in TLS
  *	late    an unsolicited reply before MAIL
  *	gone    the connection is closed before MAIL
- *	half    half a line is there before MAIL
- *	hangs   more comes, or the end, behind a refusal of STARTTLS
+ *	half    half a line has come before MAIL
+ *	hangs   more input, or the end, follows a refusal of STARTTLS
  *	silent  no reply to EHLO in TLS, on an open connection
- *	server, broken, local, nobody   how the helper says a session ended
+ *	server, broken, local, nobody   the helper's record of the end
  */
 static struct {
-	const char *script; /* what is left of it */
+	const char *script; /* the words not played yet */
 	const char *seen;
-	char log[200]; /* quit, stop, and what is closed */
+	char log[200]; /* records quit, stop, and closed descriptors */
 	bool lacks_memory;
 } world;
 
@@ -98,7 +98,7 @@ sees(const char *word)
 	return strstr(world.seen, word) != NULL;
 }
 
-/* The next word of the script, which has to be about this step. */
+/* The next word of the script, which must be for this step. */
 static const char *
 next(char step)
 {
@@ -252,7 +252,7 @@ fake_start(const struct tls_helper *h, int socket)
 	assert_int_equal(socket, CONNECTION);
 	assert_string_equal(h->name, "mx.example");
 	assert_int_equal(h->timeout_s, 60);
-	/* Who verifies has anchors, and nobody else. */
+	/* There are anchors only if a certificate is verified. */
 	assert_int_equal(h->anchors != NULL, h->security == 2);
 	strcpy(t.result.version, "TLSv1.3");
 	strcpy(t.result.cipher, "X");
@@ -388,7 +388,7 @@ makes_a_server_ready_in_clear_text(void **state)
 		{ NONE, 0, "g+ e+tls", "", ATTEMPT_READY, "", "", "", "" },
 		{ MAY, 0, "g+ e+", "", ATTEMPT_READY, "", "", "", "" },
 		{ NONE, 1, "g+ h+", "", ATTEMPT_READY, "", "", "", "" },
-		/* HELO where EHLO is refused. */
+		/* HELO if EHLO is refused. */
 		{ NONE, 0, "g+ e-500 h+", "", ATTEMPT_READY, "", "", "", "" },
 		{ MAY, 0, "g+ e-550 h+", "", ATTEMPT_READY, "", "", "", "" },
 		/* STARTTLS is refused, and the session goes on. */
@@ -403,7 +403,7 @@ makes_a_server_ready_in_clear_text(void **state)
 }
 
 static void
-tells_what_failed_in_clear_text(void **state)
+reports_what_failed_in_clear_text(void **state)
 {
 	static const struct cell cells[] = {
 		{ NONE, 0, "gx", "", ATTEMPT_NEXT, "died", "", "", "close100" },
@@ -433,7 +433,7 @@ tells_what_failed_in_clear_text(void **state)
 		    "close100" },
 		{ NONE, 0, "g+ e-500 hm", "", ATTEMPT_LOCAL, "memory", "", "",
 		    "close100" },
-		/* HELO on a connection of its own. */
+		/* HELO on another connection. */
 		{ NONE, 1, "g+ h-500", "", ATTEMPT_NEXT, "hello", "500", "",
 		    "quit close100" },
 		{ NONE, 1, "g+ hx", "", ATTEMPT_NEXT, "died", "", "",
@@ -452,7 +452,7 @@ tells_what_failed_in_clear_text(void **state)
 }
 
 static void
-demands_tls(void **state)
+requires_tls(void **state)
 {
 	static const struct cell cells[] = {
 		{ MUST, 0, "g+ e+", "", ATTEMPT_NO_TLS, "not offered", "", "",
@@ -494,7 +494,7 @@ starts_tls(void **state)
 		    HANDSHAKE, "" },
 		{ MAY, 0, "g+ e+tls s+ t+ e-500 h+", "", ATTEMPT_READY, "", "",
 		    HANDSHAKE, "" },
-		/* Then it is gone, or says what it was not asked. */
+		/* Then the server closes, or sends something unsolicited. */
 		{ MAY, 0, "g+ e+tls s+ t+ e+", "gone", ATTEMPT_NEXT, "died", "",
 		    "", "close101 close102" },
 		{ MAY, 0, "g+ e+tls s+ t+ e+", "late", ATTEMPT_NEXT, "hello",
@@ -534,7 +534,7 @@ starts_tls(void **state)
 		    "250", HANDSHAKE, "close102 close101" },
 		{ MAY, 0, "g+ e+tls s+ t+ e-500 h^500", "", ATTEMPT_AGAIN,
 		    "hello", "500", HANDSHAKE, "close102 close101" },
-		/* The end of the session instead. */
+		/* The session ends instead. */
 		{ MAY, 0, "g+ e+tls s+ t+ ex", "silent", ATTEMPT_AGAIN, "tls",
 		    "", "no reply to EHLO after the handshake", "stop101" },
 		{ MAY, 0, "g+ e+tls s+ t+ ex", "server", ATTEMPT_AGAIN, "tls",
@@ -553,9 +553,9 @@ starts_tls(void **state)
 	check(cells, sizeof cells / sizeof *cells);
 }
 
-/* What the next connection to the address is to be like. */
+/* How to use the next connection to the address. */
 static void
-says_how_to_try_again(void **state)
+decides_how_to_try_again(void **state)
 {
 	static const struct {
 		const char *script;
@@ -600,7 +600,7 @@ says_how_to_try_again(void **state)
 }
 
 static void
-hands_over_what_is_ready(void **state)
+fills_the_server_when_ready(void **state)
 {
 	static const struct cell in_clear = { MAY, 0, "g+ e+", "",
 		ATTEMPT_READY, "", "", "", "" };
@@ -623,7 +623,7 @@ hands_over_what_is_ready(void **state)
 	assert_int_equal(server.ehlo.extensions, SMTP_EXT_STARTTLS);
 }
 
-/* Lines without a code show who is there; part of a reply shows nothing. */
+/* Lines without a code are reported; a part of a reply is not. */
 static void
 keeps_lines_without_a_code_when_the_connection_dies(void **state)
 {
@@ -649,11 +649,11 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(makes_a_server_ready_in_clear_text),
-		cmocka_unit_test(tells_what_failed_in_clear_text),
-		cmocka_unit_test(demands_tls),
+		cmocka_unit_test(reports_what_failed_in_clear_text),
+		cmocka_unit_test(requires_tls),
 		cmocka_unit_test(starts_tls),
-		cmocka_unit_test(says_how_to_try_again),
-		cmocka_unit_test(hands_over_what_is_ready),
+		cmocka_unit_test(decides_how_to_try_again),
+		cmocka_unit_test(fills_the_server_when_ready),
 		cmocka_unit_test(
 		    keeps_lines_without_a_code_when_the_connection_dies),
 	};

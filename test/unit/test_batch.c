@@ -34,8 +34,8 @@ struct script {
 	const char *script[20];
 	size_t nattempted, nrun;
 	const char *verdicts; /* a accepted, p permanent, t temporary, - none */
-	const char *ends;     /* of each transaction: outcome's first letter */
-	const char *reply[3]; /* to each that is kept; NULL: whatever */
+	const char *ends; /* first letter of the outcome of each transaction */
+	const char *reply[3]; /* expected replies kept; NULL: not checked */
 };
 
 static char
@@ -172,9 +172,9 @@ runs_transactions(void **state)
 	}
 }
 
-/* What no command can hold is left out, and keeps its place. */
+/* A recipient that no command can hold is left out, and keeps its index. */
 static void
-leaves_out_the_unsendable(void **state)
+leaves_out_unsendable_recipients(void **state)
 {
 	static const char *const script[] = { ONE(0), TAKEN, ">250 a\r\n",
 		ONE(1), TAKEN, ">250 b\r\n", NULL };
@@ -219,9 +219,9 @@ sends_the_longest_path_that_a_command_can_hold(void **state)
 	batch_finish(&b);
 }
 
-/* Nobody to send to: nothing is sent. */
+/* Without a recipient nothing is sent. */
 static void
-sends_nothing_to_nobody(void **state)
+sends_nothing_without_recipients(void **state)
 {
 	static const char *const script[] = { NULL };
 	struct peer p = peer_start(peer_play, script, 0);
@@ -242,7 +242,7 @@ sends_nothing_to_nobody(void **state)
 	batch_finish(&b);
 }
 
-/* What the server takes is known: no transaction is begun. */
+/* The server's limit is known, so no transaction is begun. */
 static void
 sends_nothing_that_is_too_large(void **state)
 {
@@ -257,7 +257,7 @@ sends_nothing_that_is_too_large(void **state)
 	smtp_session_init(&session, p.fd, 30);
 	session.ehlo.extensions = SMTP_EXT_SIZE;
 	session.ehlo.size = 10;
-	/* As if it were a reply to what is not sent. */
+	/* Looks like a reply to the commands that are not sent. */
 	session.reply.code = 550;
 	session.reply.len = strlen("550 no\n");
 	memcpy(session.reply.text, "550 no\n", session.reply.len);
@@ -283,7 +283,7 @@ sends_nothing_that_is_too_large(void **state)
 	close(fd);
 }
 
-/* A message that cannot be gone back in is sent once. */
+/* A message that cannot be rewound is sent only once. */
 static void
 reads_a_pipe_once(void **state)
 {
@@ -316,7 +316,7 @@ reads_a_pipe_once(void **state)
 #define LONG_REPLY 2000
 #define DELIVERED 150
 
-/* Up to DATA; RSET is answered at once, the others all together. */
+/* Reads up to DATA; replies to RSET at once, to the others all together. */
 static void
 hear_group(int fd, int record)
 {
@@ -336,7 +336,7 @@ hear_group(int fd, int record)
 	}
 }
 
-/* Refuses each message at length, but for the last one. */
+/* Refuses each message except the last one, with long replies. */
 static void
 peer_talks_much(int fd, int record, const void *context)
 {
@@ -358,7 +358,7 @@ peer_talks_much(int fd, int record, const void *context)
 	peer_listen(fd, record);
 }
 
-/* However much is said, the reply to what was delivered is kept. */
+/* Even after many long replies, the reply to the delivered message is kept. */
 static void
 keeps_the_reply_that_counts(void **state)
 {
@@ -397,7 +397,7 @@ keeps_the_reply_that_counts(void **state)
 	close(fd);
 }
 
-/* Two sessions in one process know nothing of each other. */
+/* Two sessions in one process do not affect each other. */
 static void
 two_sessions_in_turns(void **state)
 {
@@ -438,7 +438,7 @@ two_sessions_in_turns(void **state)
 	assert_int_equal(s[1].state.phase, SMTP_PHASE_OPEN);
 	assert_int_equal(b[3].attempted[0].result.end, SMTP_END_NONE_ACCEPTED);
 
-	/* The one that was started last has a copy of the other's end. */
+	/* The child started last has a copy of the other's end. */
 	for (int i = 1; i >= 0; i--) {
 		assert_int_equal(peer_end(&p[i], &heard), 0);
 		close(fd[i]);
@@ -453,10 +453,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_transactions),
-		cmocka_unit_test(leaves_out_the_unsendable),
+		cmocka_unit_test(leaves_out_unsendable_recipients),
 		cmocka_unit_test(
 		    sends_the_longest_path_that_a_command_can_hold),
-		cmocka_unit_test(sends_nothing_to_nobody),
+		cmocka_unit_test(sends_nothing_without_recipients),
 		cmocka_unit_test(sends_nothing_that_is_too_large),
 		cmocka_unit_test(reads_a_pipe_once),
 		cmocka_unit_test(keeps_the_reply_that_counts),

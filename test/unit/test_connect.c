@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What connects and what remembers, both faked. */
+/* Fakes of io/dial and qmail/tcpto. */
 #include "io/dial.h"
 #include "qmail/tcpto.h"
 
@@ -32,16 +32,16 @@ static void fake_answered(const struct tcpto *, const struct ip *);
 static const struct tcpto files = { "tcpto", "tcpto6", false };
 
 /*
- * The plan is written down as "1g 1h 2b": the preference, and what is at the
- * address: g answers, b refuses, h is a hole, u this machine refuses; a capital
- * letter is a second name of the last address of that kind.  '-' behind it: the
- * plan does not use it; 't': tcpto says that it is dead; 'k': tcpto has a
- * record of it.
+ * The plan is written as "1g 1h 2b": the preference, and what is at the
+ * address: g accepts, b refuses, h is a black hole, u this machine refuses; a
+ * capital letter is a second name of the last address of that kind.  '-' after
+ * it: the plan does not use it; 't': tcpto says that it is to be skipped; 'k':
+ * tcpto has a record of it.
  */
 static struct {
 	char kind[ADDRESSES_MAX + 1];
 	char mark[ADDRESSES_MAX + 1];
-	char log[200]; /* what was done, in words */
+	char log[200]; /* what was done, as text */
 	int timeout_ms;
 } world;
 
@@ -57,7 +57,10 @@ say(const char *what, const struct ip *ip)
 	    what, ip->byte[15]);
 }
 
-/* Addresses end in their place in the plan, or that of their first name. */
+/*
+ * The last byte of an address is its place in the plan, or that of its first
+ * name.
+ */
 static char
 kind_of(const struct ip *ip)
 {
@@ -150,7 +153,7 @@ follows_the_plan(void **state)
 {
 	static const struct {
 		const char *plan;
-		const char *log; /* of as many calls as there are connections */
+		const char *log; /* of one call for each connection */
 	} cases[] = {
 		{ "", "" },
 		{ "1g", "dial0 fd0" },
@@ -161,7 +164,7 @@ follows_the_plan(void **state)
 		{ "1b 2b", "dial0 dial1" },
 		{ "1g- 1g 2g-", "dial1 fd1" },
 		{ "1b- 1b", "dial1" },
-		/* What is learnt. */
+		/* What is recorded in tcpto. */
 		{ "1h 1g", "dial0 dial1 timeout0 fd1" },
 		{ "1h 2g", "dial0 timeout0 dial1 fd1" },
 		{ "1bk 2g", "dial0 forget0 dial1 fd1" },
@@ -171,7 +174,7 @@ follows_the_plan(void **state)
 		{ "1gt", "" },
 		{ "1gt 1g", "dial1 fd1" },
 		{ "1gt 2g", "dial1 fd1" },
-		/* Names of the same address. */
+		/* Several names of one address. */
 		{ "1h 1H 2g", "dial0 dial0 timeout0 timeout0 dial2 fd2" },
 		{ "1h 2H 3g", "dial0 timeout0 dial2 fd2" },
 		{ "1u 2U 3g", "dial0 dial2 fd2" },
@@ -203,7 +206,7 @@ follows_the_plan(void **state)
 }
 
 static void
-says_why(void **state)
+gives_the_reason(void **state)
 {
 	struct plan p = read_plan("1b 1h 1u 1gt 1g 2g");
 	static const char *const late = "not tried, the others took too long";
@@ -228,9 +231,9 @@ says_why(void **state)
 	connector_finish(&c);
 }
 
-/* By then tcpto knows what happened here. */
+/* By then tcpto has the result. */
 static void
-says_what_happened_under_another_name(void **state)
+gives_the_reason_of_an_address_with_another_name(void **state)
 {
 	struct plan p = read_plan("1h 2g 3H");
 	struct connector c;
@@ -265,9 +268,9 @@ connects_once_more(void **state)
 	connector_finish(&c);
 }
 
-/* What is under way is not cut short, but nothing more is begun. */
+/* Attempts in progress are not ended, but no other is begun. */
 static void
-begins_nothing_when_the_time_is_over(void **state)
+starts_nothing_after_the_deadline(void **state)
 {
 	struct plan p = read_plan("1g 2g");
 	struct connector c;
@@ -299,10 +302,11 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_the_plan),
-		cmocka_unit_test(says_why),
-		cmocka_unit_test(says_what_happened_under_another_name),
+		cmocka_unit_test(gives_the_reason),
+		cmocka_unit_test(
+		    gives_the_reason_of_an_address_with_another_name),
 		cmocka_unit_test(connects_once_more),
-		cmocka_unit_test(begins_nothing_when_the_time_is_over),
+		cmocka_unit_test(starts_nothing_after_the_deadline),
 		cmocka_unit_test(bounds_the_time_limit),
 	};
 

@@ -36,9 +36,9 @@ writes_the_line_of_a_report(void **state)
 		    cases[i].line);
 }
 
-/* Each cause has its row, whose class is that of its status. */
+/* Each cause has a row, and its class matches its status. */
 static void
-has_a_whole_table(void **state)
+has_a_complete_table(void **state)
 {
 	(void)state;
 	for (int i = FAILURE_NONE; i <= FAILURE_RECIPIENT_IN_DOUBT; i++) {
@@ -70,7 +70,7 @@ cuts_what_does_not_fit(void **state)
 }
 
 static void
-says_briefly_what_failed(void **state)
+summarises_the_failure(void **state)
 {
 	char text[FAILURE_TEXT_SIZE];
 
@@ -81,7 +81,7 @@ says_briefly_what_failed(void **state)
 }
 
 static void
-lets_the_reply_decide_where_it_does(void **state)
+lets_the_reply_decide_the_class(void **state)
 {
 	static const struct {
 		enum failure_cause cause;
@@ -132,10 +132,10 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_the_line_of_a_report),
-		cmocka_unit_test(has_a_whole_table),
+		cmocka_unit_test(has_a_complete_table),
 		cmocka_unit_test(cuts_what_does_not_fit),
-		cmocka_unit_test(says_briefly_what_failed),
-		cmocka_unit_test(lets_the_reply_decide_where_it_does),
+		cmocka_unit_test(summarises_the_failure),
+		cmocka_unit_test(lets_the_reply_decide_the_class),
 		cmocka_unit_test(sets_status_and_sentence),
 	};
 

@@ -66,7 +66,7 @@ reports_the_last_server_that_replied(void **state)
 		{ { { 1, IN_GREETING, false }, { 2, IN_GREETING, false } }, 1 },
 		{ { { 1, IN_GREETING, false }, { 2, REFUSED, false } }, 1 },
 		{ { { 1, REFUSED, false }, { 2, LOCAL, false } }, 1 },
-		/* HELO on a connection of its own, which died. */
+		/* HELO on another connection, which died. */
 		{ { { 1, REFUSED, false }, { 1, IN_HELLO, true } }, 0 },
 		{ { { 1, REFUSED, false }, { 1, IN_HELLO, false } }, 1 },
 		{ { { 1, REFUSED, false }, { 1, REFUSED, true } }, 1 },
@@ -97,7 +97,7 @@ reports_the_last_server_that_replied(void **state)
 
 #define ADDRESSES 8
 
-/* What became of the addresses of a plan, in letters: see below. */
+/* The results of the addresses of a plan, as letters: see below. */
 struct world {
 	struct plan plan;
 	struct plan_host host[ADDRESSES];
@@ -109,10 +109,10 @@ struct world {
 
 /*
  * One word for each address: the host's name, and r: the connection was
- * refused, t: tcpto says that it is dead, u: nothing was tried, g: the greeting
- * failed, h: EHLO was refused in the pass before, +: it is ready, e: after EHLO
- * was refused, d: no TLS, x: the connection died, w: it died at HELO after EHLO
- * was refused.
+ * refused, t: tcpto says that it is to be skipped, u: nothing was tried, g: the
+ * greeting failed, h: EHLO was refused in the pass before, +: it is ready, e:
+ * after EHLO was refused, d: no TLS, x: the connection died, w: it died at HELO
+ * after EHLO was refused.
  */
 static void
 begin(struct world *w, const char *text)
@@ -172,9 +172,9 @@ play(struct world *w, const char *text)
 	}
 }
 
-/* Of the last address. */
+/* For the last address. */
 static void
-tells_what_failed_before(void **state)
+lists_what_failed_before(void **state)
 {
 	static const struct {
 		const char *plan;
@@ -191,7 +191,7 @@ tells_what_failed_before(void **state)
 		{ "ax b+", "a (192.0.2.0): connection died" },
 		{ "aw b+", "a (192.0.2.0): my name was rejected: 550 no" },
 		{ "ad b+", "a (192.0.2.0): TLS failed: expired" },
-		/* What was learnt in the pass before does not count. */
+		/* Results of the pass before do not count. */
 		{ "ah b+", "" },
 		{ "au br c+", "b (192.0.2.1): Connection refused" },
 		{ "ar br b+", "a (192.0.2.0): Connection refused\n"
@@ -221,7 +221,7 @@ tells_what_failed_before(void **state)
 }
 
 static void
-tells_of_a_literal_without_a_name(void **state)
+lists_a_literal_without_a_name(void **state)
 {
 	struct buf lines = { 0 };
 	struct world w;
@@ -235,7 +235,7 @@ tells_of_a_literal_without_a_name(void **state)
 }
 
 static void
-tells_only_the_first_line_of_a_reply(void **state)
+lists_only_the_first_line_of_a_reply(void **state)
 {
 	struct buf lines = { 0 };
 	struct world w;
@@ -261,9 +261,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reports_the_last_server_that_replied),
-		cmocka_unit_test(tells_what_failed_before),
-		cmocka_unit_test(tells_of_a_literal_without_a_name),
-		cmocka_unit_test(tells_only_the_first_line_of_a_reply),
+		cmocka_unit_test(lists_what_failed_before),
+		cmocka_unit_test(lists_a_literal_without_a_name),
+		cmocka_unit_test(lists_only_the_first_line_of_a_reply),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,8 @@
 #include "delivery/lookup.h"
 
 /*
- * A resolver that answers from the table below, or from what a test says, and
- * writes down what it was asked.
+ * A resolver that answers from the table below, or from the case, and records
+ * what it was asked.
  */
 
 #define MAX 128
@@ -24,7 +24,7 @@ static const struct {
 	int type;
 	enum dns_outcome outcome;
 	bool is_alias;
-	/* Addresses, or MX: preference and exchange. */
+	/* Addresses, or preference and name of MX hosts. */
 	const char *data;
 } zone[] = {
 	{ "v4", DNS_A, DNS_FOUND, false, "192.0.2.1" },
@@ -265,7 +265,7 @@ static const struct {
 	    "1 a\\032b; 2 a\\.b; 3 a/b; 4 ?; 5 a\\000; 6 *.v4; "
 	    "7 v4 192.0.2.1",
 	    7 },
-	/* Nothing is denied of what was not asked for. */
+	/* A name that was not looked up is not denied. */
 	{ "mx.onlyodd", false, "4.1.2", ANY_HOST, 1 },
 	{ "gone", false, "5.1.2", HOST_NAMED("gone"), 3 },
 	{ "late", false, "5.1.2", HOST_NAMED("late"), 3 },
@@ -286,7 +286,7 @@ static const struct {
 	{ "[IPv6:2001:db8::1]", false, NULL, "0 2001:db8::1! 2001:db8::1", 0 },
 	{ "[2001:DB8:0::1]", false, NULL, "0 2001:db8::1! 2001:db8::1", 0 },
 
-	/* A relay is named in a file of ours: nothing bounces for it. */
+	/* A relay is named in a control file: no mail bounces because of it. */
 	{ "v4", true, NULL, "0 v4 192.0.2.1", 2 },
 	{ "v4.", true, NULL, "0 v4 192.0.2.1", 2 },
 	{ "mx.one", true, "4.1.2", ANY_HOST, 2 },
@@ -461,7 +461,7 @@ abundance(struct dns_answer *a, const char *name, int type)
 }
 
 static void
-abundance_is_bounded(void **state)
+many_records_are_bounded(void **state)
 {
 	struct mx_list list;
 	struct dsn why = { 0 };
@@ -484,7 +484,7 @@ abundance_is_bounded(void **state)
 	fake.special = NULL;
 }
 
-/* More hosts than are looked up, and none of those has an address. */
+/* More hosts than are looked up, and none that was has an address. */
 static void
 many_without_address(struct dns_answer *a, const char *name, int type)
 {
@@ -532,7 +532,7 @@ a_long_host_keeps_the_sentence_whole(void **state)
 	memset(host, '1', sizeof host - 1);
 	memcpy(host + sizeof host - 7, ".1.1.1", 6);
 	(void)look_up(&list, host, false, 0,
-	    &why); /* any outcome, no overrun */
+	    &why); /* any result, but no overrun */
 	mx_list_finish(&list);
 }
 
@@ -545,7 +545,7 @@ main(void)
 		cmocka_unit_test(no_resolver_is_temporary),
 		cmocka_unit_test(seconds_bound_each_wave),
 		cmocka_unit_test(equal_preferences_are_shuffled),
-		cmocka_unit_test(abundance_is_bounded),
+		cmocka_unit_test(many_records_are_bounded),
 		cmocka_unit_test(hosts_that_were_not_looked_up_are_no_bounce),
 		cmocka_unit_test(a_long_host_keeps_the_sentence_whole),
 	};

@@ -12,7 +12,7 @@
 
 #include "qmail/report.h"
 
-/* The report, faked. */
+/* A fake of the report. */
 static void fake_message(enum report_message);
 static void fake_puts(const char *);
 static void fake_line(const char *, const char *);
@@ -62,7 +62,7 @@ fake_reply(const char *s, size_t n)
 }
 
 static void
-tells_of_the_attempt_that_decides(void **state)
+reports_the_attempt_that_decides(void **state)
 {
 	static char reply[] = "554 no\n";
 	struct attempt a = { .host = "mx.example",
@@ -90,7 +90,7 @@ tells_of_the_attempt_that_decides(void **state)
 }
 
 static void
-tells_of_addresses_that_do_not_connect(void **state)
+reports_addresses_that_do_not_connect(void **state)
 {
 	struct plan_address addresses[ADDRESSES] = { 0 };
 	struct dial_target targets[ADDRESSES] = { 0 };
@@ -123,8 +123,8 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tells_of_the_attempt_that_decides),
-		cmocka_unit_test(tells_of_addresses_that_do_not_connect),
+		cmocka_unit_test(reports_the_attempt_that_decides),
+		cmocka_unit_test(reports_addresses_that_do_not_connect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@
 	}
 
 static void
-tells_what_is_final(void **state)
+decides_what_is_permanent(void **state)
 {
 	static const struct {
 		enum smtp_outcome outcome;
@@ -29,7 +29,7 @@ tells_what_is_final(void **state)
 	} cases[] = {
 		{ SMTP_REFUSED, 550, true },
 		{ SMTP_REFUSED, 599, true },
-		{ SMTP_REFUSED, 530, false }, /* authentication wanted */
+		{ SMTP_REFUSED, 530, false }, /* authentication required */
 		{ SMTP_REFUSED, 450, false },
 		{ SMTP_REFUSED, 650, false },
 		{ SMTP_MALFORMED, 550, false },
@@ -179,9 +179,12 @@ static const struct attempted malformed = { true,
 static const struct attempted left_out = { false,
 	{ SMTP_END_RCPT, SMTP_DIED, false, 0 }, 0, NO_TEXT };
 
-/* With several transactions: the first delivered, else the last that ran. */
+/*
+ * Of several transactions the first delivered one counts, otherwise the last
+ * that ran.
+ */
 static void
-finds_the_one_that_decides(void **state)
+finds_the_transaction_that_decides(void **state)
 {
 	static const struct {
 		const struct attempted *a[3];
@@ -220,7 +223,7 @@ finds_the_one_that_decides(void **state)
 #define TAKE "@ did not take the message.\n"
 #define MAY "@ may have the message. Possible duplicate!\n"
 
-/* One recipient, of a transaction that is the only one or one of several. */
+/* A recipient of the only transaction, or of one of several. */
 static void
 makes_recipient_records(void **state)
 {
@@ -306,9 +309,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tells_what_is_final),
+		cmocka_unit_test(decides_what_is_permanent),
 		cmocka_unit_test(makes_a_message_record),
-		cmocka_unit_test(finds_the_one_that_decides),
+		cmocka_unit_test(finds_the_transaction_that_decides),
 		cmocka_unit_test(makes_recipient_records),
 	};
 

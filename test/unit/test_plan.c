@@ -19,8 +19,8 @@
 #define NOW 1700000000
 
 /*
- * Written down as "10 a 192.0.2.1 2001:db8::1; 20 b -" and so on: preference,
- * name, addresses in the order of the DNS; '-' is a host without any, '?' one
+ * Written as "10 a 192.0.2.1 2001:db8::1; 20 b -" and so on: preference, name,
+ * addresses in the order of the DNS; '-' is a host without an address, '?' one
  * that could not be looked up.
  */
 struct zone {
@@ -73,7 +73,7 @@ read_zone(struct zone *z, const char *text)
 		read_host(z, host);
 }
 
-/* Ours: 192.0.2.99 is listed, 10.0.0.1 on an interface. */
+/* Our addresses: 192.0.2.99 is listed, 10.0.0.1 on an interface. */
 static struct ipme
 own_addresses(void)
 {
@@ -239,9 +239,11 @@ plans_by_the_list(void **state)
 	}
 }
 
-/* Listed in control/ipme, ::1 is no placeholder, nor is ::2 ever one. */
+/*
+ * If ::1 is listed in control/ipme it is not a placeholder, and ::2 never is.
+ */
 static void
-takes_a_listed_placeholder_at_its_word(void **state)
+excludes_a_listed_placeholder(void **state)
 {
 	static const struct memory nothing;
 	static const char *const own[] = { "::1", "::2" };
@@ -265,7 +267,7 @@ takes_a_listed_placeholder_at_its_word(void **state)
 }
 
 static void
-says_what_left_no_address(void **state)
+gives_the_reason_for_no_address(void **state)
 {
 	static const struct memory nothing;
 	struct ipme me = own_addresses();
@@ -292,7 +294,7 @@ says_what_left_no_address(void **state)
 
 /* The hosts are as in the list, each with its policy. */
 static void
-keeps_what_is_known_of_hosts(void **state)
+keeps_the_data_of_hosts(void **state)
 {
 	static const struct memory nothing;
 	struct ipme me = own_addresses();
@@ -325,7 +327,7 @@ keeps_what_is_known_of_hosts(void **state)
 }
 
 static void
-puts_what_stalled_behind_the_others_of_its_host(void **state)
+puts_stalled_addresses_last_in_their_host(void **state)
 {
 	static struct memory memory;
 	struct ipme me = own_addresses();
@@ -351,9 +353,9 @@ puts_what_stalled_behind_the_others_of_its_host(void **state)
 	plan_finish(&p);
 }
 
-/* Of many hosts with the most addresses that the resolver keeps of one. */
+/* Many hosts, each with the most addresses that the resolver keeps of one. */
 static void
-uses_so_many_addresses(void **state)
+limits_the_addresses(void **state)
 {
 	static const struct memory nothing;
 	static struct ip many[MX_HOST_IP_MAX];
@@ -415,12 +417,11 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plans_by_the_list),
-		cmocka_unit_test(takes_a_listed_placeholder_at_its_word),
-		cmocka_unit_test(says_what_left_no_address),
-		cmocka_unit_test(keeps_what_is_known_of_hosts),
-		cmocka_unit_test(
-		    puts_what_stalled_behind_the_others_of_its_host),
-		cmocka_unit_test(uses_so_many_addresses),
+		cmocka_unit_test(excludes_a_listed_placeholder),
+		cmocka_unit_test(gives_the_reason_for_no_address),
+		cmocka_unit_test(keeps_the_data_of_hosts),
+		cmocka_unit_test(puts_stalled_addresses_last_in_their_host),
+		cmocka_unit_test(limits_the_addresses),
 		cmocka_unit_test(plans_a_second_pass),
 	};
 

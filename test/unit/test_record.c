@@ -29,11 +29,11 @@
 
 /* How qmail-remote-tls ended. */
 struct helper {
-	enum tls_end end; /* what it said; NONE: nothing */
+	enum tls_end end; /* its last status record; NONE: there was none */
 	int code;
 };
 
-/* All that a report depends on. */
+/* Everything that a report depends on. */
 struct told {
 	const struct verdict *verdict;
 	size_t nverdict;
@@ -93,7 +93,7 @@ tell(const struct told *t)
 }
 
 /*
- * The report is written by a child, since a process has just one.  In it '|'
+ * The report is written by a child, because a process has only one.  In it '|'
  * stands for the NUL that ends a record.
  */
 static void
@@ -151,7 +151,7 @@ static const struct attempted too_large = { true,
 	"(#4.4.2)\n"
 
 static void
-names_the_server_where_it_had_a_part(void **state)
+names_the_server_if_it_is_involved(void **state)
 {
 	static const struct {
 		const char *name;
@@ -181,9 +181,11 @@ names_the_server_where_it_had_a_part(void **state)
 	}
 }
 
-/* What became of those behind the first without is known to nobody. */
+/*
+ * The results of recipients after the first one without a reply are not known.
+ */
 static void
-has_records_up_to_the_first_recipient_without(void **state)
+writes_records_up_to_the_first_missing_reply(void **state)
 {
 	static const struct verdict for_good = { VERDICT_REFUSED, true, 0,
 		TEXT("550 no\n") };
@@ -220,9 +222,12 @@ has_records_up_to_the_first_recipient_without(void **state)
 	    "Z" DIED "|");
 }
 
-/* The message record says K: who did not get it has to be told apart. */
+/*
+ * The message record is K: recipients that did not get the message need a
+ * record that says so.
+ */
 static void
-tells_of_recipients_that_another_transaction_failed(void **state)
+marks_recipients_of_failed_transactions(void **state)
 {
 	static const struct verdict second = { VERDICT_ACCEPTED, false, 1,
 		NO_TEXT };
@@ -241,7 +246,7 @@ tells_of_recipients_that_another_transaction_failed(void **state)
 }
 
 static void
-has_a_line_for_all_that_is_known(void **state)
+writes_a_line_for_each_known_fact(void **state)
 {
 	static const struct {
 		const char *host, *before, *tls;
@@ -277,9 +282,9 @@ has_a_line_for_all_that_is_known(void **state)
 	}
 }
 
-/* A line of any length: what does not fit is cut, and nothing is overrun. */
+/* A line of any length: it is cut if it does not fit, without an overrun. */
 static void
-cuts_a_long_line_alone(void **state)
+cuts_only_a_long_line(void **state)
 {
 	(void)state;
 	for (int n = 997; n <= 1003; n++) {
@@ -303,11 +308,11 @@ cuts_a_long_line_alone(void **state)
 }
 
 /*
- * Where the connection has ended, that may be the fault of our own program:
- * then the report says so, and else nothing.
+ * If the connection has ended, that may be a failure of our own helper: then
+ * the report says so, and otherwise nothing.
  */
 static void
-tells_a_fault_of_the_helper_from_one_of_the_server(void **state)
+distinguishes_helper_failures_from_server_failures(void **state)
 {
 	static const struct helper silent = { TLS_END_NONE, 3 };
 	static const struct helper local = { TLS_END_LOCAL, 0 };
@@ -349,14 +354,13 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_the_server_where_it_had_a_part),
-		cmocka_unit_test(has_records_up_to_the_first_recipient_without),
+		cmocka_unit_test(names_the_server_if_it_is_involved),
+		cmocka_unit_test(writes_records_up_to_the_first_missing_reply),
+		cmocka_unit_test(marks_recipients_of_failed_transactions),
+		cmocka_unit_test(writes_a_line_for_each_known_fact),
+		cmocka_unit_test(cuts_only_a_long_line),
 		cmocka_unit_test(
-		    tells_of_recipients_that_another_transaction_failed),
-		cmocka_unit_test(has_a_line_for_all_that_is_known),
-		cmocka_unit_test(cuts_a_long_line_alone),
-		cmocka_unit_test(
-		    tells_a_fault_of_the_helper_from_one_of_the_server),
+		    distinguishes_helper_failures_from_server_failures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@
 #include "delivery/connect.h"
 #include "qmail/memory.h"
 
-/* Connections, attempts and the memory of addresses, all faked. */
+/* Fakes of connections, attempts and the memory of addresses. */
 static void fake_begin(struct connector *, struct plan *, const struct tcpto *,
     unsigned long, struct deadline);
 static bool fake_next(struct connector *, struct dialed *);
@@ -35,7 +35,7 @@ static void fake_note(int, const struct ip *, enum memory_kind, int64_t);
 
 static struct {
 	/*
-	 * What becomes of the connections, one letter for each: R ready, N next
+	 * The results of the attempts, one letter for each: R ready, N next
 	 * server, T no TLS, L local failure, and three that are tried again: A,
 	 * H after a handshake that hung, F after one that failed.
 	 */
@@ -44,7 +44,7 @@ static struct {
 	int refuses; /* redials of this address, or -1 */
 	bool passed; /* the second pass has begun */
 	char log[200];
-	struct attempt_mode mode; /* as the first attempt was given it */
+	struct attempt_mode mode; /* as passed to the first attempt */
 } world;
 
 static struct plan_host hosts[ADDRESSES];
@@ -233,9 +233,9 @@ tries_the_second_pass_in_clear_text(void **state)
 	search_finish(&s);
 }
 
-/* What another delivery has learnt counts where clear text is allowed. */
+/* Notes of other deliveries count if clear text is allowed. */
 static void
-avoids_what_has_failed_before(void **state)
+avoids_what_failed_before(void **state)
 {
 	static const struct {
 		enum tls_level level;
@@ -290,7 +290,7 @@ has_ended(void *data, const struct attempt *a, enum attempt_result result,
 }
 
 static void
-tells_an_observer_of_each_attempt(void **state)
+calls_the_observer_for_each_attempt(void **state)
 {
 	static const struct search_observer observer = { begins, has_ended,
 		&world };
@@ -313,7 +313,7 @@ tells_an_observer_of_each_attempt(void **state)
 }
 
 static void
-hands_over_all_that_is_known(void **state)
+passes_on_all_that_is_known(void **state)
 {
 	struct plan p = make_plan(2, TLS_LEVEL_MAY);
 	struct handoff h = { 0 };
@@ -338,7 +338,7 @@ hands_over_all_that_is_known(void **state)
 }
 
 static void
-hands_over_no_more_than_is_known(void **state)
+passes_on_only_what_is_known(void **state)
 {
 	struct plan p = make_plan(1, TLS_LEVEL_MAY);
 	struct handoff h = { 0 };
@@ -352,15 +352,15 @@ hands_over_no_more_than_is_known(void **state)
 	assert_null(h.host);
 	assert_null(h.tls);
 	assert_null(h.before);
-	/* Commands one by one: what was noted leads to this. */
+	/* Commands one by one: caused by a note. */
 	assert_true(h.extensions == NULL ||
 		    strstr(h.extensions, "PIPELINING") == NULL);
 	search_finish(&s);
 }
 
-/* Only a delivery that was not told of it has learnt that EHLO fails. */
+/* Only a delivery without the note has found out that EHLO fails. */
 static void
-tells_when_helo_was_needed(void **state)
+reports_that_helo_was_needed(void **state)
 {
 	struct plan p = make_plan(1, TLS_LEVEL_NONE);
 	struct handoff h = { 0 };
@@ -386,11 +386,11 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_a_plan),
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
-		cmocka_unit_test(avoids_what_has_failed_before),
-		cmocka_unit_test(tells_an_observer_of_each_attempt),
-		cmocka_unit_test(hands_over_all_that_is_known),
-		cmocka_unit_test(hands_over_no_more_than_is_known),
-		cmocka_unit_test(tells_when_helo_was_needed),
+		cmocka_unit_test(avoids_what_failed_before),
+		cmocka_unit_test(calls_the_observer_for_each_attempt),
+		cmocka_unit_test(passes_on_all_that_is_known),
+		cmocka_unit_test(passes_on_only_what_is_known),
+		cmocka_unit_test(reports_that_helo_was_needed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@
 #include "qmail/route.h"
 #include "qmail/tcpto.h"
 
-/* All that reads a file or asks the DNS, faked. */
+/* Fakes of everything that reads a file or asks the DNS. */
 static int fake_control(struct control *, struct dsn *);
 static int fake_route(const char *, const struct table_files *, struct route *,
     struct dsn *);
@@ -49,7 +49,7 @@ static int64_t fake_cleared(const struct tcpto *);
 
 static struct {
 	const char *relay; /* of the route */
-	const char *fails; /* the step that does */
+	const char *fails; /* the step that fails */
 	char log[200];
 } world;
 
@@ -249,7 +249,7 @@ plans_for_the_relay_of_a_route(void **state)
 }
 
 static void
-stops_at_what_fails(void **state)
+stops_at_the_first_failure(void **state)
 {
 	static const char *const steps[] = { "control", "route", "ipme",
 		"family", "lookup" };
@@ -270,7 +270,7 @@ stops_at_what_fails(void **state)
 }
 
 static void
-writes_nothing_where_files_are_read_only(void **state)
+writes_nothing_if_files_are_read_only(void **state)
 {
 	const struct setup_files f = files(true);
 	struct search_config config;
@@ -293,7 +293,7 @@ refuses_addresses_that_cannot_be_sent(void **state)
 	static char longer[SMTP_PATH_MAX + 2];
 	static const struct {
 		char *const envelope[4];
-		const char *text; /* "": they can be sent */
+		const char *text; /* "": the addresses can be sent */
 	} cases[] = {
 		{ { good, good, NULL }, "" },
 		{ { good, bad, good, NULL }, "" },
@@ -318,7 +318,7 @@ refuses_addresses_that_cannot_be_sent(void **state)
 }
 
 static void
-tells_how_to_search(void **state)
+sets_up_the_search(void **state)
 {
 	const struct setup_files f = files(false);
 	struct search_config config;
@@ -356,10 +356,10 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(makes_a_plan),
 		cmocka_unit_test(plans_for_the_relay_of_a_route),
-		cmocka_unit_test(stops_at_what_fails),
-		cmocka_unit_test(writes_nothing_where_files_are_read_only),
+		cmocka_unit_test(stops_at_the_first_failure),
+		cmocka_unit_test(writes_nothing_if_files_are_read_only),
 		cmocka_unit_test(refuses_addresses_that_cannot_be_sent),
-		cmocka_unit_test(tells_how_to_search),
+		cmocka_unit_test(sets_up_the_search),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
