@@ -338,21 +338,31 @@ quit(const struct server *server)
 
 	(void)sent;
 	close(server->fd);
+	if (server->status != 0)
+		close(server->status);
 	spawn_reap(deadline_in(REAP_MS));
 }
 
+/* It was connected to, or has been shown as failed. */
 static bool
-was_tried(const struct history *h, const struct ip *ip)
+was_tried(const struct search *s, const struct ip *ip)
 {
+	const struct history *h = &s->history;
+	const struct plan *plan = s->connector.plan;
+
 	for (size_t i = 0; i < h->n; i++)
 		if (ip_equal(&h->attempt[i].ip, ip))
+			return true;
+	for (size_t i = 0; i < plan->naddress; i++)
+		if (connector_has_failed(&s->connector, i) &&
+		    ip_equal(&plan->address[i].ip, ip))
 			return true;
 	return false;
 }
 
 /* Each address that a delivery would not have come to, by itself. */
 static void
-try_others(const struct plan *plan, const struct history *tried,
+try_others(const struct plan *plan, const struct search *tried,
     const struct search_config *config)
 {
 	for (size_t i = 0; i < plan->naddress; i++) {
@@ -387,7 +397,7 @@ search(struct setup *setup, bool all)
 		quit(&s.server);
 	show_unconnected(&s.connector);
 	if (all)
-		try_others(&setup->plan, &s.history, &config);
+		try_others(&setup->plan, &s, &config);
 	if (result == SEARCH_READY)
 		return conclude_ready(&s);
 	put_line("result", "a message would be deferred");

@@ -21,9 +21,9 @@ VERDICT = {"K": DELIVERED, "Z": DEFERRED, "D": BOUNCED}
 @pytest.fixture
 def look(home, pytestconfig):
     """Run it, as root; the state directory's owner is whom it becomes."""
-    def run(*args, host="dst.example", redirected=""):
+    def run(*args, host="dst.example", first="", redirected=""):
         argv = [f"{pytestconfig.option.build}/qmail-remote-check", *([host] if host else []), *args]
-        done = subprocess.run(["sh", "-c", f'exec "$@" {redirected}', "sh", *argv],
+        done = subprocess.run(["sh", "-c", f'{first} exec "$@" {redirected}', "sh", *argv],
                               capture_output=True, text=True, timeout=60, check=False)
         sanitizer_logs()
         assert done.returncode in (DELIVERED, DEFERRED, BOUNCED, USAGE), done
@@ -296,6 +296,24 @@ def test_verdict_is_that_of_a_delivery_with_all_addresses_too(dns, smtp, look):
     smtp(ONE, greeting="421 no")
     smtp(TWO, greeting="421 no")
     assert look("--all", "dst.example", host=None).returncode == DEFERRED
+
+
+def test_address_that_has_failed_is_shown_once(dns, smtp, look):
+    dns.zone(f"dst.example MX 1 a.example.\ndst.example MX 2 b.example.\na.example A {ONE}\nb.example A {TWO}")
+    smtp(TWO)
+    done = look("--all", "dst.example", host=None)
+    assert done.returncode == DELIVERED
+    assert fields(done)["failed"] == [f"{ONE}: Connection refused"]
+
+
+def test_all_addresses_need_no_more_descriptors_than_one(site, look):
+    site.want(2)
+    addresses = [f"192.0.2.{n}" for n in range(1, 13)]
+    site.mx(" ".join(addresses))
+    servers = [site.server(a) for a in addresses]
+    done = look("--all", "dst.example", host=None, first="ulimit -n 16;")
+    assert done.stdout.count("certificate verified for m1.example") == len(addresses), done.stdout
+    assert [s.connections for s in servers] == [1] * len(addresses)
 
 
 def test_routes_need_no_network(home, look):
