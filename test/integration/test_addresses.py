@@ -21,7 +21,7 @@ def _records(name, *addresses):
 
 @pytest.mark.parametrize("addresses, got", [((V4,), V4), ((V6,), V6), ((V4, V6), V6)], ids=["v4", "v6", "both"])
 @pytest.mark.parametrize("mx", [True, False], ids=["mx", "no-mx"])
-def test_families(home, smtp, dns, addresses, got, mx):
+def test_ipv6_is_preferred_where_both_are_there(home, smtp, dns, addresses, got, mx):
     for a in addresses:
         smtp(a)
     dns.zone(("dst.example MX 5 m.example.\n" if mx else "") + _records("m.example" if mx else "dst.example", *addresses))
@@ -32,7 +32,7 @@ def test_families(home, smtp, dns, addresses, got, mx):
     ("[192.0.2.1]", V4), ("[IPv6:2001:db8::1]", V6), ("[ipv6:2001:DB8:0:0::1]", V6),
     ("[IPv6:2001:0db8:0000:0000:0000:0000:0000:0001]", V6), ("[IPV6:2001:db8::0.0.0.1]", V6),
 ])
-def test_literal_host(home, smtp, dns, host, ip):
+def test_an_address_literal_is_connected_to_without_dns(home, smtp, dns, host, ip):
     server = smtp(ip)
     check(home.run(host, recipients=f"b@{host}"), "r", accepted(ip))
     assert server.mail.recipients == [f"<b@{host}>".encode()]
@@ -41,7 +41,7 @@ def test_literal_host(home, smtp, dns, host, ip):
 
 @pytest.mark.parametrize("host", ["[IPv6:2001:db8::g]", "[IPv6:]", "[IPv6:1:2:3]", "[IPv6:2001:db8::1", "[IPv6:2001:db8::1]x",
                                   "[IPv6:192.0.2.1]", "[]", "[IPv6:2001:db8::1%lo]"])
-def test_no_literal(home, smtp, dns, host):
+def test_what_is_no_address_literal_is_a_host_that_does_not_exist(home, smtp, dns, host):
     servers = [smtp(V4), smtp(V6)]
     check(home.run(host), no_host(host))
     assert not any(s.connections for s in servers)
@@ -52,7 +52,7 @@ def test_no_literal(home, smtp, dns, host):
     ("[IPv6:2001:db8::1]", V6, 25), ("[IPv6:2001:db8::1]:2525", V6, 2525), ("[2001:DB8:0::1]:2525 # x", V6, 2525),
     ("[192.0.2.1]", V4, 25),
 ])
-def test_literal_relay(home, smtp, relay, ip, port):
+def test_an_address_literal_with_a_port_is_a_relay(home, smtp, relay, ip, port):
     smtp(ip, port=port)
     home.route(f":{relay}")
     check(home.run(), "r", accepted(ip))
@@ -97,7 +97,7 @@ def test_dead_ipv6_costs_a_quarter_of_a_second(home, smtp, dns):
 
 
 @pytest.mark.timed
-def test_dead_ipv6_among_several(home, smtp, dns):
+def test_dead_addresses_among_several_cost_little(home, smtp, dns):
     smtp(V4)
     home.control("timeoutconnect", None)
     dns.zone("dst.example MX 5 m.example.\ndst.example MX 5 n.example.\n" + _records("m.example", HOLE6, HOLE4)
@@ -116,7 +116,7 @@ def test_loser_of_the_race_is_not_marked(home, smtp, dns):
 
 @pytest.mark.timed
 @pytest.mark.parametrize("bad", ["2001:db8::99", UNREACHABLE6, "2001:db9::1"], ids=["refused", "unreachable", "no-route"])
-def test_failing_ipv6_costs_nothing(home, smtp, dns, bad):
+def test_an_ipv6_address_that_fails_at_once_costs_nothing(home, smtp, dns, bad):
     smtp(V4)
     dns.zone(_records("dst.example", bad, V4))
     run = home.run()
@@ -137,7 +137,7 @@ def test_worse_preference_waits_for_the_better(home, smtp, dns):
     assert used(read4())[0].address == HOLE4
 
 
-def test_slow_winner(home, smtp, dns):
+def test_of_several_addresses_one_gets_the_mail_and_the_others_nothing(home, smtp, dns):
     """Of two that connect in the end, one gets the mail and the other nothing at all."""
     servers = [smtp(a) for a in (V4, V6, "192.0.2.2")]
     dns.zone(_records("dst.example", V4, V6, "192.0.2.2"))
@@ -154,7 +154,7 @@ def test_equal_preferences_are_shuffled(home, smtp, dns):
     assert a.connections + b.connections == 24 and a.connections and b.connections
 
 
-def test_same_address_twice(home, smtp, dns):
+def test_an_address_of_two_hosts_is_tried_once(home, smtp, dns):
     server = smtp(V4, greeting="421 no")
     dns.zone("dst.example MX 5 a.example.\ndst.example MX 5 b.example.\ndst.example MX 7 a.example.\n"
              + _records("a.example", V4) + _records("b.example", V4))
@@ -177,14 +177,14 @@ def test_mapped_literal_is_me_too(home, smtp):
 
 
 @pytest.mark.timed
-def test_no_address_connects(home, dns):
+def test_addresses_that_all_fail_are_no_connection(home, dns):
     dns.zone(_records("dst.example", "192.0.2.98", "2001:db8::98", UNREACHABLE6))
     run = home.run()
     check(run, NO_CONNECTION)
     assert run.lasted(2)
 
 
-def test_me_among_ipv6(home, smtp, dns):
+def test_our_own_ipv6_address_leaves_out_worse_hosts_of_ipv4(home, smtp, dns):
     """My own address as a better MX of the other family ends the list too."""
     server = smtp(V4)
     dns.zone("dst.example MX 5 me.example.\ndst.example MX 7 m.example.\n" + _records("me.example", "::1")
@@ -194,7 +194,7 @@ def test_me_among_ipv6(home, smtp, dns):
 
 
 @pytest.mark.timed
-def test_refused_closed_good(home, smtp, dns):
+def test_a_refusal_and_a_hang_up_lead_to_the_third_host(home, smtp, dns):
     smtp("2001:db8::2", greeting=CLOSE)
     smtp("192.0.2.2")
     dns.zone("dst.example MX 1 a.example.\ndst.example MX 2 b.example.\ndst.example MX 3 c.example.\n"
@@ -205,7 +205,7 @@ def test_refused_closed_good(home, smtp, dns):
     assert rspawn.in_time(time.monotonic() - start, 2)
 
 
-def test_causes_are_told(home, dns):
+def test_each_address_is_told_with_its_cause(home, dns):
     """Below the sentence of stock, each address and why it was not to be had."""
     dns.zone(_records("dst.example", "192.0.2.98", "2001:db8::98", UNREACHABLE6))
     lines = home.run().message.text.decode().splitlines()[1:]

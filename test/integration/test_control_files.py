@@ -46,7 +46,7 @@ def goes_to(home, ip, **kw):
 
 @edited
 @pytest.mark.parametrize("name", ["me", "helohost"])
-def test_name(home, relay, how, name):
+def test_a_name_is_read_without_mark_blanks_and_cr(home, relay, how, name):
     server = relay()
     home.control(name, how(b"mail.our.example\n"))
     check(home.run(), "r", accepted())
@@ -54,7 +54,7 @@ def test_name(home, relay, how, name):
 
 
 @edited
-def test_number(home, relay, how):
+def test_a_number_is_read_without_mark_blanks_and_cr(home, relay, how):
     """The limit holds: the default would be 1200 s."""
     from smtpd import Delay
     relay(greeting=(Delay(5), "220 hi"))
@@ -64,7 +64,7 @@ def test_number(home, relay, how):
 
 
 @edited
-def test_strictness(home, relay, certs, how):
+def test_strictness_is_read_without_mark_blanks_and_cr(home, relay, certs, how):
     """2 is 2, and the path of the trust anchors is one: a server without TLS gets nothing."""
     server = relay()
     home.control("trustanchors", how(certs.bundle.encode() + b"\n"))
@@ -76,7 +76,7 @@ def test_strictness(home, relay, certs, how):
 
 @edited
 @pytest.mark.parametrize("compiled", [False, True], ids=["text", "compiled"])
-def test_routes(home, two, how, compiled):
+def test_routes_are_read_without_marks_blanks_and_cr(home, two, how, compiled):
     path = home.control("smtproutes", how(b"#dst.example:192.0.2.12\n\ndst.example:192.0.2.11\n:192.0.2.12:25\n"))
     if compiled:
         time.sleep(max(0, os.stat(path).st_ctime + 2.3 - time.time()))
@@ -87,14 +87,14 @@ def test_routes(home, two, how, compiled):
 
 
 @edited
-def test_first_route(home, two, how):
+def test_a_byte_order_mark_is_no_part_of_the_first_key(home, two, how):
     """A byte order mark is no part of the first key."""
     home.control("smtproutes", how(b"dst.example:192.0.2.11:25\n:192.0.2.12\n"))
     goes_to(home, A)
 
 
 @edited
-def test_ipme(home, two, dns, how):
+def test_ipme_is_read_without_marks_blanks_and_cr(home, two, dns, how):
     home.control("ipme", how(b"192.0.2.11\n# 192.0.2.13\n2001:db8::5\n"))
     dns.zone(f"dst.example A {A}\nother.example AAAA 2001:db8::5")
     check(home.run(), ITS_ME)
@@ -103,7 +103,7 @@ def test_ipme(home, two, dns, how):
 
 @pytest.mark.parametrize("name", ["smtproutes", "ipme", "timeoutconnect", "timeoutremote", "timeoutdns", "trustanchors",
                                   "clientcert", "clientkey", "tlsstrictness"])
-def test_link_to_the_null_device(home, two, dns, name):
+def test_a_link_to_the_null_device_is_an_empty_file(home, two, dns, name):
     """It is an empty file: the default."""
     dns.zone(f"dst.example A {A}")
     home.control(name, None)
@@ -138,7 +138,7 @@ def test_no_name_is_told_by_us(home, relay, me, helohost, blamed):
     assert server.connections == 0
 
 
-def test_no_name_as_a_link_to_the_null_device(home, relay):
+def test_a_name_that_is_a_link_to_the_null_device_is_empty(home, relay):
     relay()
     os.symlink("/dev/null", f"{home.path}/control/helohost")
     run = home.run()
@@ -146,7 +146,7 @@ def test_no_name_as_a_link_to_the_null_device(home, relay):
     assert b"control/helohost: empty" in run.message.text
 
 
-def test_line_that_begins_with_a_nul(home, two):
+def test_a_line_that_begins_with_a_nul_is_ignored(home, two):
     """It is ignored, as in qmail; a NUL inside a line separates routes."""
     home.control("smtproutes", b"\0dst.example:192.0.2.12\nx:192.0.2.12\0dst.example:192.0.2.11\n\0\n")
     goes_to(home, A)

@@ -29,7 +29,7 @@ def another_server(address):
 
 
 @pytest.mark.timed
-def test_two_waves(home, smtp, dns):
+def test_there_are_two_waves_of_questions_whatever_the_number_of_hosts(home, smtp, dns):
     """Ten hosts, a resolver that takes a second for each answer."""
     world.resolv_conf(PATIENT)
     smtp(IP)
@@ -55,7 +55,7 @@ def test_all_addresses_are_asked_at_once(home, smtp, dns):
     assert {k for n, k in dns.questions[1:]} == {"A", "AAAA"}
 
 
-def test_each_question_once(home, smtp, dns):
+def test_each_question_is_asked_once(home, smtp, dns):
     """The names are of this test alone: the server may still read what the test before it asked a second time."""
     world.resolv_conf(PATIENT)
     smtp(IP)
@@ -68,7 +68,7 @@ def test_each_question_once(home, smtp, dns):
 
 
 @pytest.mark.timed
-def test_hundred_hosts(home, smtp, dns):
+def test_the_hundredth_mx_host_gets_the_mail(home, smtp, dns):
     smtp(IP)
     for n in range(100):
         dns.zone(f"dst.example MX {n} m{n}.example.\n")
@@ -79,7 +79,7 @@ def test_hundred_hosts(home, smtp, dns):
 
 
 @pytest.mark.parametrize("name", ["dst.example", "m.example"])
-def test_tcp_after_truncation(home, smtp, dns, name):
+def test_a_truncated_answer_is_asked_for_by_tcp(home, smtp, dns, name):
     smtp(IP)
     dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
     dns.rule(name, truncate=True)
@@ -87,7 +87,7 @@ def test_tcp_after_truncation(home, smtp, dns, name):
     assert "tcp" in {q.proto for q in dns.log if q.name == name}
 
 
-def test_huge_answer(home, smtp, dns):
+def test_an_answer_of_40_kb_is_read(home, smtp, dns):
     """40 KB: far above what UDP carries."""
     smtp(IP)
     for n in range(1200):
@@ -97,7 +97,7 @@ def test_huge_answer(home, smtp, dns):
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_tcp_connection_for_one_question(home, smtp, dns, attempts):
+def test_a_server_whose_connections_serve_one_question_is_enough(home, smtp, dns, attempts):
     """All answers are truncated, and each connection ends after an answer."""
     world.resolv_conf(f"nameserver 127.0.0.1\noptions timeout:10 attempts:{attempts}\n")
     smtp(IP)
@@ -111,7 +111,7 @@ def test_tcp_connection_for_one_question(home, smtp, dns, attempts):
 
 
 @pytest.mark.parametrize("scheme", ["fe80::53%hole0", "[fe80::53%hole0]:53"])
-def test_link_local_server(home, smtp, scheme):
+def test_a_link_local_name_server_is_asked(home, smtp, scheme):
     world.ip("addr replace fe80::53/64 dev hole0 nodad")
     world.resolv_conf(f"nameserver {scheme}\n")
     smtp(IP)
@@ -142,7 +142,7 @@ def _crowd(kind, size, count):
     return make
 
 
-def test_memory(home, smtp, dns):
+def test_answers_with_6300_addresses_a_host_take_little_memory(home, smtp, dns):
     """100 MX hosts, each with 4000 IPv4 and 2300 IPv6 addresses, take little more memory than one with one."""
     peaks = []
 
@@ -168,7 +168,7 @@ def test_memory(home, smtp, dns):
     assert peaks[1] - peaks[0] < 4096, peaks
 
 
-def test_tcp_fails_after_truncation(home, dns):
+def test_a_truncated_answer_without_tcp_is_temporary(home, dns):
     world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:2\n")
     home.control("timeoutdns", "3\n")
     dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
@@ -176,7 +176,7 @@ def test_tcp_fails_after_truncation(home, dns):
     check(home.run(), DNS_SOFT)
 
 
-def test_edns_answer(home, smtp, dns):
+def test_an_answer_of_up_to_1232_bytes_needs_no_tcp(home, smtp, dns):
     """Between 512 and 1232 bytes one exchange is enough, as EDNS is used."""
     world.resolv_conf(PATIENT)
     smtp(IP)
@@ -191,7 +191,7 @@ def test_edns_answer(home, smtp, dns):
 @pytest.mark.parametrize("how", [{"rcode": "SERVFAIL"}, {"rcode": "FORMERR"}, {"rcode": "REFUSED"}, {"drop": True},
                                  {"rcode": "NXDOMAIN"}, {"empty": True}], ids=lambda h: str(next(iter(h.values()))))
 @pytest.mark.parametrize("kind", ["A", "AAAA"])
-def test_one_family_fails(home, smtp, dns, how, kind):
+def test_one_family_is_enough_where_the_other_fails(home, smtp, dns, how, kind):
     """The other family is enough."""
     world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     home.control("timeoutdns", "2\n")
@@ -206,7 +206,7 @@ def test_one_family_fails(home, smtp, dns, how, kind):
 
 @pytest.mark.parametrize("kind", ["A", "AAAA"])
 @pytest.mark.parametrize("mx", [True, False], ids=["mx", "no-mx"])
-def test_one_family_soft_the_other_empty(home, dns, kind, mx):
+def test_an_unknown_family_beside_an_empty_one_is_temporary(home, dns, kind, mx):
     """Not known is not the same as not there."""
     name = "m.example" if mx else "dst.example"
     if mx:
@@ -218,7 +218,7 @@ def test_one_family_soft_the_other_empty(home, dns, kind, mx):
 
 
 @pytest.mark.timed
-def test_one_host_never_answers(home, smtp, dns):
+def test_a_host_without_an_answer_does_not_spoil_the_next(home, smtp, dns):
     world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     home.control("timeoutdns", "2\n")
     smtp(IP)
@@ -229,7 +229,7 @@ def test_one_host_never_answers(home, smtp, dns):
     assert run.lasted(3.5)
 
 
-def test_one_host_unknown(home, smtp, dns):
+def test_a_host_that_does_not_exist_does_not_spoil_the_next(home, smtp, dns):
     smtp(IP)
     dns.zone(f"dst.example MX 1 none.example.\ndst.example MX 5 m.example.\nm.example A {IP}")
     check(home.run(), "r", accepted())
@@ -306,7 +306,7 @@ def _other_question(query, reply):
     _cut(0), _cut(5), _cut(12), _cut(30), _cut(45), _long_rdata, _pointer_loop, _short_mx, _other_id, _other_question,
     b"garbage" * 20, lambda q, r: q.to_wire(),
 ], ids=["0", "5", "12", "30", "45", "rdata", "loop", "short-mx", "id", "question", "garbage", "echo"])
-def test_broken_answer(home, smtp, dns, raw):
+def test_a_broken_answer_is_temporary_and_not_used(home, smtp, dns, raw):
     world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     home.control("timeoutdns", "2\n")
     server = smtp(IP)
@@ -351,7 +351,7 @@ def test_records_of_something_else_deny_nothing(home, smtp, dns, raw, kind):
     assert server.connections == 0
 
 
-def test_records_of_something_else_at_all_hosts(home, dns):
+def test_addresses_of_something_else_deny_no_host(home, dns):
     dns.zone("dst.example MX 5 m.example.\ndst.example MX 6 n.example.")
     for name in "mn":
         dns.rule(f"{name}.example", raw=_answer("other.example. A 192.0.2.1"))
@@ -364,7 +364,7 @@ def _alias_only(dns, name, target, **how):
 
 @pytest.mark.parametrize("how", [{}, {"code": rcode.NXDOMAIN}, {"authority": ["dst.example. SOA ns. root. 1 1 1 1 1"]}],
                          ids=["bare", "nxdomain", "soa"])
-def test_alias_only(home, smtp, dns, how):
+def test_the_target_of_an_answer_with_an_alias_alone_is_asked_for(home, smtp, dns, how):
     """The target is asked for, of both waves."""
     smtp(IP)
     dns.zone(f"real.example MX 5 m.example.\nhost.example A {IP}")
@@ -376,7 +376,7 @@ def test_alias_only(home, smtp, dns, how):
 
 @pytest.mark.parametrize("steps", [8, 9])
 @pytest.mark.parametrize("kind", ["host", "mx"])
-def test_alias_only_many_times(home, smtp, dns, steps, kind):
+def test_eight_aliases_are_followed_and_nine_are_not(home, smtp, dns, steps, kind):
     server = smtp(IP)
     dns.zone(f"a0.example MX 5 m.example.\na0.example A {IP}\nm.example A {IP}")
     for n in range(1, steps + 1):
@@ -390,7 +390,7 @@ def test_alias_only_many_times(home, smtp, dns, steps, kind):
     assert server.connections == (steps == 8)
 
 
-def test_alias_only_in_a_loop(home, dns):
+def test_a_loop_of_answers_with_aliases_alone_is_temporary(home, dns):
     _alias_only(dns, "dst.example", "b.example")
     _alias_only(dns, "b.example", "dst.example")
     check(home.run(), DNS_SOFT)
@@ -398,7 +398,7 @@ def test_alias_only_in_a_loop(home, dns):
     check(home.run(), DNS_SOFT)
 
 
-def test_alias_only_to_nothing(home, dns):
+def test_an_alias_of_nothing_does_not_exist(home, dns):
     _alias_only(dns, "dst.example", "nothing.example")
     check(home.run(), no_host())
 
@@ -415,7 +415,7 @@ def test_alias_of_a_name_with_no_records_is_not_asked_for(home, smtp, dns):
 
 # No resolver, and time.
 
-def test_no_resolver(home, smtp):
+def test_without_a_name_server_lookups_are_temporary_and_addresses_work(home, smtp):
     world.resolv_conf("nameserver 127.0.0.9\noptions timeout:1 attempts:1\n")
     home.control("timeoutdns", "5\n")
     try:
@@ -428,7 +428,7 @@ def test_no_resolver(home, smtp):
         world.resolv_conf()
 
 
-def test_second_resolver(home, smtp, dns):
+def test_the_second_name_server_is_asked_where_the_first_is_dead(home, smtp, dns):
     world.resolv_conf("nameserver 127.0.0.9\nnameserver 127.0.0.1\noptions timeout:1\n")
     smtp(IP)
     dns.zone(f"dst.example A {IP}")
@@ -437,7 +437,7 @@ def test_second_resolver(home, smtp, dns):
 
 @pytest.mark.parametrize("refusing", ["127.0.0.9", "::1", "127.0.0.9\nnameserver 127.0.0.8"])
 @pytest.mark.parametrize("kind, address", [("A", IP), ("AAAA", "2001:db8::1")])
-def test_resolver_that_refuses_costs_no_time(home, smtp, dns, refusing, kind, address):
+def test_a_name_server_that_refuses_costs_no_time(home, smtp, dns, refusing, kind, address):
     """Each of the questions asked at once is told of it, not only one."""
     world.resolv_conf(f"nameserver {refusing}\n{PATIENT}")
     smtp(address)
@@ -450,7 +450,7 @@ def test_resolver_that_refuses_costs_no_time(home, smtp, dns, refusing, kind, ad
 
 @pytest.mark.timed
 @pytest.mark.parametrize("which", ["dst.example", "m.example"])
-def test_timeoutdns(home, dns, which):
+def test_timeoutdns_ends_each_lookup(home, dns, which):
     dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
     dns.rule(which, drop=True)
     home.control("timeoutdns", "1\n")
@@ -488,7 +488,7 @@ def test_timeoutdns_goes_beyond_resolv_conf(home, smtp, dns, which):
         assert when >= least, asked
 
 
-def test_default_schedule(home, smtp, dns):
+def test_without_timeoutdns_rounds_are_1_3_and_11_seconds(home, smtp, dns):
     """Rounds of 1, 3 and 11 seconds, each question once with EDNS0 and, half of the round later, once without."""
     smtp(IP)
     dns.zone(f"dst.example MX 5 m.example.\nm.example A {IP}")
@@ -501,7 +501,7 @@ def test_default_schedule(home, smtp, dns):
     assert [q.edns for q in deaf.questions()] == [1232, None, 1232, None, 1232]
 
 
-def test_default_schedule_with_two_servers(home, smtp, dns):
+def test_two_name_servers_share_each_round(home, smtp, dns):
     """They share each round."""
     world.resolv_conf("nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
     smtp(IP)
@@ -519,7 +519,7 @@ def test_default_schedule_with_two_servers(home, smtp, dns):
 
 @pytest.mark.parametrize("how", [{"rcode": "SERVFAIL"}, {"rcode": "REFUSED"}, {"rcode": "NOTIMP"}, {"rcode": "FORMERR"}],
                          ids=lambda h: h["rcode"])
-def test_failure_of_all_servers_ends_it(home, dns, how):
+def test_a_failure_of_all_name_servers_ends_the_lookup(home, dns, how):
     world.resolv_conf("nameserver 127.0.0.2\nnameserver 127.0.0.9\nnameserver 127.0.0.1\n")
     home.control("timeoutdns", "60\n")
     another_server("127.0.0.2").rule(**how)
@@ -528,7 +528,7 @@ def test_failure_of_all_servers_ends_it(home, dns, how):
 
 
 @pytest.mark.parametrize("text", [None, "0\n", "\n", "abc\n", "99999999999\n", "4294967296\n"])
-def test_timeoutdns_default(home, smtp, dns, text):
+def test_nonsense_in_timeoutdns_is_no_limit(home, smtp, dns, text):
     """No limit of ours: the resolver's own schedule."""
     smtp(IP)
     dns.zone(f"dst.example A {IP}")
@@ -576,7 +576,7 @@ _NO_EDNS = {
 
 @pytest.mark.parametrize("attempts", [1, 2])
 @pytest.mark.parametrize("how", _NO_EDNS)
-def test_no_edns(home, smtp, dns, how, attempts):
+def test_a_name_server_that_cannot_bear_edns0_is_asked_without(home, smtp, dns, how, attempts):
     """No question with OPT is answered, of both waves: each is asked without, in the time that there is."""
     world.resolv_conf(f"nameserver 127.0.0.1\noptions timeout:4 attempts:{attempts}\n")
     smtp(IP)
@@ -587,7 +587,7 @@ def test_no_edns(home, smtp, dns, how, attempts):
 
 
 @pytest.mark.parametrize("limit", [None, "3\n"])
-def test_no_edns_and_only_one_of_two_servers(home, smtp, dns, limit):
+def test_edns0_is_left_out_for_the_second_server_while_the_first_is_silent(home, smtp, dns, limit):
     """The first server is there and silent, the second one bears no EDNS0."""
     world.resolv_conf("nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
     home.control("timeoutdns", limit)
@@ -598,7 +598,7 @@ def test_no_edns_and_only_one_of_two_servers(home, smtp, dns, limit):
     check(home.run(), "r", accepted())
 
 
-def test_referral(home, dns):
+def test_a_referral_denies_nothing(home, dns):
     """A server that neither knows nor asks others denies nothing."""
     def make(query, _):
         answer = message.make_response(query)
@@ -610,7 +610,7 @@ def test_referral(home, dns):
     check(home.run(), DNS_SOFT)
 
 
-def test_the_best_hundred_have_no_address(home, dns):
+def test_a_hundred_hosts_without_an_address_deny_nothing_of_the_next(home, dns):
     """There is another MX host, which was not asked about."""
     for n in range(101):
         dns.zone(f"dst.example MX {n} m{n}.example.\n")
@@ -618,7 +618,7 @@ def test_the_best_hundred_have_no_address(home, dns):
 
 
 @pytest.mark.timed
-def test_many_large_answers_at_once(home, smtp, dns):
+def test_many_large_answers_at_once_are_all_read(home, smtp, dns):
     """All of the second wave within a moment, each as large as fits into one packet."""
     with open("/proc/sys/net/core/rmem_max", encoding="ascii") as f:
         if int(f.read()) < 1 << 20:
@@ -646,7 +646,7 @@ def test_many_large_answers_at_once(home, smtp, dns):
 
 @pytest.mark.timed
 @pytest.mark.parametrize("attempts, most", [(1, 2.5), (2, 6)])
-def test_schedule_of_the_resolver(home, dns, attempts, most):
+def test_timeout_and_attempts_of_resolv_conf_count(home, dns, attempts, most):
     """Of resolv.conf(5); the library's own is longer."""
     world.resolv_conf(f"nameserver 127.0.0.1\noptions timeout:1 attempts:{attempts}\n")
     dns.rule("dst.example", drop=True)
@@ -655,7 +655,7 @@ def test_schedule_of_the_resolver(home, dns, attempts, most):
     assert run.lasted(most, least=0.8), run
 
 
-def test_no_search_list(home, smtp, dns):
+def test_the_search_list_is_not_used(home, smtp, dns):
     world.resolv_conf("nameserver 127.0.0.1\nsearch evil.example\noptions ndots:5\n")
     server = smtp(IP)
     dns.zone(f"dst.example.evil.example A {IP}\ndst.example.evil.example MX 5 dst.example.evil.example.")
@@ -663,7 +663,7 @@ def test_no_search_list(home, smtp, dns):
     assert server.connections == 0
 
 
-def test_no_hosts_file(home, smtp, dns):
+def test_the_hosts_file_is_not_used(home, smtp, dns):
     world.hosts(f"{IP} dst.example m.example\n")
     server = smtp(IP)
     try:
@@ -675,7 +675,7 @@ def test_no_hosts_file(home, smtp, dns):
     assert server.connections == 0
 
 
-def test_relay_of_both_families(home, smtp, dns):
+def test_both_families_of_a_relay_are_tried(home, smtp, dns):
     smtp("2001:db8::1", greeting=RESET)
     smtp(IP)
     dns.zone(f"r.example A {IP}\nr.example AAAA 2001:db8::1")
@@ -685,13 +685,13 @@ def test_relay_of_both_families(home, smtp, dns):
 
 @pytest.mark.parametrize("how", [{"rcode": "SERVFAIL"}, {"rcode": "FORMERR"}, {"rcode": "REFUSED"}],
                          ids=lambda h: h["rcode"])
-def test_relay_soft(home, dns, how):
+def test_a_failure_of_the_lookup_of_a_relay_is_temporary(home, dns, how):
     dns.rule("r.example", **how)
     home.route(":r.example")
     check(home.run(), DNS_SOFT)
 
 
-def test_name_that_breaks_a_report(home, dns):
+def test_a_name_in_the_dns_does_not_break_the_report(home, dns):
     """What DNS says is never part of the framing."""
     dns.zone("dst.example MX 5 a\\000b\\010Kfoo.example.")
     run = home.run()

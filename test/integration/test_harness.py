@@ -50,7 +50,7 @@ RSPAWN = [
 
 
 @pytest.mark.parametrize("report, sent", [r[1:] for r in RSPAWN], ids=[r[0].replace(" ", "-") for r in RSPAWN])
-def test_rspawn_result(report, sent):
+def test_reports_are_read_as_qmail_rspawn_does(report, sent):
     assert rspawn.rspawn_result(report, 0) == sent
 
 
@@ -61,11 +61,11 @@ def test_rspawn_result(report, sent):
     (100 << 8, b"DUnable to run qmail-remote.\n"),
     (127 << 8, b"DUnable to run qmail-remote.\n"),
 ])
-def test_rspawn_status(status, sent):
+def test_exit_statuses_are_read_as_qmail_rspawn_does(status, sent):
     assert rspawn.rspawn_result(b"r\0Kok\n\0", status) == sent
 
 
-def test_log_line():
+def test_log_lines_are_written_as_qmail_send_does():
     text = (b"D192.0.2.1 does not like recipient.\nRemote host said: 550 no such user\nGiving up on 192.0.2.1.\n")
     assert rspawn.send_log_line(text, 12) == (
         "delivery 12: failure: 192.0.2.1_does_not_like_recipient./"
@@ -76,12 +76,12 @@ def test_log_line():
     b"", b"Kok\n", b"K\0", b"Kok\0", b"r\0", b"rx\0Kok\n\0", b"Kok\n\0Kok\n\0", b"Kok\n\0r\0", b"r\0Kok\n",
     b"\0Kok\n\0", b"xok\n\0Kok\n\0", b"Kok\n\0x", b"oops\nr\0Kok\n\0",
 ])
-def test_decode_refuses(report):
+def test_a_malformed_report_is_refused(report):
     with pytest.raises(rspawn.Malformed):
         rspawn.decode(report)
 
 
-def test_decode_takes():
+def test_a_report_is_decoded():
     records = rspawn.decode(b"hno\nwhy\n\0r\0slater\n\0Kok\n\0")
     assert records == [("h", b"no\nwhy\n"), ("r", b""), ("s", b"later\n"), ("K", b"ok\n")]
     assert rspawn.decode(b"ZRemote host said: " + b"x" * 5000 + b"\0")[0].letter == "Z"
@@ -95,12 +95,12 @@ def _script(home, text):
     return path
 
 
-def test_grandchild_holds_pipe(home):
+def test_a_grandchild_that_holds_the_report_pipe_is_noticed(home):
     run = home.run(program=_script(home, "printf 'Kx\\n\\0'; sleep 1 & exit 0\n"), valid=False)
     assert run.report == b"Kx\n\0" and run.held > 0.9 and run.wall < 0.9
 
 
-def test_surroundings(home):
+def test_a_program_is_started_as_qmail_rspawn_does(home):
     path = f"{home.path}/bin/script.py"
     with open(path, "w", encoding="ascii") as f:
         f.write("""#!/usr/bin/python3
@@ -121,7 +121,7 @@ sys.stdout.write("K%s %s %s %s %s %o %s\\n\\0" % (os.getcwd(), os.read(0, 9), sa
 
 
 @pytest.mark.parametrize("trouble", ["missing", "mode", "interpreter"])
-def test_cannot_run(home, trouble):
+def test_a_program_that_cannot_run_is_a_bounce_for_qmail_rspawn(home, trouble):
     path = f"{home.path}/bin/script"
     if trouble != "missing":
         with open(path, "w", encoding="ascii") as f:
@@ -142,7 +142,7 @@ def test_a_process_that_is_left_over_is_found(home):
     gone("sleep")
 
 
-def test_other_name(home, relay):
+def test_a_program_of_another_name_is_started(home, relay):
     """QMAILREMOTE gives the program another path, which is then its argv[0]."""
     server = relay()
     os.symlink(f"{home.path}/bin/qmail-remote", f"{home.path}/bin/alt")
@@ -150,7 +150,7 @@ def test_other_name(home, relay):
     assert run.letters == "rK" and len(server.mails) == 1
 
 
-def test_timeout_kills(home):
+def test_a_program_that_takes_too_long_is_killed(home):
     process = home.start(program=_script(home, "exec sleep 60\n"))
     with pytest.raises(AssertionError, match="still running"):
         process.finish(timeout=0.3)
@@ -181,7 +181,7 @@ def _connect(address, timeout=0.3):
     (world.UNREACHABLE6, "No route to host"),
     (world.NOROUTE4, "Network is unreachable"),
 ])
-def test_world(address, how):
+def test_each_address_of_the_world_behaves_as_described(address, how):
     assert _connect(address) == how
 
 
@@ -191,7 +191,7 @@ def test_servers_can_be_anywhere(smtp, address):
     assert _connect(address, 5) == "connected"
 
 
-def test_own_addresses():
+def test_the_world_has_these_addresses_of_its_own():
     out = subprocess.run(["ip", "-o", "addr"], stdout=subprocess.PIPE, check=True, text=True,
                          env={"PATH": os.environ["PATH"] + ":/sbin:/usr/sbin"}).stdout
     own = sorted(line.split()[3].split("/")[0] for line in out.splitlines())
@@ -218,7 +218,7 @@ def _dialogue(server, *sends):
     return got
 
 
-def test_smtpd_polite(smtp):
+def test_the_smtp_server_is_polite_without_a_script(smtp):
     server = smtp()
     got = _dialogue(server, b"EHLO x\r\n", b"MAIL FROM:<a>\r\n", b"RCPT TO:<b>\r\n", b"DATA\r\n",
                     b"a\r\n..b\r\n.\r\n", b"QUIT\r\n")
@@ -229,7 +229,7 @@ def test_smtpd_polite(smtp):
     assert server.session.end == "fin"
 
 
-def test_smtpd_pipelined(smtp):
+def test_the_smtp_server_takes_groups(smtp):
     server = smtp()
     with socket.create_connection(("192.0.2.1", 25), 5) as s:
         s.sendall(b"EHLO x\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\nRCPT TO:<c>\r\nDATA\r\n")
@@ -242,7 +242,7 @@ def test_smtpd_pipelined(smtp):
     assert server.mail.wire == b"x\r\n.\r\n"
 
 
-def test_smtpd_script(smtp):
+def test_the_smtp_server_plays_its_script(smtp):
     gate = threading.Event()
     gate.set()
     server = smtp(MAIL=["450 no", "250-a\n250 b"], RCPT=(Until(gate), b"250 x\n"), DATA=("421 bye", CLOSE))
@@ -251,12 +251,12 @@ def test_smtpd_script(smtp):
     assert server.session.end == "server fin"
 
 
-def test_smtpd_reset(smtp):
+def test_the_smtp_server_resets(smtp):
     server = smtp(MAIL=RESET)
     assert _dialogue(server, b"MAIL FROM:<a>\r\n") == b"220 hi\r\nRST"
 
 
-def test_smtpd_tls(smtp, certs):
+def test_the_smtp_server_does_tls(smtp, certs):
     server = smtp(tls=certs.context("good"))
     context = ssl.create_default_context(cafile=certs.bundle)
     with socket.create_connection(("192.0.2.1", 25), 5) as s:
@@ -282,7 +282,7 @@ def test_smtpd_tls(smtp, certs):
     ("no-intermediate", "unable to get local issuer"), ("untrusted", "unable to get local issuer"),
     ("self-signed", "self.signed"),
 ])
-def test_certificates(smtp, certs, variant, trouble):
+def test_certificates_verify_or_fail_as_their_variant_says(smtp, certs, variant, trouble):
     name = "m1.mail.example"
     smtp(tls=certs.context(certs.leaf(variant, name)), greeting=TLS)
     context = ssl.create_default_context(capath=certs.directory)
@@ -299,7 +299,7 @@ def _ask(name, kind, timeout=2, **how):
     return dns.query.udp(dns.message.make_query(name, kind, **how), "127.0.0.1", timeout=timeout)
 
 
-def test_dnsd(dns):
+def test_the_dns_server_answers_from_its_zone(dns):
     dns.zone("""
         dst.example  MX 10 m1.example.
         m1.example   A 192.0.2.1

@@ -26,7 +26,7 @@ def goes_to(home, ip, host="dst.example"):
     ("\xef\xbb\xbf".encode("latin-1") + b"dst.example:4\n", V4), ("dst.example:4 # no reverse name\n", V4),
     ("example:4\n", V6), ("other.example:4\n", V6), ("dst.example:6\ndst.example:4\n", V4), ("other.example:nonsense\n", V6),
 ], ids=range(17))
-def test_line(home, both, text, ip):
+def test_the_line_that_fits_decides_the_family(home, both, text, ip):
     home.control("ipfamily", text)
     goes_to(home, ip)
 
@@ -61,7 +61,7 @@ def test_next_hop_is_the_relay(home, both):
     goes_to(home, V6)
 
 
-def test_next_hop_is_an_address(home, both):
+def test_an_address_as_next_hop_has_no_brackets_in_its_key(home, both):
     """Its key has no brackets; one of IPv6 has only the empty key."""
     home.control("ipfamily", f"{V4}:6\n")
     run = home.run(f"[{V4}]")
@@ -97,7 +97,7 @@ NONSENSE = ["", "5", "44", "ipv4", "4x", " 4", "4 6", "4:6", "4#x", "v4"]
 
 
 @pytest.mark.parametrize("value", NONSENSE)
-def test_nonsense_in_the_line_that_fits(home, both, value):
+def test_nonsense_in_the_line_that_fits_is_temporary(home, both, value):
     home.control("ipfamily", f"other.example:4\ndst.example:{value}\n")
     run = home.run()
     check(run, CONTROL)
@@ -105,12 +105,12 @@ def test_nonsense_in_the_line_that_fits(home, both, value):
     goes_to(home, V4, "other.example")
 
 
-def test_unreadable(home, both):
+def test_an_ipfamily_that_cannot_be_read_is_temporary(home, both):
     os.mkdir(f"{home.path}/control/ipfamily")
     check(home.run(), CONTROL)
 
 
-def test_dns_still_decides(home, dns):
+def test_a_failure_of_the_lookup_is_temporary_whatever_the_family(home, dns):
     home.control("ipfamily", ":4\n")
     dns.rule("dst.example", rcode="SERVFAIL")
     check(home.run(), DNS_SOFT)

@@ -32,7 +32,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("text, address", FORMS, ids=range(len(FORMS)))
-def test_form(home, dns, mine, text, address):
+def test_each_form_of_an_address_in_ipme_is_understood(home, dns, mine, text, address):
     home.control("ipme", text)
     dns.zone(_a("dst.example", address))
     check(home.run(), ITS_ME)
@@ -40,7 +40,7 @@ def test_form(home, dns, mine, text, address):
 
 @pytest.mark.parametrize("text", ["", "\n", "#\n", f"#{ME4}\n", "192.0.2.50\n", f"  # {ME4}\n", " , \n", f"\0{ME4}\n", "192.0.2.8/29\n",
                                   "192.0.2.4/32\n", "::/1\n"])
-def test_harmless(home, smtp, dns, text):
+def test_lines_without_our_address_keep_no_mail_away(home, smtp, dns, text):
     smtp(ME4)
     home.control("ipme", text)
     dns.zone(_a("dst.example", ME4))
@@ -52,7 +52,7 @@ WRONG = ["nonsense", "10.0.0.256", f"{ME4}/0", f"{ME4}/33", "::/0", f"{ME6}/129"
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_line_that_is_no_address(home, dns, mine, line):
+def test_a_line_that_is_no_address_is_temporary_and_shown(home, dns, mine, line):
     """It was meant to keep mail away from somewhere: deferred, with the line, whatever the others say."""
     home.control("ipme", f"10.0.0.1\n{line}\n10.0.0.2\n")
     dns.zone(_a("dst.example", ME4))
@@ -62,14 +62,14 @@ def test_line_that_is_no_address(home, dns, mine, line):
 
 
 @pytest.mark.parametrize("host", [f"[{ME4}]", ME4, f"[IPv6:{ME6}]", "[IPv6:2001:db8:0::5]", f"[IPv6:::ffff:{ME4}]"])
-def test_literal(home, mine, host):
+def test_an_address_in_ipme_is_refused_as_host(home, mine, host):
     home.control("ipme", f"{ME4}\n{ME6}\n")
     run = home.run(host)
     assert run.letters in ("D", "Z"), run
 
 
 @pytest.mark.parametrize("relay", [ME4, f"[{ME4}]", f"[{ME6}]", "r.example", f"[{ME6}]:25"])
-def test_not_as_relay_either(home, dns, mine, relay):
+def test_an_address_in_ipme_is_refused_as_relay(home, dns, mine, relay):
     home.control("ipme", f"{ME4}\n{ME6}\n")
     dns.zone(_a("r.example", ME4) + _a("r.example", ME6))
     home.route(f":{relay}")
@@ -77,7 +77,7 @@ def test_not_as_relay_either(home, dns, mine, relay):
     assert run.letters in ("D", "Z"), run
 
 
-def test_relay_with_another_address(home, smtp, dns, mine):
+def test_another_address_of_a_relay_gets_the_mail(home, smtp, dns, mine):
     smtp("192.0.2.6")
     home.control("ipme", f"{ME4}\n{ME6}\n")
     dns.zone(_a("r.example", ME4) + _a("r.example", ME6) + _a("r.example", "192.0.2.6"))
@@ -86,7 +86,7 @@ def test_relay_with_another_address(home, smtp, dns, mine):
 
 
 @pytest.mark.parametrize("me", [ME4, ME6])
-def test_same_or_worse_preference(home, smtp, dns, mine, me):
+def test_same_or_worse_preference_than_ours_is_left_out(home, smtp, dns, mine, me):
     others = [smtp("192.0.2.7"), smtp("192.0.2.8")]
     home.control("ipme", f"{me}\n")
     dns.zone("dst.example MX 5 me.example.\ndst.example MX 5 same.example.\ndst.example MX 6 worse.example.\n"
@@ -96,7 +96,7 @@ def test_same_or_worse_preference(home, smtp, dns, mine, me):
 
 
 @pytest.mark.parametrize("me", [ME4, ME6])
-def test_better_preference(home, smtp, dns, mine, me):
+def test_a_better_preference_than_ours_gets_the_mail(home, smtp, dns, mine, me):
     smtp("192.0.2.6")
     home.control("ipme", f"{me}\n")
     dns.zone("dst.example MX 5 better.example.\ndst.example MX 6 me.example.\ndst.example MX 7 worse.example.\n"
@@ -104,7 +104,7 @@ def test_better_preference(home, smtp, dns, mine, me):
     check(home.run(), "r", accepted("192.0.2.6"))
 
 
-def test_better_preference_is_down(home, smtp, dns, mine):
+def test_worse_hosts_are_left_out_also_where_the_better_one_is_down(home, smtp, dns, mine):
     worse = smtp("192.0.2.8")
     home.control("ipme", f"{ME4}\n")
     dns.zone("dst.example MX 5 better.example.\ndst.example MX 6 me.example.\ndst.example MX 7 worse.example.\n"
@@ -113,7 +113,7 @@ def test_better_preference_is_down(home, smtp, dns, mine):
     assert worse.connections == 0
 
 
-def test_host_with_mine_and_another(home, smtp, dns, mine):
+def test_a_host_with_one_of_our_addresses_is_ours(home, smtp, dns, mine):
     """One of its addresses is ours, so the host is of our preference: none of it is used."""
     other = smtp("192.0.2.9")
     home.control("ipme", f"{ME4}\n")
@@ -122,7 +122,7 @@ def test_host_with_mine_and_another(home, smtp, dns, mine):
     assert other.connections == 0
 
 
-def test_unknown_mx_beside_me(home, dns, mine):
+def test_an_unknown_better_host_beside_us_is_temporary(home, dns, mine):
     """A better host that DNS does not tell us of today may be the way: not for good."""
     home.control("ipme", f"{ME4}\n")
     dns.zone("dst.example MX 1 soft.example.\ndst.example MX 5 me.example.\n" + _a("me.example", ME4))
@@ -131,7 +131,7 @@ def test_unknown_mx_beside_me(home, dns, mine):
 
 
 @pytest.mark.parametrize("error", ["EAFNOSUPPORT", "EPERM", "EMFILE"])
-def test_interfaces_that_cannot_be_read(home, smtp, dns, error):
+def test_interfaces_that_cannot_be_read_are_no_error(home, smtp, dns, error):
     """As where a service manager allows no netlink sockets: mail goes, and 127.0.0.1 still is this machine."""
     def run(address):
         dns.zone(_a("dst.example", address))

@@ -75,7 +75,7 @@ def unmount(path):
 # Memory.
 
 @pytest.mark.parametrize("kind", SESSIONS)
-def test_address_space(session, home, static, kind):
+def test_too_little_address_space_delivers_once_or_not_at_all(session, home, static, kind):
     """From 1 MB up to where nothing is short any more. Before main() the kernel may kill: that is a crash."""
     server = session(kind)
     letters = []
@@ -88,7 +88,7 @@ def test_address_space(session, home, static, kind):
 
 @pytest.mark.parametrize("what", [resource.RLIMIT_DATA, resource.RLIMIT_STACK])
 @pytest.mark.parametrize("kind", SESSIONS)
-def test_data_and_stack(session, home, static, kind, what):
+def test_too_little_data_or_stack_delivers_once_or_not_at_all(session, home, static, kind, what):
     """Where there is not even room for the program's own data the kernel kills it before main()."""
     server = session(kind)
     for kb in (64, 128, 256, 512, 1024, 4096, 16384):
@@ -102,7 +102,7 @@ def test_data_and_stack(session, home, static, kind, what):
 
 @pytest.mark.parametrize("count", range(3, 13))
 @pytest.mark.parametrize("kind", SESSIONS)
-def test_descriptors(session, home, static, kind, count):
+def test_too_few_descriptors_deliver_once_or_not_at_all(session, home, static, kind, count):
     server = session(kind)
     run = home.run(limits={resource.RLIMIT_NOFILE: count})
     letter = holds(run, server, kind)
@@ -112,8 +112,8 @@ def test_descriptors(session, home, static, kind, count):
 
 @pytest.mark.parametrize("closed", [[fd for fd in range(3) if bits >> fd & 1] for bits in range(8)],
                          ids=lambda fds: "".join(map(str, fds)) or "none")
-@pytest.mark.parametrize("kind", SESSIONS)
-def test_closed(session, home, kind, closed):
+@pytest.mark.parametrize("kind", ["clear", "verified"])
+def test_closed_descriptors_deliver_only_what_can_be_reported(session, home, kind, closed):
     """Without a message there is nothing to deliver, and what cannot be reported is not delivered."""
     server = session(kind)
     run = home.run(closed=closed, valid=False)
@@ -145,14 +145,14 @@ def _delivers(home, server, **how):
     del server.sessions[:]
 
 
-def test_state_is_written(home, state):
+def test_state_is_written_where_nothing_is_short(home, state):
     _delivers(home, state)
     assert qmailhome.used(qmailhome.read4()) and qmailhome.used(qmailhome.read6())
     assert os.path.exists(home.cdb_path)
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 1024, 4096])
-def test_file_size(home, state, size):
+def test_a_limit_on_file_sizes_is_no_condition_for_mail(home, state, size):
     """RLIMIT_FSIZE is no condition for mail; tables are of their size or not there."""
     _delivers(home, state, limits={resource.RLIMIT_FSIZE: size})
     assert os.stat(home.tcpto_path).st_size == 1024
@@ -164,7 +164,7 @@ def test_file_size(home, state, size):
     assert os.path.exists(home.cdb_path) and os.stat(home.tcpto6_path).st_size == 2048
 
 
-def test_disk_full(home, state):
+def test_a_full_disk_is_no_condition_for_mail(home, state):
     world._mount("none", home.run_path, "tmpfs", 0, "mode=2750,size=64k")
     try:
         with open(f"{home.run_path}/filler", "wb", buffering=0) as f:
@@ -185,7 +185,7 @@ def test_disk_full(home, state):
 
 
 @pytest.mark.parametrize("what", ["run", "all"])
-def test_read_only(home, state, what):
+def test_a_read_only_file_system_is_no_condition_for_mail(home, state, what):
     path = home.run_path if what == "run" else home.path
     message = home.message(qmailhome.MESSAGE)
     world._mount(path, path, None, world.MS_BIND)
@@ -199,7 +199,7 @@ def test_read_only(home, state, what):
         unmount(path)
 
 
-def test_read_only_anchors(session, home):
+def test_anchors_verify_where_their_index_cannot_be_written(session, home):
     """The compiled form of the trust anchors cannot be kept."""
     server = session("verified")
     age("/srv/pki/anchors.pem")
@@ -216,13 +216,13 @@ def test_read_only_anchors(session, home):
 # Time.
 
 @pytest.mark.parametrize("kind", SESSIONS)
-def test_cpu_second(session, home, kind):
+def test_one_second_of_processor_time_is_enough(session, home, kind):
     server = session(kind)
     assert holds(home.run(limits={resource.RLIMIT_CPU: 1}), server, kind) == b"K"
 
 
 @pytest.mark.long
-def test_cpu_second_is_over(home, relay):
+def test_processor_time_that_ends_amid_the_mail_data_is_a_crash(home, relay):
     """Killed in the middle of the mail data: a crash for qmail-rspawn, half a message for the server."""
     server = relay(keep=False)
     path = f"{home.path}/queue/mess/large"
@@ -257,7 +257,7 @@ class _Drain(threading.Thread):
 
 @pytest.mark.parametrize("recipients", [1, 200])
 @pytest.mark.parametrize("kind", SESSIONS)
-def test_report_into_a_full_pipe(site, home, kind, recipients):
+def test_a_report_into_a_full_pipe_is_written_whole_and_once(site, home, kind, recipients):
     """Full from the start, not blocking, and read in small pieces: nothing is lost and nothing repeated."""
     refuse = b"550-" + b"x" * 400 + b"\r\n550 no\r\n"
     script = {"RCPT": [b"250 ok\r\n"] + [refuse] * recipients}
@@ -285,7 +285,7 @@ def test_report_into_a_full_pipe(site, home, kind, recipients):
 
 
 @pytest.mark.parametrize("kind", SESSIONS)
-def test_report_nowhere(session, home, kind):
+def test_a_report_into_a_full_disk_is_a_deferral(session, home, kind):
     """A full disk where the report goes: it is lost, which qmail-rspawn takes for a deferral."""
     session(kind)
     fd = os.open("/dev/full", os.O_WRONLY)

@@ -70,7 +70,7 @@ def test_broken_pipelining_is_remembered(home, relay, how):
 
 
 @pytest.mark.parametrize("age, together", [(None, True), (60, False), (4 * 3600 - 60, False), (4 * 3600 + 60, True)])
-def test_commands_one_by_one(home, relay, age, together):
+def test_after_broken_pipelining_commands_go_one_by_one_for_four_hours(home, relay, age, together):
     """Before it has replied to MAIL a server has RCPT, or it has not."""
     seen = []
 
@@ -103,7 +103,7 @@ def test_stalled_mail_data_is_remembered(home, relay, how, kept):
     assert notes(home) == ({(ONE, "stall")} if kept else set())
 
 
-def test_mail_data_that_the_network_swallows(home, relay):
+def test_mail_data_that_the_network_swallows_is_remembered(home, relay):
     relay(DATA=("354 go", DEAF))
     home.control("timeoutremote", "1\n")
     run = home.run(message=(b"x" * 76 + b"\n") * 200000, timeout=60)
@@ -128,7 +128,7 @@ def test_stalled_address_goes_behind_the_others_of_its_host(home, smtp, dns):
 
 # EHLO.
 
-def test_ehlo_that_was_answered_by_a_hang_up(home, relay):
+def test_ehlo_that_was_answered_by_a_hang_up_is_left_out_next_time(home, relay):
     """HELO at once, for half an hour, in one connection instead of two."""
     server = relay(EHLO=CLOSE)
     check(home.run(), "r", accepted())
@@ -149,7 +149,7 @@ def test_ehlo_is_not_remembered_without_a_delivery(home, relay):
 
 
 @pytest.mark.parametrize("strictness", [1, 2])
-def test_ehlo_where_tls_is_demanded(site, strictness):
+def test_ehlo_is_sent_in_spite_of_the_memory_where_tls_is_demanded(site, strictness):
     """What is remembered takes nothing away from what is demanded."""
     server = site.one(strictness)
     remember(site.home, ONE, "ehlo", 60)
@@ -167,7 +167,7 @@ def test_ehlo_left_out_is_told(site):
 
 # TLS.
 
-def test_handshake_that_hung(site):
+def test_a_handshake_that_hung_is_left_out_for_half_an_hour(site):
     """For half an hour clear text at once, and the report says so."""
     server = site.one(0, STARTTLS=("220 go", DEAF))
     site.home.control("timeoutconnect", "1\n")
@@ -186,14 +186,14 @@ def test_handshake_that_hung(site):
     assert server.connections == before + 3
 
 
-def test_handshake_that_failed_at_once_is_not_remembered(site):
+def test_a_handshake_that_failed_at_once_is_not_remembered(site):
     site.one(0, STARTTLS=("220 go", b"nonsense\r\n" * 10, CLOSE))
     check(site.home.run(), "r", accepted())
     assert notes(site.home) == set()
 
 
 @pytest.mark.parametrize("strictness", [1, 2])
-def test_handshake_is_tried_where_it_is_demanded(site, strictness):
+def test_a_handshake_is_tried_in_spite_of_the_memory_where_it_is_demanded(site, strictness):
     server = site.one(strictness)
     remember(site.home, ONE, "tls", 60)
     check(site.run(), "r", accepted())
@@ -201,7 +201,7 @@ def test_handshake_is_tried_where_it_is_demanded(site, strictness):
 
 
 @pytest.mark.parametrize("strictness", [1, 2])
-def test_handshake_that_hung_is_not_remembered_where_it_was_demanded(site, strictness):
+def test_a_handshake_that_hung_is_not_remembered_where_it_was_demanded(site, strictness):
     site.one(strictness, STARTTLS=("220 go", DEAF))
     site.home.control("timeoutconnect", "1\n")
     site.home.run()
@@ -211,7 +211,7 @@ def test_handshake_that_hung_is_not_remembered_where_it_was_demanded(site, stric
 # The file.
 
 @pytest.mark.parametrize("data", [b"", b"x" * 10, b"\xff" * 8192, b"\xff" * 20000], ids=["empty", "10", "ones", "long"])
-def test_any_file_will_do(home, relay, data):
+def test_whatever_is_in_the_file_is_no_condition_for_mail(home, relay, data):
     relay(EHLO=OFFERED)
     with open(path(home), "wb") as f:
         f.write(data)
@@ -220,7 +220,7 @@ def test_any_file_will_do(home, relay, data):
 
 
 @pytest.mark.parametrize("what", ["directory", "link", "no-state-directory", "locked"])
-def test_no_file_will_do_too(home, relay, what):
+def test_a_memory_that_cannot_be_written_is_no_condition_for_mail(home, relay, what):
     import fcntl
     relay(EHLO=OFFERED, RCPT="503 bad sequence")
     lock = None
@@ -251,7 +251,7 @@ def test_clearing_tcpto_clears_the_memory(home, relay):
     assert server.connections == 2
 
 
-def test_fifty_at_once(home, smtp):
+def test_fifty_at_once_leave_a_note_each(home, smtp):
     """Each leaves its note, and takes none away."""
     servers = [smtp(f"192.0.2.{n}", EHLO=OFFERED, RCPT="503 bad sequence") for n in range(1, 51)]
     runs = [p.finish(60) for p in [home.start(host=f"[{s.address}]") for s in servers]]
@@ -305,7 +305,7 @@ def test_the_last_five_are_told(home, smtp, dns):
     (dict(greeting=CLOSE), "connection died"), (dict(greeting="554-go\n554 away"), "greeting failed: 554-go"),
     (dict(EHLO="421 closing"), "my name was rejected: 421 closing"),
 ])
-def test_reasons(home, smtp, dns, how, reason):
+def test_the_reason_of_each_host_that_failed_is_told(home, smtp, dns, how, reason):
     smtp(ONE, **how)
     smtp(TWO)
     dns.zone(f"dst.example MX 5 m1.example.\ndst.example MX 6 m2.example.\nm1.example A {ONE}\nm2.example A {TWO}")

@@ -62,7 +62,7 @@ def unbound():
     ("plain", IP), ("six", IP6), ("no-mx", IP), ("alias", IP), ("alias2", IP), ("far-alias", IP), ("alias-host", IP),
     ("one-unknown", IP), ("one-empty", IP), ("one-dead", IP), ("any.wild", IP), ("PLAIN", IP), ("plain.nsd.example.", IP),
 ])
-def test_found(home, smtp, unbound, name, address):
+def test_hosts_are_found_through_unbound(home, smtp, unbound, name, address):
     server = smtp(address)
     host = name if name.endswith(".") else f"{name}.nsd.example"
     check(home.run(host=host), "r", accepted(address))
@@ -74,19 +74,19 @@ def test_found(home, smtp, unbound, name, address):
     ("text", no_host("text.nsd.example")), ("empty-host", NO_ADDRESS), ("unknown-hosts", NO_ADDRESS),
     ("dead-host", DNS_SOFT), ("loop", DNS_SOFT),
 ])
-def test_not_found(home, smtp, unbound, name, expected):
+def test_names_that_do_not_exist_are_permanent(home, smtp, unbound, name, expected):
     server = smtp(IP)
     check(home.run(host=f"{name}.nsd.example"), expected)
     assert server.connections == 0
 
 
-def test_null_mx(home, smtp, unbound):
+def test_a_null_mx_is_permanent(home, smtp, unbound):
     server = smtp(IP)
     run = home.run(host="null.nsd.example")
     assert run.letters == "D" and server.connections == 0, run
 
 
-def test_servfail(home, unbound):
+def test_a_servfail_of_unbound_is_temporary(home, unbound):
     check(home.run(host="dead.example"), DNS_SOFT)
     assert unbound.count("num.answer.rcode.SERVFAIL") > 0
 
@@ -98,7 +98,7 @@ def _size(name, kind):
 
 @pytest.mark.parametrize("name, least, most", [
     ("over-512", 513, 1232), ("over-1232", 1233, 4096), ("over-4096", 4097, 65535)])
-def test_big_mx_answer(home, smtp, unbound, name, least, most):
+def test_large_mx_answers_are_read(home, smtp, unbound, name, least, most):
     server = smtp(IP)
     assert least <= _size(f"{name}.nsd.example", "MX") <= most
     before = unbound.count("num.query.tcp")
@@ -109,7 +109,7 @@ def test_big_mx_answer(home, smtp, unbound, name, least, most):
 
 
 @pytest.mark.parametrize("name, kind, address", [("crowd", "A", IP), ("crowd6", "AAAA", IP6)])
-def test_big_address_answer(home, smtp, unbound, name, kind, address):
+def test_large_address_answers_are_read_by_tcp(home, smtp, unbound, name, kind, address):
     server = smtp(address)
     assert _size(f"m.{name}.nsd.example", kind) > 1232
     before = unbound.count("num.query.tcp")
@@ -125,13 +125,13 @@ def test_big_address_answer(home, smtp, unbound, name, kind, address):
     f"nameserver {RESOLVER}\noptions use-vc\n",
     f"search nsd.example\nnameserver {RESOLVER}\n",
 ], ids=["ipv6", "second", "edns0", "use-vc", "search"])
-def test_resolv_conf(home, smtp, unbound, text):
+def test_each_kind_of_resolv_conf_works(home, smtp, unbound, text):
     world.resolv_conf(text)
     smtp(IP)
     check(home.run(host="plain.nsd.example"), "r", accepted())
 
 
-def test_relay(home, smtp, unbound):
+def test_a_relay_is_looked_up(home, smtp, unbound):
     smtp(IP)
     home.route(":m.plain.nsd.example")
     check(home.run(host="nothing.nsd.example"), "r", accepted())

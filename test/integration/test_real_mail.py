@@ -82,7 +82,7 @@ def needs_tls(mailer):
 
 @each_family
 @each_server
-def test_arrives(mailer, family):
+def test_a_message_arrives(mailer, family):
     box = mailer.box()
     run = mailer.send(CLEAR, family, box)
     mailer.accepted(run, CLEAR, family)
@@ -125,7 +125,7 @@ MESSAGES = {
 
 @pytest.mark.parametrize("name", MESSAGES)
 @each_server
-def test_bytes(mailer, name):
+def test_messages_arrive_byte_for_byte(mailer, name):
     message = MESSAGES[name]
     box = mailer.box()
     mailer.accepted(mailer.send(CLEAR, 4, box, message=message), CLEAR, 4)
@@ -137,7 +137,7 @@ def test_bytes(mailer, name):
 
 
 @each_server
-def test_line_end_is_added(mailer):
+def test_a_missing_last_line_end_is_added(mailer):
     box = mailer.box()
     mailer.accepted(mailer.send(CLEAR, 4, box, message=HEAD + b"x\nno end"), CLEAR, 4)
     added(box.take(), HEAD + b"x\nno end\n")
@@ -153,7 +153,7 @@ def test_cr_is_no_line_end(mailer):
 
 
 @each_server
-def test_long_line(mailer):
+def test_a_line_as_long_as_the_server_takes_arrives(mailer):
     box = mailer.box()
     message = HEAD + b"." + b"x" * (mailer.server.longest - 3) + b"\n.\n"
     mailer.accepted(mailer.send(CLEAR, 4, box, message=message), CLEAR, 4)
@@ -162,7 +162,7 @@ def test_long_line(mailer):
 
 @pytest.mark.parametrize("size", [100_000, 10 << 20])
 @pytest.mark.parametrize("mailer", ["opensmtpd"], indirect=True)
-def test_too_long_line(mailer, size):
+def test_a_line_that_is_too_long_is_refused(mailer, size):
     """Refused while the mail data is still on its way."""
     run = mailer.send(CLEAR, 4, mailer.box(), message=HEAD + b"x" * size + b"\n")
     assert run.letters == "rD", run
@@ -172,7 +172,7 @@ def test_too_long_line(mailer, size):
 
 
 @each_server
-def test_too_large(mailer):
+def test_a_message_that_is_too_large_is_not_sent(mailer):
     box = mailer.box()
     message = HEAD + (b"x" * 63 + b"\n") * (LIMIT // 64 + 1)
     run = mailer.send(CLEAR, 4, box, message=message)
@@ -190,7 +190,7 @@ def test_too_large(mailer):
 # The envelope.
 
 @each_server
-def test_recipients(mailer):
+def test_each_recipient_has_its_record(mailer):
     ip = mailer.server.address(CLEAR, 4)
     boxes = [mailer.box() for _ in range(3)]
     run = mailer.send(CLEAR, 4, boxes[0], "nobody", boxes[1], "later", boxes[2])
@@ -206,7 +206,7 @@ def test_recipients(mailer):
 @pytest.mark.parametrize("user, letter, code, result", [
     ("nobody", "h", b"550", b"D"), ("later", "s", b"45[01]", b"Z")])
 @each_server
-def test_refused(mailer, user, letter, code, result):
+def test_a_refused_recipient_is_reported(mailer, user, letter, code, result):
     run = mailer.send(CLEAR, 4, user)
     assert run.letters == letter + "D", run
     ip = mailer.server.address(CLEAR, 4).encode()
@@ -217,7 +217,7 @@ def test_refused(mailer, user, letter, code, result):
 
 
 @each_server
-def test_many_recipients(mailer):
+def test_more_recipients_than_one_group_holds_have_their_records(mailer):
     """More than a server may take in one group of commands: each gets its own reply."""
     users = [u for n in range(30) for u in (f"nobody{n}", "later")]
     boxes = [mailer.box(), mailer.box()]
@@ -229,7 +229,7 @@ def test_many_recipients(mailer):
 
 @pytest.mark.parametrize("sender", ["", "#@[]"], ids=["empty", "double-bounce"])
 @each_server
-def test_bounce_sender(mailer, sender):
+def test_a_bounce_has_an_empty_sender(mailer, sender):
     box = mailer.box()
     mailer.accepted(mailer.send(CLEAR, 4, box, sender=sender), CLEAR, 4)
     head = added(box.take(), MESSAGE)
@@ -254,7 +254,7 @@ def _received_with_tls(head, version=None):
 @pytest.mark.parametrize("strictness", [0, 1, 2])
 @each_family
 @each_server
-def test_starttls(mailer, certs, family, strictness):
+def test_mail_arrives_in_tls(mailer, certs, family, strictness):
     needs_tls(mailer)
     _trust(mailer, certs, strictness)
     box = mailer.box()
@@ -266,7 +266,7 @@ def test_starttls(mailer, certs, family, strictness):
 
 @pytest.mark.parametrize("strictness", [0, 2])
 @each_server
-def test_tls12(mailer, certs, strictness):
+def test_mail_arrives_in_tls_1_2(mailer, certs, strictness):
     needs_tls(mailer)
     if TLS12 not in mailer.server.roles:
         pytest.skip(f"{mailer.server.name} cannot be told to leave out TLS 1.3")
@@ -280,7 +280,7 @@ def test_tls12(mailer, certs, strictness):
 
 @pytest.mark.parametrize("name", ["large", "dots", "every-byte-but-nul"])
 @each_server
-def test_bytes_with_tls(mailer, certs, name):
+def test_messages_arrive_byte_for_byte_in_tls(mailer, certs, name):
     needs_tls(mailer)
     _trust(mailer, certs, 0)
     box = mailer.box()
@@ -289,7 +289,7 @@ def test_bytes_with_tls(mailer, certs, name):
 
 
 @each_server
-def test_recipients_with_tls(mailer, certs):
+def test_each_recipient_has_its_record_in_tls(mailer, certs):
     needs_tls(mailer)
     _trust(mailer, certs, 2)
     box = mailer.box()
@@ -299,7 +299,7 @@ def test_recipients_with_tls(mailer, certs):
 
 
 @each_server
-def test_no_trustanchors_no_tls(mailer):
+def test_without_trustanchors_mail_arrives_in_clear_text(mailer):
     box = mailer.box()
     mailer.accepted(mailer.send(TLS, 4, box), TLS, 4)
     head = added(box.take(), MESSAGE)
@@ -307,7 +307,7 @@ def test_no_trustanchors_no_tls(mailer):
 
 
 @each_server
-def test_hashed_directory(mailer, certs):
+def test_a_hashed_directory_of_anchors_verifies(mailer, certs):
     needs_tls(mailer)
     _trust(mailer, certs, 2, certs.directory)
     box = mailer.box()
@@ -333,7 +333,7 @@ def _nothing_sent(mailer, box):
 
 @pytest.mark.parametrize("strictness", [0, 1])
 @each_server
-def test_wrong_name_does_not_matter(mailer, certs, strictness):
+def test_a_wrong_name_does_not_matter_at_strictness_0_and_1(mailer, certs, strictness):
     needs_tls(mailer)
     _trust(mailer, certs, strictness)
     box = mailer.box()
@@ -343,7 +343,7 @@ def test_wrong_name_does_not_matter(mailer, certs, strictness):
 
 @each_family
 @each_server
-def test_wrong_name(mailer, certs, family):
+def test_a_wrong_name_is_temporary_at_strictness_2(mailer, certs, family):
     needs_tls(mailer)
     _trust(mailer, certs, 2)
     box = mailer.box()
@@ -354,7 +354,7 @@ def test_wrong_name(mailer, certs, family):
 
 @pytest.mark.parametrize("how", ["bundle", "directory"])
 @each_server
-def test_wrong_root(mailer, certs, how):
+def test_a_wrong_root_is_temporary_at_strictness_2(mailer, certs, how):
     needs_tls(mailer)
     _trust(mailer, certs, 2, certs.other_bundle if how == "bundle" else certs.other_directory)
     box = mailer.box()
@@ -365,7 +365,7 @@ def test_wrong_root(mailer, certs, how):
 
 @pytest.mark.parametrize("strictness", [0, 1])
 @each_server
-def test_not_offered(mailer, certs, strictness):
+def test_mail_arrives_in_clear_text_where_tls_is_not_offered(mailer, certs, strictness):
     _trust(mailer, certs, strictness)
     box = mailer.box()
     mailer.accepted(mailer.send(CLEAR, 4, box), CLEAR, 4)
@@ -373,7 +373,7 @@ def test_not_offered(mailer, certs, strictness):
 
 
 @each_server
-def test_not_offered_but_demanded(mailer, certs):
+def test_nothing_is_sent_where_tls_is_demanded_and_not_offered(mailer, certs):
     _trust(mailer, certs, 2)
     box = mailer.box()
     run = mailer.send(CLEAR, 4, box)
@@ -393,7 +393,7 @@ CLIENT = {
 
 @pytest.mark.parametrize("role", [TLS, TLS12])
 @pytest.mark.parametrize("mailer", CLIENT, indirect=True)
-def test_client_certificate(mailer, certs, role):
+def test_our_certificate_is_taken(mailer, certs, role):
     _trust(mailer, certs, 0)
     mailer.home.control("clientcert", certs.client_cert + "\n")
     mailer.home.control("clientkey", certs.client_key + "\n")
@@ -404,7 +404,7 @@ def test_client_certificate(mailer, certs, role):
 
 
 @pytest.mark.parametrize("mailer", CLIENT, indirect=True)
-def test_no_client_certificate(mailer, certs):
+def test_without_a_certificate_of_ours_the_server_does_without(mailer, certs):
     """The server asks for one, and does without."""
     _trust(mailer, certs, 0)
     box = mailer.box()
@@ -414,7 +414,7 @@ def test_no_client_certificate(mailer, certs):
 
 @pytest.mark.parametrize("mailer", ["opensmtpd"], indirect=True)
 @pytest.mark.parametrize("strictness", [0, 1, 2])
-def test_broken_server(mailer, certs, strictness):
+def test_a_handshake_that_fails_does_what_its_strictness_says(mailer, certs, strictness):
     """A server that offers STARTTLS and fails in the handshake."""
     if mailer.server.can_do_tls:
         pytest.skip("the handshakes of this opensmtpd end well")

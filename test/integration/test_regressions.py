@@ -14,7 +14,7 @@ ONE = "192.0.2.1"
 SIZE = len(MESSAGE.replace(b"\n", b"\r\n"))
 
 
-def test_signals_that_qmail_rspawn_leaves(home, relay):
+def test_signals_are_as_qmail_rspawn_leaves_them(home, relay):
     """qmail-rspawn blocks SIGCHLD for its children: who waits for a child of his own with it would wait for ever."""
     seen = []
 
@@ -31,14 +31,14 @@ def test_signals_that_qmail_rspawn_leaves(home, relay):
     assert seen == [(0, 0), (0, 0)]
 
 
-def test_no_quit_amid_mail_data(home, relay):
+def test_quit_is_not_said_amid_mail_data(home, relay):
     server = relay(DATA=("354 go", Read(70000), "554 enough", Read(1 << 30)))
     assert home.run(message=b"a line like any other\n" * 200000).letters.endswith("D")
     server.settle()
     assert b"QUIT" not in server.session.clear[-100:]
 
 
-def test_too_large_for_several_transactions(home, relay):
+def test_a_message_too_large_is_refused_for_each_recipient_without_a_reply(home, relay):
     """Nothing was said, so there is nothing to quote."""
     relay(ehlo=("SIZE 10", "LIMITS RCPTMAX=1"))
     run = home.run(recipients=["a@dst.example", "b@dst.example"])
@@ -46,7 +46,7 @@ def test_too_large_for_several_transactions(home, relay):
           ("D", f"{ONE} takes messages of 10 bytes, this one has {SIZE}. (#5.3.4)"))
 
 
-def test_never_begun_is_no_doubt(home, relay):
+def test_only_the_transaction_in_doubt_may_be_a_duplicate(home, relay):
     """After one transaction whose end nobody knows there is no other."""
     relay(ehlo=("LIMITS RCPTMAX=1",), END=CLOSE)
     run = home.run(recipients=["a@dst.example", "b@dst.example"])
@@ -54,7 +54,7 @@ def test_never_begun_is_no_doubt(home, relay):
           duplicate())
 
 
-def test_the_delivered_one_is_told_of(home, relay):
+def test_the_reply_shown_is_that_to_the_message_that_was_taken(home, relay):
     """K quotes the reply to the message that was taken, not the last one."""
     replies = iter(["250 first", "554 second"])
     relay(ehlo=("LIMITS RCPTMAX=1",), END=Call(lambda session: next(replies)))
@@ -62,7 +62,7 @@ def test_the_delivered_one_is_told_of(home, relay):
     check(run, "r", ("h", f"{ONE} did not take the message.", "554 second"), accepted(said="250 first"))
 
 
-def test_no_further_transaction(home, relay):
+def test_what_mailmax_leaves_over_is_temporary_and_quit_is_said(home, relay):
     """MAILMAX is used up: nothing died, and QUIT is said."""
     server = relay(ehlo=("LIMITS RCPTMAX=1 MAILMAX=1",), RCPT="550 no")
     run = home.run(recipients=["a@dst.example", "b@dst.example"])
@@ -72,7 +72,7 @@ def test_no_further_transaction(home, relay):
     assert server.log.endswith(b"QUIT\r\n") and server.log.count(b"MAIL") == 1
 
 
-def test_data_wanted_though_mail_was_refused(home, relay):
+def test_nothing_is_sent_after_a_354_to_data_of_a_refused_mail(home, relay):
     """After a 354 QUIT would be mail data, and before it nobody knows."""
     def listen(session):
         if select.select([session.sock], [], [], 0.3)[0]:
@@ -86,7 +86,7 @@ def test_data_wanted_though_mail_was_refused(home, relay):
 
 
 @pytest.mark.timed
-def test_time_for_what_is_owed_at_quit(home, relay):
+def test_replies_owed_at_quit_have_the_time_of_one(home, relay):
     """All replies have the time of one: there is nothing to learn any more."""
     home.control("timeoutremote", "1\n")
     server = relay(ehlo=("PIPELINING",), MAIL="550 no", RCPT=(Delay(0.4), "550 no"))
@@ -97,7 +97,7 @@ def test_time_for_what_is_owed_at_quit(home, relay):
     assert server.session.clear.endswith(b"DATA\r\n")
 
 
-def test_quit_when_mail_was_refused(home, relay):
+def test_quit_is_said_when_mail_was_refused(home, relay):
     server = relay(ehlo=("PIPELINING",), MAIL="550 no", RCPT="503 no", DATA="503 no")
     check(home.run(), ("D", f"Connected to {ONE} but sender was rejected.", "550 no"))
     server.settle()
@@ -105,7 +105,7 @@ def test_quit_when_mail_was_refused(home, relay):
 
 
 @pytest.mark.parametrize("extensions", [(), ("SIZE",), ("SIZE", "PIPELINING")], ids=["none", "size", "pipelining"])
-def test_file_that_hides_its_size(home, relay, extensions):
+def test_a_file_that_hides_its_size_is_sent(home, relay, extensions):
     """Those of /proc say that they are empty."""
     relay(ehlo=extensions)
     with open("/proc/self/status", "rb") as f:
@@ -113,7 +113,7 @@ def test_file_that_hides_its_size(home, relay, extensions):
 
 
 @pytest.mark.parametrize("count", range(3500, 6501, 500))
-def test_replies_before_the_commands_left(home, relay, count):
+def test_replies_that_come_before_their_commands_left_accept_nothing(home, relay, count):
     """All commands are written or in our output, nothing more is read by the server, and replies to them all come."""
     def reply(session):
         time.sleep(0.3)
@@ -171,7 +171,7 @@ def test_unknown_better_host_is_no_loop(home, dns):
 
 
 @pytest.mark.parametrize("sender", ["a@b\r\nRSET", "a" * 6000 + "@b.example"], ids=["line-end", "long"])
-def test_io_by_hand(home, relay, sender):
+def test_an_address_that_no_command_can_hold_is_refused_by_qmail_remote_io_too(home, relay, sender):
     """What qmail-remote would not have let through."""
     args = ["fd=3", f"address={ONE}", "timeout=5", "--", sender, "b@dst.example"]
     run = home.run(program=f"{home.path}/bin/qmail-remote-io", argv0="qmail-remote-io", args=args)
@@ -183,7 +183,7 @@ def test_io_by_hand(home, relay, sender):
     ["fd=3", f"address={ONE}", "timeout=700000", "--"], ["fd=3", f"address={ONE}", "timeout=5", "colour=red", "--"],
     ["fd=3", f"address={ONE}", "timeout=5"], ["fd=0", f"address={ONE}", "timeout=5", "--"],
 ], ids=["by-position", "letters", "too-large", "unknown", "no-end", "the-message"])
-def test_io_with_other_arguments(home, words):
+def test_qmail_remote_io_refuses_arguments_that_it_does_not_know(home, words):
     """No number is cut to fit, no word is passed over."""
     run = home.run(program=f"{home.path}/bin/qmail-remote-io", argv0="qmail-remote-io",
                    args=[*words, "a@src.example", "b@dst.example"])

@@ -33,7 +33,7 @@ def compiled(home, ip, text=None):
     assert os.path.getsize(home.cdb_path) > 2048
 
 
-def test_compiled_file(home, two):
+def test_the_index_appears_and_is_used_as_it_is(home, two):
     """It appears, alone, and is used as it is from then on."""
     compiled(home, A)
     assert set(os.listdir(home.run_path)) <= {"smtproutes.cdb", "smtproutes.lock", "tcpto6", "addresses"}
@@ -44,7 +44,7 @@ def test_compiled_file(home, two):
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_change_in_the_same_second(home, two):
+def test_a_change_in_the_same_second_counts_at_once(home, two):
     """Same size, same mtime, same inode; each time with the compiled form of the state before at hand."""
     for ip in (A, B, A, B):
         home.route(f":{ip}")
@@ -58,7 +58,7 @@ def test_change_in_the_same_second(home, two):
 
 
 @pytest.mark.parametrize("mtime", [1000, 2**31 + 5, None], ids=["older", "future", "kept"])
-def test_change_of_time(home, two, mtime):
+def test_a_change_counts_whatever_the_time_of_the_file(home, two, mtime):
     compiled(home, A)
     path = f"{home.path}/control/smtproutes"
     old = os.stat(path).st_mtime_ns
@@ -68,7 +68,7 @@ def test_change_of_time(home, two, mtime):
 
 
 @pytest.mark.parametrize("how", ["rename", "rename-with-times"])
-def test_replaced_by_rename(home, two, how):
+def test_a_file_that_is_renamed_into_place_counts_at_once(home, two, how):
     compiled(home, A)
     path = f"{home.path}/control/smtproutes"
     home.control("new", f":{B}\n")
@@ -79,7 +79,7 @@ def test_replaced_by_rename(home, two, how):
     goes_to(home, B)
 
 
-def test_removed_or_emptied(home, two, dns):
+def test_a_file_that_is_removed_or_emptied_counts_at_once(home, two, dns):
     dns.zone(f"dst.example A {B}")
     compiled(home, A)
     for text in (None, "", "\n", "# nothing\n"):
@@ -97,7 +97,7 @@ ROUTES = f"#dst.example:{B}\nx.dst.example:{B}\nother.example:{B}\ndst.example:{
     f"dst.example:{B}", f"#dst.example:{B}", f"x.dst.example:{B}", f"other.example:{B}", f"dst.example:{A[:-1]}",
     f"dst.example:{A}\nlast.example:{B}", f"example:{A}", "", None,
 ], ids=["comment", "comment-line", "longer-key", "other-key", "cut", "two-lines", "tail-of-a-line", "empty", "outside"])
-def test_forged_index(home, two, piece):
+def test_a_forged_index_leads_nowhere(home, two, piece):
     """What an index says is looked up in the routes; where it is wrong they are read themselves."""
     home.control("smtproutes", ROUTES)
     source = f"{home.path}/control/smtproutes"
@@ -110,7 +110,7 @@ def test_forged_index(home, two, piece):
     goes_to(home, A)
 
 
-def test_index_that_leaves_routes_out(home, two, dns):
+def test_an_index_that_leaves_routes_out_leads_to_a_host_of_the_dns_or_of_the_file(home, two, dns):
     """That cannot be noticed; doc/SECURITY.md says so.  Mail goes nowhere that is not in the file or the DNS."""
     dns.zone(f"dst.example A {B}")
     home.control("smtproutes", f"dst.example:192.0.2.99\ndst.example:{A}\n")
@@ -122,7 +122,7 @@ def test_index_that_leaves_routes_out(home, two, dns):
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "device", "directory", "huge"])
-def test_odd_things_in_place_of_the_index(home, two, kind):
+def test_odd_things_in_place_of_the_index_are_done_without(home, two, kind):
     home.route(f":{A}")
     path = home.cdb_path
     if kind == "fifo":
@@ -137,7 +137,7 @@ def test_odd_things_in_place_of_the_index(home, two, kind):
     check(home.run(timeout=60), "r", accepted(A))
 
 
-def test_unreadable_in_spite_of_compiled(home, two):
+def test_routes_that_cannot_be_read_are_temporary_in_spite_of_an_index(home, two):
     compiled(home, A)
     home.control("smtproutes", None)
     os.mkdir(f"{home.path}/control/smtproutes")
@@ -149,7 +149,7 @@ def _spoil(home, data):
         f.write(data)
 
 
-def test_truncated_compiled_file(home, two):
+def test_a_truncated_index_is_done_without(home, two):
     compiled(home, A, "".join(f"h{n}.example:192.0.2.99\n" for n in range(50)) + f":{A}\n")
     with open(home.cdb_path, "rb") as f:
         good = f.read()
@@ -158,14 +158,14 @@ def test_truncated_compiled_file(home, two):
         goes_to(home, A)
 
 
-def test_corrupt_compiled_file(home, two):
+def test_a_corrupt_index_is_done_without(home, two):
     compiled(home, A)
     for garbage in (b"\0" * 4096, b"\xff" * 4096, b"garbage" * 1000):
         _spoil(home, garbage)
         goes_to(home, A)
 
 
-def test_any_byte_of_the_compiled_file_flipped(home, two, dns):
+def test_a_flipped_byte_of_the_index_leads_past_no_route(home, two, dns):
     """No damage leads to a crash, nor past the route."""
     dns.zone(f"dst.example A {B}")
     compiled(home, A, f"dst.example:{A}\n")
@@ -178,7 +178,7 @@ def test_any_byte_of_the_compiled_file_flipped(home, two, dns):
         goes_to(home, A)
 
 
-def test_compiled_of_another_home(home, two):
+def test_an_index_that_was_copied_from_elsewhere_is_not_used(home, two):
     """A compiled file that was copied here says that it is of another file."""
     compiled(home, A)
     with open(home.cdb_path, "rb") as f:
@@ -191,7 +191,7 @@ def test_compiled_of_another_home(home, two):
 
 
 @pytest.mark.parametrize("what", ["missing", "file", "parent-missing"])
-def test_no_run_directory(home, two, what):
+def test_a_missing_state_directory_is_done_without(home, two, what):
     os.rmdir(home.run_path)
     if what == "file":
         with open(home.run_path, "wb"):
@@ -204,7 +204,7 @@ def test_no_run_directory(home, two, what):
 
 
 @one_user
-def test_unwritable_run_directory(home, two):
+def test_a_state_directory_that_cannot_be_written_is_done_without(home, two):
     os.chmod(home.run_path, 0o555)
     for ip in (A, B):
         home.route(f":{ip}")
@@ -213,7 +213,7 @@ def test_unwritable_run_directory(home, two):
 
 
 @one_user
-def test_stale_compiled_file_in_unwritable_directory(home, two):
+def test_a_stale_index_that_cannot_be_replaced_is_not_used(home, two):
     compiled(home, A)
     for name in os.listdir(home.run_path):
         os.chmod(f"{home.run_path}/{name}", 0o444)
@@ -223,7 +223,7 @@ def test_stale_compiled_file_in_unwritable_directory(home, two):
 
 
 @pytest.mark.timed
-def test_lock_held_by_another(home, two):
+def test_a_lock_held_by_another_is_not_waited_for(home, two):
     """While one compiles, the others do not wait: they read the text."""
     compiled(home, A)
     with open(f"{home.run_path}/smtproutes.lock", "w", encoding="ascii") as f:
@@ -236,7 +236,7 @@ def test_lock_held_by_another(home, two):
         assert not any(name.endswith(".new") for name in os.listdir(home.run_path))
 
 
-def test_many_routes(home, two):
+def test_200000_routes_cost_what_one_costs(home, two):
     """200 000 routes cost what one costs."""
     def cpu():
         return min(home.run().cpu for _ in range(5))
@@ -250,12 +250,12 @@ def test_many_routes(home, two):
     assert many < 2 * one + 0.002, (one, many)
 
 
-def test_long_line(home, two):
+def test_a_line_of_a_million_bytes_is_read(home, two):
     home.control("smtproutes", "x" * 1000000 + ":192.0.2.99\n" + f"dst.example:{A}\n")
     goes_to(home, A)
 
 
-def test_changes_while_fifty_run(home, two):
+def test_each_of_fifty_runs_uses_one_state_of_the_routes(home, two):
     """Each run uses one state of the file, all of it; afterwards the last one holds."""
     stop = threading.Event()
     filler = "".join(f"host{n}.example:192.0.2.99\n" for n in range(2000))
@@ -295,7 +295,7 @@ FOREIGN = [f"{A}:587|user|{SECRET}", f"{A}|user|{SECRET}", f"{A};587", f"{A};587
 
 
 @pytest.mark.parametrize("value", FOREIGN, ids=range(len(FOREIGN)))
-def test_syntax_of_other_programs(home, two, smtp, dns, value):
+def test_relays_in_the_syntax_of_other_programs_are_temporary_and_show_no_password(home, two, smtp, dns, value):
     """Deferred, nobody connected to, the file named, and nothing shown of what follows the relay's name."""
     others = [smtp(A, port=587), smtp("2001:db8::1", port=587)]
     dns.zone(f"r.example A {A}\nuser A {A}\nsmtp A {A}\ndst.example A {A}")
@@ -310,7 +310,7 @@ def test_syntax_of_other_programs(home, two, smtp, dns, value):
 
 @pytest.mark.parametrize("zone", ["", "r.example TXT x", "r.example CNAME s.example.\ns.example TXT x"],
                          ids=["nxdomain", "no-data", "alias-of-nothing"])
-def test_relay_that_the_dns_denies(home, dns, zone):
+def test_a_relay_that_the_dns_denies_is_temporary(home, dns, zone):
     """Our own configuration: deferred, with the file and the relay's name."""
     dns.zone(zone)
     home.route(":r.example:2525")
@@ -319,7 +319,7 @@ def test_relay_that_the_dns_denies(home, dns, zone):
     assert run.message.text.decode().splitlines()[1:] == ["control/smtproutes: the DNS has no relay r.example"], run
 
 
-def test_comment_behind_a_port(home, two):
+def test_a_comment_behind_a_port_is_cut(home, two):
     for comment in (" # smart host", "\t#", " #"):
         home.route(f":{A}:25{comment}")
         goes_to(home, A)

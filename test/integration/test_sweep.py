@@ -34,11 +34,11 @@ def holds(part, select, programs_for, dns, smtp, certs):
 
 
 @pytest.mark.parametrize("part", sweep.QUICK_PARTS)
-def test_sample(part, programs_for, dns, smtp, certs):
+def test_a_sample_of_kills_faults_and_allocations_does_no_harm(part, programs_for, dns, smtp, certs):
     holds(part, sweep.SAMPLE, programs_for, dns, smtp, certs)
 
 
 @pytest.mark.parametrize("part", ["fault routes", "fault anchors helper"])
-def test_short_reads(part, programs_for, dns, smtp, certs):
+def test_short_reads_lose_no_route_and_no_anchor(part, programs_for, dns, smtp, certs):
     """All of them, where files are compiled: what was not read would be missing from then on."""
     holds(part, sweep.SHORT, programs_for, dns, smtp, certs)

@@ -24,7 +24,7 @@ def _write6(home, data, size=2048):
         f.write(data.ljust(size, b"\0"))
 
 
-def test_stock_can_read_it(home):
+def test_stock_can_read_the_records(home):
     """What stock's qmail-tcpto shows after two deliveries."""
     _hole(home, HOLE4)
     home.tcpto(pack4("10.0.0.1", 0, 77) + pack4(HOLE4, 1, time.time() - 130))
@@ -37,7 +37,7 @@ def test_stock_can_read_it(home):
     assert lines[1].startswith(f"{HOLE4} timed out ") and lines[1].endswith(" # recent timeouts: 2")
 
 
-def test_ipv6_is_noted(home):
+def test_a_time_out_of_ipv6_is_noted_in_tcpto6(home):
     _hole(home)
     before = int(time.time())
     check(home.run(), NO_CONNECTION)
@@ -47,7 +47,7 @@ def test_ipv6_is_noted(home):
     assert used(read4()) == []
 
 
-def test_ipv4_is_not_noted_there(home):
+def test_a_time_out_of_ipv4_is_not_noted_in_tcpto6(home):
     _hole(home, HOLE4)
     check(home.run(), NO_CONNECTION)
     assert not os.path.exists(home.tcpto6_path) or used(read6()) == []
@@ -60,7 +60,7 @@ def test_ipv4_is_not_noted_there(home):
     (10, 6000, (10, 0)),
     (0, 30, (1, 0)),
 ])
-def test_ipv6_counts(home, count, age, after):
+def test_time_outs_of_ipv6_are_counted_as_those_of_ipv4(home, count, age, after):
     _hole(home)
     now = int(time.time())
     _write6(home, pack6(HOLE6, count, now - age))
@@ -75,7 +75,7 @@ def test_ipv6_counts(home, count, age, after):
     (2, 86400 * 400, True),
     (2, -10000, True),      # not stock's rule: a clock that was set back does not block a host
 ])
-def test_ipv6_skipped(home, smtp, count, age, contacted):
+def test_an_ipv6_address_is_skipped_as_one_of_ipv4(home, smtp, count, age, contacted):
     server = smtp(V6)
     home.route(f":[{V6}]")
     _write6(home, pack6("2001:db8::77", 3, time.time()) + pack6(V6, count, time.time() - age))
@@ -88,14 +88,14 @@ def test_ipv6_skipped(home, smtp, count, age, contacted):
         assert server.connections == 0 and read6()[1].count == count
 
 
-def test_ipv6_refused_clears(home):
+def test_a_refusal_clears_the_record_of_ipv6(home):
     home.route(":[2001:db8::99]")
     _write6(home, pack6("2001:db8::99", 1, time.time() - 30))
     check(home.run(), NO_CONNECTION)
     assert read6()[0].address == "2001:db8::99" and read6()[0].count == 0
 
 
-def test_ipv6_oldest_is_replaced(home):
+def test_the_oldest_record_of_ipv6_is_replaced(home):
     _hole(home)
     now = int(time.time())
     _write6(home, b"".join(pack6(f"2001:db8:1::{n:x}", 1, now - 300 - (500 if n == 37 else n)) for n in range(64)))
@@ -104,7 +104,7 @@ def test_ipv6_oldest_is_replaced(home):
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 10, b"\0" * 40, b"\xff" * 5000, b"\xff" * 2048], ids=["empty", "10", "40", "5000", "ones"])
-def test_ipv6_odd_file(home, smtp, data):
+def test_whatever_is_in_tcpto6_is_no_condition_for_mail(home, smtp, data):
     """No content of the file keeps a delivery from working."""
     with open(home.tcpto6_path, "wb") as f:
         f.write(data)
@@ -116,7 +116,7 @@ def test_ipv6_odd_file(home, smtp, data):
 
 
 @pytest.mark.parametrize("what", ["missing", "directory"])
-def test_ipv6_without_table(home, smtp, what):
+def test_a_missing_tcpto6_is_no_condition_for_mail(home, smtp, what):
     smtp(V6)
     if what == "missing":
         os.rmdir(home.run_path)
@@ -129,7 +129,7 @@ def test_ipv6_without_table(home, smtp, what):
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 1024, b"\xff" * 10, b"\x7f" * 5000], ids=["ones", "10", "5000"])
-def test_ipv4_odd_file(home, smtp, data):
+def test_whatever_is_in_tcpto_is_no_condition_for_mail(home, smtp, data):
     smtp("192.0.2.1")
     home.tcpto(data, size=len(data))
     home.route(":192.0.2.1")
@@ -138,7 +138,7 @@ def test_ipv4_odd_file(home, smtp, data):
         assert f.read() == data
 
 
-def test_tcpto_is_a_directory(home, smtp):
+def test_a_directory_in_place_of_tcpto_is_no_condition_for_mail(home, smtp):
     smtp("192.0.2.1")
     os.unlink(home.tcpto_path)
     os.mkdir(home.tcpto_path)
@@ -147,7 +147,7 @@ def test_tcpto_is_a_directory(home, smtp):
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_fifty_at_once(home, family):
+def test_fifty_at_once_to_fifty_addresses_are_all_noted(home, family):
     """Each to an address of its own: every one is noted, none is written over."""
     hole = "203.0.113.{}" if family == 4 else "2001:db8:dead::{:x}"
     home.control("timeoutconnect", "1\n")
@@ -162,14 +162,14 @@ def test_fifty_at_once(home, family):
     assert os.path.getsize(home.tcpto_path) == 1024
 
 
-def test_fifty_at_once_to_one_address(home):
+def test_fifty_at_once_to_one_address_count_as_one(home):
     _hole(home, HOLE4)
     runs = [p.finish(60) for p in [home.start() for _ in range(50)]]
     assert all(r.letters == "Z" and r.status == 0 for r in runs)
     assert [(r.address, r.count) for r in used(read4())] == [(HOLE4, 1)]
 
 
-def test_lock_is_the_one_stock_uses(home, smtp):
+def test_the_lock_of_stock_is_waited_for(home, smtp):
     """Whoever holds flock() on the file is not read or written behind his back."""
     server = smtp("192.0.2.1")
     then = int(time.time()) - 100
@@ -188,7 +188,7 @@ def test_lock_is_the_one_stock_uses(home, smtp):
 
 
 @pytest.mark.timed
-def test_clear_then_again(home, smtp, dns):
+def test_a_good_address_beside_skipped_ones_gets_the_mail_at_once(home, smtp, dns):
     """A host with one marked and one good address is delivered to at once."""
     smtp("192.0.2.2")
     home.tcpto(pack4(HOLE4, 3, time.time() - 200))
@@ -199,7 +199,7 @@ def test_clear_then_again(home, smtp, dns):
     assert run.lasted(0.9)
 
 
-def test_readers_see_whole_records(home):
+def test_readers_see_whole_records_while_fifty_write(home):
     """Read by another while fifty write: every record is sound at any time."""
     home.control("timeoutconnect", "1\n")
     stop, seen = threading.Event(), []

@@ -59,7 +59,7 @@ BROKEN = {
 
 @each_strictness
 @pytest.mark.parametrize("case", BROKEN)
-def test_helper_that_cannot_run(site, case, strictness):
+def test_a_helper_that_cannot_run_is_trouble_of_ours(site, case, strictness):
     """A broken installation is no reason for clear text."""
     server = site.one(strictness)
     *program, why = BROKEN[case]
@@ -88,14 +88,14 @@ WORDS = {
 
 @each_strictness
 @pytest.mark.parametrize("case", WORDS)
-def test_helper_that_says_nonsense(site, case, strictness):
+def test_a_helper_that_says_nonsense_is_trouble_of_ours(site, case, strictness):
     server = site.one(strictness)
     put(site, acting(f"eval \"printf '{WORDS[case]}' >&$fd\""))
     not_set_up(site, server, "no luck" if case == "local" else f"{HELPER}: no valid status")
 
 
 @each_strictness
-def test_helper_that_says_too_much(site, strictness):
+def test_a_helper_that_says_too_much_is_trouble_of_ours(site, strictness):
     server = site.one(strictness)
     put(site, acting('eval "head -c 100000 /dev/zero >&$fd"'))
     not_set_up(site, server, None)
@@ -108,7 +108,7 @@ READY = 'eval "echo R TLSv1.3 X Y - >&$fd"'
 @pytest.mark.parametrize("seconds", [0, 0.03, 0.2, 0.5])
 @pytest.mark.parametrize("end, why", [("exit 111", "exit code 111"), ("kill -9 $$", "killed by signal 9"),
                                       ("exit 0", "exit code 0")], ids=["exit", "crash", "exit-0"])
-def test_helper_that_fails_after_the_handshake(site, strictness, seconds, end, why):
+def test_a_helper_that_fails_after_the_handshake_is_trouble_of_ours(site, strictness, seconds, end, why):
     """At once or later: that is no reason for clear text, from this host or the next."""
     server = site.one(strictness)
     put(site, acting(READY, f"sleep {seconds}", end))
@@ -116,14 +116,14 @@ def test_helper_that_fails_after_the_handshake(site, strictness, seconds, end, w
 
 
 @each_strictness
-def test_helper_that_tells_of_a_failure_of_its_own(site, strictness):
+def test_a_helper_that_tells_of_a_failure_of_its_own_is_trouble_of_ours(site, strictness):
     server = site.one(strictness)
     put(site, acting(READY, "sleep 0.03", 'eval "echo E local out of memory >&$fd"'))
     not_set_up(site, server, "out of memory")
 
 
 @each_strictness
-def test_helper_that_tells_of_the_servers_end(site, strictness):
+def test_a_helper_that_tells_of_the_servers_end_is_believed(site, strictness):
     """Its word is what counts, not how it ended itself."""
     server = site.one(strictness)
     put(site, acting(READY, "sleep 0.03", 'eval "echo E broken reset >&$fd"', "exit 1"))
@@ -139,7 +139,7 @@ def test_helper_that_tells_of_the_servers_end(site, strictness):
 
 @pytest.mark.timed
 @each_strictness
-def test_helper_that_hangs(site, strictness):
+def test_a_helper_that_hangs_is_ended(site, strictness):
     """It has a second more than the handshake may take, and would have told that the time is over."""
     site.home.control("timeoutconnect", "1\n")
     server = site.one(strictness)
@@ -163,14 +163,14 @@ def kill_helper(signal_number=signal.SIGKILL):
 
 @each_strictness
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])
-def test_killed_in_the_handshake(site, strictness, number):
+def test_a_helper_killed_in_the_handshake_is_trouble_of_ours(site, strictness, number):
     server = site.one(strictness, STARTTLS=("220 go", Read(5), kill_helper(number), DEAF))
     not_set_up(site, server, f"{HELPER}: killed by signal {number.value}")
 
 
 @pytest.mark.timed
 @each_strictness
-def test_stopped_in_the_handshake(site, strictness):
+def test_a_helper_stopped_in_the_handshake_is_ended(site, strictness):
     """One that does not get to its end is ended; whether the server would have answered nobody knows."""
     site.home.control("timeoutconnect", "1\n")
     server = site.one(strictness, STARTTLS=("220 go", Read(5), kill_helper(signal.SIGSTOP), DEAF))
@@ -183,7 +183,7 @@ def test_stopped_in_the_handshake(site, strictness):
 
 @pytest.mark.parametrize("strictness", [0, 2])
 @pytest.mark.parametrize("moment", ["MAIL", "RCPT", "DATA", "END"])
-def test_killed_in_the_session(site, moment, strictness):
+def test_a_helper_killed_in_the_session_is_a_connection_that_died(site, moment, strictness):
     """As if the connection had died; the mail does not go on in another way."""
     server = site.one(strictness, **{moment: (kill_helper(), DEAF)})
     run = site.run()
@@ -196,7 +196,7 @@ def test_killed_in_the_session(site, moment, strictness):
 
 @pytest.mark.parametrize("moment", ["MAIL", "END"])
 @pytest.mark.parametrize("step", [CLOSE, RESET], ids=["closed", "reset"])
-def test_server_that_ends_the_session_is_not_our_failure(site, moment, step):
+def test_a_server_that_ends_the_session_is_not_our_failure(site, moment, step):
     site.one(2, **{moment: step})
     run = site.run()
     check(run, *["r"] * (moment == "END"), duplicate() if moment == "END" else died())
@@ -204,7 +204,7 @@ def test_server_that_ends_the_session_is_not_our_failure(site, moment, step):
 
 
 @each_strictness
-def test_killed_between_handshake_and_ehlo(site, strictness):
+def test_a_helper_killed_before_ehlo_is_trouble_of_ours(site, strictness):
     """It has not said that the session is over: so it was our own doing."""
     server = site.one(strictness,
                       EHLO=Call(lambda s: (kill_helper(), DEAF) if s.inside else "250-hi\n250 STARTTLS"))
@@ -221,7 +221,7 @@ def _open_files(pid):
 
 
 @pytest.mark.parametrize("moment", ["handshake", "EHLO", "MAIL", "END"])
-def test_what_it_holds(site, moment):
+def test_the_helper_holds_neither_report_nor_message(site, moment):
     """Neither the report pipe nor the message; /dev/null on 0, 1 and 2; one socket to the server."""
     seen = {}
 
@@ -271,7 +271,7 @@ def test_nothing_stays_behind(site, how, strictness):
 @each_strictness
 @pytest.mark.parametrize("script", [{}, dict(MAIL="550 no"), dict(END=CLOSE), dict(EHLO="421 busy")],
                          ids=["accepted", "refused", "died", "no-server"])
-def test_no_zombie(site, strictness, script):
+def test_the_helper_is_no_zombie(site, strictness, script):
     """In a container whose first process reaps nothing it would stay for ever. It is waited for for 20 ms."""
     site.one(strictness, **script)
     site.run()
@@ -280,7 +280,7 @@ def test_no_zombie(site, strictness, script):
 
 @pytest.mark.timed
 @pytest.mark.parametrize("case", ["reads-late", "never-reads"])
-def test_server_that_does_not_read_at_the_end(site, case):
+def test_a_server_that_does_not_read_at_the_end_holds_up_no_report(site, case):
     """The report does not wait for the last bytes; QUIT and close_notify still get their chance."""
     gate = threading.Event()
     server = site.one(2, END=("250 got it", Until(gate) if case == "reads-late" else DEAF))
@@ -293,7 +293,7 @@ def test_server_that_does_not_read_at_the_end(site, case):
         assert server.session.verbs[-1] == "QUIT" and server.session.end == "fin"
 
 
-def test_helpers_of_several_hosts(site):
+def test_helpers_of_several_hosts_run_one_after_the_other(site):
     """One after the other; no more than one runs at any time, and none is a zombie at the end."""
     counts = []
 
@@ -312,7 +312,7 @@ def test_helpers_of_several_hosts(site):
 
 
 @pytest.mark.timed
-def test_delivery_killed(site):
+def test_the_helper_ends_when_the_delivery_is_killed(site):
     """qmail-rspawn's child is killed: the helper ends by itself, and the server is left with half a mail."""
     gate = threading.Event()
     server = site.one(2, MAIL=(Call(lambda s: gate.set()), DEAF))
@@ -326,21 +326,8 @@ def test_delivery_killed(site):
     assert server.mails == []
 
 
-@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
-def test_descriptors_closed_at_the_start(site, closed):
-    """Nothing of TLS lands where the report or the message should be."""
-    server = site.one(2)
-    run = site.run(closed=closed, timeout=10, valid=False)
-    assert run.exit_code == 0
-    for session in server.sessions:
-        told_nothing(session)
-    if closed == (2,):
-        check(run, "r", accepted())
-    gone()
-
-
 @each_strictness
-def test_twenty_at_once(site, strictness):
+def test_twenty_at_once_are_delivered_in_tls(site, strictness):
     server = site.one(strictness)
     started = [site.home.start(sender=f"a{n}@src.example") for n in range(20)]
     runs = [p.finish(timeout=60) for p in started]

@@ -24,13 +24,13 @@ def run(*command, **how):
     ("reply", "abc"), ("reply", "-5"), ("reply", "0"), ("reply", "1.5"), ("reply", ""), ("--all", "x"),
     ("--afl", "reply", "x"),
 ], ids=" ".join)
-def test_fuzz_wants_seconds(words):
+def test_fuzz_refuses_what_is_no_number_of_seconds(words):
     done = run(f"{TOP}/fuzz", *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"fuzz: SECONDS is a positive whole number, not '{words[-1]}'\n"
 
 
-def test_bench_knows_its_workloads():
+def test_bench_refuses_a_workload_that_it_does_not_know():
     done = run(sys.executable, f"{TOP}/test/bench/bench.py", "--only", "nosuch")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == "bench: error: no workload has 'nosuch' in its name; --list names them"
@@ -94,13 +94,13 @@ def demo(request):
 
 
 @pytest.mark.parametrize("words", [("--help",), ("",), ("a", "b")], ids=" ".join)
-def test_demo_usage(words):
+def test_demo_tells_its_usage(words):
     done = run(f"{TOP}/demo", *words)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "demo: usage: ./demo [MESSAGE-FILE]\n")
 
 
 @pytest.mark.parametrize("path, why", [("/missing", "No such file or directory"), ("/", "Is a directory")])
-def test_demo_cannot_read(demo, path, why):
+def test_demo_tells_which_file_it_cannot_read(demo, path, why):
     done = demo(path)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"demo: cannot read {path}: {why}\n")
 
@@ -141,13 +141,13 @@ def chroot(request):
     os.rmdir(outside)
 
 
-def test_namespaces_in_a_plain_chroot(chroot):
+def test_namespaces_can_be_made_in_a_plain_chroot(chroot):
     assert chroot("mountpoint -q /").returncode != 0
     done = chroot("program=x; . tools/prepare.sh; need_namespaces")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_demo_in_a_plain_chroot(chroot, request):
+def test_demo_runs_in_a_plain_chroot(chroot, request):
     """What it mounts there is not seen outside."""
     build = os.path.abspath(request.config.getoption("build"))
     with open("/proc/self/mountinfo", encoding="utf-8") as f:
@@ -160,7 +160,7 @@ def test_demo_in_a_plain_chroot(chroot, request):
 
 
 @pytest.mark.parametrize("tool", ["demo", "check", "bench"])
-def test_namespaces_are_needed_first(tool, tmp_path):
+def test_namespaces_are_looked_for_before_packages_are_installed(tool, tmp_path):
     """Before packages are installed, and with the words of unshare(1)."""
     for name, text in (("unshare", "echo 'unshare: unshare failed: Out of luck' >&2; exit 1"),
                        ("dpkg-query", "exit 1"), ("apt-get", f"touch {tmp_path}/installed")):
