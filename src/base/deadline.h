@@ -25,6 +25,7 @@ struct deadline deadline_earlier(struct deadline, struct deadline);
  */
 int deadline_left(struct deadline);
 
+/* Whether it has passed. */
 bool deadline_passed(struct deadline);
 
 #endif

@@ -26,9 +26,11 @@ struct ip_net {
 
 #define IP_TEXT_SIZE 46 /* longest text form with its NUL */
 
+/* From 4 or 16 bytes in network order. */
 struct ip ip_from_v4(const unsigned char[4]);
 struct ip ip_from_v6(const unsigned char[16]);
 
+/* Whether it is an IPv4 address, plain or mapped; whether two are the same. */
 bool ip_is_v4(const struct ip *);
 bool ip_equal(const struct ip *, const struct ip *);
 

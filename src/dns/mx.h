@@ -86,11 +86,13 @@ enum mx_verdict {
 	MX_DANGLING_ALIAS /* it is an alias of a name without address */
 };
 
+/* Only valid after addr_wave_end(). */
 enum mx_verdict mx_list_verdict(const struct mx_list *);
 
 /* The first host whose addresses are not known (DNS_TEMPFAIL), or NULL. */
 const struct mx_host *mx_list_uncertain(const struct mx_list *);
 
+/* Frees the hosts and their addresses; the list is empty again. */
 void mx_list_finish(struct mx_list *);
 
 #endif

@@ -38,6 +38,7 @@ struct smtp_ehlo {
  */
 void smtp_ehlo_add(struct smtp_ehlo *, const char *line, size_t n);
 
+/* Whether the server offered the extension. */
 bool smtp_ehlo_has(const struct smtp_ehlo *, enum smtp_extension);
 
 /*

@@ -30,6 +30,7 @@ struct tls_request {
  */
 char **tls_request_format(const struct tls_request *, const char *program);
 
+/* Frees an argument vector and its words, but not program. */
 void tls_request_free(char **argv);
 
 /*

@@ -43,6 +43,7 @@ void pem_init(struct pem *, const char *text, size_t n);
  */
 enum pem_result pem_next(struct pem *, struct pem_block *);
 
+/* Whether the block has exactly this label. */
 bool pem_has_label(const struct pem_block *, const char *label);
 
 /*

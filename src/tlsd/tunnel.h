@@ -22,6 +22,7 @@
  */
 typedef void tlsd_tunnel_on_end(enum tls_end, const char *text);
 
+/* Runs until the session has ended; the callback has been called then. */
 void tlsd_tunnel_run(struct tlsd_session *, int server, int clear,
     tlsd_tunnel_on_end *);
 
