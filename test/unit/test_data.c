@@ -147,6 +147,77 @@ handles_events_during_mail_data(void **state)
 	}
 }
 
+/*
+ * A server that replies while the client waits for the rest of the message,
+ * which comes from a pipe: the reply is there before the last piece is sent.
+ */
+struct early {
+	const char *name;
+	const char *say;
+	bool hang_up;
+	int pipe;
+	enum smtp_outcome outcome;
+};
+
+static void
+peer_before_the_end(int fd, int record, const void *context)
+{
+	const struct early *e = context;
+	struct pollfd mail_data_came = { .fd = fd, .events = POLLIN };
+	char *text = make_message(5000);
+
+	for (int i = 0; i < 3; i++)
+		hear_line(fd, record);
+	peer_say(fd, "250\r\n250\r\n354\r\n", 15);
+	do
+		peer_say(e->pipe, text, 5000);
+	while (poll(&mail_data_came, 1, 0) == 0);
+	peer_say(fd, e->say, strlen(e->say));
+	if (e->hang_up)
+		_exit(0);
+	close(e->pipe);
+	peer_listen(fd, record);
+}
+
+static void
+does_not_end_after_an_early_reply(void **state)
+{
+	static const struct early cases[] = {
+		{ "H14 250", "250 ok\r\n", false, -1, BAD },
+		{ "354 again", "354 ok\r\n", false, -1, BAD },
+		{ "H13 5yz", "552 big\r\n", false, -1, REFUSED },
+		{ "H14 250 and hangs up", "250 ok\r\n", true, -1, BAD },
+		{ "H33 hangs up", "", true, -1, DIED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct early e = cases[i];
+		struct buf heard = { 0 };
+		struct smtp_result r;
+		struct verdicts v;
+		struct peer p;
+		int pair[2];
+
+		if (pipe(pair) == -1)
+			peer_die("pipe");
+		e.pipe = pair[1];
+		p = peer_start(peer_before_the_end, &e, 0);
+		close(pair[1]);
+		r = transact(&p, true, 1, pair[0], 30, &v);
+		peer_end(&p, &heard);
+		close(pair[0]);
+		if (r.end != SMTP_END_MAIL_DATA || r.outcome != e.outcome)
+			fail_msg("%s: %s %s", e.name, end_name[r.end],
+			    outcome_name[r.outcome]);
+		if (r.in_doubt)
+			fail_msg("%s: in doubt", e.name);
+		if (strstr(buf_text(&heard), "\r\n.\r\n"))
+			fail_msg("%s: heard the end of mail data", e.name);
+		buf_finish(&heard);
+	}
+}
+
 static void
 reads_any_message(void **state)
 {
@@ -318,6 +389,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(handles_events_during_mail_data),
+		cmocka_unit_test(does_not_end_after_an_early_reply),
 		cmocka_unit_test(reads_any_message),
 		cmocka_unit_test(waits_for_a_slow_reader),
 	};
