@@ -118,6 +118,10 @@ class Story:
         """Whether all deliveries except the last reported that the server may have the message."""
         return all(b"Possible duplicate!" in t.run.report for t in self.tries[:-1])
 
+    def had_no_answer(self):
+        """Whether a server got a whole message and did not answer its end."""
+        return any(m.complete and whole_reply(getattr(m, "said", b"")) == 0 for t in self.tries for m in t.mails)
+
     def wrong_bytes(self):
         """Recipients who got other bytes than the message."""
         for t in self.tries:
