@@ -278,11 +278,9 @@ has_ended(void *data, const struct attempt *a, enum attempt_result result,
 		put_text(extensions.len > 0 ? buf_text(&extensions)
 					    : "no extensions");
 		buf_finish(&extensions);
-	} else {
-		text[0] = '\0';
+	} else
 		printf("   %s after %.0f ms", failure_brief(text, a->cause),
 		    now_ms() - *start);
-	}
 	end_line();
 	put_lines("   said", a->reply, a->nreply);
 	if (a->tls.status == TLS_STATUS_NONE)

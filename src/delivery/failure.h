@@ -70,7 +70,7 @@ const char *failure_line(char text[FAILURE_TEXT_SIZE], enum failure_cause,
     const char *subject, const char *sizes);
 
 /*
- * Appends what went wrong in a connection, without naming the server:
+ * Writes what went wrong in a connection, without naming the server:
  * "greeting failed".  Only for a cause that a connection can have.
  */
 const char *failure_brief(char text[FAILURE_TEXT_SIZE], enum failure_cause);
