@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "delivery/failure.h"
 #include "delivery/search.h"
 #include "delivery/setup.h"
@@ -160,9 +161,20 @@ become_qmailr(void)
 		return 0;
 	if (stat(QMAIL_STATE, &st) == -1)
 		return -1;
+	if (st.st_uid == 0)
+		fputs("qmail-remote-check: " QMAIL_STATE " belongs to root: "
+		      "this may read more than a delivery can\n",
+		    stderr);
 	if (setgroups(1, &st.st_gid) == -1 || setgid(st.st_gid) == -1)
 		return -1;
 	return setuid(st.st_uid);
+}
+
+static void
+die_out_of_memory(void)
+{
+	fputs("qmail-remote-check: out of memory\n", stderr);
+	_exit(WOULD_BE_DEFERRED);
 }
 
 static void
@@ -467,6 +479,7 @@ main(int argc, char **argv)
 		return fatal("switch to " QMAIL_HOME);
 	if (become_qmailr() == -1)
 		return fatal("become the owner of " QMAIL_STATE);
+	mem_on_exhaustion(die_out_of_memory);
 	/* It could change what a library does. */
 	clearenv();
 	sandbox_harden();

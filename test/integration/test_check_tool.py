@@ -268,6 +268,22 @@ def test_addresses_that_cannot_be_sent_bounce(dns, smtp, look, addresses, verdic
     assert look(*addresses).returncode == verdict
 
 
+def test_state_directory_of_root_is_told(home, dns, smtp, look):
+    dns.zone(f"dst.example A {ONE}")
+    smtp(ONE)
+    assert "belongs to root" in look().stderr
+    os.chown(home.run_path, 65534, 65534)
+    assert look().stderr == ""
+
+
+def test_want_of_memory_is_told(home, dns, look):
+    if "sanitizer" in home.kind:
+        pytest.skip("sanitizers need memory")
+    home.control("smtproutes", "x.example:y\n" * 2000000)
+    done = look(first="ulimit -v 16384;")
+    assert done.returncode == DEFERRED and done.stderr.endswith("qmail-remote-check: out of memory\n")
+
+
 def test_it_has_the_rights_of_the_owner_of_the_state_directory(home, dns, smtp, look):
     dns.zone(f"dst.example A {ONE}")
     smtp(ONE)
