@@ -28,7 +28,7 @@
 #include "version.h"
 
 #define EXIT_NO_STATUS 100 /* there was nowhere to write one to */
-#define EXIT_NO_MEMORY 111 /* and nobody was told */
+#define EXIT_NO_MEMORY 111 /* and no record was written */
 #define STATUS_STALL_MS 10000
 #define MEMORY_MAX ((size_t)256 << 20)
 

@@ -286,7 +286,7 @@ hello_in_tls(struct work *w)
 	return outcome == SMTP_UNSOLICITED ? SMTP_MALFORMED : outcome;
 }
 
-/* EHLO in TLS; all that was learnt in clear text is discarded. */
+/* EHLO in TLS; the extensions offered in clear text are discarded. */
 static enum attempt_result
 hello_again(struct work *w, struct tls_start *tls)
 {

@@ -11,8 +11,8 @@
  * RCPTMAX (RFC 9422) makes of them: mostly one.  What does not fit into this
  * connection is left out, to be tried again later.
  *
- * All memory is taken by batch_prepare(), so that nothing can fail for want of
- * it once a message may have been delivered.
+ * batch_prepare() allocates all memory, so that running out of memory cannot
+ * change the outcome once a message may have been delivered.
  */
 struct batch {
 	size_t nrecipient;
@@ -50,7 +50,7 @@ void batch_prepare(struct batch *, char *const *recipient, size_t nrecipient,
 void batch_run(struct batch *, const char *reverse_path, struct smtp_session *,
     struct smtp_message *);
 
-/* What became of it, to be told by delivery/outcome; borrowed. */
+/* The results, as delivery/outcome takes them; borrowed. */
 struct outcome batch_outcome(const struct batch *, const struct smtp_session *,
     const struct smtp_message *);
 

@@ -20,7 +20,7 @@ enum cleartext_reason {
 	CLEARTEXT_HELLO_REFUSED,
 	CLEARTEXT_HELLO_INVALID,
 
-	/* Another delivery has learnt it: STARTTLS was not sent. */
+	/* It failed in another delivery: STARTTLS was not sent. */
 	CLEARTEXT_AVOIDS_EHLO,
 	CLEARTEXT_AVOIDS_HANDSHAKE
 };
@@ -29,7 +29,7 @@ struct cleartext {
 	enum cleartext_reason reason;
 	int code;                 /* of the reply that refused */
 	char text[TLS_TEXT_SIZE]; /* of the handshake that failed */
-	int64_t when;             /* it was learnt, in Unix time */
+	int64_t when;             /* that was, in Unix time */
 };
 
 /*

@@ -26,7 +26,7 @@ struct connector {
 
 /*
  * timeout_s is for each attempt to connect; nothing more is begun after until.
- * plan and tcpto are borrowed; an address that timed out of late becomes
+ * plan and tcpto are borrowed; an address that timed out recently becomes
  * PLAN_TIMED_OUT.
  */
 void connector_begin(struct connector *, struct plan *, const struct tcpto *,

@@ -16,7 +16,7 @@ is_own(const struct ipme *me, const struct ip *ip, bool is_relay)
 	return kind == IPME_LISTED || (kind == IPME_INTERFACE && !is_relay);
 }
 
-/* :: and ::1, which stand in the DNS for want of an IPv6 address. */
+/* :: and ::1, which some domains publish if they have no IPv6 address. */
 static bool
 is_placeholder(const struct ip *ip)
 {
@@ -74,7 +74,7 @@ last_host(const struct making *m)
 }
 
 /*
- * The same session would be had twice, unless the certificate has to prove
+ * The session would be the same one again, unless the certificate has to prove
  * another name.
  */
 static bool

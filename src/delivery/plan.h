@@ -17,7 +17,7 @@
 /*
  * Where a message may go: MX hosts in order, each with its addresses.
  *
- * What is left out stays in the plan, with the reason, so that it can be told.
+ * Addresses that are left out stay in the plan, with the reason, for reports.
  * Making a plan asks nobody anything.
  */
 
@@ -31,9 +31,9 @@ enum plan_use {
 	PLAN_OWN,        /* of this machine, or in control/ipme */
 	PLAN_NOT_BETTER, /* its host is no better MX host than this machine */
 	PLAN_FAMILY,     /* not of a family that control/ipfamily allows */
-	PLAN_DUPLICATE,  /* a host before has it, and is spoken to alike */
+	PLAN_DUPLICATE,  /* a host before it has the same address and policy */
 	PLAN_TOO_MANY,   /* there are PLAN_ADDRESS_MAX before it */
-	PLAN_TIMED_OUT   /* of late; only known as the plan is followed */
+	PLAN_TIMED_OUT   /* recently; set by the connector */
 };
 
 struct plan_host {
@@ -79,7 +79,7 @@ struct plan_config {
  * than one of ours (RFC 5321 section 5.1), addresses of a family that is not
  * wanted, and those of several hosts for all but the first, unless the name
  * decides what the server has to prove.  Within a host IPv6 and IPv4 take
- * turns; an address whose sessions stalled of late goes behind the others.
+ * turns; an address whose sessions stalled recently goes behind the others.
  *
  * -1 when no address is left: with stock's 5.4.6, with 4.1.2 when a better
  * host may be there but could not be looked up, or with 4.4.1 when a file of

@@ -47,7 +47,7 @@ record_dead_helper(const struct handoff *h, struct smtp_session *s)
 static void
 record_before(const char *lines)
 {
-	/* On the stack: what was delivered must not fail for want of memory. */
+	/* On the stack: running out of memory must not change the outcome. */
 	char line[1000];
 
 	while (*lines) {

@@ -183,7 +183,7 @@ search_hand_over(struct search *s, struct handoff *h)
 	h->status = (unsigned long)s->server.status;
 	h->helper = (unsigned long)s->server.helper;
 	h->before = s->before.len > 0 ? s->before.data : NULL;
-	/* It has learnt that EHLO fails, rather than known it. */
+	/* Only news is remembered: that EHLO fails was not known before. */
 	h->helo = a->used_helo && noted[MEMORY_EHLO] == 0;
 }
 

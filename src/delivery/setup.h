@@ -19,8 +19,8 @@ struct setup_files {
 	const char *memory; /* of addresses */
 
 	/*
-	 * Nothing is written: no index is compiled, and what is learnt of
-	 * servers is not remembered.
+	 * Nothing is written: no index is compiled, and nothing about servers
+	 * is recorded.
 	 */
 	bool are_read_only;
 };
