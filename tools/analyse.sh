@@ -94,7 +94,7 @@ result "all branches of report, reply, policy, encoder are taken" "$(
 forget_coverage
 /usr/bin/python3 -m pytest -q -n 8 -p no:cacheprovider \
     --build="$PWD/build/coverage" test/integration/test_stock*.py \
-    test/integration/test_tls*.py test/integration/test_before_mail.py \
+    test/integration/test_tls*.py test/integration/test_catalogue_[bcdeh].py test/integration/test_before_mail.py \
     test/integration/test_addresses.py >/dev/null 2>&1 || true
 branches --filter prog/ | grep '^[pT]'
 

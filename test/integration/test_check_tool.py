@@ -226,6 +226,7 @@ def test_what_is_remembered_is_shown_and_avoided(home, dns, smtp, look):
     assert home.run().letters == "rK"
     done = look()
     assert "remembered: EHLO fails, HELO is used" in done.stdout
+    server.settle()
     assert server.sessions[-1].verbs == ["HELO", "QUIT"]
 
 

@@ -135,7 +135,7 @@ def chroot(request):
             os.makedirs(root + path)
             world._mount(path, root + path, None, world.MS_BIND | world.MS_REC)
     for name in ("srv", "tmp"):
-        os.mkdir(f"{root}/{name}")
+        os.makedirs(f"{root}/{name}", exist_ok=True)    # the source may be below it
     yield lambda command: run("chroot", root, "sh", "-c", f"cd {shlex.quote(TOP)} && {command}")
     subprocess.run(["umount", "-l", outside], check=True)
     os.rmdir(outside)
