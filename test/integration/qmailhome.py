@@ -34,7 +34,7 @@ class Home:
 
     def __init__(self, programs):
         shutil.rmtree(HOME, ignore_errors=True)
-        self.kind = kind_of(f"{programs}/{PROGRAMS[0]}")
+        self.programs = programs
         for name in ("", "bin", "control", "queue", "queue/mess", "queue/lock", "run", "run/qmail-remote"):
             path = f"{HOME}/{name}".rstrip("/")
             os.mkdir(path)
@@ -46,6 +46,10 @@ class Home:
         self.control("timeoutconnect", "5\n")
         self.control("timeoutremote", "20\n")
         self.processes = []
+
+    @property
+    def kind(self):
+        return kind_of(f"{self.programs}/{PROGRAMS[0]}")
 
     def control(self, name, text):
         """Write a control file; None removes it."""

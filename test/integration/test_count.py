@@ -1,6 +1,7 @@
 """What tools/count.py makes of the results of ./check."""
 
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -62,3 +63,14 @@ def test_why_something_was_skipped_is_told(tmp_path):
 """)
     lines = count(tmp_path)[1]
     assert {"skipped 1: no such thing", "skipped 1: not in this build", "skipped 1: ?"} < set(lines)
+
+
+def test_a_set_that_broke_off_without_results_has_failed(tmp_path):
+    with open(f"{TOP}/check", encoding="utf-8") as f:
+        functions = re.findall(r"^(?:command_test|need_results)\(\) \{\n.*?^\}\n", f.read(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "whole.xml").write_text(FIRST.replace("failure", "system-out"))
+    for name in ("whole", "broken"):
+        subprocess.run(["sh", "-euc", f"results={tmp_path}\n{''.join(functions)}\nneed_results {name}"], check=True)
+    status, lines = count(tmp_path)
+    assert status == 1 and "FAILED broken: it ends with results" in lines
+    assert "whole: 3 passed, 0 failed, 1 skipped" in lines
