@@ -71,7 +71,8 @@ batch_prepare(struct batch *b, char *const *recipient, size_t nrecipient,
 	quote_recipients(b, recipient);
 	divide(b, rcptmax);
 	b->attempted = mem_alloc(b->nattempted, sizeof *b->attempted);
-	b->kept = mem_alloc(BATCH_KEPT_MAX, 1);
+	/* Not zeroed: most replies are short, and take one page of it. */
+	b->kept = mem_resize(NULL, BATCH_KEPT_MAX, 1);
 }
 
 /* A copy of the reply's text, or none where that is too much. */
