@@ -237,9 +237,11 @@ class Process:
         raise KeyError(key)
 
     def kill(self):
+        """Its process group, if there is a child of ours in it: after its end others may have got the number."""
         try:
+            os.waitid(os.P_PGID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ChildProcessError, ProcessLookupError):
             pass
 
     def finish(self, timeout=30):

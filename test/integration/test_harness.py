@@ -142,6 +142,18 @@ def test_a_process_that_is_left_over_is_found(home):
     gone("sleep")
 
 
+def test_what_is_left_over_is_killed_and_nobody_else(home, monkeypatch):
+    """When the last process of a group has ended, its number is free, and the kernel gives it to somebody else."""
+    process = home.start(program=_script(home, "sleep 60 >&- 2>&- & exit 0\n"))
+    process.finish()
+    process.kill()
+    assert os.WTERMSIG(os.waitpid(-process.pid, 0)[1]) == signal.SIGKILL
+    killed = []
+    monkeypatch.setattr(os, "killpg", lambda *whom: killed.append(whom))
+    process.kill()
+    assert killed == []
+
+
 def test_a_program_of_another_name_is_started(home, relay):
     """QMAILREMOTE gives the program another path, which is then its argv[0]."""
     server = relay()
