@@ -576,6 +576,7 @@ def test_a_stale_index_that_cannot_be_replaced_is_not_used(site, server, anchors
 
 def test_twenty_at_once_all_verify(site, server, system_bundle):
     """The first to come compiles, the others do not wait for it; all verify."""
+    site.home.control("timeoutconnect", "60\n")    # of the handshake too, and twenty share the processors
     site.want(2, system_bundle)
     started = [site.home.start() for _ in range(20)]
     for process in started:
