@@ -355,6 +355,8 @@ class Stage:
     def restore(self):
         for path, data in self.stale.items():
             self._put(path, data)
+        # What an injected error at EHLO or in the handshake has left there would change the next delivery.
+        self._put(f"{self.home.run_path}/addresses", bytes(8192))
         if self.session.tcpto:
             self.home.tcpto(qmailhome.pack4(ONE, 1, 1000))
             self._put(self.home.tcpto6_path, qmailhome.pack6(SIX, 1, 1000).ljust(2048, b"\0"))
