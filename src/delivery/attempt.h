@@ -87,22 +87,26 @@ struct server {
 };
 
 /*
- * Takes over the connection: it is in *server when the result is READY, and
- * closed otherwise, after QUIT if no reply is outstanding.  The session is
- * memory to work with.  *attempt, in which the first three members are set and
- * the others zero, tells what happened.
+ * Uses a connection: greeting, EHLO and what the mode asks for.
+ *
+ * The connection is owned by *server afterwards if the result is READY, and is
+ * closed otherwise, after QUIT if no reply is outstanding.  The session is only
+ * working memory of the caller; its contents do not matter.  In *attempt the
+ * caller has set address, host and ip, and zeroed the rest; the other members
+ * describe what happened.  For AGAIN, *mode is changed.
  */
 enum attempt_result attempt_make(const struct attempt_config *,
     struct smtp_session *, struct attempt_mode *, int connection,
     struct attempt *, struct server *);
 
 /*
- * For the last line of a report: the TLS of this connection, or why there was
- * none; "" if there is nothing to tell.
+ * Writes the text of the report's line on TLS: what TLS this connection has, or
+ * why it has none.  "" if there is no such line.
  */
 void attempt_describe_tls(const struct attempt *,
     char sentence[TLS_SENTENCE_SIZE]);
 
+/* Frees what the attempt owns. */
 void attempt_finish(struct attempt *);
 
 #endif

@@ -136,14 +136,14 @@ first_host(const struct history *h, const struct connector *c, size_t address)
 }
 
 void
-history_tell(const struct history *h, const struct connector *c, size_t address,
-    struct buf *lines)
+history_append_lines(const struct history *h, const struct connector *c,
+    size_t address, struct buf *lines)
 {
 	size_t n = c->plan->naddress, start = n, told = 0;
 
 	if (first_host(h, c, address) == c->plan->address[address].host)
 		return;
-	while (start > 0 && told < HISTORY_TOLD_MAX)
+	while (start > 0 && told < HISTORY_LINES_MAX)
 		if (--start != address && has_failed(h, c, start))
 			told++;
 	for (; start < n; start++)

@@ -11,8 +11,8 @@
 /*
  * The attempts of a delivery in order, and which of them a report is about.
  *
- * A plan may be followed by another one, for a second pass: places in a plan
- * mean the attempts of the present pass.
+ * A second pass follows a plan of its own, so an index into a plan has a
+ * meaning only for the attempts of the present pass.
  */
 struct history {
 	struct attempt *attempt;
@@ -20,10 +20,13 @@ struct history {
 	size_t pass; /* the first one of the present pass */
 };
 
-/* From now on there is another plan. */
+/* Begins a pass: attempts that are added from now on are of another plan. */
 void history_begin_pass(struct history *);
 
-/* A new attempt, zeroed.  It is valid until the next one is added. */
+/*
+ * Adds an attempt, zeroed.  The pointer is valid until the next one is added;
+ * what the attempt owns is freed by history_finish().
+ */
 struct attempt *history_add(struct history *);
 
 /*
@@ -32,17 +35,19 @@ struct attempt *history_add(struct history *);
  */
 const struct attempt *history_decisive(const struct history *);
 
-#define HISTORY_TOLD_MAX 5
+#define HISTORY_LINES_MAX 5
 
 /*
- * Appends lines about the addresses that failed before the one at this place
- * of the plan was used, the last HISTORY_TOLD_MAX in the order of the plan, as
- * "host (address): reason" with a line end between them.  Nothing if it is of
- * the first host that could be tried.
+ * For a server that is ready: appends a line "host (address): reason" for each
+ * address that failed before, with a line end between two lines.  At most
+ * HISTORY_LINES_MAX, the last ones in the order of the plan.  address is the
+ * index of the server in the connector's plan; if it belongs to the first host
+ * that was tried, nothing is appended.
  */
-void history_tell(const struct history *, const struct connector *,
+void history_append_lines(const struct history *, const struct connector *,
     size_t address, struct buf *lines);
 
+/* Frees all attempts. */
 void history_finish(struct history *);
 
 #endif

@@ -173,7 +173,8 @@ search_hand_over(struct search *s, struct handoff *h)
 	if (noted[MEMORY_PIPELINING] > 0)
 		s->server.ehlo.extensions &= ~(unsigned)SMTP_EXT_PIPELINING;
 	smtp_ehlo_format(&s->server.ehlo, &s->extensions);
-	history_tell(&s->history, &s->connector, s->address, &s->before);
+	history_append_lines(&s->history, &s->connector, s->address,
+	    &s->before);
 	attempt_describe_tls(a, s->tls);
 	h->fd = (unsigned long)s->server.fd;
 	h->address = ip_format(&a->ip, s->text);

@@ -13,11 +13,14 @@
  */
 enum search_result {
 	SEARCH_READY,
-	SEARCH_NONE, /* the history and the connector know why */
-	SEARCH_LOCAL /* the same; the last attempt failed because of us */
+	SEARCH_NONE, /* the reasons are in the history and the connector */
+	SEARCH_LOCAL /* likewise; the last attempt failed because of us */
 };
 
-/* Told of each attempt as it goes; data is the observer's own. */
+/*
+ * Functions that are called before and after each attempt.  data is passed to
+ * them; the other pointers are valid during the call only.
+ */
 struct search_observer {
 	void (*begins)(void *data, const struct attempt *);
 	void (*has_ended)(void *data, const struct attempt *,
@@ -52,19 +55,20 @@ struct search {
  * server is ready then, those whose only fault was to have no TLS are tried
  * once more in clear text, where the policy merely prefers TLS.
  *
- * No connection is begun any more after ten times timeoutconnect and
- * timeoutremote, half an hour by default: however many addresses there are,
- * and however slowly they fail.
+ * No connection is begun after ten times timeoutconnect plus timeoutremote,
+ * half an hour by default.  This bounds the search whatever the number of
+ * addresses is, and however slowly they fail.
  */
 enum search_result search_server(struct search *, struct plan *,
     const struct search_config *);
 
 /*
- * Fills in all that the handoff tells of a server that is ready: borrowed from
- * the search.
+ * For a server that is ready: sets the members of the handoff that are about
+ * it.  Their text is owned by the search.
  */
 void search_hand_over(struct search *, struct handoff *);
 
+/* Frees what the search owns; the connection stays open. */
 void search_finish(struct search *);
 
 #endif

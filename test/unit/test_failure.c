@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "delivery/failure.h"
@@ -78,6 +79,17 @@ summarises_the_failure(void **state)
 	assert_string_equal(failure_brief(text, FAILURE_GREETING),
 	    "greeting failed");
 	assert_string_equal(failure_brief(text, FAILURE_TLS), "TLS failed");
+	/* The sentences of all causes of a session have one form. */
+	for (int i = FAILURE_CONNECTION_DIED; i <= FAILURE_MEMORY_IN_SESSION;
+	     i++) {
+		char line[FAILURE_TEXT_SIZE], want[2 * FAILURE_TEXT_SIZE];
+		enum failure_cause cause = (enum failure_cause)i;
+
+		snprintf(want, sizeof want, "Connected to a but %s.",
+		    failure_brief(text, cause));
+		failure_line(line, cause, "a", "");
+		assert_memory_equal(line, want, strlen(want));
+	}
 }
 
 static void

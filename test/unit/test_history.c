@@ -211,8 +211,8 @@ lists_what_failed_before(void **state)
 
 		begin(&w, cases[i].plan);
 		play(&w, cases[i].plan);
-		history_tell(&w.history, &w.connector, w.plan.naddress - 1,
-		    &lines);
+		history_append_lines(&w.history, &w.connector,
+		    w.plan.naddress - 1, &lines);
 		if (strcmp(buf_text(&lines), cases[i].lines) != 0)
 			fail_msg("%s: %s", cases[i].plan, buf_text(&lines));
 		buf_finish(&lines);
@@ -229,7 +229,7 @@ lists_a_literal_without_a_name(void **state)
 	(void)state;
 	begin(&w, "ar b+");
 	w.host[0].is_literal = true;
-	history_tell(&w.history, &w.connector, 1, &lines);
+	history_append_lines(&w.history, &w.connector, 1, &lines);
 	assert_string_equal(buf_text(&lines), "192.0.2.0: Connection refused");
 	buf_finish(&lines);
 }
@@ -244,12 +244,12 @@ lists_only_the_first_line_of_a_reply(void **state)
 	begin(&w, "ag b+");
 	add_attempt(&w.history, 0, ATTEMPT_IN_GREETING, FAILURE_GREETING,
 	    "554-no\n554 mail\n");
-	history_tell(&w.history, &w.connector, 1, &lines);
+	history_append_lines(&w.history, &w.connector, 1, &lines);
 	assert_string_equal(buf_text(&lines),
 	    "a (192.0.2.0): greeting failed: 554-no");
 	buf_cut(&lines, 0);
 	add_attempt(&w.history, 0, ATTEMPT_IN_GREETING, FAILURE_GREETING, "55");
-	history_tell(&w.history, &w.connector, 1, &lines);
+	history_append_lines(&w.history, &w.connector, 1, &lines);
 	assert_string_equal(buf_text(&lines),
 	    "a (192.0.2.0): greeting failed: 55");
 	buf_finish(&lines);
