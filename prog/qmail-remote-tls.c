@@ -54,6 +54,20 @@ tell_result(const struct tls_result *r)
 	return write_record(record, tls_result_format(record, r));
 }
 
+static void
+tell_facts(const struct tlsd_session *session)
+{
+	char record[TLS_RECORD_SIZE];
+	struct tls_facts facts;
+
+	tlsd_session_facts(session, &facts);
+	for (int i = 0; i < TLS_FACTS; i++)
+		if (facts.is_known[i])
+			(void)write_record(record,
+			    tls_fact_format(record, (enum tls_fact)i,
+				facts.text[i]));
+}
+
 static int
 tell_local_failure(const char *text)
 {
@@ -121,6 +135,7 @@ session_params(const struct tls_request *r)
 		.name = r->name,
 		.anchors = r->anchors,
 		.statedir = r->state,
+		.describe = (enum tls_describe)r->describe,
 		.cert = r->cert,
 		.key = r->key,
 	};
@@ -158,6 +173,7 @@ main(int argc, char **argv)
 	(void)tlsd_session_handshake(session, until, &result);
 	if (reads)
 		sandbox_end_reading();
+	tell_facts(session);
 	if (tell_result(&result) == 0 && status.is_ready)
 		tlsd_tunnel_run(session, (int)request.socket,
 		    (int)request.clear, tell_end);

@@ -22,6 +22,18 @@ struct work {
 	int fd;
 };
 
+/* The present phase has ended, with the last reply or without one. */
+static void
+tell_reply(const struct work *w)
+{
+	const struct attempt_observer *observer = w->config->observer;
+	const struct smtp_reply *reply = &w->session->reply;
+
+	if (observer)
+		observer->phase_has_ended(observer->data, w->attempt,
+		    reply->text, reply->len, NULL);
+}
+
 /*
  * What is kept of a failure.
  */
@@ -118,6 +130,7 @@ greet(struct work *w)
 {
 	enum smtp_outcome outcome = smtp_session_greeting(w->session);
 
+	tell_reply(w);
 	if (outcome == SMTP_DONE)
 		return ATTEMPT_READY;
 	if (smtp_session_lacks_memory(w->session))
@@ -141,6 +154,7 @@ static enum attempt_result
 helo_instead(struct work *w, enum smtp_outcome *outcome)
 {
 	*outcome = smtp_session_helo(w->session, w->config->helohost);
+	tell_reply(w);
 	if (*outcome == SMTP_DONE)
 		return ATTEMPT_READY;
 	/* The refusal of EHLO says more than a connection that died. */
@@ -184,6 +198,7 @@ hello(struct work *w)
 					? smtp_session_helo(w->session, name)
 					: smtp_session_ehlo(w->session, name);
 
+	tell_reply(w);
 	if (outcome == SMTP_DONE)
 		return ATTEMPT_READY;
 	if (smtp_session_lacks_memory(w->session))
@@ -301,6 +316,7 @@ hello_again(struct work *w, struct tls_start *tls)
 	smtp_session_init(w->session, tls->fd, w->config->timeout_s);
 	w->session->is_through_helper = true;
 	outcome = hello_in_tls(w);
+	tell_reply(w);
 	if (outcome == SMTP_DONE) {
 		w->server->status = tls->status;
 		w->server->helper = tls->pid;
@@ -325,12 +341,26 @@ hello_again(struct work *w, struct tls_start *tls)
 	return leave(w, outcome, result);
 }
 
+/*
+ * Who observes is told whether the certificate verifies, also where any
+ * certificate will do.
+ */
+static void
+ask_for_facts(struct tls_helper *helper, const struct attempt_config *c,
+    struct tls_facts *facts)
+{
+	helper->facts = facts;
+	helper->describe = helper->anchors ? TLS_DESCRIBE : TLS_DESCRIBE_ACCEPT;
+	if (c->anchors[0] != '\0')
+		helper->anchors = c->anchors;
+}
+
 static enum attempt_result
 start_tls(struct work *w)
 {
 	const struct attempt_config *c = w->config;
 	const struct tls_policy *policy = &w->mode->policy;
-	const struct tls_helper helper = {
+	struct tls_helper helper = {
 		.program = c->helper,
 		.name = policy->name,
 		.anchors = tls_policy_verifies(policy) ? c->anchors : NULL,
@@ -340,9 +370,16 @@ start_tls(struct work *w)
 		.security = tls_policy_security(policy),
 		.timeout_s = c->timeout_handshake_s,
 	};
-	struct tls_start tls = tls_helper_start(&helper, w->fd);
+	struct tls_facts facts = { 0 };
+	struct tls_start tls;
 
 	w->attempt->phase = ATTEMPT_IN_HANDSHAKE;
+	if (c->observer)
+		ask_for_facts(&helper, c, &facts);
+	tls = tls_helper_start(&helper, w->fd);
+	if (c->observer)
+		c->observer->phase_has_ended(c->observer->data, w->attempt, "",
+		    0, &facts);
 	if (tls.result.status != TLS_STATUS_READY)
 		return handshake_failed(w, &tls.result);
 	return hello_again(w, &tls);
@@ -437,6 +474,7 @@ attempt_make(const struct attempt_config *config, struct smtp_session *session,
 		return not_offered(&w);
 	attempt->phase = ATTEMPT_IN_STARTTLS;
 	outcome = smtp_session_starttls(session);
+	tell_reply(&w);
 	if (outcome != SMTP_DONE)
 		return starttls_refused(&w, outcome);
 	return start_tls(&w);

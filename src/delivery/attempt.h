@@ -34,6 +34,7 @@ struct attempt {
 	size_t address;   /* its place in the plan */
 	const char *host; /* the server's name; NULL for a literal */
 	struct ip ip;
+	int connect_ms;           /* how long it took to connect */
 	enum attempt_phase phase; /* the last one that was begun */
 	enum failure_cause cause; /* FAILURE_NONE: the server is ready */
 	bool is_local;            /* it is ours, no other server would help */
@@ -54,8 +55,26 @@ enum attempt_result {
 	ATTEMPT_LOCAL   /* our own failure: no other server would help */
 };
 
+struct server;
+
+/*
+ * Functions that are called before an attempt, when a phase of it has ended,
+ * and after it.  data is passed to them; the other pointers are valid during
+ * the call only.  reply has the n bytes that the server said in this phase;
+ * none in a handshake, where facts has what is known of the certificates.
+ */
+struct attempt_observer {
+	void (*begins)(void *data, const struct attempt *);
+	void (*phase_has_ended)(void *data, const struct attempt *,
+	    const char *reply, size_t n, const struct tls_facts *facts);
+	void (*has_ended)(void *data, const struct attempt *,
+	    enum attempt_result, const struct server *);
+	void *data;
+};
+
 /* The same for every server. */
 struct attempt_config {
+	const struct attempt_observer *observer; /* or NULL */
 	const char *helohost;
 	unsigned long timeout_s; /* timeoutremote: for one whole reply */
 	const char *helper;      /* the program qmail-remote-tls */
@@ -92,8 +111,8 @@ struct server {
  * The connection is owned by *server afterwards if the result is READY, and is
  * closed otherwise, after QUIT if no reply is outstanding.  The session is only
  * working memory of the caller; its contents do not matter.  In *attempt the
- * caller has set address, host and ip, and zeroed the rest; the other members
- * describe what happened.  For AGAIN, *mode is changed.
+ * caller has set address, host, ip and connect_ms, and zeroed the rest; the
+ * other members describe what happened.  For AGAIN, *mode is changed.
  */
 enum attempt_result attempt_make(const struct attempt_config *,
     struct smtp_session *, struct attempt_mode *, int connection,

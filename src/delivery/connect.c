@@ -128,14 +128,12 @@ connector_next(struct connector *c, struct dialed *won)
 }
 
 bool
-connector_again(struct connector *c, size_t i, int *fd)
+connector_again(struct connector *c, size_t i, struct dialed *won)
 {
-	struct dialed won;
-
 	c->target[i].state = DIAL_UNTRIED;
-	if (!dial_first(&c->target[i], 1, c->timeout_ms, &won))
+	if (!dial_first(&c->target[i], 1, c->timeout_ms, won))
 		return false;
-	*fd = won.fd;
+	won->target = i;
 	return true;
 }
 

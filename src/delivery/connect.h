@@ -40,7 +40,7 @@ void connector_begin(struct connector *, struct plan *, const struct tcpto *,
 bool connector_next(struct connector *, struct dialed *won);
 
 /* Connects to the address at this place of the plan once more. */
-bool connector_again(struct connector *, size_t i, int *fd);
+bool connector_again(struct connector *, size_t i, struct dialed *won);
 
 /* No connection came about, or tcpto said that none would. */
 bool connector_has_failed(const struct connector *, size_t i);

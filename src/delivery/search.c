@@ -57,11 +57,13 @@ has_hung(const struct attempt *a, enum attempt_result result)
 }
 
 static enum attempt_result
-attempt(const struct work *w, struct attempt_mode *mode, int fd, size_t i)
+attempt(const struct work *w, struct attempt_mode *mode,
+    const struct dialed *won)
 {
-	const struct search_observer *observer = w->config->observer;
+	const struct attempt_observer *observer = w->config->attempt.observer;
 	struct search *s = w->search;
 	const struct plan *plan = s->connector.plan;
+	const size_t i = won->target;
 	const struct plan_host *host = &plan->host[plan->address[i].host];
 	struct attempt *a = history_add(&s->history);
 	enum attempt_result result;
@@ -69,9 +71,10 @@ attempt(const struct work *w, struct attempt_mode *mode, int fd, size_t i)
 	a->address = i;
 	a->host = host->is_literal ? NULL : host->name;
 	a->ip = plan->address[i].ip;
+	a->connect_ms = won->ms;
 	if (observer)
 		observer->begins(observer->data, a);
-	result = attempt_make(&w->config->attempt, w->session, mode, fd, a,
+	result = attempt_make(&w->config->attempt, w->session, mode, won->fd, a,
 	    &s->server);
 	if (observer)
 		observer->has_ended(observer->data, a, result, &s->server);
@@ -82,16 +85,17 @@ attempt(const struct work *w, struct attempt_mode *mode, int fd, size_t i)
 }
 
 static enum attempt_result
-try_address(const struct work *w, int fd, size_t i)
+try_address(const struct work *w, struct dialed *won)
 {
 	struct search *s = w->search;
+	const size_t i = won->target;
 	struct attempt_mode mode = first_mode(s->connector.plan, i);
-	enum attempt_result result = attempt(w, &mode, fd, i);
+	enum attempt_result result = attempt(w, &mode, won);
 
 	while (result == ATTEMPT_AGAIN) {
-		if (!connector_again(&s->connector, i, &fd))
+		if (!connector_again(&s->connector, i, won))
 			return ATTEMPT_NEXT;
-		result = attempt(w, &mode, fd, i);
+		result = attempt(w, &mode, won);
 	}
 	s->address = i;
 	return result;
@@ -103,7 +107,7 @@ follow(const struct work *w)
 	struct dialed won;
 
 	while (connector_next(&w->search->connector, &won)) {
-		switch (try_address(w, won.fd, won.target)) {
+		switch (try_address(w, &won)) {
 		case ATTEMPT_READY:
 			return SEARCH_READY;
 		case ATTEMPT_NO_TLS:

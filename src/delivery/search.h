@@ -17,20 +17,8 @@ enum search_result {
 	SEARCH_LOCAL /* likewise; the last attempt failed because of us */
 };
 
-/*
- * Functions that are called before and after each attempt.  data is passed to
- * them; the other pointers are valid during the call only.
- */
-struct search_observer {
-	void (*begins)(void *data, const struct attempt *);
-	void (*has_ended)(void *data, const struct attempt *,
-	    enum attempt_result, const struct server *);
-	void *data;
-};
-
 struct search_config {
 	struct attempt_config attempt;
-	const struct search_observer *observer; /* or NULL */
 	const struct tcpto *tcpto;
 	unsigned long timeoutconnect; /* seconds, for each connection */
 	int notes; /* the memory of addresses, qmail/memory.h; -1: none */

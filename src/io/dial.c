@@ -20,12 +20,13 @@
 
 struct attempt {
 	size_t target;
-	struct deadline until;
+	struct deadline until; /* timeout_ms after its start */
 };
 
 struct race {
 	struct dial_target *target;
 	size_t ntarget;
+	int timeout_ms;
 	size_t next;             /* the first target not looked at yet */
 	size_t n;                /* attempts in progress */
 	struct deadline stagger; /* when the next attempt may start */
@@ -124,6 +125,7 @@ take_winner(struct race *r, size_t i, struct dialed *won)
 {
 	won->fd = r->poll[i].fd;
 	won->target = r->attempt[i].target;
+	won->ms = r->timeout_ms - deadline_left(r->attempt[i].until);
 	set_options(won->fd);
 	r->target[won->target].state = DIAL_CONNECTED;
 	r->n--;
@@ -194,7 +196,7 @@ check_attempts(struct race *r, size_t *which, bool *ended)
  * connected already.
  */
 static bool
-start_due(struct race *r, int timeout_ms)
+start_due(struct race *r)
 {
 	while (r->n < ATTEMPTS_MAX && find_next(r)) {
 		struct attempt *a = &r->attempt[r->n];
@@ -205,7 +207,7 @@ start_due(struct race *r, int timeout_ms)
 		if (how == START_FAILED)
 			continue;
 		p->events = POLLOUT;
-		a->until = deadline_in(timeout_ms);
+		a->until = deadline_in(r->timeout_ms);
 		r->n++;
 		r->stagger = deadline_in(DIAL_STAGGER_MS);
 		return how == START_CONNECTED;
@@ -226,14 +228,14 @@ give_up(struct race *r, int error)
 bool
 dial_first(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
 {
-	struct race r = { .target = t, .ntarget = n };
+	struct race r = { .target = t, .ntarget = n, .timeout_ms = timeout_ms };
 	bool is_due = true; /* start an attempt now, without the delay */
 
 	for (;;) {
 		size_t which;
 
 		if (is_due || deadline_passed(r.stagger)) {
-			if (start_due(&r, timeout_ms)) {
+			if (start_due(&r)) {
 				take_winner(&r, r.n - 1, won);
 				return true;
 			}

@@ -35,6 +35,7 @@ struct dial_target {
 struct dialed {
 	int fd; /* non-blocking, close-on-exec; owned by the caller */
 	size_t target;
+	int ms; /* from the start of its attempt, in milliseconds */
 };
 
 /*

@@ -103,6 +103,14 @@ ipfamily_find(enum ipfamily *family, const struct table_files *files,
 	return result;
 }
 
+const char *
+ipfamily_fault(const char *value, size_t n)
+{
+	enum ipfamily family;
+
+	return parse_value(value, n, &family) ? NULL : "not an address family";
+}
+
 bool
 ipfamily_has(enum ipfamily family, const struct ip *ip)
 {

@@ -25,6 +25,9 @@ enum ipfamily { IPFAMILY_64, IPFAMILY_46, IPFAMILY_6, IPFAMILY_4 };
 int ipfamily_find(enum ipfamily *, const struct table_files *,
     const char *next_hop, struct dsn *why);
 
+/* What is wrong with the n bytes of an entry's value; NULL if it is valid. */
+const char *ipfamily_fault(const char *value, size_t n);
+
 /* Whether addresses of this kind are used at all. */
 bool ipfamily_has(enum ipfamily, const struct ip *);
 

@@ -161,3 +161,13 @@ route_finish(struct route *r)
 {
 	buf_finish(&r->relay);
 }
+
+const char *
+route_fault(const char *value, size_t n)
+{
+	struct route r = { .port = SMTP_PORT };
+	const char *fault = parse_value(value, n, &r);
+
+	route_finish(&r);
+	return fault;
+}

@@ -35,4 +35,7 @@ int route_find(const char *host, const struct table_files *, struct route *,
     struct dsn *why);
 void route_finish(struct route *);
 
+/* What is wrong with the n bytes of an entry's value; NULL if it is valid. */
+const char *route_fault(const char *value, size_t n);
+
 #endif

@@ -86,26 +86,37 @@ cursor_init(struct cursor *c, const char *text, size_t n)
 	*c = (struct cursor){ .next = text, .stop = text + n };
 }
 
-/* A NUL separates entries within a line, as in stock. */
+/*
+ * The next part of a line.  A NUL separates entries within a line, as in stock.
+ */
+static bool
+next_part(struct cursor *c, const char **part, size_t *n)
+{
+	const char *start = c->at, *nul;
+
+	if (!start) {
+		if (!control_next(&c->next, c->stop, &c->line, n))
+			return false;
+		c->at = start = c->line;
+		c->end = start + *n;
+	}
+	nul = memchr(start, '\0', (size_t)(c->end - start));
+	*part = start;
+	*n = (size_t)((nul ? nul : c->end) - start);
+	c->at = nul ? nul + 1 : NULL;
+	return true;
+}
+
 static bool
 next_entry(struct cursor *c, struct entry *e)
 {
-	for (;;) {
-		const char *start = c->at, *nul;
-		size_t n;
+	const char *part;
+	size_t n;
 
-		if (!start) {
-			if (!control_next(&c->next, c->stop, &c->line, &n))
-				return false;
-			c->at = start = c->line;
-			c->end = start + n;
-		}
-		nul = memchr(start, '\0', (size_t)(c->end - start));
-		n = (size_t)((nul ? nul : c->end) - start);
-		c->at = nul ? nul + 1 : NULL;
-		if (parse_entry(e, start, n))
+	while (next_part(c, &part, &n))
+		if (parse_entry(e, part, n))
 			return true;
-	}
+	return false;
 }
 
 static bool
@@ -344,4 +355,33 @@ table_entry_finish(struct table_entry *f)
 {
 	buf_finish(&f->key);
 	buf_finish(&f->value);
+}
+
+int
+table_walk(const struct table_files *files,
+    void (*each)(void *, const char *, size_t, const char *, size_t),
+    void *data)
+{
+	struct buf text = { 0 };
+	struct cursor c;
+	struct entry e;
+	const char *part;
+	size_t n;
+	int saved;
+
+	if (fdio_read_file(files->text, TEXT_MAX, &text) == -1) {
+		saved = errno;
+		buf_finish(&text);
+		errno = saved;
+		return errno == ENOENT ? 0 : -1;
+	}
+	n = control_bom_length(buf_text(&text), text.len);
+	cursor_init(&c, buf_text(&text) + n, text.len - n);
+	while (next_part(&c, &part, &n))
+		if (parse_entry(&e, part, n))
+			each(data, e.key, e.keylen, e.value, e.len);
+		else
+			each(data, part, n, NULL, 0);
+	buf_finish(&text);
+	return 0;
 }

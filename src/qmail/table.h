@@ -41,6 +41,16 @@ int table_find(const struct table_files *, const char *host,
 void table_entry_finish(struct table_entry *);
 
 /*
+ * Calls the function for each entry of the file, in order; with a value of NULL
+ * for a line that is none because it has no colon.  Text is borrowed, and valid
+ * during the call.  0, or -1 with errno as table_find().
+ */
+int table_walk(const struct table_files *,
+    void (*each)(void *data, const char *key, size_t nkey, const char *value,
+	size_t nvalue),
+    void *data);
+
+/*
  * The length of the part before the first colon of n bytes; n if there is none.
  * Colons of an IPv6 address literal do not count.
  */

@@ -16,7 +16,6 @@
 #define COUNTER_MAX 10
 #define COUNTER_SKIP 2       /* time-outs after which an address is skipped */
 #define COUNT_INTERVAL_S 120 /* time-outs within this time count as one */
-#define WINDOW_MAX_S ((60 + 31) * 64)
 
 /*
  * The layout of a record.  The time is 4 bytes, least significant byte first.
@@ -87,7 +86,7 @@ is_live(struct table *t, size_t i, int64_t now)
 {
 	int64_t when = time_of(t, i);
 
-	return counter(t, i) > 0 && when - now <= WINDOW_MAX_S &&
+	return counter(t, i) > 0 && when - now <= TCPTO_SKIP_MAX_S &&
 	       when >= t->cleared;
 }
 
@@ -241,6 +240,40 @@ find_victim(struct table *t, int64_t now)
 	return victim;
 }
 
+/*
+ * The time of the last counted time-out if there are enough of them, and it is
+ * less than window seconds ago; otherwise 0.
+ */
+static int64_t
+skipped_since(const struct tcpto *files, const struct ip *ip, int64_t now,
+    int64_t window, bool *known)
+{
+	struct table t;
+	int64_t since = 0;
+	size_t i;
+
+	*known = false;
+	if (open_table_for(&t, files, ip, TO_LOOK) == -1)
+		return 0;
+	i = find(&t, ip);
+	if (i < t.n) {
+		*known = true;
+		if (counter(&t, i) >= COUNTER_SKIP && is_live(&t, i, now) &&
+		    now - time_of(&t, i) < window)
+			since = time_of(&t, i);
+	}
+	close_table(&t);
+	return since;
+}
+
+int64_t
+tcpto_skipped_since(const struct tcpto *files, const struct ip *ip, int64_t now)
+{
+	bool known;
+
+	return skipped_since(files, ip, now, TCPTO_SKIP_MAX_S, &known);
+}
+
 bool
 tcpto_skips(const struct tcpto *files, const struct ip *ip, int64_t now,
     bool *known)
@@ -250,21 +283,8 @@ tcpto_skips(const struct tcpto *files, const struct ip *ip, int64_t now,
 	 * them try the dead address at once after it.
 	 */
 	int64_t window = (60 + (getpid() & 31)) * 64;
-	struct table t;
-	bool skips = false;
-	size_t i;
 
-	*known = false;
-	if (open_table_for(&t, files, ip, TO_LOOK) == -1)
-		return false;
-	i = find(&t, ip);
-	if (i < t.n) {
-		*known = true;
-		skips = counter(&t, i) >= COUNTER_SKIP && is_live(&t, i, now) &&
-			now - time_of(&t, i) < window;
-	}
-	close_table(&t);
-	return skips;
+	return skipped_since(files, ip, now, window, known) != 0;
 }
 
 void

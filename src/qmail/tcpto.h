@@ -34,6 +34,21 @@ bool tcpto_skips(const struct tcpto *, const struct ip *, int64_t now,
     bool *known);
 
 /*
+ * An address that tcpto_skips() says true for is skipped for this long after
+ * its last counted time-out, in seconds: each process takes a time of its own
+ * between these two.
+ */
+#define TCPTO_SKIP_MIN_S (60 * 64)
+#define TCPTO_SKIP_MAX_S ((60 + 31) * 64)
+
+/*
+ * The Unix time of the last counted time-out of an address that is or may be
+ * skipped because of it; 0 if it is not skipped.
+ */
+int64_t tcpto_skipped_since(const struct tcpto *, const struct ip *,
+    int64_t now);
+
+/*
  * Records that a connection timed out.  Time-outs less than 120 s after the
  * last counted one are not counted.
  */

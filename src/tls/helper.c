@@ -13,7 +13,6 @@
 #include "io/fdio.h"
 #include "io/spawn.h"
 #include "base/str.h"
-#include "tls/request.h"
 
 /*
  * The helper itself has the time limit; if it is this much later it is stuck.
@@ -75,6 +74,7 @@ run(const struct tls_helper *h, int socket, const struct ends *e)
 		.security = h->security,
 		.name = h->name,
 		.anchors = h->anchors,
+		.describe = h->describe,
 		.state = h->anchors ? h->state : NULL,
 		.cert = has_credentials ? h->clientcert : NULL,
 		.key = has_credentials ? h->clientkey : NULL,
@@ -117,6 +117,26 @@ read_record(int fd, char record[TLS_RECORD_SIZE], struct deadline until,
 	return n;
 }
 
+/*
+ * Reads the record with the result, and facts about certificates before it.
+ * True at end of file.
+ */
+static bool
+read_result(const struct tls_helper *h, int fd, struct deadline until,
+    struct tls_result *result)
+{
+	char record[TLS_RECORD_SIZE];
+	bool has_ended;
+	size_t n = read_record(fd, record, until, &has_ended);
+
+	for (int i = 0; i < TLS_FACTS && h->facts != NULL &&
+			tls_fact_parse(h->facts, record, n);
+	     i++)
+		n = read_record(fd, record, until, &has_ended);
+	(void)tls_result_parse(result, record, n);
+	return has_ended;
+}
+
 static void
 describe(struct spawn_end end, char text[TLS_TEXT_SIZE])
 {
@@ -153,7 +173,6 @@ tls_helper_start(const struct tls_helper *h, int socket)
 	struct ends e = { { -1, -1 }, { -1, -1 } };
 	struct deadline until =
 	    deadline_in(1000 * (int64_t)h->timeout_s + GRACE_MS);
-	char record[TLS_RECORD_SIZE];
 	struct tls_result result;
 	struct tls_start t;
 	bool has_ended;
@@ -171,8 +190,7 @@ tls_helper_start(const struct tls_helper *h, int socket)
 	/* Otherwise the end of file of the status would never be seen. */
 	close(e.status[1]);
 	e.status[1] = -1;
-	(void)tls_result_parse(&result, record,
-	    read_record(e.status[0], record, until, &has_ended));
+	has_ended = read_result(h, e.status[0], until, &result);
 	if (result.status != TLS_STATUS_READY) {
 		t = not_ready(&result, pid, has_ended);
 		goto out;

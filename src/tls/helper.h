@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "tls/request.h"
 #include "tls/status.h"
 
 /* Start qmail-remote-tls on a connection, and read its status records. */
@@ -14,6 +15,8 @@ struct tls_helper {
 	const char *state;      /* directory for the index of the anchors */
 	const char *clientcert; /* both are set, or both are NULL */
 	const char *clientkey;
+	enum tls_describe describe;
+	struct tls_facts *facts; /* filled if describe is set */
 	unsigned long security;  /* see struct tls_request */
 	unsigned long timeout_s; /* seconds for the whole handshake */
 };

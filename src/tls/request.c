@@ -10,7 +10,7 @@
 #include "base/keyword.h"
 #include "base/mem.h"
 
-#define KEYWORDS 10
+#define KEYWORDS 11
 
 static void
 describe(struct tls_request *r, struct keyword k[KEYWORDS])
@@ -22,6 +22,7 @@ describe(struct tls_request *r, struct keyword k[KEYWORDS])
 		    .is_required = true },
 		{ "name", .text = &r->name },
 		{ "anchors", .text = &r->anchors },
+		{ "describe", .number = &r->describe, TLS_DESCRIBE_ACCEPT },
 		{ "state", .text = &r->state },
 		{ "cert", .text = &r->cert },
 		{ "key", .text = &r->key },

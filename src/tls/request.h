@@ -8,6 +8,12 @@
  * The argument vector of qmail-remote-tls, described in qmail-remote-tls(8):
  * formatted for qmail-remote and parsed for qmail-remote-tls.
  */
+enum tls_describe {
+	TLS_DESCRIBE_NOTHING,
+	TLS_DESCRIBE,        /* facts about certificates before the status */
+	TLS_DESCRIBE_ACCEPT, /* and any certificate will do */
+};
+
 struct tls_request {
 	unsigned long socket;   /* descriptor of the connection */
 	unsigned long clear;    /* descriptor of the clear text */
@@ -16,6 +22,7 @@ struct tls_request {
 	unsigned long security; /* OpenSSL's level, see tls_policy_security() */
 	const char *name;       /* of the server, for SNI and verification */
 	const char *anchors;    /* to verify with; NULL: no verification */
+	unsigned long describe; /* enum tls_describe */
 	const char *state;      /* directory for the anchors' index; or NULL */
 	const char *cert;       /* our own certificate and key: both */
 	const char *key;        /* are set, or both are NULL */

@@ -10,7 +10,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* In the order of enum tls_status, enum tls_cause, enum tls_end. */
+/* In the order of the enums of status.h. */
 static const char letters[] = { 'R', 'F', 'L' };
 
 static const char *const causes[] = { "validation-failure",
@@ -20,7 +20,11 @@ static const char *const causes[] = { "validation-failure",
 static const char *const ends[] = { NULL, "server", "client", "broken",
 	"local" };
 
+static const char *const facts[TLS_FACTS] = { "names", "issuer", "expires",
+	"verdict", "own-expires" };
+
 #define END_LETTER 'E'
+#define FACT_LETTER 'C'
 #define NO_WORD "-"
 
 /*
@@ -110,6 +114,17 @@ tls_end_format(char record[TLS_RECORD_SIZE], enum tls_end end, const char *text)
 	assert(end != TLS_END_NONE);
 	record[n++] = END_LETTER;
 	n = put_word(record, n, ends[end]);
+	return put_last(record, n, text);
+}
+
+size_t
+tls_fact_format(char record[TLS_RECORD_SIZE], enum tls_fact fact,
+    const char *text)
+{
+	size_t n = 0;
+
+	record[n++] = FACT_LETTER;
+	n = put_word(record, n, facts[fact]);
 	return put_last(record, n, text);
 }
 
@@ -255,6 +270,21 @@ tls_end_parse(const char *record, size_t n, char text[TLS_TEXT_SIZE])
 	if (end == COUNT(ends) || !take_text(&rest, text))
 		return TLS_END_NONE;
 	return (enum tls_end)end;
+}
+
+bool
+tls_fact_parse(struct tls_facts *f, const char *record, size_t n)
+{
+	struct rest rest;
+	size_t fact;
+
+	if (!begin(&rest, record, n) || *rest.at++ != FACT_LETTER)
+		return false;
+	fact = take_code(&rest, facts, COUNT(facts));
+	if (fact == COUNT(facts) || !take_text(&rest, f->text[fact]))
+		return false;
+	f->is_known[fact] = true;
+	return true;
 }
 
 /*

@@ -2,13 +2,16 @@
 #ifndef TLS_STATUS_H
 #define TLS_STATUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
  * The status records of qmail-remote-tls: one when the handshake has ended and,
- * if it has succeeded, a second one when the session has ended.  A record is
- * one line of printable ASCII.
+ * if it has succeeded, a second one when the session has ended.  If it was
+ * asked to describe certificates, records about them come before both.  A
+ * record is one line of printable ASCII.
  *
+ *	C FACT TEXT			about the certificates
  *	R VERSION CIPHER GROUP NAME	ready; NAME is what the certificate was
  *					verified for; "-" stands for none
  *	F CODE TEXT			it failed: the fault of the peer
@@ -85,6 +88,26 @@ enum tls_status tls_result_parse(struct tls_result *, const char *record,
     size_t n);
 enum tls_end tls_end_parse(const char *record, size_t n,
     char text[TLS_TEXT_SIZE]);
+
+/* What is told of certificates, for a person. */
+enum tls_fact {
+	TLS_FACT_NAMES,       /* the subjectAltNames of the server's */
+	TLS_FACT_ISSUER,      /* of the server's, as RFC 4514 writes it */
+	TLS_FACT_EXPIRES,     /* the server's: "2027-01-31 12:00:00 UTC" */
+	TLS_FACT_VERDICT,     /* "" if it verifies, otherwise why not */
+	TLS_FACT_OWN_EXPIRES, /* ours */
+	TLS_FACTS
+};
+
+struct tls_facts {
+	bool is_known[TLS_FACTS];
+	char text[TLS_FACTS][TLS_TEXT_SIZE];
+};
+
+/* The same for a record about certificates; false if it is not one. */
+size_t tls_fact_format(char record[TLS_RECORD_SIZE], enum tls_fact,
+    const char *text);
+bool tls_fact_parse(struct tls_facts *, const char *record, size_t n);
 
 #define TLS_SENTENCE_SIZE 640
 

@@ -17,8 +17,11 @@
 #include "tlsd/bio.h"
 #include "tlsd/context.h"
 #include "tlsd/credentials.h"
+#include "tlsd/describe.h"
 #include "tlsd/error.h"
 #include "tlsd/verify.h"
+
+#define NO_NAME "no valid server name to verify a certificate for"
 
 struct tlsd_session {
 	struct tlsd_bio bio;
@@ -26,7 +29,14 @@ struct tlsd_session {
 	SSL *ssl;
 	struct tlsd_anchors *anchors; /* NULL: nothing is verified */
 	struct tlsd_name name;
-	bool broken; /* nothing may be sent */
+	bool is_demanding; /* the certificate must verify */
+	bool broken;       /* nothing may be sent */
+
+	/* If it is to be described: */
+	enum tls_describe describe;
+	X509 *cert;            /* of the server, or NULL */
+	long verdict;          /* X509_V_... */
+	struct dsn no_anchors; /* why there are none */
 };
 
 /* Failures. */
@@ -122,7 +132,8 @@ use_anchors(struct tlsd_session *s, const char *path, const char *statedir,
 	s->anchors = tlsd_anchors_open(path, statedir, why);
 	if (s->anchors == NULL)
 		return -1;
-	SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
+	if (s->is_demanding)
+		SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_cert_verify_callback(s->context, tlsd_anchors_verify,
 	    s->anchors);
 	if (SSL_CTX_set1_verify_cert_store(s->context,
@@ -133,6 +144,48 @@ use_anchors(struct tlsd_session *s, const char *path, const char *statedir,
 	 * now.
 	 */
 	tzset();
+	return 0;
+}
+
+/* Keeps the certificate and the verdict; accepts all if any will do. */
+static int
+verify_and_keep(X509_STORE_CTX *ctx, void *session)
+{
+	struct tlsd_session *s = session;
+	int ok = 0;
+
+	X509_free(s->cert);
+	s->cert = X509_STORE_CTX_get0_cert(ctx);
+	if (s->cert != NULL)
+		X509_up_ref(s->cert);
+	if (s->anchors != NULL)
+		ok = tlsd_anchors_verify(ctx, s->anchors);
+	s->verdict = ok == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
+	if (s->is_demanding)
+		return ok;
+	ERR_clear_error();
+	X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
+	return 1;
+}
+
+/* What is demanded of the certificate, or merely looked at. */
+static int
+set_verification(struct tlsd_session *s, const struct tlsd_session_params *p,
+    struct dsn *why)
+{
+	s->describe = p->describe;
+	s->is_demanding =
+	    p->anchors != NULL && p->describe != TLS_DESCRIBE_ACCEPT;
+	if (p->anchors == NULL)
+		tlsd_verify_disable(s->context);
+	else if (use_anchors(s, p->anchors, p->statedir, why) == -1) {
+		if (s->is_demanding)
+			return -1;
+		s->no_anchors = *why;
+	}
+	if (p->describe != TLS_DESCRIBE_NOTHING)
+		SSL_CTX_set_cert_verify_callback(s->context, verify_and_keep,
+		    s);
 	return 0;
 }
 
@@ -187,9 +240,7 @@ tlsd_session_create(const struct tlsd_session_params *p, struct dsn *why)
 	if (p->cert != NULL && p->key != NULL &&
 	    tlsd_credentials_use(s->context, p->cert, p->key, why) == -1)
 		goto fail;
-	if (p->anchors == NULL)
-		tlsd_verify_disable(s->context);
-	else if (use_anchors(s, p->anchors, p->statedir, why) == -1)
+	if (set_verification(s, p, why) == -1)
 		goto fail;
 	if (create_connection(s, why) == -1)
 		goto fail;
@@ -212,6 +263,7 @@ tlsd_session_destroy(struct tlsd_session *s)
 	SSL_CTX_free(s->context);
 	tlsd_bio_finish(&s->bio);
 	tlsd_anchors_close(s->anchors);
+	X509_free(s->cert);
 	free(s);
 }
 
@@ -266,7 +318,7 @@ take_group(const struct tlsd_session *s, char group[TLS_WORD_SIZE])
 static void
 set_success(const struct tlsd_session *s, struct tls_result *r)
 {
-	if (s->anchors != NULL && !tlsd_verify_is_good(s->ssl)) {
+	if (s->is_demanding && !tlsd_verify_is_good(s->ssl)) {
 		set_not_verified(s, r);
 		return;
 	}
@@ -275,7 +327,7 @@ set_success(const struct tlsd_session *s, struct tls_result *r)
 	(void)str_copy(r->cipher, sizeof r->cipher,
 	    SSL_get_cipher_name(s->ssl));
 	take_group(s, r->group);
-	if (s->anchors != NULL)
+	if (s->is_demanding)
 		(void)str_copy(r->verified, sizeof r->verified, s->name.text);
 }
 
@@ -313,10 +365,9 @@ tlsd_session_handshake(struct tlsd_session *s, struct deadline until,
 {
 	*r = (struct tls_result){ .status = TLS_STATUS_FAILED };
 	/* Names come from the DNS: an invalid one is not a failure of ours. */
-	if (s->anchors != NULL && !has_name(s)) {
+	if (s->is_demanding && !has_name(s)) {
 		r->cause = TLS_CAUSE_NAME;
-		(void)str_copy(r->text, sizeof r->text,
-		    "no valid server name to verify a certificate for");
+		(void)str_copy(r->text, sizeof r->text, NO_NAME);
 		return r->status;
 	}
 	s->bio.until = until;
@@ -326,6 +377,54 @@ tlsd_session_handshake(struct tlsd_session *s, struct deadline until,
 		set_failure(s, r);
 	s->bio.until = deadline_never();
 	return r->status;
+}
+
+static const char *
+verdict_text(const struct tlsd_session *s)
+{
+	const struct dsn *failure =
+	    s->anchors != NULL ? tlsd_anchors_failure(s->anchors) : NULL;
+
+	if (s->no_anchors.status[0] != '\0')
+		return s->no_anchors.text;
+	if (failure != NULL)
+		return failure->text;
+	if (!has_name(s))
+		return NO_NAME;
+	return s->verdict != X509_V_OK ? tlsd_verify_result_text(s->verdict)
+				       : "";
+}
+
+static void
+add_fact(struct tls_facts *f, enum tls_fact fact, const char *text)
+{
+	(void)str_copy(f->text[fact], sizeof f->text[fact], text);
+	f->is_known[fact] = true;
+}
+
+void
+tlsd_session_facts(const struct tlsd_session *s, struct tls_facts *f)
+{
+	X509 *own = SSL_get_certificate(s->ssl);
+	char text[TLS_TEXT_SIZE];
+
+	*f = (struct tls_facts){ 0 };
+	if (s->describe == TLS_DESCRIBE_NOTHING)
+		return;
+	if (own != NULL) {
+		tlsd_describe_expiry(own, text);
+		add_fact(f, TLS_FACT_OWN_EXPIRES, text);
+	}
+	if (s->cert == NULL)
+		return;
+	tlsd_describe_names(s->cert, text);
+	add_fact(f, TLS_FACT_NAMES, text);
+	tlsd_describe_issuer(s->cert, text);
+	add_fact(f, TLS_FACT_ISSUER, text);
+	tlsd_describe_expiry(s->cert, text);
+	add_fact(f, TLS_FACT_EXPIRES, text);
+	if (s->anchors != NULL || s->no_anchors.status[0] != '\0')
+		add_fact(f, TLS_FACT_VERDICT, verdict_text(s));
 }
 
 enum tlsd_step

@@ -7,6 +7,7 @@
 
 #include "base/deadline.h"
 #include "base/dsn.h"
+#include "tls/request.h"
 #include "tls/status.h"
 
 /*
@@ -25,7 +26,8 @@ struct tlsd_session_params {
 	const char *name;     /* of the server: host name or address */
 	const char *anchors;  /* to verify with; NULL: no verification */
 	const char *statedir; /* for the anchors' index; or NULL */
-	const char *cert;     /* our own, as PEM files; or both NULL */
+	enum tls_describe describe;
+	const char *cert; /* our own, as PEM files; or both NULL */
 	const char *key;
 };
 
@@ -52,6 +54,13 @@ void tlsd_session_destroy(struct tlsd_session *);
  */
 enum tls_status tlsd_session_handshake(struct tlsd_session *, struct deadline,
     struct tls_result *);
+
+/*
+ * After the handshake, whatever its result: what was asked for by describe.
+ * With TLS_DESCRIBE_ACCEPT the verdict is that of the anchors, and the session
+ * does not depend on it, nor on whether they can be read.
+ */
+void tlsd_session_facts(const struct tlsd_session *, struct tls_facts *);
 
 /* Move up to n bytes of clear text; *got is their number if DONE. */
 enum tlsd_step tlsd_session_read(struct tlsd_session *, void *, size_t n,

@@ -106,6 +106,12 @@ tlsd_verify_text(SSL *ssl)
 
 	if (SSL_get0_peer_certificate(ssl) == NULL && result == X509_V_OK)
 		return "no certificate";
+	return tlsd_verify_result_text(result);
+}
+
+const char *
+tlsd_verify_result_text(long result)
+{
 	if (result == X509_V_ERR_HOSTNAME_MISMATCH ||
 	    result == X509_V_ERR_IP_ADDRESS_MISMATCH)
 		return "name mismatch";

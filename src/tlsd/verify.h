@@ -47,9 +47,10 @@ bool tlsd_verify_is_good(SSL *);
 
 /*
  * If it was not: the reason as text, and the result type of RFC 8460 section
- * 4.3.
+ * 4.3.  The text is also there for a result of the library (X509_V_ERR_...).
  */
 const char *tlsd_verify_text(SSL *);
+const char *tlsd_verify_result_text(long result);
 enum tls_cause tlsd_verify_cause(SSL *);
 
 #endif

@@ -4,6 +4,7 @@ Each session is a delivery to a domain of its own, to servers of its own. Those 
 share a home and run side by side, in lanes.
 """
 
+import contextlib
 import ctypes
 import itertools
 import json
@@ -12,6 +13,7 @@ import re
 import select
 import socket
 import struct
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -114,10 +116,11 @@ _LEAF_NAMES = {"wrong-name": "elsewhere.example"}
 
 
 class Played:
-    """A session when it is over."""
+    """A session when it is over, and what qmail-remote-check said of the like."""
 
     def __init__(self, cell, run, first, second, ip):
         self.cell, self.run, self.first, self.second, self.ip = cell, run, first, second, ip
+        self.foretold = None
 
     @property
     def servers(self):
@@ -127,8 +130,8 @@ class Played:
 class Theatre:
     """A home, a DNS server and a spawner, and lanes for sessions that share them."""
 
-    def __init__(self, home, dns, certs):
-        self.home, self.dns, self.certs = home, dns, certs
+    def __init__(self, home, dns, certs, check):
+        self.home, self.dns, self.certs, self.check = home, dns, certs, check
         self.spawner = Spawner()
         self.files = {}
         for name, text in (("short", MESSAGE), ("long", LONG)):
@@ -148,6 +151,23 @@ class Theatre:
         os.makedirs(f"{self.home.run_path}/addresses", exist_ok=True)
 
     def deliver(self, cell, lane, timeout):
+        """A delivery, and the same again for qmail-remote-check, with other servers."""
+        with self._stage(cell, lane, timeout) as (domain, first, second, address):
+            played = Played(cell, self._run(cell, domain, timeout), first, second, address)
+            # A server that does not read what came does not see the end of it either.
+            for server in (second,) if cell.scene.saw.kind == "late" and cell.scene.step == "mail data" \
+                    else (first, second):
+                if server:
+                    server.settle(30)
+        with self._stage(cell, lane, timeout) as (domain, _, _, _):
+            done = subprocess.run([self.check, "--json", domain], capture_output=True, check=False,
+                                  timeout=60 + (timeout or 0) * 4)
+        played.foretold = (done.returncode, json.loads(done.stdout)["result"])
+        return played
+
+    @contextlib.contextmanager
+    def _stage(self, cell, lane, timeout):
+        """Servers and DNS records of a session."""
         n, scene = next(self.numbers), cell.scene
         first = second = None
         address = lane.first
@@ -166,13 +186,7 @@ class Theatre:
             second = smtpd.Server(lane.second, tls=context, ehlo=("PIPELINING",), greeting=(AT_ONCE, "220 hi"))
             self.dns.zone(f"d{n}.to.matrix.example MX 20 b{n}.mx.example.\nb{n}.mx.example A {lane.second}")
         try:
-            run = self._run(cell, f"d{n}.to.matrix.example", timeout)
-            # A server that does not read what came does not see the end of it either.
-            for server in (second,) if cell.scene.saw.kind == "late" and cell.scene.step == "mail data" \
-                    else (first, second):
-                if server:
-                    server.settle(30)
-            return Played(cell, run, first, second, address)
+            yield f"d{n}.to.matrix.example", first, second, address
         finally:
             for server in (first, second):
                 if server:
@@ -241,6 +255,8 @@ def _tls_line_faults(played, want, record):
     last = lines[-2] if len(lines) > 1 else b""
     scene = played.cell.scene
     version = "TLSv1.3" if want.mail == "second" else scene.transport
+    if want.mail == "first" and scene.step == "handshake" and scene.saw.kind == "old":
+        version = "TLSv1.1"
     if not want.secure:
         # Only where TLS was begun, and clear text would do.
         tried = scene.strictness == 0 and want.mail == "first" and scene.step in ("STARTTLS", "handshake", "EHLO in TLS")
@@ -305,11 +321,33 @@ def _offer_faults(played):
             yield f"offers {offer}, and {'a group' if grouped else 'no group'} came"
 
 
+VERDICTS = {"K": (0, "delivered"), "Z": (1, "deferred"), "D": (2, "bounced")}
+
+
+def _foretold_faults(played):
+    """qmail-remote-check goes as far as MAIL: it says the same of everything before."""
+    if rules.is_over_before_mail(played.cell.scene):
+        return
+    code, result = played.foretold
+    took = [(server, s) for server in played.servers for s in server.sessions if "MAIL" in s.verbs]
+    letter = "K" if took else played.run.rspawn[:1].decode()
+    if (code, result["verdict"]) != VERDICTS[letter]:
+        yield f"qmail-remote-check ends with {code}, {result}"
+    elif took:
+        server, session = took[-1]
+        level = "clear text" if not session.tls else \
+            f"TLS, certificate {'' if played.cell.scene.strictness == 2 else 'not '}verified"
+        if (result["address"], result["protection"]) != (server.address, level):
+            yield f"qmail-remote-check says {result}"
+
+
 def faults(played, timeout, sanitized):
     """All that is not as it must be."""
     want = rules.expect(played.cell.scene)
     found = _faults(played, want, timeout, sanitized)
-    return [] if want.either and not _faults(played, want.either, timeout, sanitized) else found
+    if want.either and not _faults(played, want.either, timeout, sanitized):
+        found = []
+    return found + list(_foretold_faults(played))
 
 
 def _faults(played, want, timeout, sanitized):

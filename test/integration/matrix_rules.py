@@ -33,6 +33,7 @@ class Saw:
             flood   no end of a line, or of lines
             mute    no reply to the end of the mail data, after all of it was read
             early   the reply came behind the one before, when the command had not been sent
+            old     TLS 1.1, which is enough where clear text would do
             others belong to the handshake and to the mail data
     more    code of a reply that nobody asked for, in the same segment
     then    "fin" or "rst" behind it
@@ -153,7 +154,7 @@ def _starttls(scene, saw):
 
 
 def _handshake(scene, saw):
-    if saw.kind == "whole":
+    if saw.kind == "whole" or (saw.kind == "old" and scene.strictness == 0):
         return None
     if saw.kind == "certificate":               # a good handshake, and a name or chain to be doubted
         return Verdict(UNVERIFIED, quit=False)
@@ -316,11 +317,26 @@ def expect(scene):
 def _later(scene, verdict):
     """In clear text, on another connection; at strictness 1 when no host has TLS."""
     if scene.strictness == 0:
-        return _or_sooner(scene, replace(from_mail(scene, False, again=True), waits=verdict.waits), again=True)
+        found = _or_sooner(scene, replace(from_mail(scene, False, again=True), waits=verdict.waits), again=True)
+        if _is_refused_and_closed(scene):
+            # If the end comes a moment later, it is seen at MAIL.
+            found = replace(found, either=replace(_trouble(Saw("lost")), clear=True))
+        return found
     if scene.second == "tls":
         return _second(scene, verdict)
     found = replace(from_mail(scene, False, again=True), other=bool(scene.second), waits=2 * verdict.waits)
     return _or_sooner(scene, found, again=True)
+
+
+def _is_refused_and_closed(scene):
+    """STARTTLS is refused in a way that leaves the session as it was, and then it ends."""
+    saw = scene.saw
+    return scene.step == "STARTTLS" and saw.then and saw.digit in (4, 5) and saw.code not in (421, 554)
+
+
+def is_over_before_mail(scene):
+    """The server ends the connection where MAIL is due: when that is seen depends on timing."""
+    return _is_closed_at_mail(scene, False) or _is_refused_and_closed(scene)
 
 
 def _or_sooner(scene, found, again=False):

@@ -214,7 +214,7 @@ HANDSHAKES = (
     _handshake("not yet valid", "certificate", TLS, certificate="early"),
     _handshake("another name", "certificate", TLS, certificate="wrong-name"),
     _handshake("no intermediate", "certificate", TLS, certificate="no-intermediate"),
-    _handshake("TLS 1.1 only", "lost", TLS, versions=_OLD),
+    _handshake("TLS 1.1 only", "old", TLS, versions=_OLD),
     _handshake("FIN", "lost", CLOSE),
     _handshake("RST", "lost", RESET),
     _handshake("FIN after ClientHello", "lost", Read(50), CLOSE),

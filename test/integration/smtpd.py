@@ -329,15 +329,29 @@ class Session:
         self.play(step)
         return self.last[:1]
 
+    def end_gently(self):
+        """Read what the client still sends: a close before that is a reset, which can overtake the alert."""
+        try:
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+            end = time.monotonic() + 2
+            while time.monotonic() < end and not self.server.stopping:
+                if select.select([self.sock], [], [], 0.05)[0] and not socket.socket.recv(self.sock, 1 << 16):
+                    break
+        except (OSError, ValueError):
+            pass
+
     def start_tls(self):
         self.early = bytes(self.buffer)
         context = self.server.tls
         names = []
         context.sni_callback = lambda s, name, c: names.append(name)
         try:
-            self.sock = context.wrap_socket(self.sock, server_side=True, suppress_ragged_eofs=False)
+            self.sock = context.wrap_socket(self.sock, server_side=True, suppress_ragged_eofs=False,
+                                            do_handshake_on_connect=False)
+            self.sock.do_handshake()
         except (ssl.SSLError, OSError) as e:
             self.tls_error = str(e)
+            self.end_gently()
             self.end = f"handshake: {e}"
             raise _End from None
         if not self.sock.version():

@@ -1,16 +1,20 @@
 """qmail-remote-check: what would become of a message, found out by the code of a delivery, and without a trace."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
+import threading
 import time
 
 import pytest
 
+import pki
 import world
 from qmailhome import pack4, read4, used
 from rspawn import sanitizer_logs
-from smtpd import CLOSE
+from smtpd import CLOSE, DEAF, Call, Delay
 from world import HOLE4, UNREACHABLE4
 
 ONE, TWO, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
@@ -21,10 +25,10 @@ VERDICT = {"K": DELIVERED, "Z": DEFERRED, "D": BOUNCED}
 @pytest.fixture
 def look(home, pytestconfig):
     """Run it, as root; the state directory's owner is whom it becomes."""
-    def run(*args, host="dst.example", first="", redirected=""):
+    def run(*args, host="dst.example", first="", redirected="", text=""):
         argv = [f"{pytestconfig.option.build}/qmail-remote-check", *([host] if host else []), *args]
         done = subprocess.run(["sh", "-c", f'{first} exec "$@" {redirected}', "sh", *argv],
-                              capture_output=True, text=True, timeout=60, check=False)
+                              capture_output=True, text=True, input=text, timeout=60, check=False)
         sanitizer_logs()
         assert done.returncode in (DELIVERED, DEFERRED, BOUNCED, USAGE), done
         # Nothing that a terminal would act on, and no blank at the end of a line.
@@ -155,6 +159,8 @@ def test_verdict_is_that_of_a_delivery_and_leaves_no_trace(home, dns, smtp, site
     assert ("delivered" in said, "deferred" in said, "bounced" in said) == tuple(
         done.returncode == v for v in (DELIVERED, DEFERRED, BOUNCED))
     assert ("in TLS" in said) == (b"\nTLS: TLSv" in run.report), (said, run.report)
+    reason = fields(done).get("reason", ["192.0.2.2 accepted" if situation == "second_host" else f"{ONE} accepted"])[0]
+    assert run.message.first.decode().startswith(reason), (reason, run.report)
 
 
 def test_server_is_told_quit_and_no_mail(dns, smtp, look):
@@ -211,13 +217,16 @@ def test_route_and_policy_are_shown(home, smtp, look):
 def test_reply_of_a_server_is_shown_clean(dns, smtp, look):
     dns.zone(f"dst.example A {ONE}")
     smtp(ONE, greeting=b"554-\x1b[2J\xff\x07no\r\n554 mail\r\n")
-    assert fields(look())["said"] == ["554-?[2J??no", "554 mail"]
+    shown = fields(look())
+    assert shown["said"] == ["554-?[2J??no", "554 mail"]
+    assert shown["greeting"][0].endswith(" ms  554 mail")
 
 
 def test_extensions_are_shown(dns, smtp, look):
     dns.zone(f"dst.example A {ONE}")
     smtp(ONE, EHLO="250-hi\r\n250-SIZE 5000\r\n250 PIPELINING")
-    assert re.search(r"ready for MAIL after \d+ ms: PIPELINING,SIZE 5000\n", look().stdout)
+    shown = fields(look())
+    assert shown["offers"] == ["PIPELINING,SIZE 5000"] and shown["ready"] == ["for MAIL"]
 
 
 def test_what_is_remembered_is_shown_and_avoided(home, dns, smtp, look):
@@ -225,7 +234,8 @@ def test_what_is_remembered_is_shown_and_avoided(home, dns, smtp, look):
     server = smtp(ONE, EHLO=CLOSE)
     assert home.run().letters == "rK"
     done = look()
-    assert "remembered: EHLO fails, HELO is used" in done.stdout
+    assert re.search("remembered for another (29|30) minutes: EHLO fails, HELO is used", done.stdout)
+    assert "HELO" in fields(done) and "EHLO" not in fields(done)
     server.settle()
     assert server.sessions[-1].verbs == ["HELO", "QUIT"]
 
@@ -234,12 +244,14 @@ def test_second_connection_is_announced(dns, smtp, look):
     dns.zone(f"dst.example A {ONE}")
     smtp(ONE, EHLO=CLOSE)
     done = look()
-    assert "this address once more, in another way" in done.stdout and done.returncode == DELIVERED
+    assert fields(done)["again"] == ["this address, in another way"] and done.returncode == DELIVERED
 
 
 def test_timed_out_address_is_named(home, dns, look):
     timed_out(home, dns, None, None)
-    assert fields(look())["failed"] == [f"{ONE}: skipped, it timed out lately"]
+    shown = fields(look())
+    assert shown["failed"] == [f"dst.example ({ONE}): skipped, it timed out lately"]
+    assert shown["hosts"][2] == "timed out 0 minutes ago, skipped for another 64 to 97 minutes"
 
 
 def test_time_out_is_not_noted(home, dns, look):
@@ -299,11 +311,11 @@ def test_all_addresses_are_tried_on_request(dns, smtp, look):
     dns.zone(f"dst.example MX 1 a.example.\ndst.example MX 2 b.example.\ndst.example MX 3 c.example.\n"
              f"a.example A {ONE}\nb.example A {TWO}\nb.example A 192.0.2.3\nc.example A 127.0.0.1")
     servers = [smtp(ONE), smtp(TWO, greeting="554 no")]
-    assert [line.split()[0] for line in fields(look())["connected"][::2]] == ["a.example"]
+    assert [line.split()[0] for line in fields(look())["connected"]] == ["a.example"]
     shown = look("--all", "dst.example", host=None)
     assert shown.returncode == DELIVERED
-    assert [re.findall(r"\((.*)\)", line) for line in fields(shown)["connected"][::2]] == [[ONE], [TWO]]
-    assert fields(shown)["failed"] == ["192.0.2.3: Connection refused"]
+    assert [re.findall(r"\((.*)\)", line) for line in fields(shown)["connected"]] == [[ONE], [TWO]]
+    assert fields(shown)["failed"][-1] == "b.example (192.0.2.3): Connection refused"
     assert result(shown).startswith("a message would be delivered through a.example")
     assert [s.connections for s in servers] == [2, 1]
 
@@ -320,7 +332,7 @@ def test_address_that_has_failed_is_shown_once(dns, smtp, look):
     smtp(TWO)
     done = look("--all", "dst.example", host=None)
     assert done.returncode == DELIVERED
-    assert fields(done)["failed"] == [f"{ONE}: Connection refused"]
+    assert fields(done)["failed"] == [f"a.example ({ONE}): Connection refused"]
 
 
 def test_all_addresses_need_no_more_descriptors_than_one(site, look):
@@ -351,14 +363,362 @@ def test_wrong_route_is_told_without_its_password(home, look):
     assert done.returncode == DEFERRED and "secret" not in done.stdout
 
 
-@pytest.mark.parametrize("args", [[], ["-x"], ["dst.example", "a@src.example"], ["--all"], ["--routes"],
+@pytest.mark.parametrize("args", [["-x"], ["dst.example", "a@src.example"], ["--all"], ["--routes"], ["--what", "dst.example"],
+                                  ["--strictness", "2"], ["--strictness"], ["--strictness", "3", "dst.example"],
+                                  ["--routes", "--strictness", "2", "dst.example"], ["--routes", "-"], ["-", "a", "b"],
                                   ["--routes", "dst.example", "a@src.example", "b@dst.example"],
                                   ["--all", "--routes", "dst.example"]])
 def test_wrong_arguments_are_usage(look, args):
     done = look(*args, host=None)
-    assert done.returncode == USAGE and done.stderr.startswith("usage: qmail-remote-check [--all] HOST")
+    assert done.returncode == USAGE and done.stderr.startswith("usage: qmail-remote-check [--json]")
 
 
 def test_version_is_printed(look):
     done = look("--version", host=None)
     assert re.fullmatch(r"qmail-remote-check \d+\.\d+\.\d+\n", done.stdout)
+
+
+# The certificate, and the time of each step.
+
+def test_each_step_is_shown_with_its_time(site, look):
+    site.one(2)
+    shown = look().stdout
+    steps = re.findall(r"^  (\S+) +(\d+) ms(?:  (.*))?$", shown, re.MULTILINE)
+    assert [(name, reply) for name, _, reply in steps] == [
+        ("greeting", "220 hi"), ("EHLO", "250 STARTTLS"), ("STARTTLS", "220 go"), ("handshake", ""), ("EHLO", "250 ok")]
+    assert re.search(rf"^connected +m1.example \({ONE}\) in \d+ ms$", shown, re.MULTILINE)
+
+
+def test_time_of_a_step_is_that_of_the_server(dns, smtp, look):
+    dns.zone(f"dst.example A {ONE}")
+    smtp(ONE, EHLO=(Delay(0.3), "250 ok"))
+    times = {name: int(ms) for name, ms in re.findall(r"^  (\S+) +(\d+) ms", look().stdout, re.MULTILINE)}
+    assert times["EHLO"] >= 300
+
+
+VERDICTS = {"good": "verifies", "wrong-name": "name mismatch", "expired": "certificate has expired",
+            "self-signed": "self-signed certificate", "untrusted": "unable to get local issuer certificate"}
+
+
+@pytest.mark.parametrize("strictness", [0, 1, 2])
+@pytest.mark.parametrize("cert", VERDICTS)
+def test_certificate_is_described_whether_it_has_to_verify_or_not(site, look, strictness, cert):
+    site.one(strictness, cert=cert)
+    done = look()
+    shown = dict(re.findall(r"^ +(names|issuer|expires|PKIX): (.*)$", done.stdout, re.MULTILINE))
+    leaf = site.certs.leaf(cert, "m1.example")
+    assert shown["names"] == ("elsewhere.example" if cert == "wrong-name" else "m1.example")
+    assert shown["issuer"] == leaf.cert.issuer.rfc4514_string()
+    assert shown["expires"][:10] == leaf.cert.not_valid_after.strftime("%Y-%m-%d")
+    assert shown["PKIX"] == VERDICTS[cert]
+    assert done.returncode == (DEFERRED if strictness == 2 and cert != "good" else DELIVERED)
+
+
+def test_anchors_that_cannot_be_read_are_told_where_nothing_must_verify(site, look):
+    site.want(0, anchors="/srv/pki/none")
+    site.mx()
+    site.server()
+    done = look()
+    assert done.returncode == DELIVERED and re.search("PKIX: .*/srv/pki/none: No such file", done.stdout)
+
+
+def test_hostile_certificate_is_shown_clean(site, look):
+    names = [f"{'x' * 60}.{n}.example" for n in range(300)]
+    evil = pki.make("evil \x1b[2J\x07 name", site.certs.intermediate, chain=[site.certs.intermediate],
+                    names=["m1.example", *names])
+    site.one(0, cert=evil)
+    shown = dict(re.findall(r"^ +(names|issuer): (.*)$", look().stdout, re.MULTILINE))
+    assert shown["names"].startswith("m1.example,xxx") and len(shown["names"]) == 255
+
+
+# JSON.
+
+def json_of(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_json_has_all_that_is_found(site, home, look):
+    site.one(2)
+    found, = json_of(look("--json", "dst.example", host=None))
+    assert found["host"] == "dst.example"
+    assert found["route"] == {"port": 25} and found["policy"]["tlsstrictness"] == 2
+    host, = found["hosts"]
+    assert (host["name"], host["preference"], host["dns"]) == ("m1.example", 10, "found")
+    assert host["addresses"] == [{"address": ONE, "remembered": []}]
+    attempt, = found["attempts"]
+    assert (attempt["host"], attempt["address"], attempt["outcome"]) == ("m1.example", ONE, "ready")
+    assert [s["step"] for s in attempt["steps"]] == ["greeting", "EHLO", "STARTTLS", "handshake", "EHLO"]
+    assert attempt["steps"][1]["reply"] == ["250-hi", "250 STARTTLS"]
+    certificate = attempt["steps"][3]["certificate"]
+    assert certificate["names"] == ["m1.example"] and certificate["pkix"] == {"verifies": True, "reason": ""}
+    assert attempt["tls"]["version"] == "TLSv1.3" and attempt["tls"]["verified_for"] == "m1.example"
+    assert found["result"] == {"verdict": "delivered", "host": "m1.example", "address": ONE,
+                               "protection": "TLS, certificate verified", "reason": "", "detail": ""}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_json_has_the_verdict_of_the_text(home, dns, smtp, site, look, situation):
+    SITUATIONS[situation](home, dns, smtp, site)
+    done = look("--json", "dst.example", host=None)
+    found, = json_of(done)
+    assert found["result"]["verdict"] == ("delivered", "deferred", "bounced")[done.returncode]
+    status = found["result"].get("status")
+    assert (status is None or f"(#{status})" in found["result"]["reason"]) and (done.returncode == DEFERRED or bool(status) == bool(
+        done.returncode))
+
+
+def test_json_escapes_what_servers_say(dns, smtp, look):
+    dns.zone(f"dst.example A {ONE}")
+    smtp(ONE, greeting=b'554-\x1b[2J\xff"\\\x7f\x00\r\n554 mail\r\n')
+    found, = json_of(look("--json", "dst.example", host=None))
+    assert found["attempts"][0]["reply"][0].startswith('554-\x1b[2J\xff"\\\x7f')
+
+
+def test_json_of_an_address_that_is_left_out(home, dns, look):
+    timed_out(home, dns, None, None)
+    dns.zone("dst.example A 127.0.0.1")
+    found, = json_of(look("--json", "dst.example", host=None))
+    addresses = {a["address"]: a for a in found["hosts"][0]["addresses"]}
+    assert 0 <= addresses[ONE]["timed_out_seconds_ago"] < 60
+    assert addresses["127.0.0.1"]["left_out"].startswith("it is this machine")
+
+
+def test_json_of_routes(home, look):
+    home.control("smtproutes", ":relay.example:26\n")
+    assert json_of(look("--json", "--routes", "dst.example", host=None)) == [
+        {"host": "dst.example", "route": {"relay": "relay.example", "port": 26},
+         "policy": {"trustanchors": "", "tlsstrictness": 0}}]
+
+
+# Many destinations; another strictness.
+
+@pytest.mark.parametrize("strictness, verdict", [("0", DELIVERED), ("1", DELIVERED), ("2", DEFERRED)])
+def test_strictness_can_be_tried(site, look, strictness, verdict):
+    site.one(1, cert="expired")
+    assert look("--strictness", strictness, "dst.example", host=None).returncode == verdict
+
+
+def test_destinations_of_standard_input_have_a_line_each(home, dns, smtp, look):
+    home.route(f"relayed.example:{TWO}")
+    dns.zone(f"a.example A {ONE}\nnull.example MX 0 .\nc.example A 192.0.2.9")
+    smtp(ONE)
+    smtp(TWO)
+    done = look("-", host=None, text="a.example\n\n# no\n  null.example \r\nc.example\nrelayed.example")
+    assert done.returncode == BOUNCED
+    assert sorted(done.stdout.splitlines()) == [
+        f"a.example: delivered through a.example ({ONE}), in clear text",
+        "c.example: deferred: Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)",
+        "null.example: bounced: Sorry, null.example does not accept mail. (#5.1.10)",
+        f"relayed.example: delivered through {TWO}, in clear text"]
+
+
+def test_destinations_are_asked_side_by_side(home, dns, smtp, look):
+    """Eight servers greet when all eight are connected."""
+    together = threading.Barrier(8)
+
+    def greet(session):
+        together.wait(30)
+        return "220 hi"
+
+    for n in range(1, 9):
+        dns.zone(f"d{n}.example A 192.0.2.{n}")
+        smtp(f"192.0.2.{n}", greeting=Call(greet))
+    done = look("-", host=None, text="".join(f"d{n}.example\n" for n in range(1, 9)))
+    assert done.returncode == DELIVERED and done.stdout.count("delivered through") == 8
+
+
+def test_many_destinations_in_json_do_not_mix(home, dns, smtp, look):
+    for n in range(1, 31):
+        dns.zone(f"d{n}.example A {ONE}")
+    smtp(ONE, EHLO="\n".join(["250-" + "x" * 400] * 60 + ["250 ok"]))
+    found = json_of(look("--json", "-", host=None, text="".join(f"d{n}.example\n" for n in range(1, 31))))
+    assert sorted(f["host"] for f in found) == sorted(f"d{n}.example" for n in range(1, 31))
+    assert {f["result"]["verdict"] for f in found} == {"delivered"}
+
+
+def test_strictness_of_many_destinations(site, smtp, dns, look):
+    site.one(0)
+    dns.zone(f"clear.example A {TWO}")
+    smtp(TWO)
+    done = look("--strictness", "2", "-", host=None, text="dst.example\nclear.example\n")
+    assert done.returncode == DEFERRED
+    assert sorted(done.stdout.splitlines()) == [
+        f"clear.example: deferred: Connected to {TWO} but it does not offer STARTTLS. (#4.7.4)",
+        f"dst.example: delivered through m1.example ({ONE}), in TLS, certificate verified"]
+
+
+def test_no_probe_outlives_one_that_is_killed(home, dns, smtp, pytestconfig):
+    dns.zone(f"dst.example A {ONE}")
+    server = smtp(ONE, greeting=DEAF)
+    argv = [f"{pytestconfig.option.build}/qmail-remote-check", "-"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        process.stdin.write(b"dst.example\n")
+        process.stdin.flush()
+        process.stdin.close()
+        server.wait_session()
+        process.kill()
+    server.settle()
+    assert server.session.end in ("fin", "rst")
+
+
+# Control files.
+
+def entries(done):
+    return {e["name"]: e for e in json_of(done)[0]["entries"]}
+
+
+def test_control_files_without_a_warning(home, look):
+    home.control("timeoutremote", None)
+    done = look("--json", host=None)
+    assert done.returncode == 0, done.stdout
+    found = entries(done)
+    assert found["control/helohost"] == {"name": "control/helohost", "value": "me.example", "source": "default: control/me",
+                                         "warnings": []}
+    assert (found["control/timeoutremote"]["value"], found["control/timeoutremote"]["source"]) == ("1200 s", "default")
+    assert found["control/trustanchors"]["source"] == "none: TLS is never tried"
+    assert found["/srv/qmail/bin/qmail-remote"]["value"].startswith("qmail-remote 0.")
+    assert found["control/smtproutes"]["source"] == "none"
+    assert found["/etc/resolv.conf"]["value"] == "127.0.0.1, trusted for DNSSEC"
+
+
+# A file, what is in it, the entry that warns, and how.
+WARNINGS = {
+    "no-number": ("timeoutremote", "soon\n", "not a number, the default is used"),
+    "unit": ("timeoutremote", "60s\n", "what follows the number is ignored"),
+    "too-large": ("timeoutconnect", "999999\n", "out of range, the nearest limit is used"),
+    "strictness-without-anchors": ("tlsstrictness", "2\n", "tlsstrictness has no effect without trust anchors"),
+    "cert-without-anchors": ("clientcert", "/etc/passwd\n", "clientcert has no effect without trust anchors"),
+    "key-without-cert": ("clientkey", "/etc/passwd\n", "ignored, because there is no control/clientcert"),
+    "missing-cert": ("clientcert", "/none\n", "No such file or directory"),
+    "route-without-colon": ("smtproutes", "dst.example\n:a.example\n", "dst.example: ignored, because it has no colon"),
+    "route-with-blank": ("smtproutes", "dst.example :a.example\n",
+                         "dst.example : never used, because of the blank before the colon"),
+    "route-with-password": ("smtproutes", "dst.example:a.example:25|user|secret\n", "dst.example: text behind the port"),
+    "family": ("ipfamily", ":4\ndst.example:5\n", "dst.example: not an address family"),
+    "ipme": ("ipme", "192.0.2.1 here\n", "control/ipme: not an address: 192.0.2.1 here"),
+    "ignored-file": ("tlsclientciphers", "HIGH\n", "this version does not read it"),
+    "empty-helohost": ("helohost", "", "control/helohost: empty"),
+    "nonsense-strictness": ("tlsstrictness", "high\n", "control/tlsstrictness: not a number"),
+}
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_control_file_that_does_not_do_what_it_seems_to_is_warned_of(home, look, name):
+    file, text, warning = WARNINGS[name]
+    home.control(file, text)
+    done = look("--json", host=None)
+    assert done.returncode == DEFERRED
+    assert warning in [w for e in entries(done).values() for w in e["warnings"]], done.stdout
+    assert "secret" not in done.stdout
+    text = look(host=None)
+    assert text.returncode == DEFERRED and f"  warning: {warning}\n" in text.stdout
+
+
+def test_control_file_that_qmailr_cannot_read_is_warned_of(home, look):
+    os.chown(home.run_path, 65534, 65534)
+    os.chown(f"{home.path}/queue/lock/tcpto", 65534, 65534)
+    home.control("timeoutdns", "5\n")
+    os.chmod(f"{home.path}/run", 0o755)
+    assert look(host=None).returncode == 0
+    os.chmod(f"{home.path}/control/timeoutdns", 0o600)
+    done = look("--json", host=None)
+    assert entries(done)["control/timeoutdns"]["warnings"] == ["Permission denied"]
+    assert entries(done)["control"]["value"] == "all mail is deferred"
+
+
+def test_many_wrong_lines_are_counted(home, look):
+    home.control("smtproutes", "".join(f"d{n}.example\n" for n in range(1000)))
+    assert entries(look("--json", host=None))["control/smtproutes"]["warnings"][-1] == "and 980 more"
+
+
+@pytest.mark.parametrize("kind, warning", [
+    ("script", "a script: a wrapper in front of this program, or something in its place"),
+    ("stock", "another program, such as that of qmail, is in the place of this one"),
+    ("swapped", "this is not qmail-remote"), ("missing", "No such file or directory"), ("mode", "Permission denied")])
+def test_other_program_in_our_place_is_warned_of(home, look, kind, warning):
+    path = f"{home.path}/bin/qmail-remote"
+    with open(path, "rb") as f:
+        ours = f.read()
+    os.unlink(path)
+    texts = {"script": b"#!/bin/sh\n", "stock": b"\x7fELF no mark\0", "mode": ours}
+    if kind == "swapped":
+        os.symlink("qmail-remote-io", path)
+    elif kind != "missing":
+        with open(path, "wb") as f:
+            f.write(texts[kind])
+        os.chmod(path, 0o644 if kind == "mode" else 0o755)
+    assert entries(look("--json", host=None))[path]["warnings"] == [warning]
+
+
+def test_helper_is_tried(site, home, look):
+    site.want(2)
+    home.control("clientcert", f"{site.certs.client_cert}\n")
+    home.control("clientkey", f"{site.certs.client_key}\n")
+    found = entries(look("--json", host=None))["TLS"]
+    assert re.fullmatch(r"can be used, our certificate expires 20\d\d-\S+ \S+ UTC", found["value"]) and not found["warnings"]
+    home.control("clientkey", "/etc/passwd\n")
+    assert entries(look("--json", host=None))["TLS"]["warnings"] == ["cannot use /etc/passwd: no private key"]
+
+
+def test_expired_certificate_of_ours_is_warned_of(site, home, look):
+    site.want(0)
+    old = site.certs.leaf("expired", "me.example")
+    for name, pem in (("cert", old.pem), ("key", old.key_pem)):
+        with open(f"/srv/pki/old.{name}", "wb") as f:
+            f.write(pem)
+        home.control(f"client{name}", f"/srv/pki/old.{name}\n")
+    assert entries(look("--json", host=None))["TLS"]["warnings"] == ["our certificate has expired"]
+
+
+def test_helper_that_cannot_start_is_warned_of(site, home, look):
+    site.want(0)
+    os.unlink(f"{home.path}/bin/qmail-remote-tls")
+    assert entries(look("--json", host=None))["TLS"]["warnings"] != []
+
+
+def test_memory_limit_of_qmail_rspawn_is_warned_of(home, look):
+    before = entries(look("--json", host=None))["limits of qmail-rspawn"]
+    assert before["warnings"] == []
+    rspawn = f"{home.path}/bin/qmail-rspawn"
+    shutil.copy("/bin/sleep", rspawn)
+    with subprocess.Popen(["sh", "-c", f"ulimit -v 16000; exec {rspawn} 1000"]) as process:
+        try:
+            def warned():
+                found = entries(look("--json", host=None))["limits of qmail-rspawn"]
+                return found["warnings"] == ["too little memory for TLS: 32 MB or more"] and \
+                    found["value"].startswith("address space 15 MB")
+            end = time.monotonic() + 30
+            while not warned():
+                assert time.monotonic() < end
+        finally:
+            process.kill()
+
+
+def test_listing_leaves_no_trace(site, home, look):
+    site.want(2)
+    before = traces(home)
+    look(host=None)
+    assert traces(home) == before
+
+
+# A terminal.
+
+@pytest.mark.parametrize("environment, coloured, waits", [
+    ({"TERM": "xterm"}, True, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False, True), ({"TERM": "dumb"}, False, False)])
+def test_terminal_gets_colour_and_progress(home, dns, smtp, pytestconfig, environment, coloured, waits):
+    dns.zone(f"dst.example A {ONE}")
+    smtp(ONE)
+    main, other = os.openpty()
+    with subprocess.Popen([f"{pytestconfig.option.build}/qmail-remote-check", "dst.example"], stdout=other,
+                          stderr=subprocess.DEVNULL, env=environment) as process:
+        os.close(other)
+        shown = b""
+        try:
+            while data := os.read(main, 65536):
+                shown += data
+        except OSError:
+            pass        # the other end is closed
+        assert process.wait() == DELIVERED
+    os.close(main)
+    assert (b"\033[32mdelivered\033[0m" in shown) == coloured
+    assert (b"... the greeting\r\033[K" in shown) == waits

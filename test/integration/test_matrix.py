@@ -15,8 +15,8 @@ SLICE = 600         # deliveries of one test, at most
 
 
 @pytest.fixture
-def theatre(home, dns, certs):
-    theatre = matrix.Theatre(home, dns, certs)
+def theatre(home, dns, certs, pytestconfig):
+    theatre = matrix.Theatre(home, dns, certs, f"{pytestconfig.option.build}/qmail-remote-check")
     yield theatre
     theatre.spawner.stop()
 

@@ -255,15 +255,15 @@ connects_once_more(void **state)
 	struct plan p = read_plan("1g 1b");
 	struct connector c;
 	struct dialed won;
-	int fd = -1;
 
 	(void)state;
 	connector_begin(&c, &p, &files, 5, deadline_never());
 	assert_true(connector_next(&c, &won));
-	assert_true(connector_again(&c, 0, &fd));
-	assert_int_equal(fd, 100);
+	assert_true(connector_again(&c, 0, &won));
+	assert_int_equal(won.fd, 100);
+	assert_int_equal(won.target, 0);
 	world.kind[0] = 'b';
-	assert_false(connector_again(&c, 0, &fd));
+	assert_false(connector_again(&c, 0, &won));
 	assert_string_equal(connector_reason(&c, 0), strerror(ECONNREFUSED));
 	connector_finish(&c);
 }

@@ -18,7 +18,7 @@
 static void fake_begin(struct connector *, struct plan *, const struct tcpto *,
     unsigned long, struct deadline);
 static bool fake_next(struct connector *, struct dialed *);
-static bool fake_again(struct connector *, size_t, int *);
+static bool fake_again(struct connector *, size_t, struct dialed *);
 static enum attempt_result fake_make(const struct attempt_config *,
     struct smtp_session *, struct attempt_mode *, int, struct attempt *,
     struct server *);
@@ -81,15 +81,18 @@ fake_next(struct connector *c, struct dialed *won)
 {
 	won->fd = 100 + (int)world.next;
 	won->target = world.next;
+	won->ms = (int)world.next;
 	return world.next++ < c->plan->naddress;
 }
 
 static bool
-fake_again(struct connector *c, size_t i, int *fd)
+fake_again(struct connector *c, size_t i, struct dialed *won)
 {
 	assert_true(i < c->plan->naddress);
 	say("again", i);
-	*fd = 200;
+	won->fd = 200;
+	won->target = i;
+	won->ms = 7;
 	return world.refuses != (int)i;
 }
 
@@ -276,7 +279,8 @@ avoids_what_failed_before(void **state)
 static void
 begins(void *data, const struct attempt *a)
 {
-	(void)data;
+	assert_ptr_equal(data, &world);
+	assert_int_equal(a->connect_ms, a->ip.byte[15]);
 	say("begins", a->ip.byte[15]);
 }
 
@@ -292,11 +296,10 @@ has_ended(void *data, const struct attempt *a, enum attempt_result result,
 static void
 calls_the_observer_for_each_attempt(void **state)
 {
-	static const struct search_observer observer = { begins, has_ended,
-		&world };
+	static const struct attempt_observer observer = { begins, NULL,
+		has_ended, &world };
 	static const struct search_config config = {
-		.attempt = { .timeout_s = 1200 },
-		.observer = &observer,
+		.attempt = { .observer = &observer, .timeout_s = 1200 },
 		.timeoutconnect = 60,
 		.notes = 9,
 	};

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: ISC */
+#include "check/listing.h"
+
+#include <sys/stat.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "check/installed.h"
+#include "check/selftest.h"
+#include "dns/resolvconf.h"
+#include "qmail/table.h"
+
+#define TEXT_MAX ((size_t)1 << 20)
+#define WARNINGS_MAX 20 /* on the lines of one file */
+
+/* An entry that is being made. */
+struct entry {
+	struct buf value, source, warnings;
+	size_t nwarning;
+};
+
+struct work {
+	const struct listing *listing;
+	struct control control;
+	bool is_readable; /* the control files; else the values are unknown */
+	bool is_fine;
+};
+
+static void
+warn(struct entry *e, const char *text, size_t n)
+{
+	if (e->nwarning++ >= WARNINGS_MAX)
+		return;
+	if (e->warnings.len > 0)
+		buf_putc(&e->warnings, '\n');
+	buf_append(&e->warnings, text, n);
+}
+
+static void
+warn_text(struct entry *e, const char *text)
+{
+	warn(e, text, strlen(text));
+}
+
+/* Shows an entry, and frees it. */
+static void
+show(struct work *w, const char *name, struct entry *e)
+{
+	struct view *view = w->listing->view;
+	struct check_entry shown = { .name = name };
+
+	if (e->nwarning > WARNINGS_MAX)
+		buf_printf(&e->warnings, "\nand %zu more",
+		    e->nwarning - WARNINGS_MAX);
+	if (e->nwarning > 0)
+		w->is_fine = false;
+	shown.value = buf_text(&e->value);
+	shown.source = buf_text(&e->source);
+	shown.warnings = buf_text(&e->warnings);
+	if (view->entry)
+		view->entry(view, &shown);
+	buf_finish(&e->value);
+	buf_finish(&e->source);
+	buf_finish(&e->warnings);
+}
+
+/*
+ * Control files of one line.
+ */
+
+/* Whether the file is there; says so if it cannot be read. */
+static bool
+read_first_line(const char *path, struct entry *e, struct buf *line)
+{
+	switch (control_line(path, line)) {
+	case CONTROL_FOUND:
+		return true;
+	case CONTROL_UNREADABLE:
+		warn_text(e, strerror(errno));
+		return false;
+	default:
+		return false;
+	}
+}
+
+static void
+check_number(struct entry *e, const struct buf *line, unsigned long used)
+{
+	unsigned long n = 0;
+	size_t digits = str_number(buf_text(line), line->len, 1000000000, &n);
+
+	if (digits == 0)
+		warn_text(e, "not a number, the default is used");
+	else if (digits < line->len)
+		warn_text(e, "what follows the number is ignored");
+	else if (n != used)
+		warn_text(e, "out of range, the nearest limit is used");
+}
+
+static void
+show_number(struct work *w, const char *path, unsigned long value,
+    const char *unit)
+{
+	struct buf line = { 0 };
+	struct entry e = { .nwarning = 0 };
+
+	if (read_first_line(path, &e, &line))
+		check_number(&e, &line, value);
+	else
+		buf_puts(&e.source, "default");
+	if (w->is_readable)
+		buf_printf(&e.value, "%lu%s", value, unit);
+	show(w, path, &e);
+	buf_finish(&line);
+}
+
+static void
+show_me(struct work *w)
+{
+	struct buf line = { 0 };
+	struct entry e = { .nwarning = 0 };
+
+	if (!read_first_line("control/me", &e, &line))
+		buf_puts(&e.source, "none");
+	buf_puts(&e.value, buf_text(&line));
+	show(w, "control/me", &e);
+	buf_finish(&line);
+}
+
+static void
+show_name(struct work *w)
+{
+	struct buf line = { 0 };
+	struct entry e = { .nwarning = 0 };
+
+	if (!read_first_line("control/helohost", &e, &line))
+		buf_puts(&e.source, "default: control/me");
+	if (w->is_readable)
+		buf_puts(&e.value, buf_text(&w->control.helohost));
+	show(w, "control/helohost", &e);
+	buf_finish(&line);
+}
+
+/* A path; empty as if the file were not there. */
+static void
+show_path(struct work *w, const char *path, const struct buf *value,
+    const char *without, const char *warning)
+{
+	struct entry e = { .nwarning = 0 };
+
+	if (value->len > 0) {
+		buf_puts(&e.value, buf_text(value));
+		if (access(buf_text(value), R_OK) == -1)
+			warn_text(&e, strerror(errno));
+	} else
+		buf_puts(&e.source, without);
+	if (warning)
+		warn_text(&e, warning);
+	show(w, path, &e);
+}
+
+static const char *
+key_warning(const struct control *c)
+{
+	if (c->clientkey.len > 0 && c->clientcert.len == 0)
+		return "ignored, because there is no control/clientcert";
+	return NULL;
+}
+
+static const char *
+anchors_warning(const struct control *c)
+{
+	if (c->tlsstrictness > 0 && c->trustanchors.len == 0)
+		return "tlsstrictness has no effect without trust anchors";
+	if (c->clientcert.len > 0 && c->trustanchors.len == 0)
+		return "clientcert has no effect without trust anchors";
+	return NULL;
+}
+
+/* What a delivery would report. */
+static void
+show_control_failure(struct work *w, const struct dsn *why)
+{
+	struct entry e = { .nwarning = 0 };
+
+	buf_puts(&e.value, "all mail is deferred");
+	warn_text(&e, why->text);
+	if (why->detail[0] != '\0')
+		warn_text(&e, why->detail);
+	show(w, "control", &e);
+}
+
+static void
+show_lines(struct work *w)
+{
+	const struct control *c = &w->control;
+
+	show_me(w);
+	show_name(w);
+	show_number(w, "control/timeoutconnect", c->timeoutconnect, " s");
+	show_number(w, "control/timeoutremote", c->timeoutremote, " s");
+	show_number(w, "control/timeoutdns", c->timeoutdns, " s");
+	if (!w->is_readable)
+		return;
+	show_path(w, "control/trustanchors", &c->trustanchors,
+	    "none: TLS is never tried", anchors_warning(c));
+	show_number(w, "control/tlsstrictness", c->tlsstrictness, "");
+	show_path(w, "control/clientcert", &c->clientcert, "none", NULL);
+	show_path(w, "control/clientkey", &c->clientkey,
+	    c->clientcert.len > 0 ? "default: control/clientcert" : "none",
+	    key_warning(c));
+}
+
+/*
+ * Control files of many lines.
+ */
+
+struct walk {
+	struct entry *entry;
+	const char *(*fault)(const char *value, size_t n);
+	size_t n; /* lines */
+};
+
+/* Names the line by its key only: what follows may be a password. */
+static void
+check_line(void *data, const char *key, size_t nkey, const char *value,
+    size_t nvalue)
+{
+	struct walk *walk = data;
+	struct buf text = { 0 };
+	const char *fault = NULL;
+
+	walk->n++;
+	if (value == NULL)
+		fault = "ignored, because it has no colon";
+	else if (memchr(key, ' ', nkey) || memchr(key, '\t', nkey))
+		fault = "never used, because of the blank before the colon";
+	else
+		fault = walk->fault(value, nvalue);
+	if (fault == NULL)
+		return;
+	buf_append(&text, key, value ? nkey : strcspn(key, ":|\n"));
+	if (!value && text.len > nkey)
+		buf_cut(&text, nkey);
+	buf_printf(&text, ": %s", fault);
+	warn(walk->entry, text.data, text.len);
+	buf_finish(&text);
+}
+
+static void
+show_table(struct work *w, const struct table_files *files,
+    const char *(*fault)(const char *, size_t))
+{
+	struct entry e = { .nwarning = 0 };
+	struct walk walk = { .entry = &e, .fault = fault };
+
+	if (table_walk(files, check_line, &walk) == -1)
+		warn_text(&e, strerror(errno));
+	else if (access(files->text, F_OK) == -1)
+		buf_puts(&e.source, "none");
+	else
+		buf_printf(&e.value, "%zu line%s", walk.n,
+		    walk.n == 1 ? "" : "s");
+	show(w, files->text, &e);
+}
+
+static void
+show_ipme(struct work *w)
+{
+	static const char path[] = "control/ipme";
+	struct entry e = { .nwarning = 0 };
+	struct ipme ipme = { 0 };
+	struct dsn why = { 0 };
+
+	if (ipme_read(&ipme, path, true, &why) == -1)
+		warn_text(&e, why.detail);
+	else
+		buf_printf(&e.value, "%zu listed, and %zu of interfaces",
+		    ipme.nlisted, ipme.ninterface);
+	if (access(path, F_OK) == -1)
+		buf_puts(&e.source, "none");
+	ipme_finish(&ipme);
+	show(w, path, &e);
+}
+
+/* Files that other versions of qmail-remote read, and this one does not. */
+static void
+show_ignored(struct work *w)
+{
+	static const char *const paths[] = { "control/authsenders",
+		"control/clientca.pem", "control/clientcert.pem",
+		"control/dane", "control/domainbindings", "control/helohosts",
+		"control/mtasts", "control/notlshosts", "control/outgoingip",
+		"control/outgoingip6", "control/smtpauth",
+		"control/tlsclientciphers", "control/tlsclientmethod",
+		"control/tlsdestinations", "control/tlshosts",
+		"control/tlspolicy", "control/tlsrptsocket" };
+
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		struct entry e = { .nwarning = 0 };
+
+		if (access(paths[i], F_OK) == -1)
+			continue;
+		warn_text(&e, "this version does not read it");
+		show(w, paths[i], &e);
+	}
+}
+
+/*
+ * The resolver, files, programs.
+ */
+
+static void
+show_resolver(struct work *w)
+{
+	static const char path[] = "/etc/resolv.conf";
+	struct entry e = { .nwarning = 0 };
+	struct dns_config config;
+	char text[IP_TEXT_SIZE];
+
+	dns_config_read(&config, path);
+	for (size_t i = 0; i < config.nserver; i++)
+		buf_printf(&e.value, "%s%s", i > 0 ? ", " : "",
+		    ip_format(&config.server[i].ip, text));
+	buf_puts(&e.value, config.is_trusted ? ", trusted for DNSSEC"
+					     : ", not trusted for DNSSEC");
+	if (access(path, R_OK) == -1)
+		buf_puts(&e.source, "default");
+	show(w, path, &e);
+}
+
+static void
+describe_file(struct buf *value, const struct stat *st)
+{
+	buf_printf(value, "mode %04o, user %lu, group %lu",
+	    (unsigned)(st->st_mode & 07777), (unsigned long)st->st_uid,
+	    (unsigned long)st->st_gid);
+}
+
+static void
+show_directory(struct work *w, const char *path)
+{
+	struct entry e = { .nwarning = 0 };
+	struct stat st;
+
+	if (stat(path, &st) == -1) {
+		warn_text(&e, strerror(errno));
+		show(w, path, &e);
+		return;
+	}
+	describe_file(&e.value, &st);
+	if (!S_ISDIR(st.st_mode))
+		warn_text(&e, "not a directory");
+	else if (access(path, R_OK | W_OK | X_OK) == -1)
+		warn_text(&e, "qmail-remote may not write to it");
+	if (st.st_mode & S_IWOTH)
+		warn_text(&e, "all users may write to it");
+	show(w, path, &e);
+}
+
+/* It is only there when it is needed; then it has to be read and written. */
+static void
+show_state_file(struct work *w, const char *path, bool is_needed)
+{
+	struct entry e = { .nwarning = 0 };
+	struct stat st;
+
+	if (stat(path, &st) == -1) {
+		if (errno != ENOENT || is_needed)
+			warn_text(&e, strerror(errno));
+		else
+			buf_puts(&e.source, "made when it is needed");
+	} else {
+		describe_file(&e.value, &st);
+		if (access(path, R_OK | W_OK) == -1)
+			warn_text(&e, "qmail-remote may not write to it");
+	}
+	show(w, path, &e);
+}
+
+static void
+show_state(struct work *w)
+{
+	const struct setup_files *files = w->listing->files;
+
+	show_directory(w, files->state);
+	show_state_file(w, files->tcpto.path6, false);
+	show_state_file(w, files->memory, false);
+	show_state_file(w, files->tcpto.path4, true);
+}
+
+static void
+show_program(struct work *w, const char *file, const char *name)
+{
+	struct entry e = { .nwarning = 0 };
+	struct buf path = { 0 }, fault = { 0 };
+
+	buf_printf(&path, "%s/bin/%s", w->listing->home, file);
+	installed_describe(buf_text(&path), name, w->listing->version, &e.value,
+	    &fault);
+	if (fault.len > 0)
+		warn_text(&e, buf_text(&fault));
+	show(w, buf_text(&path), &e);
+	buf_finish(&path);
+	buf_finish(&fault);
+}
+
+static void
+show_programs(struct work *w)
+{
+	show_program(w, w->listing->program, "qmail-remote");
+	show_program(w, "qmail-remote-io", "qmail-remote-io");
+	show_program(w, "qmail-remote-tls", "qmail-remote-tls");
+}
+
+/* The helper is started as for a delivery, with a server that hangs up. */
+static void
+show_helper(struct work *w)
+{
+	struct entry e = { .nwarning = 0 };
+	struct buf fault = { 0 };
+
+	if (!w->is_readable || w->control.trustanchors.len == 0)
+		return;
+	selftest_helper(w->listing->files, &w->control, &e.value, &fault);
+	if (fault.len > 0)
+		warn_text(&e, buf_text(&fault));
+	show(w, "TLS", &e);
+	buf_finish(&fault);
+}
+
+static void
+show_surroundings(struct work *w)
+{
+	struct entry sandbox = { .nwarning = 0 }, limits = { .nwarning = 0 };
+	struct buf fault = { 0 };
+
+	selftest_sandbox(&sandbox.value);
+	show(w, "sandbox", &sandbox);
+	selftest_limits(&limits.value, &fault);
+	if (fault.len > 0)
+		warn_text(&limits, buf_text(&fault));
+	show(w, "limits of qmail-rspawn", &limits);
+	buf_finish(&fault);
+}
+
+bool
+listing_run(const struct listing *listing)
+{
+	struct work w = { .listing = listing, .is_fine = true };
+	struct view *view = listing->view;
+	struct dsn why = { 0 };
+
+	if (view->entries_begin)
+		view->entries_begin(view);
+	w.is_readable = control_read(&w.control, &why) == 0;
+	if (!w.is_readable)
+		show_control_failure(&w, &why);
+	show_lines(&w);
+	show_table(&w, &listing->files->routes, route_fault);
+	show_table(&w, &listing->files->families, ipfamily_fault);
+	show_ipme(&w);
+	show_ignored(&w);
+	show_resolver(&w);
+	show_state(&w);
+	show_programs(&w);
+	show_helper(&w);
+	show_surroundings(&w);
+	control_finish(&w.control);
+	if (view->entries_end)
+		view->entries_end(view);
+	return w.is_fine;
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: ISC */
+/* What is found, as text for a person. */
+#include "check/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The first word of a line; later lines of the same kind have none. */
+static void
+begin_line(struct view *v, const char *label)
+{
+	out_begin(&v->out);
+	printf(*label == ' ' ? "  %-9s " : "%-9s ", label + (*label == ' '));
+}
+
+static void
+put_line(struct view *v, const char *label, const char *text)
+{
+	begin_line(v, label);
+	out_text(text);
+	out_end(&v->out);
+}
+
+/* Several lines, with the label before the first one. */
+static void
+put_lines(struct view *v, const char *label, const char *text, size_t n)
+{
+	while (n > 0) {
+		const char *line_end = memchr(text, '\n', n);
+		size_t len = line_end ? (size_t)(line_end - text) : n;
+
+		begin_line(v, label);
+		out_bytes(text, len);
+		out_end(&v->out);
+		label = *label == ' ' ? " " : "";
+		text += len;
+		n -= len;
+		if (n > 0) {
+			text++;
+			n--;
+		}
+	}
+}
+
+static void
+begin(struct view *v, const char *host)
+{
+	put_line(v, "to", host);
+	out_wait(&v->out, "control files");
+}
+
+static void
+show_route(struct view *v, const struct setup *s)
+{
+	begin_line(v, "route");
+	if (setup_is_relayed(s)) {
+		out_text(buf_text(&s->route.relay));
+		printf(", port %u, by control/smtproutes", s->route.port);
+	} else
+		printf("the MX hosts of the domain, port %u", s->route.port);
+	out_end(&v->out);
+}
+
+static void
+show_policy(struct view *v, const struct control *c)
+{
+	static const char *const what[] = {
+		"strictness 0: where the server offers it, unverified",
+		"strictness 1: servers with TLS first, unverified",
+		"strictness 2: verified, or the message waits",
+	};
+
+	put_line(v, "TLS",
+	    c->trustanchors.len == 0
+		? "never: there is no control/trustanchors"
+		: what[c->tlsstrictness > 2 ? 2 : c->tlsstrictness]);
+}
+
+static void
+show_setup(struct view *v, const struct setup *s)
+{
+	show_route(v, s);
+	show_policy(v, &s->control);
+	out_wait(&v->out, "the DNS");
+}
+
+/* A line below an address. */
+static void
+begin_note(struct view *v)
+{
+	begin_line(v, "");
+	fputs("      ", stdout);
+}
+
+static void
+show_skipped(struct view *v, int64_t since, int64_t now)
+{
+	int64_t min = since + TCPTO_SKIP_MIN_S - now;
+	int64_t max = since + TCPTO_SKIP_MAX_S - now;
+
+	begin_note(v);
+	printf("timed out %lld minutes ago, skipped for another %lld to %lld "
+	       "minutes",
+	    (long long)(now - since) / 60, (long long)(min > 0 ? min : 0) / 60,
+	    (long long)max / 60);
+	out_end(&v->out);
+}
+
+static void
+show_address(struct view *v, const struct setup *s,
+    const struct plan_address *a, int64_t now)
+{
+	char text[IP_TEXT_SIZE];
+	int64_t since;
+
+	begin_line(v, "");
+	printf("   %s", ip_format(&a->ip, text));
+	if (a->use != PLAN_USED)
+		printf(" left out: %s", view_left_out(a->use));
+	out_end(&v->out);
+	since = tcpto_skipped_since(&s->files->tcpto, &a->ip, now);
+	if (a->use == PLAN_USED && since != 0)
+		show_skipped(v, since, now);
+	for (int i = 0; i < MEMORY_KINDS; i++) {
+		enum memory_kind kind = (enum memory_kind)i;
+
+		if (a->noted[kind] == 0)
+			continue;
+		begin_note(v);
+		printf("remembered for another %lld minutes: %s",
+		    (long long)(a->noted[kind] + memory_lifetime(kind) - now) /
+			60,
+		    view_noted(kind));
+		out_end(&v->out);
+	}
+}
+
+static void
+show_hosts(struct view *v, const struct setup *s, int64_t now)
+{
+	const struct plan *p = &s->plan;
+
+	for (size_t i = 0; i < p->nhost; i++) {
+		const struct plan_host *h = &p->host[i];
+
+		begin_line(v, i == 0 ? "hosts" : "");
+		printf("%u ", h->preference);
+		out_text(h->name);
+		if (h->outcome == DNS_TEMPFAIL)
+			out_text(": the DNS gave no answer");
+		else if (h->outcome != DNS_FOUND)
+			out_text(": has no address");
+		out_end(&v->out);
+		for (size_t k = 0; k < p->naddress; k++)
+			if (p->address[k].host == i)
+				show_address(v, s, &p->address[k], now);
+	}
+	out_wait(&v->out, "a connection");
+}
+
+static void
+attempt_begins(struct view *v, const struct attempt *a)
+{
+	begin_line(v, "connected");
+	view_put_server(a);
+	printf(" in %d ms", a->connect_ms);
+	out_end(&v->out);
+	out_wait(&v->out, "the greeting");
+}
+
+/* The last line of a reply says what the server thinks of the command. */
+static void
+put_last_line(const char *reply, size_t n)
+{
+	const char *start = reply;
+
+	for (size_t i = 0; i + 1 < n; i++)
+		if (reply[i] == '\n')
+			start = reply + i + 1;
+	n -= (size_t)(start - reply);
+	if (n > 0 && start[n - 1] == '\n')
+		n--;
+	out_bytes(start, n);
+}
+
+static void
+show_facts(struct view *v, const struct tls_facts *f)
+{
+	static const char *const names[TLS_FACTS] = {
+		[TLS_FACT_NAMES] = "names",
+		[TLS_FACT_ISSUER] = "issuer",
+		[TLS_FACT_EXPIRES] = "expires",
+		[TLS_FACT_VERDICT] = "PKIX",
+		[TLS_FACT_OWN_EXPIRES] = "our own expires",
+	};
+
+	for (int i = 0; i < TLS_FACTS; i++) {
+		const char *text = f->text[i];
+
+		if (!f->is_known[i])
+			continue;
+		if (i == TLS_FACT_VERDICT && *text == '\0')
+			text = "verifies";
+		begin_note(v);
+		printf("%s: ", names[i]);
+		out_text(*text != '\0' ? text : "none");
+		out_end(&v->out);
+	}
+}
+
+static void
+step(struct view *v, const struct attempt *a, const struct check_step *s)
+{
+	char label[16];
+
+	(void)a;
+	snprintf(label, sizeof label, " %s", s->name);
+	begin_line(v, label);
+	printf("%4lld ms", (long long)s->ms);
+	if (s->n > 0)
+		fputs("  ", stdout);
+	put_last_line(s->reply, s->n);
+	out_end(&v->out);
+	if (s->facts != NULL)
+		show_facts(v, s->facts);
+	out_wait(&v->out, "the server");
+}
+
+static void
+attempt_ends(struct view *v, const struct attempt *a,
+    enum attempt_result result, const struct server *server)
+{
+	char text[FAILURE_TEXT_SIZE], tls[TLS_SENTENCE_SIZE];
+	struct buf extensions = { 0 };
+
+	view_tls(a, tls);
+	if (tls[0] != '\0')
+		put_line(v, " TLS", tls);
+	if (a->cause == FAILURE_NONE) {
+		smtp_ehlo_format(&server->ehlo, &extensions);
+		put_line(v, " offers",
+		    extensions.len > 0 ? buf_text(&extensions) : "nothing");
+		buf_finish(&extensions);
+		put_line(v, " ready", "for MAIL");
+	} else {
+		put_lines(v, " said", a->reply, a->nreply);
+		put_line(v, " failed", failure_brief(text, a->cause));
+	}
+	if (result == ATTEMPT_AGAIN)
+		put_line(v, " again", "this address, in another way");
+	out_wait(&v->out, "a connection");
+}
+
+static void
+unconnected(struct view *v, const struct connector *c, size_t i)
+{
+	const struct plan_address *a = &c->plan->address[i];
+	const struct plan_host *h = &c->plan->host[a->host];
+	char text[IP_TEXT_SIZE];
+
+	ip_format(&a->ip, text);
+	begin_line(v, "failed");
+	if (h->is_literal)
+		out_text(text);
+	else {
+		out_text(h->name);
+		printf(" (%s)", text);
+	}
+	printf(": %s", connector_reason(c, i));
+	out_end(&v->out);
+}
+
+static void
+result(struct view *v, const struct check_result *r)
+{
+	static const struct {
+		enum out_colour colour;
+		const char *text;
+	} words[] = {
+		[CHECK_DELIVERED] = { OUT_GREEN, "delivered" },
+		[CHECK_DEFERRED] = { OUT_YELLOW, "deferred" },
+		[CHECK_BOUNCED] = { OUT_RED, "bounced" },
+	};
+
+	put_lines(v, "reason", r->reason, strlen(r->reason));
+	put_lines(v, "", r->detail, strlen(r->detail));
+	begin_line(v, "result");
+	fputs("a message would be ", stdout);
+	out_colour(&v->out, words[r->verdict].colour);
+	fputs(words[r->verdict].text, stdout);
+	out_colour(&v->out, OUT_PLAIN);
+	if (r->ready != NULL) {
+		fputs(" through ", stdout);
+		view_put_server(r->ready);
+		printf(", in %s", view_protection(r->ready));
+	}
+	out_end(&v->out);
+}
+
+static void
+entry(struct view *v, const struct check_entry *e)
+{
+	out_begin(&v->out);
+	if (*e->value != '\0' || *e->source != '\0')
+		printf("%-38s ", e->name);
+	else
+		fputs(e->name, stdout);
+	out_text(e->value);
+	if (*e->source != '\0')
+		printf("%s(%s)", *e->value != '\0' ? "  " : "", e->source);
+	out_end(&v->out);
+	for (const char *line = e->warnings; *line != '\0';) {
+		size_t n = strcspn(line, "\n");
+
+		out_colour(&v->out, OUT_YELLOW);
+		fputs("  warning: ", stdout);
+		out_colour(&v->out, OUT_PLAIN);
+		out_bytes(line, n);
+		out_end(&v->out);
+		line += n + (line[n] != '\0');
+	}
+}
+
+const struct view view_text = {
+	.begin = begin,
+	.setup = show_setup,
+	.hosts = show_hosts,
+	.attempt_begins = attempt_begins,
+	.step = step,
+	.attempt_ends = attempt_ends,
+	.unconnected = unconnected,
+	.result = result,
+	.entry = entry,
+};
