@@ -262,8 +262,7 @@ show_table(struct work *w, const struct table_files *files,
 	else if (access(files->text, F_OK) == -1)
 		buf_puts(&e.source, "none");
 	else
-		buf_printf(&e.value, "%zu line%s", walk.n,
-		    walk.n == 1 ? "" : "s");
+		buf_printf(&e.value, "lines: %zu", walk.n);
 	show(w, files->text, &e);
 }
 
