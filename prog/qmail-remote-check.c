@@ -124,8 +124,8 @@ check(const struct options *o, struct view *view)
 	if (o->host == NULL)
 		return listing_run(&listing) ? 0 : EXIT_DEFERRED;
 	if (strcmp(o->host, "-") == 0)
-		return many_run(&probe);
-	return probe_run(&probe);
+		return (int)many_run(&probe);
+	return (int)probe_run(&probe);
 }
 
 static int
