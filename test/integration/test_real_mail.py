@@ -3,8 +3,10 @@
 What arrives in the mailbox must be the message, to the byte, behind the headers that a server puts in front.
 """
 
+import json
 import random
 import re
+import subprocess
 
 import pytest
 
@@ -262,6 +264,29 @@ def test_mail_arrives_in_tls(mailer, certs, family, strictness):
     verified = f"certificate verified for {mailer.server.host(TLS, family)}"
     mailer.accepted(run, TLS, family, TLS13 + (verified if strictness == 2 else NOT_VERIFIED))
     _received_with_tls(added(box.take(), MESSAGE), "1.3")
+
+
+@pytest.mark.parametrize("strictness", [0, 2])
+@each_family
+@each_server
+def test_check_tool_foretells_how_mail_arrives(mailer, certs, pytestconfig, family, strictness):
+    """Up to MAIL, with QUIT: the server has nothing to complain of."""
+    needs_tls(mailer)
+    _trust(mailer, certs, strictness)
+    domain = mailer.server.domain(TLS, family)
+    done = subprocess.run([f"{pytestconfig.option.build}/qmail-remote-check", "--json", domain], capture_output=True,
+                          timeout=60, check=False)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0 and found["result"]["verdict"] == "delivered", found
+    assert found["result"]["address"] == mailer.server.address(TLS, family)
+    steps = found["attempts"][-1]["steps"]
+    assert [s["step"] for s in steps] == ["greeting", "EHLO", "STARTTLS", "handshake", "EHLO"]
+    certificate = steps[3]["certificate"]
+    assert mailer.server.host(TLS, family) in certificate["names"] and certificate["pkix"]["verifies"]
+    box = mailer.box()
+    run = mailer.send(TLS, family, box)
+    assert found["attempts"][-1]["tls"]["text"].replace("X25519MLKEM768", "X25519") in \
+        run.message.text.decode().replace("X25519MLKEM768", "X25519")
 
 
 @pytest.mark.parametrize("strictness", [0, 2])

@@ -252,8 +252,16 @@ fake_start(const struct tls_helper *h, int socket)
 	assert_int_equal(socket, CONNECTION);
 	assert_string_equal(h->name, "mx.example");
 	assert_int_equal(h->timeout_s, 60);
-	/* There are anchors only if a certificate is verified. */
-	assert_int_equal(h->anchors != NULL, h->security == 2);
+	/* There are anchors only if a certificate is verified, or looked at. */
+	if (h->describe == TLS_DESCRIBE_NOTHING) {
+		assert_null(h->facts);
+		assert_int_equal(h->anchors != NULL, h->security == 2);
+	} else {
+		assert_int_equal(h->describe == TLS_DESCRIBE_ACCEPT,
+		    h->security != 2);
+		say(h->anchors != NULL ? "anchors" : "no-anchors", 0);
+		h->facts->is_known[TLS_FACT_ISSUER] = true;
+	}
 	strcpy(t.result.version, "TLSv1.3");
 	strcpy(t.result.cipher, "X");
 	if (*word == '+')
@@ -644,6 +652,64 @@ keeps_lines_without_a_code_when_the_connection_dies(void **state)
 	assert_null(a.reply);
 }
 
+/* Phases as their replies, and whether there are facts. */
+static void
+phase_has_ended(void *data, const struct attempt *a, const char *reply,
+    size_t n, const struct tls_facts *facts)
+{
+	char text[40];
+
+	assert_ptr_equal(data, &world);
+	snprintf(text, sizeof text, "%d:%.*s%s", a->phase, n < 3 ? (int)n : 3,
+	    reply, facts && facts->is_known[TLS_FACT_ISSUER] ? "facts" : "");
+	say(text, 0);
+}
+
+static void
+calls_the_observer_after_each_phase(void **state)
+{
+	static const struct attempt_observer observer = {
+		.phase_has_ended = phase_has_ended,
+		.data = &world,
+	};
+	static const struct {
+		enum tls_level level;
+		const char *anchors, *script, *log;
+	} cases[] = {
+		{ MAY, "/anchors", "g+ e+tls s+ t+ e+",
+		    "0:250 1:250 2:250 anchors 3:facts 4:250" },
+		{ MAY, "", "g+ e+tls s+ t+ e+",
+		    "0:250 1:250 2:250 no-anchors 3:facts 4:250" },
+		{ PROVE, "/anchors", "g+ e+tls s+ t-",
+		    "0:250 1:250 2:250 anchors 3:facts" },
+		{ MAY, "/anchors", "g+ e-500 h+", "0:250 1:500 1:250" },
+		{ MAY, "/anchors", "g+ e+tls s-454", "0:250 1:250 2:454" },
+		{ NONE, "/anchors", "gx", "0: close100" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct attempt_config c = config;
+		struct attempt_mode mode = {
+			.policy = { cases[i].level, "mx.example" },
+		};
+		struct attempt a = { .address = 0 };
+		static struct smtp_session session;
+		struct server server;
+
+		c.observer = &observer;
+		c.anchors = cases[i].anchors;
+		memset(&world, 0, sizeof world);
+		world.script = cases[i].script;
+		world.seen = "";
+		(void)attempt_make(&c, &session, &mode, CONNECTION, &a,
+		    &server);
+		if (strcmp(world.log, cases[i].log) != 0)
+			fail_msg("case %zu: %s", i, world.log);
+		attempt_finish(&a);
+	}
+}
+
 int
 main(void)
 {
@@ -654,6 +720,7 @@ main(void)
 		cmocka_unit_test(starts_tls),
 		cmocka_unit_test(decides_how_to_try_again),
 		cmocka_unit_test(fills_the_server_when_ready),
+		cmocka_unit_test(calls_the_observer_after_each_phase),
 		cmocka_unit_test(
 		    keeps_lines_without_a_code_when_the_connection_dies),
 	};

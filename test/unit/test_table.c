@@ -793,6 +793,41 @@ survives_an_index_that_changes(void **state)
 	buf_finish(&image);
 }
 
+struct walked {
+	char text[200];
+	size_t n;
+};
+
+static void
+walk(void *data, const char *key, size_t nkey, const char *value, size_t nvalue)
+{
+	struct walked *w = data;
+
+	w->n += (size_t)snprintf(w->text + w->n, sizeof w->text - w->n,
+	    "<%.*s|%.*s>", (int)nkey, key, value ? (int)nvalue : 1,
+	    value ? value : "-");
+}
+
+static void
+goes_through_all_entries(void **state)
+{
+	static const char text[] = "\xef\xbb\xbf"
+				   "a:b:c \n# no\n\nd\ne:f\0g\0h:i\n:j";
+	struct walked w = { .n = 0 };
+
+	(void)state;
+	assert_int_equal(table_walk(&files, walk, &w), 0);
+	assert_int_equal(w.n, 0);
+	put(files.text, text, sizeof text - 1);
+	assert_int_equal(table_walk(&files, walk, &w), 0);
+	assert_string_equal(w.text, "<a|b:c><d|-><e|f><g|-><h|i><|j>");
+	assert_int_equal(unlink(files.text), 0);
+	assert_int_equal(mkdir(files.text, 0700), 0);
+	assert_int_equal(table_walk(&files, walk, &w), -1);
+	assert_int_equal(errno, EISDIR);
+	assert_int_equal(rmdir(files.text), 0);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, clear_home)
 
 int
@@ -815,6 +850,7 @@ main(void)
 		TEST(skips_a_byte_order_mark),
 		TEST(survives_an_index_that_changes),
 		TEST(works_without_an_index),
+		TEST(goes_through_all_entries),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);

@@ -196,6 +196,36 @@ skips_by_stocks_rule(void **state)
 }
 
 static void
+tells_since_when_an_address_is_skipped(void **state)
+{
+	static const struct rec r[] = {
+		{ "192.0.2.1", 2, NOW - 5800 },
+		{ "192.0.2.2", 1, NOW - 10 },
+		{ "192.0.2.3", 2, NOW - 5825 },
+	};
+	static const struct {
+		const char *host;
+		int64_t since;
+	} cases[] = {
+		{ "192.0.2.1", NOW - 5800 },
+		{ "192.0.2.2", 0 },
+		{ "192.0.2.3", 0 },
+		{ "192.0.2.4", 0 },
+		{ "2001:db8::1", 0 },
+		{ "fe80::1", 0 },
+	};
+
+	(void)state;
+	write_table("tcpto", r, COUNT(r), false);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct ip host = ip(cases[i].host);
+
+		assert_int_equal(tcpto_skipped_since(&files, &host, NOW),
+		    cases[i].since);
+	}
+}
+
+static void
 has_a_window_by_pid(void **state)
 {
 	struct rec r = { "192.0.2.1", 2, NOW - window() + 1 };
@@ -758,6 +788,8 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(skips_by_stocks_rule, clear_home),
 		cmocka_unit_test_teardown(has_a_window_by_pid, clear_home),
+		cmocka_unit_test_teardown(
+		    tells_since_when_an_address_is_skipped, clear_home),
 		cmocka_unit_test_teardown(takes_the_first_record, clear_home),
 		cmocka_unit_test_teardown(counts_timeouts, clear_home),
 		cmocka_unit_test_teardown(replaces_by_stocks_rule, clear_home),
