@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
+
 static const char *const colours[] = {
 	[OUT_PLAIN] = "\033[0m",
 	[OUT_GREEN] = "\033[32m",
@@ -70,22 +72,6 @@ out_colour(const struct out *out, enum out_colour colour)
 		fputs(colours[colour], stdout);
 }
 
-/* A string with its quotes. */
-static void
-put_string(const char *s, size_t n)
-{
-	putchar('"');
-	for (size_t i = 0; i < n; i++) {
-		if (s[i] == '"' || s[i] == '\\')
-			putchar('\\');
-		if (is_printable(s[i]))
-			putchar(s[i]);
-		else
-			printf("\\u%04x", (unsigned char)s[i]);
-	}
-	putchar('"');
-}
-
 static void
 put_key(struct out *out, const char *key)
 {
@@ -115,8 +101,12 @@ out_close(struct out *out, char bracket)
 void
 out_json_bytes(struct out *out, const char *key, const char *s, size_t n)
 {
+	struct buf string = { 0 };
+
 	put_key(out, key);
-	put_string(s, n);
+	json_string(&string, s, n);
+	fputs(buf_text(&string), stdout);
+	buf_finish(&string);
 }
 
 void
