@@ -85,6 +85,7 @@ class Outcome:
 DIED = "Connected to {ip} but connection died. (#4.4.2)"
 DOUBT = "Connected to {ip} but connection died. Possible duplicate! (#4.4.2)"
 TOOK = "{ip} accepted message."
+NO_CONNECTION = "Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
 
 
 # Before MAIL.
@@ -117,7 +118,7 @@ def _failed(fate, saw, first=""):
 
 
 def _connect(saw):
-    return Verdict(USELESS, first="Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)",
+    return Verdict(USELESS, first=NO_CONNECTION,
                    waits=saw.kind == "late")
 
 
