@@ -224,14 +224,18 @@ struct walk {
 	size_t n; /* lines */
 };
 
-/* Names the line by its key only: what follows may be a password. */
+/*
+ * Names the line by its key only, up to a '|': what follows may be a password.
+ */
 static void
 check_line(void *data, const char *key, size_t nkey, const char *value,
     size_t nvalue)
 {
 	struct walk *walk = data;
+	const char *bar = memchr(key, '|', nkey);
+	const size_t shown = bar ? (size_t)(bar - key) : nkey;
 	struct buf text = { 0 };
-	const char *fault = NULL;
+	const char *fault;
 
 	walk->n++;
 	if (value == NULL)
@@ -242,9 +246,7 @@ check_line(void *data, const char *key, size_t nkey, const char *value,
 		fault = walk->fault(value, nvalue);
 	if (fault == NULL)
 		return;
-	buf_append(&text, key, value ? nkey : strcspn(key, ":|\n"));
-	if (!value && text.len > nkey)
-		buf_cut(&text, nkey);
+	buf_append(&text, key, shown);
 	buf_printf(&text, ": %s", fault);
 	warn(walk->entry, text.data, text.len);
 	buf_finish(&text);
