@@ -111,6 +111,24 @@ control_next(const char **at, const char *end, const char **line, size_t *len)
 	return false;
 }
 
+size_t
+control_blank_length(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && (s[i] == ' ' || s[i] == '\t'))
+		i++;
+	return i;
+}
+
+bool
+control_is_comment(const char *s, size_t n)
+{
+	size_t blanks = control_blank_length(s, n);
+
+	return blanks == n || (blanks > 0 && s[blanks] == '#');
+}
+
 static int
 refuse(const char *path, const char *reason, struct dsn *why)
 {
@@ -139,14 +157,13 @@ read_path(const char *path, struct buf *value, struct dsn *why)
 }
 
 /*
- * An invalid value is an error, not the default: it was meant to be a policy,
- * and mail must not be sent under a weaker one.
+ * A number that is a policy.  Anything else in the file is an error, not the
+ * default: mail must not be sent under a weaker policy than was meant.
  */
 static int
-read_strictness(unsigned long *value, struct dsn *why)
+read_policy(const char *path, struct control_range range, unsigned long *value,
+    struct dsn *why)
 {
-	static const char path[] = "control/tlsstrictness";
-	static const struct control_range range = { 0, 2, 0 };
 	struct buf line = { 0 };
 	int result = 0;
 
@@ -156,6 +173,42 @@ read_strictness(unsigned long *value, struct dsn *why)
 		result = refuse(path, "not a number", why);
 	buf_finish(&line);
 	return result;
+}
+
+/* The same, where a number above the maximum has no meaning. */
+static int
+read_choice(const char *path, unsigned long maximum, unsigned long fallback,
+    unsigned long *value, struct dsn *why)
+{
+	const struct control_range range = { 0, maximum + 1, fallback };
+
+	if (read_policy(path, range, value, why) == -1)
+		return -1;
+	return *value > maximum ? refuse(path, "no such choice", why) : 0;
+}
+
+static int
+read_policies(struct control *c, struct dsn *why)
+{
+	static const struct control_range strictness = { 0, 2, 0 };
+	static const struct control_range fetching = { 0, 600, 0 };
+
+	if (read_policy("control/tlsstrictness", strictness, &c->tlsstrictness,
+		why) == -1 ||
+	    read_choice("control/dane", 1, 0, &c->dane, why) == -1 ||
+	    read_policy("control/mtasts", fetching, &c->mtasts, why) == -1)
+		return -1;
+	return read_choice("control/tlsrequired", CONTROL_TLSREQUIRED_REPORTS,
+	    CONTROL_TLSREQUIRED_REPORTS, &c->tlsrequired, why);
+}
+
+/* Reports are lost without it, but no mail. */
+static void
+read_tlsrptsocket(struct buf *value)
+{
+	if (control_line("control/tlsrptsocket", value) != CONTROL_FOUND ||
+	    strlen(buf_text(value)) != value->len)
+		buf_cut(value, 0);
 }
 
 /* Whether the name may be sent in EHLO.  Stock sends any name. */
@@ -220,7 +273,8 @@ read_with_me(struct control *c, struct buf *me, struct dsn *why)
 	    read_path("control/clientcert", &c->clientcert, why) == -1 ||
 	    read_path("control/clientkey", &c->clientkey, why) == -1)
 		return -1;
-	return read_strictness(&c->tlsstrictness, why);
+	read_tlsrptsocket(&c->tlsrptsocket);
+	return read_policies(c, why);
 }
 
 int
@@ -240,4 +294,5 @@ control_finish(struct control *c)
 	buf_finish(&c->trustanchors);
 	buf_finish(&c->clientcert);
 	buf_finish(&c->clientkey);
+	buf_finish(&c->tlsrptsocket);
 }

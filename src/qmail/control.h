@@ -51,6 +51,22 @@ enum control_result control_number(const char *path, struct control_range,
 bool control_next(const char **at, const char *end, const char **line,
     size_t *len);
 
+/* The number of blanks and tabs at the start of n bytes. */
+size_t control_blank_length(const char *, size_t n);
+
+/*
+ * Whether the n bytes after a value in a list file are nothing, blanks, or a
+ * comment: '#' with a blank before it.
+ */
+bool control_is_comment(const char *, size_t n);
+
+/* What control/tlsrequired says of the header field TLS-Required: no. */
+enum control_tlsrequired {
+	CONTROL_TLSREQUIRED_IGNORED,
+	CONTROL_TLSREQUIRED_OBEYED,
+	CONTROL_TLSREQUIRED_REPORTS /* obeyed in TLS reports only */
+};
+
 /* The control files that have one line. */
 struct control {
 	struct buf helohost;          /* our name in EHLO; never empty */
@@ -61,13 +77,21 @@ struct control {
 	struct buf clientcert;   /* a path, or empty */
 	struct buf clientkey;    /* a path, or empty */
 	unsigned long tlsstrictness; /* 0, 1, 2 */
+	unsigned long dane;          /* 0, 1 */
+	unsigned long mtasts;        /* seconds; 0: no MTA-STS */
+	unsigned long tlsrequired;   /* enum control_tlsrequired */
+	struct buf tlsrptsocket;     /* a path, or empty */
 };
 
 /*
  * Reads them all, in stock's order.  -1 with 4.3.0 "Unable to read control
  * files." if one cannot be read, if both helohost and me are missing, or if the
  * name is empty or not allowed in a command (a control byte, a blank, an 8-bit
- * byte, more than 255 bytes).  The detail has the file and the reason.
+ * byte, more than 255 bytes).  So it is if a file that was meant to be a policy
+ * has no number, or one without a meaning: tlsstrictness, dane, mtasts,
+ * tlsrequired.  The detail has the file and the reason.
+ *
+ * A tlsrptsocket that cannot be read is none: it does not concern the mail.
  */
 int control_read(struct control *, struct dsn *why);
 

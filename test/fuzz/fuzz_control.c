@@ -40,9 +40,16 @@ static const char *const names[] = {
 	"control/clientkey",
 	"control/tlsstrictness",
 	"control/ipme",
+	"control/dane",
+	"control/mtasts",
+	"control/tlsrequired",
+	"control/tlsrptsocket",
 };
 
 #define NFILE (sizeof names / sizeof names[0])
+
+/* The list of addresses, and a file that may be unreadable. */
+enum { IPME = 9, TLSRPTSOCKET = 13 };
 
 static struct {
 	const char *data;
@@ -202,8 +209,11 @@ check_control(void)
 		check_path(&c.trustanchors);
 		check_path(&c.clientcert);
 		check_path(&c.clientkey);
-		for (size_t i = 0; i < NFILE - 1; i++)
-			CHECK(files[i].error != EIO);
+		check_path(&c.tlsrptsocket);
+		CHECK(c.dane <= 1 && c.mtasts <= 600 && c.tlsrequired <= 2);
+		for (size_t i = 0; i < NFILE; i++)
+			CHECK(files[i].error != EIO || i == IPME ||
+			      i == TLSRPTSOCKET);
 	}
 	control_finish(&c);
 }
@@ -213,7 +223,7 @@ check_ipme(void)
 {
 	struct ipme me = { 0 };
 	struct dsn why = { 0 };
-	const size_t i = NFILE - 1;
+	const size_t i = IPME;
 
 	if (ipme_read(&me, names[i], true, &why) == -1) {
 		CHECK(strcmp(why.status, "4.3.0") == 0 && why.detail[0]);

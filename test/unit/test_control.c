@@ -19,7 +19,8 @@
 
 static const char *const files[] = { "me", "helohost", "timeoutremote",
 	"timeoutconnect", "timeoutdns", "trustanchors", "clientcert",
-	"clientkey", "tlsstrictness" };
+	"clientkey", "tlsstrictness", "dane", "mtasts", "tlsrequired",
+	"tlsrptsocket" };
 
 static char home[] = "/tmp/test_control.XXXXXX";
 
@@ -303,6 +304,10 @@ has_defaults(void **state)
 	assert_string_equal(buf_text(&c.trustanchors), "");
 	assert_string_equal(buf_text(&c.clientcert), "");
 	assert_string_equal(buf_text(&c.clientkey), "");
+	assert_int_equal(c.dane, 0);
+	assert_int_equal(c.mtasts, 0);
+	assert_int_equal(c.tlsrequired, CONTROL_TLSREQUIRED_REPORTS);
+	assert_string_equal(buf_text(&c.tlsrptsocket), "");
 	control_finish(&c);
 	clear_home();
 }
@@ -323,6 +328,10 @@ reads_all_files(void **state)
 	put_text("clientcert", "cert.pem\nx\n");
 	put_text("clientkey", "key.pem");
 	put_text("tlsstrictness", "1 # maybe\n");
+	put_text("dane", "1\n");
+	put_text("mtasts", "5\n");
+	put_text("tlsrequired", "1\n");
+	put_text("tlsrptsocket", "/run/tlsrpt.sock\n");
 	assert_int_equal(control_read(&c, &why), 0);
 	assert_string_equal(buf_text(&c.helohost), "h.example");
 	assert_int_equal(c.timeoutconnect, 86400);
@@ -332,6 +341,10 @@ reads_all_files(void **state)
 	assert_string_equal(buf_text(&c.trustanchors), "/etc/ssl/certs/");
 	assert_string_equal(buf_text(&c.clientcert), "cert.pem");
 	assert_string_equal(buf_text(&c.clientkey), "key.pem");
+	assert_int_equal(c.dane, 1);
+	assert_int_equal(c.mtasts, 5);
+	assert_int_equal(c.tlsrequired, CONTROL_TLSREQUIRED_OBEYED);
+	assert_string_equal(buf_text(&c.tlsrptsocket), "/run/tlsrpt.sock");
 	control_finish(&c);
 
 	put_text("timeoutconnect", "0\n");
@@ -486,12 +499,145 @@ never_weakens_strictness(void **state)
 	clear_home();
 }
 
-/* Each file in turn as a directory and as a FIFO. */
+static unsigned long
+policy_of(const struct control *c, const char *name)
+{
+	if (strcmp(name, "dane") == 0)
+		return c->dane;
+	return strcmp(name, "mtasts") == 0 ? c->mtasts : c->tlsrequired;
+}
+
+/* What has no meaning is an error, and so is what is no number. */
+static void
+never_guesses_a_policy(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *in;
+		int out; /* -1: refused */
+		const char *reason;
+	} cases[] = {
+		{ "dane", "0\n", 0, "" },
+		{ "dane", "1\n", 1, "" },
+		{ "dane", "01 # x\r\n", 1, "" },
+		{ "dane", "", 0, "" },
+		{ "dane", " \t\n", 0, "" },
+		{ "dane", "2\n", -1, "no such choice" },
+		{ "dane", "10\n", -1, "no such choice" },
+		{ "dane", "18446744073709551617\n", -1, "no such choice" },
+		{ "dane", "on\n", -1, "not a number" },
+		{ "dane", "-1\n", -1, "not a number" },
+		{ "dane", " 1\n", -1, "not a number" },
+		{ "mtasts", "0\n", 0, "" },
+		{ "mtasts", "600\n", 600, "" },
+		{ "mtasts", "601\n", 600, "" },
+		{ "mtasts", "99999999999999999999\n", 600, "" },
+		{ "mtasts", "5s\n", 5, "" },
+		{ "mtasts", "\n", 0, "" },
+		{ "mtasts", "yes\n", -1, "not a number" },
+		{ "tlsrequired", "0\n", CONTROL_TLSREQUIRED_IGNORED, "" },
+		{ "tlsrequired", "1\n", CONTROL_TLSREQUIRED_OBEYED, "" },
+		{ "tlsrequired", "2\n", CONTROL_TLSREQUIRED_REPORTS, "" },
+		{ "tlsrequired", "\n", CONTROL_TLSREQUIRED_REPORTS, "" },
+		{ "tlsrequired", "3\n", -1, "no such choice" },
+		{ "tlsrequired", "no\n", -1, "not a number" },
+	};
+	struct buf want = { 0 };
+
+	(void)state;
+	put_text("me", "me.example\n");
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct control c = { 0 };
+		struct dsn why = { 0 };
+		int result;
+
+		put_text(cases[i].name, cases[i].in);
+		result = control_read(&c, &why);
+		if (result != (cases[i].out == -1 ? -1 : 0))
+			fail_msg("%s %s: returned %d", cases[i].name,
+			    cases[i].in, result);
+		if (result == 0 &&
+		    policy_of(&c, cases[i].name) != (unsigned long)cases[i].out)
+			fail_msg("%s %s: %lu", cases[i].name, cases[i].in,
+			    policy_of(&c, cases[i].name));
+		if (result == -1) {
+			assert_string_equal(why.status, "4.3.0");
+			buf_cut(&want, 0);
+			buf_printf(&want, "control/%s: %s", cases[i].name,
+			    cases[i].reason);
+			assert_string_equal(why.detail, want.data);
+		}
+		assert_int_equal(unlink(path_of(cases[i].name)), 0);
+		control_finish(&c);
+	}
+	buf_finish(&want);
+	clear_home();
+}
+
+/* It never concerns the mail. */
+static void
+passes_over_an_unusable_tlsrptsocket(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct control c = { 0 };
+		struct dsn why = { 0 };
+
+		put_text("me", "me.example\n");
+		if (i == 0)
+			put("tlsrptsocket", "a\0b\n", 4);
+		else
+			assert_int_equal(i == 1
+					     ? mkdir(path_of("tlsrptsocket"),
+						   0700)
+					     : mkfifo(path_of("tlsrptsocket"),
+						   0600),
+			    0);
+		assert_int_equal(control_read(&c, &why), 0);
+		assert_string_equal(buf_text(&c.tlsrptsocket), "");
+		control_finish(&c);
+		clear_home();
+	}
+}
+
+static void
+recognises_a_comment(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t blanks;
+		bool is_comment;
+	} cases[] = {
+		{ "", 0, true },
+		{ " ", 1, true },
+		{ "\t  ", 3, true },
+		{ " #", 1, true },
+		{ " \t # x", 3, true },
+		{ "#", 0, false },
+		{ "# x", 0, false },
+		{ "x", 0, false },
+		{ " x", 1, false },
+		{ " x #", 1, false },
+		{ "\r#", 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		size_t n = strlen(cases[i].text);
+
+		assert_int_equal(control_blank_length(cases[i].text, n),
+		    cases[i].blanks);
+		if (control_is_comment(cases[i].text, n) != cases[i].is_comment)
+			fail_msg("'%s'", cases[i].text);
+	}
+}
+
+/* Each file in turn as a directory and as a FIFO; the last one is optional. */
 static void
 refuses_what_it_cannot_read(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < 2 * COUNT(files); i++) {
+	for (size_t i = 0; i < 2 * (COUNT(files) - 1); i++) {
 		const char *name = files[i / 2];
 		struct control c = { 0 };
 		struct dsn why = { 0 };
@@ -542,6 +688,9 @@ main(void)
 		cmocka_unit_test(chooses_the_name),
 		cmocka_unit_test(says_which_name_is_empty),
 		cmocka_unit_test(never_weakens_strictness),
+		cmocka_unit_test(never_guesses_a_policy),
+		cmocka_unit_test(passes_over_an_unusable_tlsrptsocket),
+		cmocka_unit_test(recognises_a_comment),
 		cmocka_unit_test(refuses_what_it_cannot_read),
 		cmocka_unit_test(refuses_a_nul_in_a_path),
 	};
