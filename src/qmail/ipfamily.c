@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "qmail/control.h"
 
 static const struct {
 	const char *text;
@@ -16,25 +17,6 @@ static const struct {
 	{ "4", IPFAMILY_4 },
 };
 
-static size_t
-blanks_at(const char *s, size_t n)
-{
-	size_t i = 0;
-
-	while (i < n && (s[i] == ' ' || s[i] == '\t'))
-		i++;
-	return i;
-}
-
-/* Nothing, or a comment with a blank before it. */
-static bool
-is_only_comment(const char *s, size_t n)
-{
-	size_t blanks = blanks_at(s, n);
-
-	return n == 0 || (blanks > 0 && s[blanks] == '#');
-}
-
 static bool
 parse_value(const char *value, size_t n, enum ipfamily *family)
 {
@@ -42,7 +24,7 @@ parse_value(const char *value, size_t n, enum ipfamily *family)
 		size_t len = strlen(words[i].text);
 
 		if (n < len || memcmp(value, words[i].text, len) != 0 ||
-		    !is_only_comment(value + len, n - len))
+		    !control_is_comment(value + len, n - len))
 			continue;
 		*family = words[i].family;
 		return true;
@@ -71,35 +53,20 @@ refuse_entry(const char *path, const struct table_entry *e, struct dsn *why)
 	return -1;
 }
 
-/* Appends the next hop without its brackets. */
-static void
-append_key(struct buf *key, const char *next_hop)
-{
-	size_t n = strlen(next_hop);
-
-	if (n >= 2 && next_hop[0] == '[' && next_hop[n - 1] == ']')
-		buf_append(key, next_hop + 1, n - 2);
-	else
-		buf_puts(key, next_hop);
-}
-
 int
 ipfamily_find(enum ipfamily *family, const struct table_files *files,
     const char *next_hop, struct dsn *why)
 {
 	struct table_entry e = { 0 };
-	struct buf key = { 0 };
 	int result = 0;
 
 	*family = IPFAMILY_64;
-	append_key(&key, next_hop);
-	if (table_find(files, buf_text(&key), &e) == -1)
+	if (table_find_next_hop(files, next_hop, &e) == -1)
 		result = refuse(files->text, strerror(errno), why);
 	else if (e.found &&
 		 !parse_value(buf_text(&e.value), e.value.len, family))
 		result = refuse_entry(files->text, &e, why);
 	table_entry_finish(&e);
-	buf_finish(&key);
 	return result;
 }
 

@@ -13,7 +13,8 @@
 #include "qmail/control.h"
 
 #define TEXT_MAX ((size_t)1 << 30)
-#define MARK_MAX 3 /* bytes of a byte order mark */
+#define MARK_MAX 3                        /* bytes of a byte order mark */
+#define STRICT_TEXT_MAX ((off_t)64 << 10) /* bytes read without an index */
 
 /* An entry, borrowed from the text. */
 struct entry {
@@ -21,6 +22,7 @@ struct entry {
 	size_t keylen;
 	const char *value;
 	size_t len;
+	bool lacks_colon;
 };
 
 /* The length of the address literal at the start of s, or 0. */
@@ -59,13 +61,33 @@ parse_entry(struct entry *e, const char *s, size_t n)
 		return false;
 	e->value = s + e->keylen + 1;
 	e->len = n - e->keylen - 1;
+	e->lacks_colon = false;
 	return true;
+}
+
+/* Without a colon behind the key, the value is all that follows. */
+static bool
+parse_strictly(struct entry *e, const char *s, size_t n)
+{
+	const char *end = s + n, *stop;
+
+	s += control_blank_length(s, n);
+	stop = s;
+	while (stop < end && *stop != ':' && *stop != ' ' && *stop != '\t')
+		stop++;
+	e->key = s;
+	e->keylen = (size_t)(stop - s);
+	e->lacks_colon = stop == end || *stop != ':';
+	e->value = e->lacks_colon ? stop : stop + 1;
+	e->len = (size_t)(end - e->value);
+	return s < end;
 }
 
 static void
 set_entry(struct table_entry *f, const struct entry *e)
 {
 	f->found = true;
+	f->lacks_colon = e->lacks_colon;
 	buf_append(&f->key, e->key, e->keylen);
 	buf_append(&f->value, e->value, e->len);
 }
@@ -78,12 +100,15 @@ struct cursor {
 	const char *line; /* its start */
 	const char *at, *end;
 	const char *next, *stop;
+	bool is_strict;
 };
 
 static void
-cursor_init(struct cursor *c, const char *text, size_t n)
+cursor_init(struct cursor *c, const char *text, size_t n, bool is_strict)
 {
-	*c = (struct cursor){ .next = text, .stop = text + n };
+	*c = (struct cursor){
+		.next = text, .stop = text + n, .is_strict = is_strict
+	};
 }
 
 /*
@@ -108,13 +133,20 @@ next_part(struct cursor *c, const char **part, size_t *n)
 }
 
 static bool
+parse_part(const struct cursor *c, const char *part, size_t n, struct entry *e)
+{
+	return c->is_strict ? parse_strictly(e, part, n)
+			    : parse_entry(e, part, n);
+}
+
+static bool
 next_entry(struct cursor *c, struct entry *e)
 {
 	const char *part;
 	size_t n;
 
 	while (next_part(c, &part, &n))
-		if (parse_entry(e, part, n))
+		if (parse_part(c, part, n, e))
 			return true;
 	return false;
 }
@@ -173,8 +205,8 @@ compile_entry(struct compiling *out, const struct buf *text,
  * if out is not NULL, compiles all entries.
  */
 static void
-scan(const struct buf *text, const char *host, struct table_entry *f,
-    struct compiling *out)
+scan(const struct buf *text, const char *host, bool is_strict,
+    struct table_entry *f, struct compiling *out)
 {
 	const char *start = buf_text(text);
 	size_t mark = control_bom_length(start, text->len);
@@ -183,7 +215,7 @@ scan(const struct buf *text, const char *host, struct table_entry *f,
 	struct buf key = { 0 };
 	struct cursor c;
 
-	cursor_init(&c, start + mark, text->len - mark);
+	cursor_init(&c, start + mark, text->len - mark, is_strict);
 	while (next_entry(&c, &e)) {
 		if (out)
 			compile_entry(out, text, &c, &e, &key);
@@ -200,9 +232,12 @@ scan(const struct buf *text, const char *host, struct table_entry *f,
  * any that can get mail, one pass over the text is better.
  */
 static bool
-is_compilable(const char *host, const struct stat *st)
+is_compilable(const struct table_files *files, const char *host,
+    const struct stat *st)
 {
-	return st->st_size > 0 && strlen(host) <= COMPILED_KEY_MAX;
+	off_t uncompiled = files->is_strict ? STRICT_TEXT_MAX : 0;
+
+	return st->st_size > uncompiled && strlen(host) <= COMPILED_KEY_MAX;
 }
 
 /* Reads the file, and compiles it if no other process does.  -1 with errno. */
@@ -214,12 +249,12 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 	struct buf text = { 0 };
 	int saved, result;
 
-	if (is_compilable(host, st) && !files->is_read_only)
+	if (is_compilable(files, host, st) && !files->is_read_only)
 		out = compiling_begin(files->index, files->lock, fd, st);
 	result = fdio_read_to_end(fd, st, TEXT_MAX, &text);
 	saved = errno;
 	if (result == 0)
-		scan(&text, host, f, out);
+		scan(&text, host, files->is_strict, f, out);
 	/* If this fails, the text is used next time too. */
 	if (out && result == 0)
 		(void)compiling_end(out, fd);
@@ -250,7 +285,7 @@ begins_line(const char *s, size_t n, uint64_t offset)
  */
 static bool
 read_line(int fd, const struct stat *st, const struct compiled_place *place,
-    struct buf *b, struct cursor *c)
+    struct buf *b, bool is_strict, struct cursor *c)
 {
 	size_t before =
 	    place->offset < MARK_MAX ? (size_t)place->offset : MARK_MAX;
@@ -261,7 +296,7 @@ read_line(int fd, const struct stat *st, const struct compiled_place *place,
 	if (fdio_read_at(fd, place->offset - before, b->data,
 		before + n + behind) == -1)
 		return false;
-	cursor_init(c, line, n);
+	cursor_init(c, line, n, is_strict);
 	return n > 0 && begins_line(line, n, place->offset) &&
 	       !memchr(line, '\n', n) && (!behind || line[n] == '\n');
 }
@@ -272,13 +307,14 @@ read_line(int fd, const struct stat *st, const struct compiled_place *place,
  */
 static bool
 read_entry(int fd, const struct stat *st, const struct compiled_place *place,
-    const char *key, size_t keylen, struct table_entry *f)
+    const char *key, bool is_strict, struct table_entry *f)
 {
+	size_t keylen = strlen(key);
 	struct buf line = { 0 };
 	struct cursor c;
 	struct entry e, last = { 0 };
 
-	if (read_line(fd, st, place, &line, &c))
+	if (read_line(fd, st, place, &line, is_strict, &c))
 		while (next_entry(&c, &e))
 			if (has_key(&e, key, keylen))
 				last = e;
@@ -309,10 +345,10 @@ find_place(struct compiled *index, const char *host, const char **key,
 
 /* False if the index cannot be used and the file must be read. */
 static bool
-find_by_index(int fd, const struct stat *st, const char *path, const char *host,
-    struct table_entry *f)
+find_by_index(int fd, const struct stat *st, const struct table_files *files,
+    const char *host, struct table_entry *f)
 {
-	struct compiled *index = compiled_open(path, st);
+	struct compiled *index = compiled_open(files->index, st);
 	struct buf lower = { 0 };
 	struct compiled_place place;
 	enum compiled_result result;
@@ -325,7 +361,7 @@ find_by_index(int fd, const struct stat *st, const char *path, const char *host,
 	result = find_place(index, buf_text(&lower), &key, &place);
 	is_right = result == COMPILED_ABSENT ||
 		   (result == COMPILED_FOUND &&
-		       read_entry(fd, st, &place, key, strlen(key), f));
+		       read_entry(fd, st, &place, key, files->is_strict, f));
 	compiled_close(index);
 	buf_finish(&lower);
 	return is_right;
@@ -341,11 +377,29 @@ table_find(const struct table_files *files, const char *host,
 
 	if (fd == -1)
 		return errno == ENOENT ? 0 : -1;
-	if (!is_compilable(host, &st) ||
-	    !find_by_index(fd, &st, files->index, host, f))
+	if (!is_compilable(files, host, &st) ||
+	    !find_by_index(fd, &st, files, host, f))
 		result = find_in_text(fd, &st, files, host, f);
 	saved = errno;
 	close(fd);
+	errno = saved;
+	return result;
+}
+
+int
+table_find_next_hop(const struct table_files *files, const char *next_hop,
+    struct table_entry *f)
+{
+	size_t n = strlen(next_hop);
+	bool is_literal =
+	    n >= 2 && next_hop[0] == '[' && next_hop[n - 1] == ']';
+	struct buf key = { 0 };
+	int result, saved;
+
+	buf_append(&key, next_hop + is_literal, n - 2 * is_literal);
+	result = table_find(files, buf_text(&key), f);
+	saved = errno;
+	buf_finish(&key);
 	errno = saved;
 	return result;
 }
@@ -376,9 +430,9 @@ table_walk(const struct table_files *files,
 		return errno == ENOENT ? 0 : -1;
 	}
 	n = control_bom_length(buf_text(&text), text.len);
-	cursor_init(&c, buf_text(&text) + n, text.len - n);
+	cursor_init(&c, buf_text(&text) + n, text.len - n, files->is_strict);
 	while (next_part(&c, &part, &n))
-		if (parse_entry(&e, part, n))
+		if (parse_part(&c, part, n, &e) && !e.lacks_colon)
 			each(data, e.key, e.keylen, e.value, e.len);
 		else
 			each(data, part, n, NULL, 0);

@@ -23,11 +23,20 @@ struct table_files {
 	const char *index; /* run/qmail-remote/NAME.cdb */
 	const char *lock;  /* run/qmail-remote/NAME.lock */
 	bool is_read_only; /* never compile an index */
+
+	/*
+	 * For entries that must not be overlooked.  Blanks before a key do not
+	 * count, and it ends at the first colon or blank, so a line that is not
+	 * written as it has to be is an entry too.  An index could lack an
+	 * entry, so a file of up to 64 KB is read whole each time.
+	 */
+	bool is_strict;
 };
 
 /* The matching entry, as it is in the file; valid when zeroed. */
 struct table_entry {
-	bool found; /* false: no entry matches */
+	bool found;       /* false: no entry matches */
+	bool lacks_colon; /* behind the key; only if is_strict */
 	struct buf key, value;
 };
 
@@ -39,6 +48,13 @@ struct table_entry {
 int table_find(const struct table_files *, const char *host,
     struct table_entry *);
 void table_entry_finish(struct table_entry *);
+
+/*
+ * The same for a next hop: an address literal is looked up without its
+ * brackets.
+ */
+int table_find_next_hop(const struct table_files *, const char *next_hop,
+    struct table_entry *);
 
 /*
  * Calls the function for each entry of the file, in order; with a value of NULL

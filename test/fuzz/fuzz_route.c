@@ -38,7 +38,8 @@ no_sync(int fd)
 
 #include "fuzz.h"
 
-static const struct table_files paths = { "routes", "cdb", "lock", false };
+static const struct table_files paths = { "routes", "cdb", "lock", false,
+	false };
 
 /* The last entry with exactly this key. */
 static bool
@@ -134,8 +135,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	CHECK(fd != -1);
 	CHECK(find_in_text(fd, &st, &paths, host, &text) == 0);
 	check_same(&text, any, e.value, e.len);
-	if (is_compilable(host, &st)) {
-		CHECK(find_by_index(fd, &st, "cdb", host, &compiled));
+	if (is_compilable(&paths, host, &st)) {
+		CHECK(find_by_index(fd, &st, &paths, host, &compiled));
 		check_same(&compiled, any, e.value, e.len);
 	}
 	close(fd);

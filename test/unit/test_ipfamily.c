@@ -19,7 +19,7 @@
 #define REFUSED (-1)
 
 static const struct table_files files = { "ipfamily", "ipfamily.cdb",
-	"ipfamily.lock", false };
+	"ipfamily.lock", false, false };
 
 static char home[] = "/tmp/test_ipfamily.XXXXXX";
 

@@ -26,7 +26,7 @@ static char home[] = "/tmp/test_route.XXXXXX";
 
 /* There is no directory for an index. */
 static const struct table_files files = { "smtproutes", "no/cdb", "no/lock",
-	false };
+	false, false };
 
 struct route_case {
 	const char *text;

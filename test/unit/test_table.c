@@ -27,7 +27,7 @@ static char home[] = "/tmp/test_table.XXXXXX";
 
 #define FILES(name) \
 	{ \
-		name, name ".cdb", name ".lock", false \
+		name, name ".cdb", name ".lock", false, false \
 	}
 
 static const struct table_files files = FILES("list");
@@ -41,6 +41,8 @@ static const struct table_files damaged = FILES("damaged");
 static const struct table_files many = FILES("many");
 static const struct table_files same = FILES("same");
 static const struct table_files wide = FILES("wide");
+static const struct table_files strict = { "strict", "strict.cdb",
+	"strict.lock", false, true };
 
 struct table_case {
 	const char *text;
@@ -255,7 +257,7 @@ static int
 leave_home(void **state)
 {
 	static const struct table_files *const all[] = { &forged, &marked, &nul,
-		&lonely, &damaged, &many, &same, &wide };
+		&lonely, &damaged, &many, &same, &wide, &strict };
 
 	clear_home(state);
 	for (size_t i = 0; i < COUNT(all); i++)
@@ -352,7 +354,7 @@ static void
 may_be_missing_or_empty(void **state)
 {
 	static const struct table_files nowhere = { "no/list", "no/cdb",
-		"no/lock", false };
+		"no/lock", false, false };
 
 	(void)state;
 	assert_string_equal(find("a"), "(none)");
@@ -367,7 +369,7 @@ static void
 refuses_what_it_cannot_read(void **state)
 {
 	static const struct table_files below = { "list/x", "x.cdb", "x.lock",
-		false };
+		false, false };
 	int fd;
 
 	assert_int_equal(mkdir(files.text, 0700), 0);
@@ -435,9 +437,9 @@ static void
 works_without_write_permission(void **state)
 {
 	static const struct table_files nowhere = { "lonely", "no/cdb",
-		"no/lock", false };
+		"no/lock", false, false };
 	static const struct table_files read_only = { "lonely", "lonely.cdb",
-		"lonely.lock", true };
+		"lonely.lock", true, false };
 	struct stat st;
 	struct compiling *c;
 	int fd;
@@ -828,6 +830,151 @@ goes_through_all_entries(void **state)
 	assert_int_equal(rmdir(files.text), 0);
 }
 
+/* The entry in a strict table, or "(none)"; a '!' for the missing colon. */
+static const char *
+find_strictly(const char *host)
+{
+	static char text[64];
+	struct table_entry e = { 0 };
+
+	assert_int_equal(table_find(&strict, host, &e), 0);
+	snprintf(text, sizeof text, "%s%s%s", buf_text(&e.key),
+	    !e.found        ? "(none)"
+	    : e.lacks_colon ? "!"
+			    : ":",
+	    buf_text(&e.value));
+	table_entry_finish(&e);
+	return text;
+}
+
+/* Writes the text, made this long by a comment if it is shorter. */
+static void
+put_strict(const char *text, size_t n, size_t total)
+{
+	struct buf b = { 0 };
+
+	buf_append(&b, text, n);
+	if (b.len < total)
+		buf_puts(&b, "\n#");
+	while (b.len < total)
+		buf_putc(&b, 'x');
+	put(strict.text, buf_text(&b), b.len);
+	buf_finish(&b);
+}
+
+static const struct {
+	const char *text;
+	size_t n;
+	const char *host;
+	const char *want;
+} strict_cases[] = {
+	{ PIECE("a:r"), "a", "a:r" },
+	{ PIECE("a:r"), "b", "(none)" },
+	{ PIECE("a:"), "a", "a:" },
+	{ PIECE(":r"), "a", ":r" },
+	{ PIECE("A:r:x y # z"), "a", "A:r:x y # z" },
+	{ PIECE(" a:r"), "a", "a:r" },
+	{ PIECE("\t \ta:r"), "a", "a:r" },
+	{ PIECE("a"), "a", "a!" },
+	{ PIECE("a "), "a", "a!" },
+	{ PIECE("a b"), "a", "a! b" },
+	{ PIECE("a :b"), "a", "a! :b" },
+	{ PIECE("a\tb:c"), "a", "a!\tb:c" },
+	{ PIECE("a:r\na"), "a", "a!" },
+	{ PIECE("a\na:r"), "a", "a:r" },
+	{ PIECE("a:r\n#a"), "a", "a:r" },
+	{ PIECE("a:r\n # a comment"), "a", "a:r" },
+	{ PIECE("a:r\n \t\n"), "a", "a:r" },
+	{ PIECE("[::1]:r"), "[::1]", "(none)" },
+	{ PIECE("[::1]:r"), "[", "[::1]:r" },
+	{ PIECE("b:r\0a\0c:s"), "a", "a!" },
+	{ PIECE("b:r\0 a:r \0 \0"), "a", "a:r " },
+};
+
+/* By the text, while the index is made, and by the index. */
+static void
+overlooks_no_entry_of_a_strict_table(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(strict_cases); i++)
+		for (int round = 0; round < 3; round++) {
+			const char *got;
+
+			if (round < 2)
+				put_strict(strict_cases[i].text,
+				    strict_cases[i].n, round == 0 ? 0 : 65537);
+			got = find_strictly(strict_cases[i].host);
+			if (strcmp(got, strict_cases[i].want) != 0)
+				fail_msg("%s, round %d: %s",
+				    strict_cases[i].text, round, got);
+			assert_int_equal(access(strict.index, F_OK),
+			    round == 0 ? -1 : 0);
+			if (round == 2)
+				remove_files(&strict);
+		}
+}
+
+static void
+compiles_only_a_long_strict_table(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	put_strict("a:r", 3, 65536);
+	assert_string_equal(find_strictly("a"), "a:r");
+	assert_int_equal(access(strict.index, F_OK), -1);
+	/* Whoever can write to the state directory hides nothing. */
+	assert_int_equal(stat(strict.text, &st), 0);
+	forge_with(&strict, &st, "", NULL);
+	assert_string_equal(find_strictly("a"), "a:r");
+	remove_files(&strict);
+}
+
+static void
+finds_a_next_hop_without_brackets(void **state)
+{
+	static const struct {
+		const char *next_hop;
+		const char *value;
+	} want[] = {
+		{ "192.0.2.1", "r" },
+		{ "[192.0.2.1]", "r" },
+		{ "[a]", "s" },
+		{ "[a", "t" },
+		{ "a]", "t" },
+		{ "[]", "t" },
+		{ "[", "t" },
+		{ "", "t" },
+	};
+
+	(void)state;
+	put_text("192.0.2.1:r\na:s\n:t\n");
+	for (size_t i = 0; i < COUNT(want); i++) {
+		struct table_entry e = { 0 };
+
+		assert_int_equal(table_find_next_hop(&files, want[i].next_hop,
+				     &e),
+		    0);
+		if (strcmp(buf_text(&e.value), want[i].value) != 0)
+			fail_msg("%s: %s", want[i].next_hop,
+			    buf_text(&e.value));
+		table_entry_finish(&e);
+	}
+}
+
+static void
+goes_through_malformed_entries(void **state)
+{
+	static const char text[] = "a:b:c \n#b:t\nc d\ne :u\n f:v\0g\n:w";
+	struct walked w = { .n = 0 };
+
+	(void)state;
+	put(strict.text, text, sizeof text - 1);
+	assert_int_equal(table_walk(&strict, walk, &w), 0);
+	assert_string_equal(w.text, "<a|b:c><c d|-><e :u|-><f|v><g|-><|w>");
+	remove_files(&strict);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, clear_home)
 
 int
@@ -851,6 +998,10 @@ main(void)
 		TEST(survives_an_index_that_changes),
 		TEST(works_without_an_index),
 		TEST(goes_through_all_entries),
+		TEST(overlooks_no_entry_of_a_strict_table),
+		TEST(compiles_only_a_long_strict_table),
+		TEST(finds_a_next_hop_without_brackets),
+		TEST(goes_through_malformed_entries),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);
