@@ -346,7 +346,7 @@ run(const struct cell *c, struct attempt_mode *mode, struct attempt *a,
 	memset(server, 0xff, sizeof *server);
 	*a = (struct attempt){ 0 };
 	*mode = (struct attempt_mode){
-		.policy = { c->level, "mx.example" },
+		.policy = { .level = c->level, .name = "mx.example" },
 		.only_helo = c->only_helo,
 	};
 	if (attempt_make(&config, &session, mode, CONNECTION, a, server) !=

@@ -151,7 +151,7 @@ make_plan(size_t naddress, enum tls_level level)
 	memset(addresses, 0, sizeof addresses);
 	for (size_t i = 0; i < naddress; i++) {
 		hosts[i] = (struct plan_host){ .name = names[i],
-			.policy = { level, names[i] } };
+			.policy = { .level = level, .name = names[i] } };
 		addresses[i].host = i;
 		addresses[i].ip.byte[15] = (unsigned char)i;
 	}
