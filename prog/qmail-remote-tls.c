@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "io/sandbox.h"
 #include "base/str.h"
+#include "base/tlsa.h"
 #include "tls/request.h"
 #include "tlsd/session.h"
 #include "tls/status.h"
@@ -127,13 +128,16 @@ enter_sandbox(const char *anchors)
 }
 
 static struct tlsd_session_params
-session_params(const struct tls_request *r)
+session_params(const struct tls_request *r, const struct tlsa_set *tlsa)
 {
 	return (struct tlsd_session_params){
 		.fd = (int)r->socket,
 		.security = (int)r->security,
 		.name = r->name,
+		.tlsa = r->tlsa != NULL ? tlsa : NULL,
+		.names = r->names,
 		.anchors = r->anchors,
+		.match = r->match,
 		.statedir = r->state,
 		.describe = (enum tls_describe)r->describe,
 		.cert = r->cert,
@@ -145,6 +149,7 @@ int
 main(int argc, char **argv)
 {
 	struct tls_request request;
+	struct tlsa_set tlsa = { 0 };
 	struct tlsd_session_params params;
 	struct dsn why = { 0 };
 	struct deadline until;
@@ -161,15 +166,19 @@ main(int argc, char **argv)
 	status.fd = (int)request.status;
 	mem_on_exhaustion(die_out_of_memory);
 	ignore_sigpipe();
+	if (request.tlsa != NULL && !tlsa_parse(&tlsa, request.tlsa))
+		return EXIT_NO_STATUS;
 
 	/* Reads the files: certificate, key, anchors. */
-	params = session_params(&request);
+	params = session_params(&request, &tlsa);
 	session = tlsd_session_create(&params, &why);
 	if (session == NULL)
 		return tell_local_failure(why.text) == 0 ? 0 : EXIT_NO_STATUS;
 
 	/* From here on it talks to the network. */
-	reads = enter_sandbox(request.anchors);
+	reads =
+	    enter_sandbox(tlsd_session_has_anchors(session) ? request.anchors
+							    : NULL);
 	(void)tlsd_session_handshake(session, until, &result);
 	if (reads)
 		sandbox_end_reading();
@@ -178,5 +187,6 @@ main(int argc, char **argv)
 		tlsd_tunnel_run(session, (int)request.socket,
 		    (int)request.clear, tell_end);
 	tlsd_session_destroy(session);
+	tlsa_finish(&tlsa);
 	return 0;
 }

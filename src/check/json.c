@@ -135,6 +135,23 @@ put_names(struct out *out, const char *names)
 	out_close(out, ']');
 }
 
+/* What one way of verifying says, if it was asked. */
+static void
+put_verdict(struct out *out, const char *key, const struct tls_facts *f,
+    enum tls_fact fact)
+{
+	const char *why = f->text[fact];
+
+	if (!f->is_known[fact])
+		return;
+	out_open(out, key, '{');
+	out_json_bool(out, "verifies", *why == '\0');
+	out_json_text(out, "reason", why);
+	if (fact == TLS_FACT_DANE && f->is_known[TLS_FACT_TLSA])
+		out_json_text(out, "record", f->text[TLS_FACT_TLSA]);
+	out_close(out, '}');
+}
+
 static void
 put_certificate(struct out *out, const struct tls_facts *f)
 {
@@ -142,14 +159,8 @@ put_certificate(struct out *out, const struct tls_facts *f)
 	put_names(out, f->text[TLS_FACT_NAMES]);
 	out_json_text(out, "issuer", f->text[TLS_FACT_ISSUER]);
 	out_json_text(out, "expires", f->text[TLS_FACT_EXPIRES]);
-	if (f->is_known[TLS_FACT_VERDICT]) {
-		const char *why = f->text[TLS_FACT_VERDICT];
-
-		out_open(out, "pkix", '{');
-		out_json_bool(out, "verifies", *why == '\0');
-		out_json_text(out, "reason", why);
-		out_close(out, '}');
-	}
+	put_verdict(out, "pkix", f, TLS_FACT_VERDICT);
+	put_verdict(out, "dane", f, TLS_FACT_DANE);
 	out_close(out, '}');
 }
 

@@ -191,6 +191,8 @@ show_facts(struct view *v, const struct tls_facts *f)
 		[TLS_FACT_ISSUER] = "issuer",
 		[TLS_FACT_EXPIRES] = "expires",
 		[TLS_FACT_VERDICT] = "PKIX",
+		[TLS_FACT_DANE] = "DANE",
+		[TLS_FACT_TLSA] = "TLSA record",
 		[TLS_FACT_OWN_EXPIRES] = "our own expires",
 	};
 
@@ -199,7 +201,8 @@ show_facts(struct view *v, const struct tls_facts *f)
 
 		if (!f->is_known[i])
 			continue;
-		if (i == TLS_FACT_VERDICT && *text == '\0')
+		if ((i == TLS_FACT_VERDICT || i == TLS_FACT_DANE) &&
+		    *text == '\0')
 			text = "verifies";
 		begin_note(v);
 		printf("%s: ", names[i]);

@@ -37,8 +37,9 @@ view_protection(const struct attempt *a)
 {
 	if (a->tls.status != TLS_STATUS_READY)
 		return "clear text";
-	return a->tls.verified[0] != '\0' ? "TLS, certificate verified"
-					  : "TLS, certificate not verified";
+	return tls_result_is_verified(&a->tls)
+		   ? "TLS, certificate verified"
+		   : "TLS, certificate not verified";
 }
 
 void

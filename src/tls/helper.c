@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/deadline.h"
 #include "io/fdio.h"
 #include "io/spawn.h"
@@ -66,6 +67,8 @@ run(const struct tls_helper *h, int socket, const struct ends *e)
 {
 	int keep[3] = { socket, e->clear[1], e->status[1] };
 	bool has_credentials = h->clientcert && h->clientkey;
+	bool has_tlsa = h->tlsa && h->tlsa->n > 0;
+	struct buf tlsa = { 0 };
 	struct tls_request request = {
 		.socket = (unsigned long)socket,
 		.clear = (unsigned long)e->clear[1],
@@ -73,16 +76,25 @@ run(const struct tls_helper *h, int socket, const struct ends *e)
 		.seconds = h->timeout_s,
 		.security = h->security,
 		.name = h->name,
+		.names = has_tlsa ? h->names : NULL,
 		.anchors = h->anchors,
+		.match = h->anchors ? h->match : NULL,
 		.describe = h->describe,
 		.state = h->anchors ? h->state : NULL,
 		.cert = has_credentials ? h->clientcert : NULL,
 		.key = has_credentials ? h->clientkey : NULL,
 	};
-	char **argv = tls_request_format(&request, h->program);
-	pid_t pid = spawn_start(argv, keep, 3);
+	char **argv;
+	pid_t pid;
 
+	if (has_tlsa) {
+		tlsa_format(h->tlsa, &tlsa);
+		request.tlsa = buf_text(&tlsa);
+	}
+	argv = tls_request_format(&request, h->program);
+	pid = spawn_start(argv, keep, 3);
 	tls_request_free(argv);
+	buf_finish(&tlsa);
 	return pid;
 }
 

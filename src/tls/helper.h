@@ -4,14 +4,23 @@
 
 #include <sys/types.h>
 
+#include "base/tlsa.h"
 #include "tls/request.h"
 #include "tls/status.h"
 
-/* Start qmail-remote-tls on a connection, and read its status records. */
+/*
+ * Start qmail-remote-tls on a connection, and read its status records.
+ *
+ * qmail-remote-tls(8) says what the names mean, and when the anchors are used
+ * if there are TLSA records.
+ */
 struct tls_helper {
 	const char *program;
-	const char *name;       /* of the server, for SNI and verification */
+	const char *name; /* of the server, for SNI and verification */
+	const struct tlsa_set *tlsa; /* NULL or empty: no DANE */
+	const char *names;      /* further ones for DANE-TA, "a,b"; or NULL */
 	const char *anchors;    /* to verify with; NULL: no verification */
+	const char *match;      /* names for them instead, "a,.b"; or NULL */
 	const char *state;      /* directory for the index of the anchors */
 	const char *clientcert; /* both are set, or both are NULL */
 	const char *clientkey;

@@ -10,7 +10,7 @@
 #include "base/keyword.h"
 #include "base/mem.h"
 
-#define KEYWORDS 11
+#define KEYWORDS 14
 
 static void
 describe(struct tls_request *r, struct keyword k[KEYWORDS])
@@ -21,7 +21,10 @@ describe(struct tls_request *r, struct keyword k[KEYWORDS])
 		{ "security", .number = &r->security, TLS_SECURITY_MAX,
 		    .is_required = true },
 		{ "name", .text = &r->name },
+		{ "tlsa", .text = &r->tlsa },
+		{ "names", .text = &r->names },
 		{ "anchors", .text = &r->anchors },
+		{ "match", .text = &r->match },
 		{ "describe", .number = &r->describe, TLS_DESCRIBE_ACCEPT },
 		{ "state", .text = &r->state },
 		{ "cert", .text = &r->cert },
@@ -61,6 +64,19 @@ tls_request_free(char **argv)
 	free(argv);
 }
 
+/* Whether each argument has those that it makes no sense without. */
+static bool
+is_consistent(const struct tls_request *r)
+{
+	if (r->tlsa != NULL && (r->name == NULL || r->security == 0))
+		return false;
+	if (r->names != NULL && r->tlsa == NULL)
+		return false;
+	if (r->match != NULL && r->anchors == NULL)
+		return false;
+	return r->seconds > 0 && (r->cert == NULL) == (r->key == NULL);
+}
+
 bool
 tls_request_parse(struct tls_request *r, int argc, char **argv)
 {
@@ -70,5 +86,5 @@ tls_request_parse(struct tls_request *r, int argc, char **argv)
 	describe(r, k);
 	return argc > 1 &&
 	       keyword_parse(k, KEYWORDS, argv + 1, (size_t)argc - 1) &&
-	       r->seconds > 0 && (r->cert == NULL) == (r->key == NULL);
+	       is_consistent(r);
 }

@@ -7,11 +7,14 @@
 /*
  * The argument vector of qmail-remote-tls, described in qmail-remote-tls(8):
  * formatted for qmail-remote and parsed for qmail-remote-tls.
+ *
+ * With tlsa, the certificate is verified by these records (DANE), and by the
+ * anchors only if no record is usable.
  */
 enum tls_describe {
 	TLS_DESCRIBE_NOTHING,
 	TLS_DESCRIBE,        /* facts about certificates before the status */
-	TLS_DESCRIBE_ACCEPT, /* and any certificate will do */
+	TLS_DESCRIBE_ACCEPT, /* and anchors are only for the facts */
 };
 
 struct tls_request {
@@ -21,7 +24,10 @@ struct tls_request {
 	unsigned long seconds;  /* seconds for the whole handshake */
 	unsigned long security; /* OpenSSL's level, see tls_policy_security() */
 	const char *name;       /* of the server, for SNI and verification */
+	const char *tlsa;       /* TLSA records, see tlsa_format(); or NULL */
+	const char *names;      /* further names for DANE-TA; or NULL */
 	const char *anchors;    /* to verify with; NULL: no verification */
+	const char *match;      /* names for the anchors instead; or NULL */
 	unsigned long describe; /* enum tls_describe */
 	const char *state;      /* directory for the anchors' index; or NULL */
 	const char *cert;       /* our own certificate and key: both */
@@ -42,8 +48,9 @@ void tls_request_free(char **argv);
 
 /*
  * Parses an argument vector.  False if an argument is missing, unknown or given
- * twice, if a number is invalid, or if only one of cert and key is given.  Text
- * points into argv.
+ * twice, if a number is invalid, or if an argument lacks another: cert and key
+ * need each other, tlsa needs a name and security above 0, names need tlsa, and
+ * match needs anchors.  Text points into argv.
  */
 bool tls_request_parse(struct tls_request *, int argc, char **argv);
 

@@ -7,11 +7,16 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "base/tlsa.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* In the order of the enums of status.h. */
 static const char letters[] = { 'R', 'F', 'L' };
+
+/* Of TLS_PROOF_DANE, the start. */
+static const char *const proofs[] = { "none", "pkix", "dane-",
+	"dane-unusable" };
 
 static const char *const causes[] = { "validation-failure",
 	"certificate-host-mismatch", "certificate-expired",
@@ -21,11 +26,40 @@ static const char *const ends[] = { NULL, "server", "client", "broken",
 	"local" };
 
 static const char *const facts[TLS_FACTS] = { "names", "issuer", "expires",
-	"verdict", "own-expires" };
+	"verdict", "dane", "tlsa", "own-expires" };
 
 #define END_LETTER 'E'
 #define FACT_LETTER 'C'
 #define NO_WORD "-"
+#define PROOF_SIZE (TLS_NAME_SIZE + 64) /* of a proof as a clause */
+
+static bool
+has_name(const struct tls_result *r)
+{
+	return r->verified[0] != '\0';
+}
+
+/* Whether the proof is one for a name, if there is one, and only then. */
+static bool
+has_right_name(const struct tls_result *r)
+{
+	switch (r->proof) {
+	case TLS_PROOF_NONE:
+		return !has_name(r);
+	case TLS_PROOF_PKIX:
+		return has_name(r);
+	case TLS_PROOF_DANE:
+		return has_name(r) == (r->usage == TLSA_USAGE_TA);
+	default:
+		return true;
+	}
+}
+
+bool
+tls_result_is_verified(const struct tls_result *r)
+{
+	return r->proof == TLS_PROOF_DANE || has_name(r);
+}
 
 /*
  * Writing.
@@ -87,6 +121,18 @@ put_last(char *record, size_t n, const char *text)
 	return put_end(record, put_text(record, n, copy));
 }
 
+static size_t
+put_proof(char *record, size_t n, const struct tls_result *r)
+{
+	char word[TLS_WORD_SIZE];
+
+	if (r->proof != TLS_PROOF_DANE)
+		return put_word(record, n, proofs[r->proof]);
+	snprintf(word, sizeof word, "%s%u-%u-%u", proofs[TLS_PROOF_DANE],
+	    r->usage, r->selector, r->matching);
+	return put_word(record, n, word);
+}
+
 size_t
 tls_result_format(char record[TLS_RECORD_SIZE], const struct tls_result *r)
 {
@@ -103,6 +149,8 @@ tls_result_format(char record[TLS_RECORD_SIZE], const struct tls_result *r)
 	n = put_word(record, n, r->version);
 	n = put_word(record, n, r->cipher);
 	n = put_word(record, n, r->group);
+	assert(has_right_name(r));
+	n = put_proof(record, n, r);
 	return put_end(record, put_word(record, n, r->verified));
 }
 
@@ -211,14 +259,49 @@ take_code(struct rest *r, const char *const *names, size_t n)
 	return i;
 }
 
+/* "U-S-M" of a record that a client of SMTP can use. */
+static bool
+parse_record(const char *text, struct tls_result *r)
+{
+	if (strlen(text) != 5 || text[1] != '-' || text[3] != '-')
+		return false;
+	r->usage = (uint8_t)(text[0] - '0');
+	r->selector = (uint8_t)(text[2] - '0');
+	r->matching = (uint8_t)(text[4] - '0');
+	return (r->usage == TLSA_USAGE_TA || r->usage == TLSA_USAGE_EE) &&
+	       r->selector <= 1 && r->matching <= 2;
+}
+
+static bool
+take_proof(struct rest *rest, struct tls_result *r)
+{
+	const char *dane = proofs[TLS_PROOF_DANE];
+	char word[TLS_WORD_SIZE];
+	size_t i = 0;
+
+	if (!take_word(rest, word, sizeof word))
+		return false;
+	while (i < COUNT(proofs) &&
+	       (i == TLS_PROOF_DANE || strcmp(proofs[i], word) != 0))
+		i++;
+	if (i < COUNT(proofs)) {
+		r->proof = (enum tls_proof)i;
+		return true;
+	}
+	r->proof = TLS_PROOF_DANE;
+	return strncmp(word, dane, strlen(dane)) == 0 &&
+	       parse_record(word + strlen(dane), r);
+}
+
 static bool
 take_ready(struct rest *rest, struct tls_result *r)
 {
 	return take_word(rest, r->version, sizeof r->version) &&
 	       take_word(rest, r->cipher, sizeof r->cipher) &&
 	       take_word(rest, r->group, sizeof r->group) &&
+	       take_proof(rest, r) &&
 	       take_word(rest, r->verified, sizeof r->verified) &&
-	       rest->at == rest->end;
+	       has_right_name(r) && rest->at == rest->end;
 }
 
 static bool
@@ -291,16 +374,31 @@ tls_fact_parse(struct tls_facts *f, const char *record, size_t n)
  * Sentences.
  */
 
+static void
+describe_proof(const struct tls_result *r, char text[PROOF_SIZE])
+{
+	if (r->proof == TLS_PROOF_DANE)
+		snprintf(text, PROOF_SIZE, "DANE (%u %u %u)", r->usage,
+		    r->selector, r->matching);
+	else
+		snprintf(text, PROOF_SIZE, "%scertificate %s%s",
+		    r->proof == TLS_PROOF_UNUSABLE ? "DANE records unusable, "
+						   : "",
+		    has_name(r) ? "verified for " : "not verified",
+		    r->verified);
+}
+
 void
 tls_result_describe(const struct tls_result *r,
     char sentence[TLS_SENTENCE_SIZE])
 {
-	if (r->status != TLS_STATUS_READY)
+	char proof[PROOF_SIZE];
+
+	if (r->status != TLS_STATUS_READY) {
 		(void)str_copy(sentence, TLS_SENTENCE_SIZE, r->text);
-	else
-		snprintf(sentence, TLS_SENTENCE_SIZE,
-		    "%s %s%s%s, certificate %s%s", r->version, r->cipher,
-		    r->group[0] != '\0' ? " " : "", r->group,
-		    r->verified[0] != '\0' ? "verified for " : "not verified",
-		    r->verified);
+		return;
+	}
+	describe_proof(r, proof);
+	snprintf(sentence, TLS_SENTENCE_SIZE, "%s %s%s%s, %s", r->version,
+	    r->cipher, r->group[0] != '\0' ? " " : "", r->group, proof);
 }

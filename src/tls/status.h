@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * The status records of qmail-remote-tls: one when the handshake has ended and,
@@ -11,13 +12,16 @@
  * asked to describe certificates, records about them come before both.  A
  * record is one line of printable ASCII.
  *
- *	C FACT TEXT			about the certificates
- *	R VERSION CIPHER GROUP NAME	ready; NAME is what the certificate was
- *					verified for; "-" stands for none
- *	F CODE TEXT			it failed: the fault of the peer
- *	L TEXT				it failed for a reason of ours: no
- *					memory, a key that cannot be read
- *	E CODE TEXT			the session has ended
+ *	C FACT TEXT	about the certificates
+ *	R VERSION CIPHER GROUP HOW NAME
+ *			ready; HOW the certificate was verified: "none", "pkix",
+ *			"dane-3-1-1" with the TLSA record that it matched, or
+ *			"dane-unusable"; NAME that it was verified for; "-"
+ *			stands for none
+ *	F CODE TEXT	it failed: the fault of the peer
+ *	L TEXT		it failed for a reason of ours: no memory, a key that
+ *			cannot be read
+ *	E CODE TEXT	the session has ended
  *
  * Both programs use this module: one formats records, the other parses them.
  * The sentences of a report are made where the report is, by
@@ -47,6 +51,18 @@ enum tls_cause {
 	TLS_CAUSE_NOT_TRUSTED /* certificate-not-trusted */
 };
 
+/* How the certificate was verified. */
+enum tls_proof {
+	TLS_PROOF_NONE,
+	TLS_PROOF_PKIX, /* for a name, by a chain to our trust anchors */
+	TLS_PROOF_DANE, /* by a TLSA record (RFC 7672) */
+	/*
+	 * No TLSA record was usable (RFC 7672 section 2.2): not at all or, if
+	 * there is a name, as with PKIX.
+	 */
+	TLS_PROOF_UNUSABLE
+};
+
 /* The result of a handshake. */
 struct tls_result {
 	enum tls_status status;
@@ -54,8 +70,10 @@ struct tls_result {
 	/* For READY: */
 	char version[TLS_WORD_SIZE];
 	char cipher[TLS_WORD_SIZE];
-	char group[TLS_WORD_SIZE];    /* "": the key exchange has none */
-	char verified[TLS_NAME_SIZE]; /* the name; "": not verified */
+	char group[TLS_WORD_SIZE]; /* "": the key exchange has none */
+	enum tls_proof proof;
+	uint8_t usage, selector, matching; /* for DANE: what it matched */
+	char verified[TLS_NAME_SIZE];      /* for PKIX and DANE-TA: the name */
 
 	/* For FAILED; for LOCAL only the text: */
 	enum tls_cause cause;
@@ -70,6 +88,9 @@ enum tls_end {
 	TLS_END_BROKEN, /* the connection or the TLS protocol broke */
 	TLS_END_LOCAL   /* a failure of ours: no memory */
 };
+
+/* Whether the certificate of a session that is READY was verified. */
+bool tls_result_is_verified(const struct tls_result *);
 
 /*
  * Format a record; return its length without the NUL.  Bytes that are not
@@ -94,7 +115,9 @@ enum tls_fact {
 	TLS_FACT_NAMES,       /* the subjectAltNames of the server's */
 	TLS_FACT_ISSUER,      /* of the server's, as RFC 4514 writes it */
 	TLS_FACT_EXPIRES,     /* the server's: "2027-01-31 12:00:00 UTC" */
-	TLS_FACT_VERDICT,     /* "" if it verifies, otherwise why not */
+	TLS_FACT_VERDICT,     /* of PKIX: "" if it verifies, or why not */
+	TLS_FACT_DANE,        /* the same of DANE */
+	TLS_FACT_TLSA,        /* the record that it matches: "3 1 1" */
 	TLS_FACT_OWN_EXPIRES, /* ours */
 	TLS_FACTS
 };
@@ -112,8 +135,10 @@ bool tls_fact_parse(struct tls_facts *, const char *record, size_t n);
 #define TLS_SENTENCE_SIZE 640
 
 /*
- * Describes the result for the last line of a report: "VERSION CIPHER GROUP,
- * certificate not verified", or why the handshake failed.
+ * Describes the result for the last line of a report: "VERSION CIPHER GROUP,"
+ * and how the certificate was verified ("certificate not verified",
+ * "certificate verified for NAME", "DANE (3 1 1)", "DANE records unusable,
+ * certificate not verified"), or why the handshake failed.
  */
 void tls_result_describe(const struct tls_result *,
     char sentence[TLS_SENTENCE_SIZE]);

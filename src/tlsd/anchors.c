@@ -354,18 +354,18 @@ get_by_subject(X509_LOOKUP *lookup, X509_LOOKUP_TYPE type,
  */
 
 /*
- * A copy of ctx as it was set up, because a context can be used only once
- * (X509_verify_cert(3)).
+ * A copy of ctx as it was set up, with these parameters, because a context can
+ * be used only once (X509_verify_cert(3)).
  */
 static X509_STORE_CTX *
-copy_context(X509_STORE_CTX *ctx, X509_STORE *store)
+copy_context(X509_STORE_CTX *ctx, X509_STORE *store,
+    const X509_VERIFY_PARAM *from)
 {
 	X509_STORE_CTX *copy = X509_STORE_CTX_new();
 	X509_VERIFY_PARAM *param = X509_VERIFY_PARAM_new();
 
 	if (copy == NULL || param == NULL ||
-	    X509_VERIFY_PARAM_set1(param, X509_STORE_CTX_get0_param(ctx)) !=
-		1 ||
+	    X509_VERIFY_PARAM_set1(param, from) != 1 ||
 	    X509_STORE_CTX_init(copy, store, X509_STORE_CTX_get0_cert(ctx),
 		X509_STORE_CTX_get0_untrusted(ctx)) != 1) {
 		X509_VERIFY_PARAM_free(param);
@@ -379,7 +379,8 @@ copy_context(X509_STORE_CTX *ctx, X509_STORE *store)
 static int
 verify_again(X509_STORE_CTX *ctx, const struct tlsd_anchors *a)
 {
-	X509_STORE_CTX *again = copy_context(ctx, a->store);
+	X509_STORE_CTX *again =
+	    copy_context(ctx, a->store, X509_STORE_CTX_get0_param(ctx));
 	int ok;
 
 	if (again == NULL)
@@ -415,6 +416,33 @@ tlsd_anchors_verify(X509_STORE_CTX *ctx, void *anchors)
 	    read_bundle(a, NULL, &a->failure) == 0)
 		ok = verify_again(ctx, a);
 	return ok == 1;
+}
+
+static long
+judge_once(const struct tlsd_anchors *a, X509_STORE_CTX *ctx,
+    const X509_VERIFY_PARAM *param)
+{
+	X509_STORE_CTX *copy = copy_context(ctx, a->store, param);
+	long result = X509_V_ERR_OUT_OF_MEM;
+
+	if (copy != NULL)
+		result = X509_verify_cert(copy) == 1
+			     ? X509_V_OK
+			     : X509_STORE_CTX_get_error(copy);
+	X509_STORE_CTX_free(copy);
+	return result;
+}
+
+long
+tlsd_anchors_judge(struct tlsd_anchors *a, X509_STORE_CTX *ctx,
+    const X509_VERIFY_PARAM *param)
+{
+	long result = judge_once(a, ctx, param);
+
+	if (result != X509_V_OK && a->index != NULL &&
+	    read_bundle(a, NULL, &a->failure) == 0)
+		result = judge_once(a, ctx, param);
+	return result;
 }
 
 /*

@@ -19,6 +19,7 @@
 struct tlsd_anchors;
 struct x509_store_st;
 struct x509_store_ctx_st;
+struct X509_VERIFY_PARAM_st;
 
 /*
  * Opens the anchors at path: a directory if it ends in '/', otherwise a bundle.
@@ -43,6 +44,13 @@ struct x509_store_st *tlsd_anchors_store(const struct tlsd_anchors *);
  * directory are opened when they are needed.
  */
 int tlsd_anchors_verify(struct x509_store_ctx_st *, void *anchors);
+
+/*
+ * Verifies the chain of a context that was used already, by these anchors and
+ * with these parameters.  The context does not change.  X509_V_OK or why not.
+ */
+long tlsd_anchors_judge(struct tlsd_anchors *, struct x509_store_ctx_st *,
+    const struct X509_VERIFY_PARAM_st *);
 
 /*
  * A failure of ours while anchors were looked up (a missing anchor is not one):

@@ -22,6 +22,15 @@ copy(char text[TLS_TEXT_SIZE], const char *from, size_t n)
 	text[i] = '\0';
 }
 
+/* Appends a name, after a comma if it is not the first one. */
+static void
+append(struct buf *names, const void *name, size_t n)
+{
+	if (names->len > 0)
+		buf_putc(names, ',');
+	buf_append(names, name, n);
+}
+
 static void
 append_address(struct buf *names, const ASN1_OCTET_STRING *address)
 {
@@ -33,21 +42,17 @@ append_address(struct buf *names, const ASN1_OCTET_STRING *address)
 	if (n != 4 && n != 16)
 		return;
 	ip = n == 4 ? ip_from_v4(byte) : ip_from_v6(byte);
-	buf_puts(names, ip_format(&ip, text));
+	ip_format(&ip, text);
+	append(names, text, strlen(text));
 }
 
 static void
 append_name(struct buf *names, const GENERAL_NAME *name)
 {
-	const ASN1_IA5STRING *dns;
-
-	if (names->len > 0)
-		buf_putc(names, ',');
-	if (name->type == GEN_DNS) {
-		dns = name->d.dNSName;
-		buf_append(names, ASN1_STRING_get0_data(dns),
-		    (size_t)ASN1_STRING_length(dns));
-	} else
+	if (name->type == GEN_DNS)
+		append(names, ASN1_STRING_get0_data(name->d.dNSName),
+		    (size_t)ASN1_STRING_length(name->d.dNSName));
+	else if (name->type == GEN_IPADD)
 		append_address(names, name->d.iPAddress);
 }
 
@@ -58,12 +63,8 @@ tlsd_describe_names(const X509 *cert, char text[TLS_TEXT_SIZE])
 	    X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 	struct buf names = { 0 };
 
-	for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
-		const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
-
-		if (name->type == GEN_DNS || name->type == GEN_IPADD)
-			append_name(&names, name);
-	}
+	for (int i = 0; i < sk_GENERAL_NAME_num(all); i++)
+		append_name(&names, sk_GENERAL_NAME_value(all, i));
 	copy(text, buf_text(&names), names.len);
 	buf_finish(&names);
 	GENERAL_NAMES_free(all);

@@ -3,59 +3,36 @@
 
 #include <poll.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "tlsd/anchors.h"
 #include "tlsd/bio.h"
 #include "tlsd/context.h"
 #include "tlsd/credentials.h"
 #include "tlsd/describe.h"
 #include "tlsd/error.h"
-#include "tlsd/verify.h"
-
-#define NO_NAME "no valid server name to verify a certificate for"
+#include "tlsd/proof.h"
 
 struct tlsd_session {
 	struct tlsd_bio bio;
 	SSL_CTX *context;
 	SSL *ssl;
-	struct tlsd_anchors *anchors; /* NULL: nothing is verified */
-	struct tlsd_name name;
-	bool is_demanding; /* the certificate must verify */
-	bool broken;       /* nothing may be sent */
-
-	/* If it is to be described: */
-	enum tls_describe describe;
-	X509 *cert;            /* of the server, or NULL */
-	long verdict;          /* X509_V_... */
-	struct dsn no_anchors; /* why there are none */
+	struct tlsd_proof proof;
+	bool broken; /* nothing may be sent */
 };
 
 /* Failures. */
-
-static void
-set_not_verified(const struct tlsd_session *s, struct tls_result *r)
-{
-	r->status = TLS_STATUS_FAILED;
-	r->cause = tlsd_verify_cause(s->ssl);
-	snprintf(r->text, sizeof r->text, "certificate verify failed: %s",
-	    tlsd_verify_text(s->ssl));
-}
 
 /* Finds a failure of ours; false if there is none. */
 static bool
 find_local_failure(const struct tlsd_session *s, struct dsn *why)
 {
-	const struct dsn *failure =
-	    s->anchors != NULL ? tlsd_anchors_failure(s->anchors) : NULL;
+	const struct dsn *failure = tlsd_proof_failure(&s->proof);
 
 	if (tlsd_error_is_local())
 		tlsd_error_set_local(why, "TLS");
@@ -114,80 +91,10 @@ set_failure(const struct tlsd_session *s, struct tls_result *r)
 	if (tlsd_session_failure(s, r->text) == TLS_END_LOCAL)
 		r->status = TLS_STATUS_LOCAL;
 	else if (is_verify_failure(code))
-		set_not_verified(s, r);
+		tlsd_proof_explain(s->ssl, r);
 }
 
 /* Set-up. */
-
-static bool
-has_name(const struct tlsd_session *s)
-{
-	return s->name.text[0] != '\0';
-}
-
-static int
-use_anchors(struct tlsd_session *s, const char *path, const char *statedir,
-    struct dsn *why)
-{
-	s->anchors = tlsd_anchors_open(path, statedir, why);
-	if (s->anchors == NULL)
-		return -1;
-	if (s->is_demanding)
-		SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_cert_verify_callback(s->context, tlsd_anchors_verify,
-	    s->anchors);
-	if (SSL_CTX_set1_verify_cert_store(s->context,
-		tlsd_anchors_store(s->anchors)) != 1)
-		return tlsd_error_set_local(why, path);
-	/*
-	 * Checking the validity calls gmtime(), which reads a file: do that
-	 * now.
-	 */
-	tzset();
-	return 0;
-}
-
-/* Keeps the certificate and the verdict; accepts all if any will do. */
-static int
-verify_and_keep(X509_STORE_CTX *ctx, void *session)
-{
-	struct tlsd_session *s = session;
-	int ok = 0;
-
-	X509_free(s->cert);
-	s->cert = X509_STORE_CTX_get0_cert(ctx);
-	if (s->cert != NULL)
-		X509_up_ref(s->cert);
-	if (s->anchors != NULL)
-		ok = tlsd_anchors_verify(ctx, s->anchors);
-	s->verdict = ok == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
-	if (s->is_demanding)
-		return ok;
-	ERR_clear_error();
-	X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
-	return 1;
-}
-
-/* What is demanded of the certificate, or merely looked at. */
-static int
-set_verification(struct tlsd_session *s, const struct tlsd_session_params *p,
-    struct dsn *why)
-{
-	s->describe = p->describe;
-	s->is_demanding =
-	    p->anchors != NULL && p->describe != TLS_DESCRIBE_ACCEPT;
-	if (p->anchors == NULL)
-		tlsd_verify_disable(s->context);
-	else if (use_anchors(s, p->anchors, p->statedir, why) == -1) {
-		if (s->is_demanding)
-			return -1;
-		s->no_anchors = *why;
-	}
-	if (p->describe != TLS_DESCRIBE_NOTHING)
-		SSL_CTX_set_cert_verify_callback(s->context, verify_and_keep,
-		    s);
-	return 0;
-}
 
 static void
 count_message(int writing, int version, int type, const void *data, size_t n,
@@ -206,6 +113,7 @@ count_message(int writing, int version, int type, const void *data, size_t n,
 static int
 create_connection(struct tlsd_session *s, struct dsn *why)
 {
+	const struct tlsd_name *name = &s->proof.name;
 	BIO *bio;
 
 	s->ssl = SSL_new(s->context);
@@ -219,9 +127,9 @@ create_connection(struct tlsd_session *s, struct dsn *why)
 	SSL_set_msg_callback(s->ssl, count_message);
 	SSL_set_msg_callback_arg(s->ssl, s);
 	/* RFC 6066 section 3: host names only, never literal addresses. */
-	if (has_name(s) && !s->name.is_ip &&
-	    SSL_set_tlsext_host_name(s->ssl, s->name.text) != 1)
-		return tlsd_error_set_local(why, s->name.text);
+	if (name->text[0] != '\0' && !name->is_ip &&
+	    SSL_set_tlsext_host_name(s->ssl, name->text) != 1)
+		return tlsd_error_set_local(why, name->text);
 	return 0;
 }
 
@@ -232,20 +140,22 @@ tlsd_session_create(const struct tlsd_session_params *p, struct dsn *why)
 
 	s->bio.fd = p->fd;
 	s->bio.until = deadline_never();
+	s->proof.tlsa = p->tlsa;
+	s->proof.names = p->names;
+	s->proof.match = p->match;
+	s->proof.describe = p->describe;
 	if (p->name != NULL)
-		tlsd_name_parse(&s->name, p->name);
+		tlsd_name_parse(&s->proof.name, p->name);
 	s->context = tlsd_context_create(p->security, why);
 	if (s->context == NULL)
 		goto fail;
 	if (p->cert != NULL && p->key != NULL &&
 	    tlsd_credentials_use(s->context, p->cert, p->key, why) == -1)
 		goto fail;
-	if (set_verification(s, p, why) == -1)
-		goto fail;
 	if (create_connection(s, why) == -1)
 		goto fail;
-	if (s->anchors != NULL && has_name(s) &&
-	    tlsd_verify_require(s->ssl, &s->name, why) == -1)
+	if (tlsd_proof_open(&s->proof, s->ssl, p->anchors, p->statedir, why) ==
+	    -1)
 		goto fail;
 	return s;
 
@@ -262,9 +172,14 @@ tlsd_session_destroy(struct tlsd_session *s)
 	SSL_free(s->ssl);
 	SSL_CTX_free(s->context);
 	tlsd_bio_finish(&s->bio);
-	tlsd_anchors_close(s->anchors);
-	X509_free(s->cert);
+	tlsd_proof_close(&s->proof);
 	free(s);
+}
+
+bool
+tlsd_session_has_anchors(const struct tlsd_session *s)
+{
+	return s->proof.anchors != NULL;
 }
 
 /*
@@ -318,17 +233,13 @@ take_group(const struct tlsd_session *s, char group[TLS_WORD_SIZE])
 static void
 set_success(const struct tlsd_session *s, struct tls_result *r)
 {
-	if (s->is_demanding && !tlsd_verify_is_good(s->ssl)) {
-		set_not_verified(s, r);
+	tlsd_proof_check(&s->proof, s->ssl, r);
+	if (r->status != TLS_STATUS_READY)
 		return;
-	}
-	r->status = TLS_STATUS_READY;
 	(void)str_copy(r->version, sizeof r->version, SSL_get_version(s->ssl));
 	(void)str_copy(r->cipher, sizeof r->cipher,
 	    SSL_get_cipher_name(s->ssl));
 	take_group(s, r->group);
-	if (s->is_demanding)
-		(void)str_copy(r->verified, sizeof r->verified, s->name.text);
 }
 
 /* The poll events that the step needs before it can continue; 0: none. */
@@ -364,12 +275,8 @@ tlsd_session_handshake(struct tlsd_session *s, struct deadline until,
     struct tls_result *r)
 {
 	*r = (struct tls_result){ .status = TLS_STATUS_FAILED };
-	/* Names come from the DNS: an invalid one is not a failure of ours. */
-	if (s->is_demanding && !has_name(s)) {
-		r->cause = TLS_CAUSE_NAME;
-		(void)str_copy(r->text, sizeof r->text, NO_NAME);
+	if (!tlsd_proof_demand(&s->proof, s->ssl, r))
 		return r->status;
-	}
 	s->bio.until = until;
 	if (run_handshake(s) == TLSD_STEP_DONE)
 		set_success(s, r);
@@ -379,52 +286,19 @@ tlsd_session_handshake(struct tlsd_session *s, struct deadline until,
 	return r->status;
 }
 
-static const char *
-verdict_text(const struct tlsd_session *s)
-{
-	const struct dsn *failure =
-	    s->anchors != NULL ? tlsd_anchors_failure(s->anchors) : NULL;
-
-	if (s->no_anchors.status[0] != '\0')
-		return s->no_anchors.text;
-	if (failure != NULL)
-		return failure->text;
-	if (!has_name(s))
-		return NO_NAME;
-	return s->verdict != X509_V_OK ? tlsd_verify_result_text(s->verdict)
-				       : "";
-}
-
-static void
-add_fact(struct tls_facts *f, enum tls_fact fact, const char *text)
-{
-	(void)str_copy(f->text[fact], sizeof f->text[fact], text);
-	f->is_known[fact] = true;
-}
-
 void
 tlsd_session_facts(const struct tlsd_session *s, struct tls_facts *f)
 {
-	X509 *own = SSL_get_certificate(s->ssl);
-	char text[TLS_TEXT_SIZE];
+	const X509 *own = SSL_get_certificate(s->ssl);
 
 	*f = (struct tls_facts){ 0 };
-	if (s->describe == TLS_DESCRIBE_NOTHING)
+	if (s->proof.describe == TLS_DESCRIBE_NOTHING)
 		return;
 	if (own != NULL) {
-		tlsd_describe_expiry(own, text);
-		add_fact(f, TLS_FACT_OWN_EXPIRES, text);
+		tlsd_describe_expiry(own, f->text[TLS_FACT_OWN_EXPIRES]);
+		f->is_known[TLS_FACT_OWN_EXPIRES] = true;
 	}
-	if (s->cert == NULL)
-		return;
-	tlsd_describe_names(s->cert, text);
-	add_fact(f, TLS_FACT_NAMES, text);
-	tlsd_describe_issuer(s->cert, text);
-	add_fact(f, TLS_FACT_ISSUER, text);
-	tlsd_describe_expiry(s->cert, text);
-	add_fact(f, TLS_FACT_EXPIRES, text);
-	if (s->anchors != NULL || s->no_anchors.status[0] != '\0')
-		add_fact(f, TLS_FACT_VERDICT, verdict_text(s));
+	tlsd_proof_add_facts(&s->proof, s->ssl, f);
 }
 
 enum tlsd_step

@@ -7,6 +7,7 @@
 
 #include "base/deadline.h"
 #include "base/dsn.h"
+#include "base/tlsa.h"
 #include "tls/request.h"
 #include "tls/status.h"
 
@@ -20,11 +21,15 @@
 
 struct tlsd_session;
 
+/* The text and records are borrowed until the handshake has ended. */
 struct tlsd_session_params {
-	int fd;               /* borrowed; only the handshake waits for it */
-	int security;         /* 0 to 2, see tls_policy_security() */
-	const char *name;     /* of the server: host name or address */
+	int fd;           /* borrowed; only the handshake waits for it */
+	int security;     /* 0 to 2, see tls_policy_security() */
+	const char *name; /* of the server: host name or address */
+	const struct tlsa_set *tlsa; /* to verify with; NULL: no DANE */
+	const char *names;    /* further ones for DANE-TA: "a,b"; or NULL */
 	const char *anchors;  /* to verify with; NULL: no verification */
+	const char *match;    /* names for them instead: "a,.b"; or NULL */
 	const char *statedir; /* for the anchors' index; or NULL */
 	enum tls_describe describe;
 	const char *cert; /* our own, as PEM files; or both NULL */
@@ -48,17 +53,21 @@ struct tlsd_session *tlsd_session_create(const struct tlsd_session_params *,
     struct dsn *why);
 void tlsd_session_destroy(struct tlsd_session *);
 
+/* Whether anchors may be read in the handshake, if they are a directory. */
+bool tlsd_session_has_anchors(const struct tlsd_session *);
+
 /*
- * Does the whole handshake before the deadline.  TLS_STATUS_READY means that,
- * if anchors were given, the certificate was verified for the name.
+ * Does the whole handshake before the deadline.  TLS_STATUS_READY means that
+ * the certificate was verified: by the TLSA records, if any of them is usable,
+ * otherwise by the anchors, if they were given.
  */
 enum tls_status tlsd_session_handshake(struct tlsd_session *, struct deadline,
     struct tls_result *);
 
 /*
- * After the handshake, whatever its result: what was asked for by describe.
- * With TLS_DESCRIBE_ACCEPT the verdict is that of the anchors, and the session
- * does not depend on it, nor on whether they can be read.
+ * After the handshake, whatever its result: what was asked for by describe, and
+ * what each way of verifying says.  With TLS_DESCRIBE_ACCEPT the session does
+ * not depend on the anchors, nor on whether they can be read.
  */
 void tlsd_session_facts(const struct tlsd_session *, struct tls_facts *);
 

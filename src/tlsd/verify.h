@@ -14,11 +14,21 @@
 
 #define TLSD_NAME_SIZE 254 /* longest host name with its NUL */
 
-/* The reference identifier of a server (RFC 9525); valid when zeroed. */
+/* A reference identifier of a server (RFC 9525); valid when zeroed. */
 struct tlsd_name {
 	char text[TLSD_NAME_SIZE]; /* "" if the name is not valid */
 	struct ip ip;              /* if it is an address */
 	bool is_ip;
+};
+
+/*
+ * All reference identifiers of a server: the certificate has to be for one of
+ * them.  Everything is borrowed.
+ */
+struct tlsd_reference {
+	const struct tlsd_name *name; /* NULL: only those of the list */
+	const char *list; /* host names, separated by commas; or NULL */
+	bool has_domains; /* in the list ".a.example": any one label before */
 };
 
 /*
@@ -27,16 +37,28 @@ struct tlsd_name {
  */
 void tlsd_name_parse(struct tlsd_name *, const char *text);
 
+/* Whether any name is valid.  In a list, those that are not are skipped. */
+bool tlsd_verify_has_name(const struct tlsd_reference *);
+
 /* Accepts any certificate, without looking at it. */
 void tlsd_verify_disable(SSL_CTX *);
 
 /*
- * Requires the name in the subjectAltName, as a dNSName or an iPAddress
- * according to what it is.  The subject's common name never counts (RFC 9525
- * section 6.3), and a wildcard only as the whole of the leftmost label.  0, or
- * -1 with why.
+ * Requires one of the names, at least one of which must be valid, in the
+ * subjectAltName, as a dNSName or an iPAddress according to what it is.  The
+ * subject's common name never counts (RFC 9525 section 6.3), and a wildcard
+ * only as the whole of the leftmost label.  Also limits the chain and requires
+ * that the certificate may be used by a server.  0, or -1 with why.
  */
-int tlsd_verify_require(SSL *, const struct tlsd_name *, struct dsn *why);
+int tlsd_verify_require(X509_VERIFY_PARAM *, const struct tlsd_reference *,
+    struct dsn *why);
+
+/*
+ * Of a certificate that was verified so: the first of the names that it is for.
+ * In place of a domain, that is the name in the certificate.
+ */
+void tlsd_verify_find_name(SSL *, const struct tlsd_reference *,
+    char name[TLS_NAME_SIZE]);
 
 /*
  * Whether the certificate was verified.  A successful handshake is not enough
@@ -46,11 +68,10 @@ int tlsd_verify_require(SSL *, const struct tlsd_name *, struct dsn *why);
 bool tlsd_verify_is_good(SSL *);
 
 /*
- * If it was not: the reason as text, and the result type of RFC 8460 section
- * 4.3.  The text is also there for a result of the library (X509_V_ERR_...).
+ * For a result of the library that is not X509_V_OK: the reason as text, and
+ * the result type of RFC 8460 section 4.3.
  */
-const char *tlsd_verify_text(SSL *);
-const char *tlsd_verify_result_text(long result);
-enum tls_cause tlsd_verify_cause(SSL *);
+const char *tlsd_verify_text(long result);
+enum tls_cause tlsd_verify_cause(long result);
 
 #endif

@@ -30,14 +30,20 @@ check_parsed(const struct tls_request *r)
 
 	CHECK(r->seconds > 0 && r->seconds <= TLS_SECONDS_MAX);
 	CHECK(r->security <= TLS_SECURITY_MAX && !r->cert == !r->key);
+	CHECK(r->describe <= TLS_DESCRIBE_ACCEPT);
+	CHECK(!r->tlsa || (r->name && r->security > 0));
+	CHECK((!r->names || r->tlsa) && (!r->match || r->anchors));
 	while (argv[n])
 		n++;
 	CHECK(tls_request_parse(&back, n, argv));
 	CHECK(r->socket == back.socket && r->clear == back.clear);
 	CHECK(r->status == back.status && r->seconds == back.seconds);
-	CHECK(r->security == back.security);
+	CHECK(r->security == back.security && r->describe == back.describe);
 	check_text(r->name, back.name);
+	check_text(r->tlsa, back.tlsa);
+	check_text(r->names, back.names);
 	check_text(r->anchors, back.anchors);
+	check_text(r->match, back.match);
 	check_text(r->state, back.state);
 	check_text(r->cert, back.cert);
 	check_text(r->key, back.key);

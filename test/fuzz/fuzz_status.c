@@ -30,6 +30,9 @@ check_result(const struct tls_result *r, size_t size)
 	check_printable(r->text);
 	tls_result_describe(r, sentence);
 	check_printable(sentence);
+	if (r->proof == TLS_PROOF_DANE)
+		CHECK((r->usage == 2 || r->usage == 3) && r->selector <= 1 &&
+		      r->matching <= 2);
 	if (r->status == TLS_STATUS_NONE) {
 		CHECK(r->text[0] == '\0' && r->version[0] == '\0');
 		return;
@@ -41,6 +44,9 @@ check_result(const struct tls_result *r, size_t size)
 	CHECK(strcmp(again.cipher, r->cipher) == 0);
 	CHECK(strcmp(again.group, r->group) == 0);
 	CHECK(strcmp(again.verified, r->verified) == 0);
+	CHECK(again.proof == r->proof && again.usage == r->usage);
+	CHECK(again.selector == r->selector && again.matching == r->matching);
+	CHECK(tls_result_is_verified(&again) == tls_result_is_verified(r));
 	CHECK(strcmp(again.text, r->text) == 0 && again.cause == r->cause);
 	CHECK(tls_result_parse(&again, record, n - 1) == TLS_STATUS_NONE);
 }
@@ -60,12 +66,40 @@ check_end(enum tls_end end, const char *text, size_t size)
 	CHECK(strcmp(again, text) == 0);
 }
 
+static void
+check_fact(const char *s, size_t size)
+{
+	char record[TLS_RECORD_SIZE];
+	struct tls_facts facts = { 0 }, again = { 0 };
+	struct tls_result r;
+	int known = 0;
+
+	if (!tls_fact_parse(&facts, s, size)) {
+		for (int i = 0; i < TLS_FACTS; i++)
+			CHECK(!facts.is_known[i]);
+		return;
+	}
+	CHECK(tls_result_parse(&r, s, size) == TLS_STATUS_NONE);
+	for (int i = 0; i < TLS_FACTS; i++) {
+		if (!facts.is_known[i])
+			continue;
+		known++;
+		check_printable(facts.text[i]);
+		CHECK(tls_fact_format(record, (enum tls_fact)i,
+			  facts.text[i]) == size);
+		CHECK(tls_fact_parse(&again, record, size));
+		CHECK(strcmp(again.text[i], facts.text[i]) == 0);
+	}
+	CHECK(known == 1);
+}
+
 /* Whatever the text, there is exactly one valid record. */
 static void
 check_any_text(const char *s)
 {
 	char record[TLS_RECORD_SIZE], text[TLS_TEXT_SIZE];
 	struct tls_result r = { .status = TLS_STATUS_FAILED }, again;
+	struct tls_facts facts = { 0 };
 	size_t n;
 
 	strncpy(r.text, s, sizeof r.text - 1);
@@ -74,9 +108,15 @@ check_any_text(const char *s)
 	CHECK(strlen(again.text) == strlen(r.text));
 	r.status = TLS_STATUS_READY;
 	strncpy(r.version, s, sizeof r.version - 1);
-	strncpy(r.verified, s, sizeof r.verified - 1);
+	/* "-" stands for no name. */
+	if (strcmp(s, "-") != 0)
+		strncpy(r.verified, s, sizeof r.verified - 1);
+	r.proof = r.verified[0] != '\0' ? TLS_PROOF_PKIX : TLS_PROOF_NONE;
 	n = tls_result_format(record, &r);
 	CHECK(tls_result_parse(&again, record, n) == TLS_STATUS_READY);
+	n = tls_fact_format(record, TLS_FACT_ISSUER, s);
+	CHECK(tls_fact_parse(&facts, record, n));
+	CHECK(strlen(facts.text[TLS_FACT_ISSUER]) <= strlen(s));
 	n = tls_end_format(record, TLS_END_BROKEN, s);
 	CHECK(tls_end_parse(record, n, text) == TLS_END_BROKEN);
 }
@@ -91,6 +131,7 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	CHECK(tls_result_parse(&r, s, size) == r.status);
 	check_result(&r, size);
 	check_end(tls_end_parse(s, size, text), text, size);
+	check_fact(s, size);
 	check_any_text(s);
 	free(s);
 	return 0;

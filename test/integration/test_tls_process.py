@@ -76,9 +76,9 @@ def acting(*lines):
 # What it may say on its status descriptor, and then it ends.
 WORDS = {
     "nothing-but-a-line-end": r"\n",
-    "no-line-end": r"R a b c d",
+    "no-line-end": r"R a b c none -",
     "unknown-letter": r"X fine\n",
-    "too-few-words": r"R a b c\n",
+    "too-few-words": r"R a b c none\n",
     "unknown-code": r"F bad-luck fine\n",
     "the-end-at-once": r"E server \n",
     "local": r"L no luck\n",
@@ -101,7 +101,7 @@ def test_a_helper_that_says_too_much_is_trouble_of_ours(site, strictness):
     not_set_up(site, server, None)
 
 
-READY = 'eval "echo R TLSv1.3 X Y - >&$fd"'
+READY = 'eval "echo R TLSv1.3 X Y none - >&$fd"'
 
 
 @each_strictness

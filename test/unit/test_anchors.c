@@ -91,9 +91,29 @@ verifies(struct tlsd_anchors *a, const struct testcert *leaf)
 	return ok;
 }
 
+/* The same for a context that has no anchors, and was used. */
+static bool
+judges(struct tlsd_anchors *a, const struct testcert *leaf)
+{
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	X509_STORE *empty = X509_STORE_new();
+	long result;
+	int error;
+
+	assert_non_null(ctx);
+	assert_int_equal(X509_STORE_CTX_init(ctx, empty, leaf->cert, NULL), 1);
+	assert_int_not_equal(X509_verify_cert(ctx), 1);
+	error = X509_STORE_CTX_get_error(ctx);
+	result = tlsd_anchors_judge(a, ctx, X509_STORE_CTX_get0_param(ctx));
+	assert_int_equal(X509_STORE_CTX_get_error(ctx), error);
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(empty);
+	return result == X509_V_OK;
+}
+
 /*
  * Opens the anchors and verifies all leaves, twice: the second time from the
- * store.
+ * store.  Then again with other anchors in the context.
  */
 static void
 check_all(const char *path, const char *statedir, size_t n)
@@ -108,6 +128,15 @@ check_all(const char *path, const char *statedir, size_t n)
 		if (verifies(a, &leaves[i % ROOTS]) != (i % ROOTS < n))
 			fail_msg("%s: leaf %zu of %zu", path, i, n);
 	assert_false(verifies(a, &stranger));
+	assert_null(tlsd_anchors_failure(a));
+	tlsd_anchors_close(a);
+
+	a = tlsd_anchors_open(path, statedir, &why);
+	assert_non_null(a);
+	for (i = 0; i < 2 * ROOTS; i++)
+		if (judges(a, &leaves[i % ROOTS]) != (i % ROOTS < n))
+			fail_msg("%s: leaf %zu of %zu is judged", path, i, n);
+	assert_false(judges(a, &stranger));
 	assert_null(tlsd_anchors_failure(a));
 	tlsd_anchors_close(a);
 }
@@ -407,6 +436,11 @@ expect_verdicts(const struct forgery *f, const char *what)
 		if (verifies(a, &leaves[i]) != (i != 1))
 			fail_msg("%s: leaf %zu", what, i);
 		assert_null(tlsd_anchors_failure(a));
+		tlsd_anchors_close(a);
+		a = tlsd_anchors_open(f->path, dir, &why);
+		assert_non_null(a);
+		if (judges(a, &leaves[i]) != (i != 1))
+			fail_msg("%s: leaf %zu is judged", what, i);
 		tlsd_anchors_close(a);
 	}
 	a = tlsd_anchors_open(f->path, dir, &why);

@@ -35,19 +35,26 @@ static char *self;
 		name, bytes, sizeof bytes - 1 \
 	}
 
+#define FACTS "C names mx.example\nC issuer CN=x\n"
+#define READY "R TLSv1.3 X Y none -\n"
+#define LONG \
+	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" \
+	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
 /* The status record of a helper, by its role. */
 static const struct {
 	const char *role;
 	const char *record;
 	size_t n;
 } records[] = {
-	ROW("ready", "R TLSv1.3 X Y -\n"),
-	ROW("ready, told the end", "R TLSv1.3 X Y -\nE broken reset\n"),
-	ROW("ready, told our fault", "R TLSv1.3 X Y -\nE local no memory\n"),
-	ROW("ready, nonsense at the end", "R TLSv1.3 X Y -\nE fine\n"),
-	ROW("ready, exits 111", "R TLSv1.3 X Y -\n"),
-	ROW("ready, crashes", "R TLSv1.3 X Y -\n"),
-	ROW("ready, stays silent", "R TLSv1.3 X Y -\n"),
+	ROW("ready", "R TLSv1.3 X Y none -\n"),
+	ROW("ready, told the end", "R TLSv1.3 X Y none -\nE broken reset\n"),
+	ROW("ready, told our fault",
+	    "R TLSv1.3 X Y none -\nE local no memory\n"),
+	ROW("ready, nonsense at the end", "R TLSv1.3 X Y none -\nE fine\n"),
+	ROW("ready, exits 111", "R TLSv1.3 X Y none -\n"),
+	ROW("ready, crashes", "R TLSv1.3 X Y none -\n"),
+	ROW("ready, stays silent", "R TLSv1.3 X Y none -\n"),
 	ROW("failed", "F certificate-expired it has expired\n"),
 	ROW("local", "L cannot read the key\n"),
 	ROW("empty text", "F validation-failure \n"),
@@ -59,7 +66,21 @@ static const struct {
 	ROW("NUL", "F validation-failure a\0Kforged\n"),
 	ROW("control bytes", "F validation-failure \033[2J\r\t\x7f\n"),
 	ROW("8-bit", "F validation-failure caf\xc3\xa9\n"),
+	ROW("facts", FACTS READY),
+	ROW("facts, failed", FACTS "F certificate-expired it has expired\n"),
+	ROW("facts, local", FACTS "L cannot read the key\n"),
+	ROW("every fact",
+	    FACTS FACTS "C dane \nC tlsa 3 1 1\nC verdict no\n" READY),
+	ROW("too many facts", FACTS FACTS FACTS FACTS READY),
+	ROW("facts and no result", FACTS),
+	ROW("garbage after facts", FACTS "C colour red\n" READY),
+	ROW("garbage before facts", "C\n" FACTS READY),
+	ROW("end after facts", FACTS "E server \n"),
+	ROW("NUL in a fact", "C issuer a\0b\n" READY),
+	ROW("a fact that is too long", "C issuer " LONG LONG "\n" READY),
 };
+
+_Static_assert(TLS_FACTS == 7, "rows with all facts, and more, fit");
 
 struct given {
 	int socket, clear, status;
@@ -82,10 +103,12 @@ tell_request(const struct tls_request *r, const struct given *g)
 
 	for (int fd = 3; fd < 256; fd++)
 		n += fstat(fd, &st) == 0;
-	len = snprintf(text, sizeof text, "L %lu,%lu,%s,%s,%s,%s%s\n",
-	    r->seconds, r->security, r->anchors ? r->anchors : "",
-	    r->state ? r->state : "", r->cert ? r->cert : "",
-	    r->key ? r->key : "", n != 3 || *environ ? " and more" : "");
+	len = snprintf(text, sizeof text,
+	    "L %lu,%lu,%s,%s,%s,%s,%lu,%s;%s;%s%s\n", r->seconds, r->security,
+	    r->anchors ? r->anchors : "", r->state ? r->state : "",
+	    r->cert ? r->cert : "", r->key ? r->key : "", r->describe,
+	    r->tlsa ? r->tlsa : "", r->names ? r->names : "",
+	    r->match ? r->match : "", n != 3 || *environ ? " and more" : "");
 	tell(g, text, (size_t)len);
 }
 
@@ -274,6 +297,58 @@ classifies_failures(void **state)
 	}
 }
 
+/* The facts that come before the result, if they were asked for. */
+static void
+reads_facts(void **state)
+{
+	static const struct {
+		const char *role;
+		enum tls_status want;
+		bool asks;
+		const char *issuer; /* NULL: not known */
+	} cases[] = {
+		{ "facts", TLS_STATUS_READY, true, "CN=x" },
+		{ "facts", TLS_STATUS_LOCAL, false, NULL },
+		{ "ready", TLS_STATUS_READY, true, NULL },
+		{ "failed", TLS_STATUS_FAILED, true, NULL },
+		{ "facts, failed", TLS_STATUS_FAILED, true, "CN=x" },
+		{ "facts, local", TLS_STATUS_LOCAL, true, "CN=x" },
+		{ "every fact", TLS_STATUS_READY, true, "CN=x" },
+		{ "too many facts", TLS_STATUS_LOCAL, true, "CN=x" },
+		{ "facts and no result", TLS_STATUS_LOCAL, true, "CN=x" },
+		{ "garbage after facts", TLS_STATUS_LOCAL, true, "CN=x" },
+		{ "garbage before facts", TLS_STATUS_LOCAL, true, NULL },
+		{ "end after facts", TLS_STATUS_LOCAL, true, "CN=x" },
+		{ "NUL in a fact", TLS_STATUS_READY, true, "a?b" },
+		{ "a fact that is too long", TLS_STATUS_LOCAL, true, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct tls_facts facts = { 0 };
+		struct tls_helper h = { .program = self,
+			.name = cases[i].role,
+			.describe = TLS_DESCRIBE,
+			.facts = cases[i].asks ? &facts : NULL,
+			.timeout_s = 20 };
+		struct tls_start t =
+		    tls_helper_start(&h, socket(AF_UNIX, SOCK_STREAM, 0));
+
+		if (t.result.status != cases[i].want)
+			fail_msg("%s: %s, %s", cases[i].role,
+			    status_name[t.result.status], t.result.text);
+		if (facts.is_known[TLS_FACT_ISSUER] !=
+			(cases[i].issuer != NULL) ||
+		    (cases[i].issuer &&
+			strcmp(facts.text[TLS_FACT_ISSUER], cases[i].issuer)))
+			fail_msg("%s: %s", cases[i].role,
+			    facts.text[TLS_FACT_ISSUER]);
+		if (t.result.status == TLS_STATUS_READY)
+			tls_helper_stop(&t);
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	}
+}
+
 static void
 needs_a_program(void **state)
 {
@@ -387,30 +462,52 @@ reads_how_a_session_ended(void **state)
 static void
 passes_all_arguments(void **state)
 {
+	static struct tlsa_set tlsa, none;
 	static const struct {
 		struct tls_helper helper;
 		const char *text;
 	} cases[] = {
-		{ { .timeout_s = 60 }, "60,0,,,," },
+		{ { .timeout_s = 60 }, "60,0,,,,,0,;;" },
 		{ { .anchors = "/a",
 		      .state = "/s",
 		      .security = 2,
 		      .timeout_s = 7 },
-		    "7,2,/a,/s,," },
-		{ { .state = "/s", .security = 1, .timeout_s = 7 }, "7,1,,,," },
+		    "7,2,/a,/s,,,0,;;" },
+		{ { .state = "/s", .security = 1, .timeout_s = 7 },
+		    "7,1,,,,,0,;;" },
 		{ { .clientcert = "/c", .clientkey = "/k", .timeout_s = 7 },
-		    "7,0,,,/c,/k" },
-		{ { .clientcert = "/c", .timeout_s = 7 }, "7,0,,,," },
-		{ { .clientkey = "/k", .timeout_s = 7 }, "7,0,,,," },
+		    "7,0,,,/c,/k,0,;;" },
+		{ { .clientcert = "/c", .timeout_s = 7 }, "7,0,,,,,0,;;" },
+		{ { .clientkey = "/k", .timeout_s = 7 }, "7,0,,,,,0,;;" },
 		{ { .anchors = "/a",
 		      .state = "/s",
 		      .clientcert = "/c",
 		      .clientkey = "/k",
 		      .timeout_s = 604800 },
-		    "604800,0,/a,/s,/c,/k" },
+		    "604800,0,/a,/s,/c,/k,0,;;" },
+		{ { .tlsa = &tlsa,
+		      .names = "a,b",
+		      .security = 1,
+		      .timeout_s = 7,
+		      .describe = TLS_DESCRIBE },
+		    "7,1,,,,,1,3-1-1-00ff,2-0-0-30;a,b;" },
+		{ { .tlsa = &tlsa,
+		      .anchors = "/a",
+		      .match = "a,.b",
+		      .security = 2,
+		      .timeout_s = 7,
+		      .describe = TLS_DESCRIBE_ACCEPT },
+		    "7,2,/a,,,,2,3-1-1-00ff,2-0-0-30;;a,.b" },
+		{ { .tlsa = &none,
+		      .names = "a,b",
+		      .match = "a,.b",
+		      .security = 1,
+		      .timeout_s = 7 },
+		    "7,1,,,,,0,;;" },
 	};
 
 	(void)state;
+	assert_true(tlsa_parse(&tlsa, "3-1-1-00ff,2-0-0-30"));
 	setenv("SECRET", "x", 1);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tls_helper h = cases[i].helper;
@@ -423,6 +520,7 @@ passes_all_arguments(void **state)
 		if (strcmp(t.result.text, cases[i].text) != 0)
 			fail_msg("%s: %s", cases[i].text, t.result.text);
 	}
+	tlsa_finish(&tlsa);
 }
 
 int
@@ -430,6 +528,7 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(classifies_failures),
+		cmocka_unit_test(reads_facts),
 		cmocka_unit_test(needs_a_program),
 		cmocka_unit_test(hands_over_clear_text),
 		cmocka_unit_test(reads_how_a_session_ended),

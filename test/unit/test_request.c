@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/tlsa.h"
 #include "tls/request.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -52,6 +54,25 @@ comes_through(void **state)
 		    .state = "/run",
 		    .cert = "/c=d",
 		    .key = "/k" },
+		{ .socket = 3,
+		    .clear = 4,
+		    .status = 5,
+		    .seconds = 60,
+		    .security = 1,
+		    .name = "mx.example",
+		    .tlsa = "3-1-1-00,2-0-0-",
+		    .names = "a.example,example",
+		    .describe = TLS_DESCRIBE },
+		{ .socket = 3,
+		    .clear = 4,
+		    .status = 5,
+		    .seconds = 60,
+		    .security = 2,
+		    .name = "mx.example",
+		    .tlsa = "3-1-1-00",
+		    .anchors = "/a",
+		    .match = ".example,a=b",
+		    .describe = TLS_DESCRIBE_ACCEPT },
 	};
 
 	(void)state;
@@ -67,8 +88,12 @@ comes_through(void **state)
 		assert_int_equal(back.status, r->status);
 		assert_int_equal(back.seconds, r->seconds);
 		assert_int_equal(back.security, r->security);
+		assert_int_equal(back.describe, r->describe);
 		assert_same_text(back.name, r->name);
+		assert_same_text(back.tlsa, r->tlsa);
+		assert_same_text(back.names, r->names);
 		assert_same_text(back.anchors, r->anchors);
+		assert_same_text(back.match, r->match);
 		assert_same_text(back.state, r->state);
 		assert_same_text(back.cert, r->cert);
 		assert_same_text(back.key, r->key);
@@ -77,6 +102,42 @@ comes_through(void **state)
 }
 
 #define FINE "socket=3", "clear=4", "status=5", "security=0"
+
+/* As many records as a set may have fit one argument. */
+static void
+takes_many_records(void **state)
+{
+	static unsigned char data[TLSA_BYTES_MAX / TLSA_RECORDS_MAX];
+	struct tls_request r = { .socket = 3,
+		.clear = 4,
+		.status = 5,
+		.seconds = 60,
+		.security = 1,
+		.name = "mx.example" };
+	struct tlsa_set set = { 0 }, back = { 0 };
+	struct buf word = { 0 };
+	char **argv;
+
+	(void)state;
+	while (tlsa_add(&set, 3, 0, 0, data, sizeof data))
+		data[0]++;
+	assert_int_equal(set.n, TLSA_RECORDS_MAX);
+	assert_int_equal(set.data.len, TLSA_BYTES_MAX);
+	tlsa_format(&set, &word);
+	/* The limit of Linux for one argument (execve(2)). */
+	assert_true(word.len < 131072);
+	r.tlsa = buf_text(&word);
+	argv = tls_request_format(&r, "/bin/helper");
+	buf_finish(&word);
+	assert_true(tls_request_parse(&r, count(argv), argv));
+	assert_true(tlsa_parse(&back, r.tlsa));
+	assert_int_equal(back.n, set.n);
+	assert_memory_equal(tlsa_data(&back, 0), tlsa_data(&set, 0),
+	    TLSA_BYTES_MAX);
+	tls_request_free(argv);
+	tlsa_finish(&set);
+	tlsa_finish(&back);
+}
 
 static void
 refuses_nonsense(void **state)
@@ -105,6 +166,20 @@ refuses_nonsense(void **state)
 		    { "helper", FINE, "seconds=1", "cert=/c" } },
 		{ "key without certificate",
 		    { "helper", FINE, "seconds=1", "key=/k" } },
+		{ "unknown way to describe",
+		    { "helper", FINE, "seconds=1", "describe=3" } },
+		{ "records without a name",
+		    { "helper", "socket=3", "clear=4", "status=5", "security=1",
+			"seconds=1", "tlsa=3-1-1-00" } },
+		{ "records at the level of clear text",
+		    { "helper", FINE, "seconds=1", "tlsa=3-1-1-00",
+			"name=mx.example" } },
+		{ "names without records",
+		    { "helper", FINE, "seconds=1", "name=mx.example",
+			"names=example" } },
+		{ "names to match without anchors",
+		    { "helper", FINE, "seconds=1", "name=mx.example",
+			"match=example" } },
 		{ "unknown key", { "helper", FINE, "seconds=1", "color=red" } },
 		{ "the arguments of 0.1.0",
 		    { "helper", "-t", "60", "-n", "mx", "3", "4", "5" } },
@@ -125,6 +200,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_through),
+		cmocka_unit_test(takes_many_records),
 		cmocka_unit_test(refuses_nonsense),
 	};
 

@@ -22,10 +22,16 @@
 	{ \
 		.status = TLS_STATUS_LOCAL, TEXT(t) \
 	}
-#define READY(v, c, g, n) \
+#define READY(v, c, g, p, n) \
 	{ \
 		.status = TLS_STATUS_READY, .version = v, .cipher = c, \
-		.group = g, .verified = n \
+		.group = g, .proof = p, .verified = n \
+	}
+#define DANE(u, s, m, n) \
+	{ \
+		.status = TLS_STATUS_READY, .version = "v", .cipher = "c", \
+		.group = "g", .proof = TLS_PROOF_DANE, .usage = u, \
+		.selector = s, .matching = m, .verified = n \
 	}
 
 static void
@@ -36,6 +42,10 @@ assert_same(const struct tls_result *a, const struct tls_result *b)
 	assert_string_equal(a->version, b->version);
 	assert_string_equal(a->cipher, b->cipher);
 	assert_string_equal(a->group, b->group);
+	assert_int_equal(a->proof, b->proof);
+	assert_int_equal(a->usage, b->usage);
+	assert_int_equal(a->selector, b->selector);
+	assert_int_equal(a->matching, b->matching);
 	assert_string_equal(a->verified, b->verified);
 	assert_string_equal(a->text, b->text);
 }
@@ -47,14 +57,28 @@ results_come_through(void **state)
 		struct tls_result result;
 		const char *record, *sentence;
 	} cases[] = {
-		{ READY("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519", ""),
-		    "R TLSv1.3 TLS_AES_256_GCM_SHA384 X25519 -\n",
+		{ READY("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519",
+		      TLS_PROOF_NONE, ""),
+		    "R TLSv1.3 TLS_AES_256_GCM_SHA384 X25519 none -\n",
 		    "TLSv1.3 TLS_AES_256_GCM_SHA384 X25519, certificate not "
 		    "verified" },
-		{ READY("TLSv1.2", "AES128-SHA", "", "mx.example"),
-		    "R TLSv1.2 AES128-SHA - mx.example\n",
-		    "TLSv1.2 AES128-SHA, certificate verified for "
+		{ READY("TLSv1.2", "AES128-SHA", "", TLS_PROOF_PKIX,
+		      "mx.example"),
+		    "R TLSv1.2 AES128-SHA - pkix mx.example\n",
+		    "TLSv1.2 AES128-SHA, certificate verified for mx.example" },
+		{ READY("v", "c", "g", TLS_PROOF_UNUSABLE, ""),
+		    "R v c g dane-unusable -\n",
+		    "v c g, DANE records unusable, certificate not verified" },
+		{ READY("v", "c", "g", TLS_PROOF_UNUSABLE, "mx.example"),
+		    "R v c g dane-unusable mx.example\n",
+		    "v c g, DANE records unusable, certificate verified for "
 		    "mx.example" },
+		{ DANE(3, 1, 1, ""), "R v c g dane-3-1-1 -\n",
+		    "v c g, DANE (3 1 1)" },
+		{ DANE(3, 0, 0, ""), "R v c g dane-3-0-0 -\n",
+		    "v c g, DANE (3 0 0)" },
+		{ DANE(2, 0, 2, "mx.example"),
+		    "R v c g dane-2-0-2 mx.example\n", "v c g, DANE (2 0 2)" },
 		{ FAILED(TLS_CAUSE_HANDSHAKE, "timed out"),
 		    "F validation-failure timed out\n", "timed out" },
 		{ FAILED(TLS_CAUSE_NAME, "no"),
@@ -81,6 +105,9 @@ results_come_through(void **state)
 		assert_same(&back, &cases[i].result);
 		tls_result_describe(&back, sentence);
 		assert_string_equal(sentence, cases[i].sentence);
+		assert_int_equal(tls_result_is_verified(&back),
+		    back.status == TLS_STATUS_READY &&
+			strstr(sentence, "not verified") == NULL);
 		/* A record that lacks one byte is not valid. */
 		assert_int_equal(tls_result_parse(&back, record, n - 1),
 		    TLS_STATUS_NONE);
@@ -123,7 +150,8 @@ ends_come_through(void **state)
 static void
 writing_cleans_and_cuts(void **state)
 {
-	struct tls_result r = READY("a b", "c\nKfake\r\033\x80\xff~", "", "");
+	struct tls_result r =
+	    READY("a b", "c\nKfake\r\033\x80\xff~", "", TLS_PROOF_NONE, "");
 	char record[TLS_RECORD_SIZE], text[TLS_TEXT_SIZE];
 	char longer[1000];
 	struct tls_result back;
@@ -146,6 +174,7 @@ writing_cleans_and_cuts(void **state)
 	memset(r.cipher, 'c', sizeof r.cipher - 1);
 	memset(r.group, 'g', sizeof r.group - 1);
 	memset(r.verified, 'n', sizeof r.verified - 1);
+	r.proof = TLS_PROOF_UNUSABLE;
 	n = tls_result_format(record, &r);
 	assert_int_equal(tls_result_parse(&back, record, n), TLS_STATUS_READY);
 	assert_same(&back, &r);
@@ -190,12 +219,44 @@ reads_hostile_results(void **state)
 		CASE("failed, unknown code", "F bad-luck x\n", TLS_STATUS_NONE),
 		CASE("failed, no code", "F  x\n", TLS_STATUS_NONE),
 		CASE("failed, empty code", "F - x\n", TLS_STATUS_NONE),
-		CASE("ready", "R a b c d\n", TLS_STATUS_READY),
+		CASE("ready", "R a b c none -\n", TLS_STATUS_READY),
+		CASE("ready, one word", "R a\n", TLS_STATUS_NONE),
+		CASE("ready, two words", "R a b\n", TLS_STATUS_NONE),
 		CASE("ready, three words", "R a b c\n", TLS_STATUS_NONE),
-		CASE("ready, five words", "R a b c d e\n", TLS_STATUS_NONE),
-		CASE("ready, blank at the end", "R a b c d \n",
+		CASE("ready, four words", "R a b c none\n", TLS_STATUS_NONE),
+		CASE("ready, six words", "R a b c none - e\n", TLS_STATUS_NONE),
+		CASE("ready, blank at the end", "R a b c none - \n",
 		    TLS_STATUS_NONE),
-		CASE("ready, two blanks", "R a  c d\n", TLS_STATUS_NONE),
+		CASE("ready, two blanks", "R a  c none -\n", TLS_STATUS_NONE),
+		CASE("no word for the proof", "R a b c -\n", TLS_STATUS_NONE),
+		CASE("unknown proof", "R a b c magic d\n", TLS_STATUS_NONE),
+		CASE("no proof", "R a b c - -\n", TLS_STATUS_NONE),
+		CASE("part of a proof", "R a b c pki d\n", TLS_STATUS_NONE),
+		CASE("not verified, for a name", "R a b c none d\n",
+		    TLS_STATUS_NONE),
+		CASE("verified for no name", "R a b c pkix -\n",
+		    TLS_STATUS_NONE),
+		CASE("no record", "R a b c dane- -\n", TLS_STATUS_NONE),
+		CASE("DANE alone", "R a b c dane -\n", TLS_STATUS_NONE),
+		CASE("DANE-EE for a name", "R a b c dane-3-1-1 d\n",
+		    TLS_STATUS_NONE),
+		CASE("DANE-TA for no name", "R a b c dane-2-1-1 -\n",
+		    TLS_STATUS_NONE),
+		CASE("DANE-TA", "R a b c dane-2-1-1 d\n", TLS_STATUS_READY),
+		CASE("usage 0", "R a b c dane-0-1-1 -\n", TLS_STATUS_NONE),
+		CASE("usage 1", "R a b c dane-1-1-1 -\n", TLS_STATUS_NONE),
+		CASE("usage 4", "R a b c dane-4-1-1 -\n", TLS_STATUS_NONE),
+		CASE("selector 2", "R a b c dane-3-2-1 -\n", TLS_STATUS_NONE),
+		CASE("matching type 3", "R a b c dane-3-1-3 -\n",
+		    TLS_STATUS_NONE),
+		CASE("no digits", "R a b c dane-3-/-1 -\n", TLS_STATUS_NONE),
+		CASE("two digits", "R a b c dane-3-1-10 -\n", TLS_STATUS_NONE),
+		CASE("a digit is missing", "R a b c dane-3-1 -\n",
+		    TLS_STATUS_NONE),
+		CASE("no hyphen", "R a b c dane-3.1-1 -\n", TLS_STATUS_NONE),
+		CASE("no second hyphen", "R a b c dane-3-1.1 -\n",
+		    TLS_STATUS_NONE),
+		CASE("fact", "C issuer x\n", TLS_STATUS_NONE),
 		CASE("the record of 0.1.0", "RTLSv1.3 X, certificate x\n",
 		    TLS_STATUS_NONE),
 		CASE("NUL in text", "L a\0b\n", TLS_STATUS_LOCAL),
@@ -228,7 +289,8 @@ reads_hostile_ends(void **state)
 		CASE("unknown code", "E aliens x\n", TLS_END_NONE),
 		CASE("part of a code", "E serv x\n", TLS_END_NONE),
 		CASE("no word at all", "E - x\n", TLS_END_NONE),
-		CASE("result", "R a b c d\n", TLS_END_NONE),
+		CASE("result", "R a b c none -\n", TLS_END_NONE),
+		CASE("fact", "C issuer x\n", TLS_END_NONE),
 		CASE("two", "E server \nE server \n", TLS_END_NONE),
 		CASE("good", "E broken a  b\n", TLS_END_BROKEN),
 	};
@@ -259,15 +321,133 @@ refuses_what_is_too_long(void **state)
 	n = snprintf(record, sizeof record, "E server %0*d\n", TLS_TEXT_SIZE,
 	    0);
 	assert_int_equal(tls_end_parse(record, (size_t)n, text), TLS_END_NONE);
-	n = snprintf(record, sizeof record, "R %0*d b c d\n", TLS_WORD_SIZE, 0);
+	n = snprintf(record, sizeof record, "R %0*d b c none -\n",
+	    TLS_WORD_SIZE, 0);
 	assert_int_equal(tls_result_parse(&r, record, (size_t)n),
 	    TLS_STATUS_NONE);
-	n = snprintf(record, sizeof record, "R a b c %0*d\n", TLS_NAME_SIZE, 0);
+	n = snprintf(record, sizeof record, "R a b c %0*d -\n", TLS_WORD_SIZE,
+	    0);
+	assert_int_equal(tls_result_parse(&r, record, (size_t)n),
+	    TLS_STATUS_NONE);
+	n = snprintf(record, sizeof record, "R a b c pkix %0*d\n",
+	    TLS_NAME_SIZE, 0);
 	assert_int_equal(tls_result_parse(&r, record, (size_t)n),
 	    TLS_STATUS_NONE);
 	n = snprintf(record, sizeof record, "L %0*d\n", TLS_RECORD_SIZE, 0);
 	assert_int_equal(tls_result_parse(&r, record, (size_t)n),
 	    TLS_STATUS_NONE);
+}
+
+static const char *const fact_words[TLS_FACTS] = {
+	[TLS_FACT_NAMES] = "names",
+	[TLS_FACT_ISSUER] = "issuer",
+	[TLS_FACT_EXPIRES] = "expires",
+	[TLS_FACT_VERDICT] = "verdict",
+	[TLS_FACT_DANE] = "dane",
+	[TLS_FACT_TLSA] = "tlsa",
+	[TLS_FACT_OWN_EXPIRES] = "own-expires",
+};
+
+static void
+facts_come_through(void **state)
+{
+	static const char *const texts[] = { "", "mx.example", "two  words",
+		"CN=x,O=y \"z\"" };
+	struct tls_facts facts = { 0 };
+
+	(void)state;
+	for (int i = 0; i < TLS_FACTS; i++)
+		for (size_t k = 0; k < COUNT(texts); k++) {
+			char record[TLS_RECORD_SIZE], want[TLS_RECORD_SIZE];
+			char end[TLS_TEXT_SIZE];
+			struct tls_result result;
+			size_t n =
+			    tls_fact_format(record, (enum tls_fact)i, texts[k]);
+
+			snprintf(want, sizeof want, "C %s %s\n", fact_words[i],
+			    texts[k]);
+			assert_string_equal(record, want);
+			assert_int_equal(n, strlen(want));
+			assert_int_equal(facts.is_known[i], k > 0);
+			assert_true(tls_fact_parse(&facts, record, n));
+			assert_true(facts.is_known[i]);
+			assert_string_equal(facts.text[i], texts[k]);
+			assert_false(tls_fact_parse(&facts, record, n - 1));
+			assert_int_equal(tls_result_parse(&result, record, n),
+			    TLS_STATUS_NONE);
+			assert_int_equal(tls_end_parse(record, n, end),
+			    TLS_END_NONE);
+		}
+}
+
+static void
+facts_are_cleaned_and_cut(void **state)
+{
+	struct tls_facts facts = { 0 };
+	char record[TLS_RECORD_SIZE], longer[1000];
+	size_t n;
+
+	(void)state;
+	n = tls_fact_format(record, TLS_FACT_ISSUER, "a\nR b\r\t\x7f\xc3\xa4");
+	assert_string_equal(record, "C issuer a?R b?????\n");
+	assert_true(tls_fact_parse(&facts, record, n));
+
+	memset(longer, 'x', sizeof longer);
+	longer[sizeof longer - 1] = '\0';
+	n = tls_fact_format(record, TLS_FACT_NAMES, longer);
+	assert_true(tls_fact_parse(&facts, record, n));
+	assert_int_equal(strlen(facts.text[TLS_FACT_NAMES]), TLS_TEXT_SIZE - 1);
+	assert_false(facts.is_known[TLS_FACT_EXPIRES]);
+}
+
+static void
+reads_hostile_facts(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *record;
+		size_t n;
+		bool want;
+	} cases[] = {
+		CASE("nothing", "", false),
+		CASE("line end", "\n", false),
+		CASE("letter", "C\n", false),
+		CASE("other letter", "c issuer x\n", false),
+		CASE("no blank", "Cissuer x\n", false),
+		CASE("two blanks", "C  issuer x\n", false),
+		CASE("no text", "C issuer\n", false),
+		CASE("unknown fact", "C colour x\n", false),
+		CASE("part of a fact", "C issue x\n", false),
+		CASE("no fact", "C - x\n", false),
+		CASE("no line end", "C issuer x", false),
+		CASE("two records", "C issuer x\nC issuer y\n", false),
+		CASE("result", "R a b c none -\n", false),
+		CASE("end", "E server \n", false),
+		CASE("empty text", "C issuer \n", true),
+		CASE("NUL", "C issuer a\0b\n", true),
+		CASE("8 bit", "C issuer \xc3\xa4\n", true),
+	};
+	char record[TLS_RECORD_SIZE];
+	int n;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct tls_facts facts = { 0 };
+
+		if (tls_fact_parse(&facts, cases[i].record, cases[i].n) !=
+			cases[i].want ||
+		    facts.is_known[TLS_FACT_ISSUER] != cases[i].want)
+			fail_msg("%s", cases[i].name);
+	}
+	for (int too_long = 0; too_long < 2; too_long++) {
+		struct tls_facts facts = { 0 };
+
+		n = snprintf(record, sizeof record, "C issuer %0*d\n",
+		    TLS_TEXT_SIZE - 1 + too_long, 0);
+		assert_int_equal(tls_fact_parse(&facts, record, (size_t)n),
+		    !too_long);
+		assert_int_equal(facts.is_known[TLS_FACT_ISSUER], !too_long);
+	}
 }
 
 int
@@ -280,6 +460,9 @@ main(void)
 		cmocka_unit_test(reads_hostile_results),
 		cmocka_unit_test(reads_hostile_ends),
 		cmocka_unit_test(refuses_what_is_too_long),
+		cmocka_unit_test(facts_come_through),
+		cmocka_unit_test(facts_are_cleaned_and_cut),
+		cmocka_unit_test(reads_hostile_facts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,6 +104,8 @@ testcert_make(const struct testcert_spec *spec)
 	ASN1_INTEGER_set(X509_get_serialNumber(c.cert), serial++);
 	X509_gmtime_adj(X509_getm_notBefore(c.cert), from);
 	X509_gmtime_adj(X509_getm_notAfter(c.cert), to);
+	if (spec->end != NULL)
+		ASN1_STRING_set(X509_getm_notAfter(c.cert), spec->end, -1);
 	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
 	    (const unsigned char *)spec->cn, -1, -1, 0);
 	X509_set_issuer_name(c.cert, X509_get_subject_name(by->cert));
@@ -256,6 +258,9 @@ make_context(struct testserver *t)
 	if (t->chain != NULL)
 		must(SSL_CTX_add1_chain_cert(ctx, t->chain->cert) == 1,
 		    "server chain");
+	if (t->root != NULL)
+		must(SSL_CTX_add1_chain_cert(ctx, t->root->cert) == 1,
+		    "server root");
 	if (t->client_ca != NULL) {
 		X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx),
 		    t->client_ca->cert);

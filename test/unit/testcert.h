@@ -20,6 +20,7 @@ struct testcert_spec {
 	const char *cn;
 	const char
 	    *san; /* as in openssl.cnf: "DNS:a.example,IP:::1"; or NULL */
+	const char *end;        /* the text of notAfter, if it is not a time */
 	const char *nul_san;    /* a dNSName with a NUL for its "|" */
 	int from_days, to_days; /* days from now; both 0: valid for a day */
 	bool is_ca;
@@ -47,6 +48,7 @@ struct testserver {
 	/* Set before it is started. */
 	const struct testcert *cert;
 	const struct testcert *chain; /* another certificate to send, or NULL */
+	const struct testcert *root;  /* and one more after it, or NULL */
 	const struct testcert
 	    *client_ca;  /* require a client certificate of this issuer */
 	int max_version; /* 0: the newest */
