@@ -198,6 +198,53 @@ note_ip(struct dns_answer *answer, struct ip ip)
 	answer->ip[answer->nip++] = ip;
 }
 
+/* RFC 6698 section 2.1. */
+static void
+note_tlsa(struct dns_answer *answer, struct finding *found, struct wire data)
+{
+	uint8_t usage = wire_u8(&data), selector = wire_u8(&data);
+	uint8_t matching = wire_u8(&data);
+
+	if (data.bad)
+		found->is_malformed = true;
+	else
+		(void)tlsa_add(&answer->tlsa, usage, selector, matching,
+		    data.at, wire_left(&data));
+}
+
+/* Joins the character-strings, one or more (RFC 1035 section 3.3.14). */
+static bool
+read_text(struct wire data, struct buf *text)
+{
+	const unsigned char *string;
+	size_t n;
+
+	do {
+		n = wire_u8(&data);
+		string = wire_bytes(&data, n);
+		if (string != NULL)
+			buf_append(text, string, n);
+	} while (!data.bad && wire_left(&data) > 0);
+	return !data.bad;
+}
+
+static void
+note_text(struct dns_answer *answer, struct finding *found, struct wire data)
+{
+	struct buf text = { 0 };
+
+	if (!read_text(data, &text))
+		found->is_malformed = true;
+	if (found->is_malformed || answer->ntext == DNS_TEXT_MAX ||
+	    text.len > DNS_TEXT_SIZE_MAX) {
+		buf_finish(&text);
+		return;
+	}
+	answer->text =
+	    make_room(answer->text, answer->ntext, sizeof *answer->text);
+	answer->text[answer->ntext++] = text;
+}
+
 /* Stores the data of the record; ignores data that cannot be used. */
 static void
 note_record(struct dns_answer *answer, struct finding *found,
@@ -211,6 +258,10 @@ note_record(struct dns_answer *answer, struct finding *found,
 		note_ip(answer, ip_from_v6(record->data.at));
 	else if (record->type == DNS_MX)
 		note_mx(answer, found, record->data);
+	else if (record->type == DNS_TLSA)
+		note_tlsa(answer, found, record->data);
+	else if (record->type == DNS_TXT)
+		note_text(answer, found, record->data);
 }
 
 static void
@@ -239,10 +290,10 @@ collect(struct dns_answer *answer, const struct message *m,
 		if (record.class != CLASS_IN ||
 		    !dns_name_equal(&record.owner, owner))
 			continue;
-		if (record.type == type)
-			note_record(answer, &found, &record);
-		else if (record.type == DNS_CNAME)
+		if (record.type == DNS_CNAME)
 			note_alias(&found, &record);
+		else if (record.type == type)
+			note_record(answer, &found, &record);
 		else
 			continue;
 		limit_ttl(answer, record.ttl);
@@ -329,6 +380,19 @@ conclude(struct dns_answer *answer, const struct message *m,
 					       : DNS_REPLY_FINAL;
 }
 
+static bool
+has_records(const struct dns_answer *answer)
+{
+	return answer->nmx + answer->nip + answer->tlsa.n + answer->ntext > 0;
+}
+
+static void
+set_target(struct dns_answer *answer, const struct dns_name *target)
+{
+	answer->is_alias = true;
+	dns_name_to_text(target, answer->canonical);
+}
+
 static enum dns_reply
 follow(struct dns_answer *answer, const struct message *m,
     const struct dns_name *asked, unsigned type)
@@ -336,23 +400,26 @@ follow(struct dns_answer *answer, const struct message *m,
 	struct dns_name owner = *asked;
 	struct finding found;
 	unsigned aliases;
+	bool is_target; /* the alias is what was asked for */
 
 	for (aliases = 0; aliases <= ALIAS_MAX; aliases++) {
 		found = collect(answer, m, &owner, type);
 		if (found.is_malformed)
 			break;
-		if (answer->nmx + answer->nip > 0) {
+		is_target = found.is_alias && type == DNS_CNAME;
+		if (has_records(answer) || is_target) {
 			/* An error code contradicts the records. */
 			if (m->rcode != 0)
 				break;
+			if (is_target)
+				set_target(answer, &found.target);
 			answer->outcome = DNS_FOUND;
 			return DNS_REPLY_FINAL;
 		}
 		if (!found.is_alias)
 			return conclude(answer, m, &owner, type, aliases);
 		owner = found.target;
-		answer->is_alias = true;
-		dns_name_to_text(&owner, answer->canonical);
+		set_target(answer, &owner);
 	}
 	return DNS_REPLY_FAILED;
 }
@@ -388,11 +455,16 @@ dns_answer_parse(struct dns_answer *answer, const char *name, int type,
 void
 dns_answer_finish(struct dns_answer *answer)
 {
+	for (size_t i = 0; i < answer->ntext; i++)
+		buf_finish(&answer->text[i]);
+	free(answer->text);
 	free(answer->mx);
 	free(answer->ip);
+	tlsa_finish(&answer->tlsa);
+	answer->text = NULL;
 	answer->mx = NULL;
 	answer->ip = NULL;
-	answer->nmx = answer->nip = 0;
+	answer->nmx = answer->nip = answer->ntext = 0;
 }
 
 static size_t

@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/ip.h"
+#include "base/tlsa.h"
 #include "dns/name.h"
 
 /*
@@ -18,7 +20,9 @@ enum dns_type {
 	DNS_A = 1,
 	DNS_CNAME = 5,
 	DNS_MX = 15,
+	DNS_TXT = 16,
 	DNS_AAAA = 28,
+	DNS_TLSA = 52,
 };
 
 enum dns_outcome {
@@ -32,6 +36,8 @@ enum dns_security { DNS_INSECURE, DNS_SECURE };
 
 #define DNS_MX_MAX 1000 /* best records kept of one answer */
 #define DNS_IP_MAX 128  /* first addresses kept of one answer */
+#define DNS_TEXT_MAX 16 /* first TXT records kept of one answer */
+#define DNS_TEXT_SIZE_MAX ((size_t)4096) /* bytes of one that is kept */
 
 struct dns_mx {
 	uint16_t preference;
@@ -40,11 +46,15 @@ struct dns_mx {
 
 /* What an answer says.  It owns its records; see dns_answer_finish(). */
 struct dns_answer {
+	bool is_pending; /* asked, and no result yet; see dns_resolver_ask() */
 	enum dns_outcome outcome;
 	enum dns_security security;    /* SECURE: all its messages had AD set */
 	uint32_t ttl_s;                /* the least TTL of all its records */
 	bool is_alias;                 /* the name asked for is a CNAME */
 	char canonical[DNS_NAME_SIZE]; /* target of the aliases, or "" */
+	struct tlsa_set tlsa;
+	struct buf *text; /* TXT; any bytes, with a NUL after them */
+	size_t ntext;
 	struct dns_mx *mx;
 	size_t nmx;
 	struct ip *ip; /* A, AAAA */
@@ -86,10 +96,17 @@ size_t dns_question_write(unsigned char *, const char *name, int type,
  * (name, type).  The result is DNS_REPLY_FINAL with an outcome other than
  * DNS_TEMPFAIL, or one of the others with DNS_TEMPFAIL and no records.
  *
+ * The character-strings of a TXT record are joined.  A longer record than
+ * DNS_TEXT_SIZE_MAX is left out whole, because a part of it could mean
+ * something else.  Of TLSA records those are kept that fit into a set, in the
+ * order of the answer.  The answer for type CNAME is the alias itself: it is
+ * not followed, and its target is in canonical.
+ *
  * CNAMEs are followed inside the answer section, at most 16, from the name
  * asked for to the owner of the records.  Records of other owners and addresses
- * of the wrong length are ignored.  If a chain ends without records, and
- * nothing shows that there are none, the last name is to be asked for.
+ * of the wrong length are ignored; a malformed record of any other type asked
+ * for spoils the answer.  If a chain ends without records, and nothing shows
+ * that there are none, the last name is to be asked for.
  *
  * An answer denies that there are records by its rcode and by having none (RFC
  * 2308 section 2).  An answer that has records of other types, owners or

@@ -36,6 +36,14 @@ static const struct {
 	{ long_name, DNS_MX },
 	{ "mx.example.org.", DNS_AAAA },
 	{ "Example.ORG", DNS_MX },
+	{ "_25._tcp.mx.example.org", DNS_TLSA },
+	{ "a", DNS_TLSA },
+	{ "_mta-sts.example.org", DNS_TXT },
+	{ "_smtp._tls.example.org", DNS_TXT },
+	{ "a", DNS_TXT },
+	{ "mx.example.org", DNS_CNAME },
+	{ "a", DNS_CNAME },
+	{ "", DNS_TXT },
 };
 
 /* Is there an MX record of this preference in the answer section? */
@@ -76,6 +84,72 @@ has_ip(ns_msg *message, int type, const struct ip *ip)
 	return false;
 }
 
+/* Does a record of the answer section have this data, with strings joined? */
+static bool
+has_data(ns_msg *message, int type, const unsigned char *data, size_t n)
+{
+	for (int i = 0; i < ns_msg_count(*message, ns_s_an); i++) {
+		struct buf joined = { 0 };
+		const unsigned char *at;
+		size_t left, len;
+		ns_rr record;
+		bool is_equal;
+
+		if (ns_parserr(message, ns_s_an, i, &record) == -1 ||
+		    (int)ns_rr_type(record) != type)
+			continue;
+		at = ns_rr_rdata(record);
+		left = ns_rr_rdlen(record);
+		if (type == DNS_TLSA)
+			buf_append(&joined, at, left);
+		while (type == DNS_TXT && left > 0) {
+			len = *at < left ? *at : left - 1;
+			buf_append(&joined, at + 1, len);
+			at += len + 1;
+			left -= len + 1;
+		}
+		is_equal =
+		    joined.len == n && memcmp(buf_text(&joined), data, n) == 0;
+		buf_finish(&joined);
+		if (is_equal)
+			return true;
+	}
+	return false;
+}
+
+static void
+check_tlsa(ns_msg *message, const struct tlsa_set *set)
+{
+	CHECK(set->n <= TLSA_RECORDS_MAX && set->data.len <= TLSA_BYTES_MAX);
+	for (size_t i = 0; i < set->n; i++) {
+		const struct tlsa *r = &set->record[i];
+		struct buf data = { 0 };
+
+		CHECK(r->at <= set->data.len && r->n <= set->data.len - r->at);
+		buf_putc(&data, (char)r->usage);
+		buf_putc(&data, (char)r->selector);
+		buf_putc(&data, (char)r->matching);
+		buf_append(&data, tlsa_data(set, i), r->n);
+		CHECK(has_data(message, DNS_TLSA,
+		    (const unsigned char *)buf_text(&data), data.len));
+		buf_finish(&data);
+	}
+}
+
+static void
+check_texts(ns_msg *message, const struct dns_answer *answer)
+{
+	CHECK(answer->ntext <= DNS_TEXT_MAX);
+	for (size_t i = 0; i < answer->ntext; i++) {
+		const struct buf *text = &answer->text[i];
+
+		CHECK(text->len <= DNS_TEXT_SIZE_MAX);
+		CHECK(buf_text(text)[text->len] == '\0');
+		CHECK(has_data(message, DNS_TXT,
+		    (const unsigned char *)buf_text(text), text->len));
+	}
+}
+
 static void
 check_name(const char *name)
 {
@@ -88,10 +162,18 @@ static void
 check_answer(const struct dns_answer *answer, enum dns_reply reply, int type,
     const unsigned char *packet, size_t n)
 {
-	size_t nrecord = answer->nmx + answer->nip;
+	size_t nrecord =
+	    answer->nmx + answer->nip + answer->tlsa.n + answer->ntext;
 	ns_msg message;
 
-	CHECK((nrecord > 0) == (answer->outcome == DNS_FOUND));
+	if (type == DNS_CNAME) {
+		CHECK(nrecord == 0 && reply != DNS_REPLY_ALIAS);
+		CHECK(answer->is_alias == (answer->outcome == DNS_FOUND));
+	} else {
+		CHECK((nrecord > 0) == (answer->outcome == DNS_FOUND));
+	}
+	CHECK(type == DNS_TLSA || answer->tlsa.n == 0);
+	CHECK(type == DNS_TXT || answer->ntext == 0);
 	CHECK(answer->nmx <= DNS_MX_MAX && (answer->mx || !answer->nmx));
 	CHECK(answer->nip <= DNS_IP_MAX && (answer->ip || !answer->nip));
 	CHECK((answer->outcome != DNS_TEMPFAIL) == (reply == DNS_REPLY_FINAL));
@@ -120,6 +202,8 @@ check_answer(const struct dns_answer *answer, enum dns_reply reply, int type,
 	}
 	for (size_t i = 0; i < answer->nip; i++)
 		CHECK(has_ip(&message, type, &answer->ip[i]));
+	check_tlsa(&message, &answer->tlsa);
+	check_texts(&message, answer);
 }
 
 /* A valid header and question, so that the rest is parsed. */
@@ -170,8 +254,10 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
 	struct fuzz_input in = { data, size };
 	unsigned char what = fuzz_byte(&in);
-	const char *name = questions[what & 7].name;
-	int type = questions[what & 7].type;
+	/* The second half of the questions, if both bits are set. */
+	size_t i = (what & 0x60) == 0x60 ? 8 + (what & 7) : what & 7;
+	const char *name = questions[i].name;
+	int type = questions[i].type;
 	struct buf packet = { 0 };
 	struct dns_answer answer;
 	enum dns_reply reply;

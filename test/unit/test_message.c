@@ -16,6 +16,8 @@
 /* Offsets for compression pointers in the raw cases. */
 #define Q_NAME "\xc0\x0c" /* of the question */
 
+#define TEN "xxxxxxxxxx"
+
 struct packet {
 	unsigned char byte[70000];
 	size_t n;
@@ -145,7 +147,7 @@ static void
 check(const char *what, const struct dns_answer *a, enum dns_outcome want,
     size_t nrr)
 {
-	size_t n = a->nmx + a->nip;
+	size_t n = a->nmx + a->nip + a->tlsa.n + a->ntext;
 
 	if (a->outcome != want || n != nrr)
 		fail_msg("%s: %s with %zu records, not %s with %zu", what,
@@ -274,7 +276,7 @@ answers(void **state)
 	{ \
 		owner, 39, 0, name, NULL, 0 \
 	}
-#define TXT(owner) DATA(owner, 16, "\1x")
+#define TXT(owner) DATA(owner, DNS_TXT, "\1x")
 
 static const struct {
 	const char *what;
@@ -421,6 +423,281 @@ denials_of_all_kinds(void **state)
 			fail_msg("%s: alias", denials[i].what);
 		dns_answer_finish(&a);
 	}
+}
+
+static void
+put_data(struct packet *p, const char *owner, int type, const void *data,
+    size_t n)
+{
+	struct record r = { owner, type, 0, NULL, data, n };
+
+	put_record(p, &r);
+}
+
+/* RFC 6698 section 2.3; the certificate of the last one is cut there. */
+static void
+tlsa_records_of_the_rfc(void **state)
+{
+	static const unsigned char ca[] = { 0, 0, 1, 0xd2, 0xab, 0xde, 0x24,
+		0x0d, 0x7c, 0xd3, 0xee, 0x6b, 0x4b, 0x28, 0xc5, 0x4d, 0xf0,
+		0x34, 0xb9, 0x79, 0x83, 0xa1, 0xd1, 0x6e, 0x8a, 0x41, 0x0e,
+		0x45, 0x61, 0xcb, 0x10, 0x66, 0x18, 0xe9, 0x71 },
+				   key[] = { 1, 1, 2, 0x92, 0x00, 0x3b, 0xa3,
+					   0x49, 0x42, 0xdc, 0x74, 0x15, 0x2e,
+					   0x2f, 0x2c, 0x40, 0x8d, 0x29, 0xec,
+					   0xa5, 0xa5, 0x20, 0xe7, 0xf2, 0xe0,
+					   0x6b, 0xb9, 0x44, 0xf4, 0xdc, 0xa3,
+					   0x46, 0xba, 0xf6, 0x3c, 0x1b, 0x17,
+					   0x76, 0x15, 0xd4, 0x66, 0xf6, 0xc4,
+					   0xb7, 0x1c, 0x21, 0x6a, 0x50, 0x29,
+					   0x2b, 0xd5, 0x8c, 0x9e, 0xbd, 0xd2,
+					   0xf7, 0x4e, 0x38, 0xfe, 0x51, 0xff,
+					   0xd4, 0x8c, 0x43, 0x32, 0x6c, 0xbc },
+				   whole[] = { 3, 0, 0, 0x30, 0x82, 0x03, 0x07,
+					   0x30, 0x82, 0x01, 0xef, 0xa0, 0x03,
+					   0x02, 0x01, 0x02, 0x02 };
+	static const char name[] = "_443._tcp.www.example.com";
+	static const struct {
+		const unsigned char *data;
+		size_t n;
+	} records[] = { { ca, sizeof ca }, { key, sizeof key },
+		{ whole, sizeof whole } };
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	begin(&p, ANSWER | 0x20, 3, name, DNS_TLSA);
+	for (size_t i = 0; i < 3; i++)
+		put_data(&p, name, DNS_TLSA, records[i].data, records[i].n);
+	parse(&a, name, DNS_TLSA, &p);
+	check("TLSA", &a, DNS_FOUND, 3);
+	assert_int_equal(a.security, DNS_SECURE);
+	assert_int_equal(a.ttl_s, 60);
+	for (size_t i = 0; i < 3; i++) {
+		const struct tlsa *r = &a.tlsa.record[i];
+
+		assert_int_equal(r->usage, records[i].data[0]);
+		assert_int_equal(r->selector, records[i].data[1]);
+		assert_int_equal(r->matching, records[i].data[2]);
+		assert_int_equal(r->n, records[i].n - 3);
+		assert_memory_equal(tlsa_data(&a.tlsa, i), records[i].data + 3,
+		    r->n);
+	}
+	dns_answer_finish(&a);
+}
+
+#define TLSA(owner) DATA(owner, DNS_TLSA, "\3\1\1" TEN)
+#define TEXT(owner, data) DATA(owner, DNS_TXT, data)
+
+static const struct {
+	const char *what;
+	const char *name;
+	int type;
+	unsigned flags;
+	struct record record[4];
+	enum dns_outcome outcome;
+	size_t nrr;
+	const char *canonical;
+} tls_cases[] = {
+	{ "TLSA of nothing", "a", DNS_TLSA, ANSWER, { DATA("a", DNS_TLSA, "") },
+	    DNS_TEMPFAIL, 0, "" },
+	{ "TLSA of 1 byte", "a", DNS_TLSA, ANSWER,
+	    { DATA("a", DNS_TLSA, "\3") }, DNS_TEMPFAIL, 0, "" },
+	{ "TLSA of 2 bytes", "a", DNS_TLSA, ANSWER,
+	    { DATA("a", DNS_TLSA, "\3\1") }, DNS_TEMPFAIL, 0, "" },
+	{ "TLSA without data", "a", DNS_TLSA, ANSWER,
+	    { DATA("a", DNS_TLSA, "\3\1\1") }, DNS_FOUND, 1, "" },
+	{ "a bad TLSA after good ones", "a", DNS_TLSA, ANSWER,
+	    { TLSA("a"), TLSA("a"), DATA("a", DNS_TLSA, "\3\1") }, DNS_TEMPFAIL,
+	    0, "" },
+	{ "a bad TLSA before a good one", "a", DNS_TLSA, ANSWER,
+	    { DATA("a", DNS_TLSA, "\3\1"), TLSA("a") }, DNS_TEMPFAIL, 0, "" },
+	{ "a bad TLSA of another owner", "a", DNS_TLSA, ANSWER,
+	    { DATA("b", DNS_TLSA, "\3\1"), TLSA("a") }, DNS_FOUND, 1, "" },
+	{ "the owner is an alias", "a", DNS_TLSA, ANSWER,
+	    { CNAME("a", "b"), TLSA("b"), TLSA("c") }, DNS_FOUND, 1, "b" },
+	{ "a SERVFAIL with TLSA", "a", DNS_TLSA, ANSWER | 2, { TLSA("a") },
+	    DNS_TEMPFAIL, 0, "" },
+	{ "no TLSA", "a", DNS_TLSA, ANSWER, { { 0 } }, DNS_NODATA, 0, "" },
+	{ "no such name", "a", DNS_TLSA, NXDOMAIN, { { 0 } }, DNS_NXDOMAIN, 0,
+	    "" },
+
+	{ "TXT of nothing", "a", DNS_TXT, ANSWER, { TEXT("a", "") },
+	    DNS_TEMPFAIL, 0, "" },
+	{ "TXT of an empty string", "a", DNS_TXT, ANSWER, { TEXT("a", "\0") },
+	    DNS_FOUND, 1, "" },
+	{ "TXT longer than its data", "a", DNS_TXT, ANSWER,
+	    { TEXT("a", "\4abc") }, DNS_TEMPFAIL, 0, "" },
+	{ "a second string longer than the data", "a", DNS_TXT, ANSWER,
+	    { TEXT("a", "\3abc\1") }, DNS_TEMPFAIL, 0, "" },
+	{ "a bad TXT after a good one", "a", DNS_TXT, ANSWER,
+	    { TEXT("a", "\3abc"), TEXT("a", "\xff") }, DNS_TEMPFAIL, 0, "" },
+	{ "TXT of an alias", "a", DNS_TXT, ANSWER,
+	    { CNAME("a", "b"), TEXT("b", "\1x"), TEXT("b", "\1y") }, DNS_FOUND,
+	    2, "b" },
+	{ "no TXT", "a", DNS_TXT, ANSWER, { { 0 } }, DNS_NODATA, 0, "" },
+
+	{ "CNAME is not followed", "a", DNS_CNAME, ANSWER,
+	    { CNAME("a", "b"), CNAME("b", "c"), A("c") }, DNS_FOUND, 0, "b" },
+	{ "CNAME in any order", "A", DNS_CNAME, ANSWER,
+	    { CNAME("b", "c"), CNAME("a", "b") }, DNS_FOUND, 0, "b" },
+	{ "CNAME of itself", "a", DNS_CNAME, ANSWER, { CNAME("a", "a") },
+	    DNS_FOUND, 0, "a" },
+	{ "CNAME of a DNAME", "x.a", DNS_CNAME, ANSWER,
+	    { DNAME("a", "b"), CNAME("x.a", "x.b") }, DNS_FOUND, 0, "x.b" },
+	{ "CNAME and no such name", "a", DNS_CNAME, NXDOMAIN,
+	    { CNAME("a", "b") }, DNS_TEMPFAIL, 0, "" },
+	{ "a bad CNAME", "a", DNS_CNAME, ANSWER,
+	    { DATA("a", DNS_CNAME, "\1b\0\0") }, DNS_TEMPFAIL, 0, "" },
+	{ "CNAME of another name", "a", DNS_CNAME, ANSWER, { CNAME("b", "c") },
+	    DNS_TEMPFAIL, 0, "" },
+	{ "no CNAME", "a", DNS_CNAME, ANSWER, { { 0 } }, DNS_NODATA, 0, "" },
+};
+
+static void
+answers_about_tls(void **state)
+{
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof tls_cases / sizeof *tls_cases; i++) {
+		begin(&p, tls_cases[i].flags, 0, tls_cases[i].name,
+		    tls_cases[i].type);
+		p.byte[7] =
+		    (unsigned char)put_records(&p, tls_cases[i].record, 4);
+		parse(&a, tls_cases[i].name, tls_cases[i].type, &p);
+		if (a.outcome != tls_cases[i].outcome ||
+		    a.tlsa.n + a.ntext != tls_cases[i].nrr ||
+		    a.nmx + a.nip != 0 ||
+		    strcmp(a.canonical, tls_cases[i].canonical) != 0)
+			fail_msg("%s: %s, %zu, %s", tls_cases[i].what,
+			    outcome_name[a.outcome], a.tlsa.n + a.ntext,
+			    a.canonical);
+		assert_int_equal(a.is_alias, a.canonical[0] != '\0');
+		dns_answer_finish(&a);
+	}
+}
+
+static void
+strings_of_a_text_are_joined(void **state)
+{
+	static const struct record records[] = {
+		TEXT("a", "\10v=STSv1;\6 id=1;"),
+		TEXT("a", "\0\0"),
+		TEXT("a", "\1x\0\3y\0z"),
+	};
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	begin(&p, ANSWER, 3, "a", DNS_TXT);
+	put_records(&p, records, 3);
+	parse(&a, "a", DNS_TXT, &p);
+	check("TXT", &a, DNS_FOUND, 3);
+	assert_string_equal(buf_text(&a.text[0]), "v=STSv1; id=1;");
+	assert_string_equal(buf_text(&a.text[1]), "");
+	assert_int_equal(a.text[1].len, 0);
+	assert_int_equal(a.text[2].len, 4);
+	assert_memory_equal(a.text[2].data, "xy\0z", 5);
+	dns_answer_finish(&a);
+}
+
+/* n bytes, as character-strings of up to 255. */
+static void
+put_text(struct packet *p, size_t n)
+{
+	unsigned char data[70000];
+	size_t at = 0, part;
+
+	for (; n > 0; n -= part) {
+		part = n < 255 ? n : 255;
+		data[at++] = (unsigned char)part;
+		memset(data + at, 'x', part);
+		at += part;
+	}
+	put_data(p, "a", DNS_TXT, data, at);
+}
+
+static void
+texts_are_bounded(void **state)
+{
+	static const struct {
+		size_t length[4];
+		enum dns_outcome outcome;
+		size_t nrr;
+	} texts[] = {
+		{ { DNS_TEXT_SIZE_MAX, 1 }, DNS_FOUND, 2 },
+		{ { DNS_TEXT_SIZE_MAX + 1, 1 }, DNS_FOUND, 1 },
+		{ { 1, 60000, 1 }, DNS_FOUND, 2 },
+		/* They exist, but cannot be used. */
+		{ { DNS_TEXT_SIZE_MAX + 1 }, DNS_TEMPFAIL, 0 },
+		{ { 60000 }, DNS_TEMPFAIL, 0 },
+	};
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		begin(&p, ANSWER, 0, "a", DNS_TXT);
+		for (; texts[i].length[p.byte[7]] > 0; p.byte[7]++)
+			put_text(&p, texts[i].length[p.byte[7]]);
+		parse(&a, "a", DNS_TXT, &p);
+		check("long", &a, texts[i].outcome, texts[i].nrr);
+		dns_answer_finish(&a);
+	}
+
+	begin(&p, ANSWER, 20, "a", DNS_TXT);
+	for (size_t i = 1; i <= 20; i++)
+		put_text(&p, i);
+	parse(&a, "a", DNS_TXT, &p);
+	check("many", &a, DNS_FOUND, DNS_TEXT_MAX);
+	for (size_t i = 0; i < DNS_TEXT_MAX; i++)
+		assert_int_equal(a.text[i].len, i + 1);
+	dns_answer_finish(&a);
+	p.byte[7]++;
+	put_data(&p, "a", DNS_TXT, "\2x", 2);
+	parse(&a, "a", DNS_TXT, &p);
+	check("many, and a bad one", &a, DNS_TEMPFAIL, 0);
+}
+
+static void
+tlsa_sets_are_bounded(void **state)
+{
+	static const unsigned char data[60003] = { 3, 1, 0 };
+	static const struct {
+		size_t length[4];
+		size_t nrr;
+	} sets[] = {
+		{ { 20003, 20003, 20003, 4 }, 3 },
+		{ { TLSA_BYTES_MAX + 3, 3, 4 }, 2 },
+		{ { 60003, 4 }, 1 },
+		{ { TLSA_BYTES_MAX + 4 }, 0 },
+	};
+	struct packet p;
+	struct dns_answer a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+		begin(&p, ANSWER, 0, "a", DNS_TLSA);
+		for (; p.byte[7] < 4 && sets[i].length[p.byte[7]]; p.byte[7]++)
+			put_data(&p, "a", DNS_TLSA, data,
+			    sets[i].length[p.byte[7]]);
+		parse(&a, "a", DNS_TLSA, &p);
+		/* If none fits, DANE must not be off. */
+		check("large", &a, sets[i].nrr > 0 ? DNS_FOUND : DNS_TEMPFAIL,
+		    sets[i].nrr);
+		dns_answer_finish(&a);
+	}
+
+	begin(&p, ANSWER, 200, "a", DNS_TLSA);
+	for (unsigned char i = 0; i < 200; i++)
+		put_data(&p, "a", DNS_TLSA, (unsigned char[]){ 3, 1, 1, i }, 4);
+	parse(&a, "a", DNS_TLSA, &p);
+	check("many", &a, DNS_FOUND, TLSA_RECORDS_MAX);
+	for (size_t i = 0; i < TLSA_RECORDS_MAX; i++)
+		assert_int_equal(tlsa_data(&a.tlsa, i)[0], i);
+	dns_answer_finish(&a);
 }
 
 static void
@@ -805,18 +1082,20 @@ of_many_the_best_are_kept(void **state)
 	unsigned i;
 
 	(void)state;
-	/* 2000 MX, preferences falling from 1999 to 0. */
-	begin(&p, ANSWER, 2000, "a", DNS_MX);
-	for (i = 0; i < 2000; i++) {
-		put(&p, Q_NAME "\0\x0f\0\1\0\0\0\1\0\4", 12);
-		put_u16(&p, 1999 - i);
-		put(&p, Q_NAME, 2);
+	/* 2000 MX, preferences falling from 1999 to 0, and rising again. */
+	for (int is_rising = 0; is_rising < 2; is_rising++) {
+		begin(&p, ANSWER, 2000, "a", DNS_MX);
+		for (i = 0; i < 2000; i++) {
+			put(&p, Q_NAME "\0\x0f\0\1\0\0\0\1\0\4", 12);
+			put_u16(&p, is_rising ? i : 1999 - i);
+			put(&p, Q_NAME, 2);
+		}
+		parse(&a, "a", DNS_MX, &p);
+		check("MX", &a, DNS_FOUND, DNS_MX_MAX);
+		for (i = 0; i < DNS_MX_MAX; i++)
+			assert_true(a.mx[i].preference < DNS_MX_MAX);
+		dns_answer_finish(&a);
 	}
-	parse(&a, "a", DNS_MX, &p);
-	check("MX", &a, DNS_FOUND, DNS_MX_MAX);
-	for (i = 0; i < DNS_MX_MAX; i++)
-		assert_true(a.mx[i].preference < DNS_MX_MAX);
-	dns_answer_finish(&a);
 
 	begin(&p, ANSWER, 2000, "a", DNS_A);
 	for (i = 0; i < 2000; i++) {
@@ -864,24 +1143,33 @@ hostile_answers_take_little_time(void **state)
 	check("too many pointers", &a, DNS_TEMPFAIL, 0);
 }
 
+/* An alias and two records of the type. */
 static void
-sample(struct packet *p)
+sample(struct packet *p, int type)
 {
-	static const struct record records[] = {
-		CNAME("a.example", "b.example"),
-		MX("b.example", 10, "m1.example"),
-		MX("b.example", 20, "m2.example"),
-		DATA("b.example", 16, "\3txt"),
+	static const struct record alias = CNAME("a.example", "b.example"),
+				   other = DATA("b.example", 99, "\3spf");
+	static const struct record records[][2] = {
+		{ MX("b.example", 10, "m1.example"),
+		    MX("b.example", 20, "m2.example") },
+		{ DATA("b.example", DNS_TLSA, "\3\1\1" TEN),
+		    DATA("b.example", DNS_TLSA, "\2\0\0" TEN TEN) },
+		{ DATA("b.example", DNS_TXT, "\3abc\2de"),
+		    DATA("b.example", DNS_TXT, "\3txt") },
 	};
-	size_t i;
 
-	begin(p, ANSWER, 5, "a.example", DNS_MX);
-	for (i = 0; i < 4; i++)
-		put_record(p, &records[i]);
+	begin(p, ANSWER, 5, "a.example", type);
+	put_record(p, &alias);
+	for (size_t i = 0; i < 3; i++)
+		if (records[i][0].type == type)
+			put_records(p, records[i], 2);
+	put_record(p, &other);
 	put(p, "\xc0\x0e\0\x0f\0\1\0\0\0\1\0\6\0\1\1m" Q_NAME, 18);
 	put(p, "\0\0\x29\x04\xd0\0\0\0\0\0\0", 11);
 	p->byte[11] = 1;
 }
+
+static const int sampled[] = { DNS_MX, DNS_TLSA, DNS_TXT };
 
 static void
 every_truncation_is_temporary(void **state)
@@ -890,13 +1178,15 @@ every_truncation_is_temporary(void **state)
 	struct dns_answer a;
 
 	(void)state;
-	sample(&p);
-	parse(&a, "a.example", DNS_MX, &p);
-	check("whole", &a, DNS_FOUND, 2);
-	dns_answer_finish(&a);
-	while (p.n-- > 0) {
-		parse(&a, "a.example", DNS_MX, &p);
-		check("truncated", &a, DNS_TEMPFAIL, 0);
+	for (size_t i = 0; i < 3; i++) {
+		sample(&p, sampled[i]);
+		parse(&a, "a.example", sampled[i], &p);
+		check("whole", &a, DNS_FOUND, 2);
+		dns_answer_finish(&a);
+		while (p.n-- > 0) {
+			parse(&a, "a.example", sampled[i], &p);
+			check("truncated", &a, DNS_TEMPFAIL, 0);
+		}
 	}
 }
 
@@ -905,6 +1195,20 @@ next_random(uint32_t *seed)
 {
 	*seed = *seed * 1664525 + 1013904223;
 	return *seed >> 8;
+}
+
+static void
+mutate(struct packet *p, const struct packet *whole, uint32_t *seed)
+{
+	unsigned k;
+
+	memcpy(p->byte, whole->byte, whole->n);
+	p->n = whole->n;
+	for (k = next_random(seed) % 4 + 1; k > 0; k--)
+		p->byte[next_random(seed) % p->n] =
+		    (unsigned char)next_random(seed);
+	if (next_random(seed) % 4 == 0)
+		p->n = next_random(seed) % p->n;
 }
 
 /* Any result must be valid; the sanitizers find the rest. */
@@ -917,17 +1221,13 @@ mutations_do_no_harm(void **state)
 	unsigned i, k;
 
 	(void)state;
-	sample(&whole);
-	for (i = 0; i < 100000; i++) {
-		memcpy(p.byte, whole.byte, whole.n);
-		p.n = whole.n;
-		for (k = next_random(&seed) % 4 + 1; k > 0; k--)
-			p.byte[next_random(&seed) % p.n] =
-			    (unsigned char)next_random(&seed);
-		if (next_random(&seed) % 4 == 0)
-			p.n = next_random(&seed) % p.n;
-		parse(&a, "a.example", DNS_MX, &p);
-		assert_true((a.outcome == DNS_FOUND) == (a.nmx > 0));
+	for (i = 0; i < 150000; i++) {
+		if (i % 50000 == 0)
+			sample(&whole, sampled[i / 50000]);
+		mutate(&p, &whole, &seed);
+		parse(&a, "a.example", sampled[i / 50000], &p);
+		assert_true((a.outcome == DNS_FOUND) ==
+			    (a.nmx + a.tlsa.n + a.ntext > 0));
 		for (k = 0; k < a.nmx; k++)
 			assert_true(strlen(a.mx[k].name) < DNS_NAME_SIZE);
 		dns_answer_finish(&a);
@@ -959,7 +1259,6 @@ questions_are_written(void **state)
 	    12 + 1 + 4 + 11);
 }
 
-#define TEN "xxxxxxxxxx"
 #define FORTYNINE TEN TEN TEN TEN "xxxxxxxxx"
 
 static void
@@ -999,11 +1298,9 @@ names_are_valid_or_not(void **state)
 	for (i = 0; i < sizeof names / sizeof names[0]; i++) {
 		if (dns_name_is_valid(names[i].name) != names[i].is_valid)
 			fail_msg("%s", names[i].name);
-		if (!names[i].is_valid)
-			continue;
 		n = dns_question_write(packet, names[i].name, DNS_A, 0,
 		    DNS_EDNS);
-		if (n == 0 || n > sizeof packet)
+		if ((n == 0) == names[i].is_valid || n > sizeof packet)
 			fail_msg("%s: %zu bytes", names[i].name, n);
 	}
 }
@@ -1026,6 +1323,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers),
 		cmocka_unit_test(denials_of_all_kinds),
+		cmocka_unit_test(tlsa_records_of_the_rfc),
+		cmocka_unit_test(answers_about_tls),
+		cmocka_unit_test(strings_of_a_text_are_joined),
+		cmocka_unit_test(texts_are_bounded),
+		cmocka_unit_test(tlsa_sets_are_bounded),
 		cmocka_unit_test(the_least_ttl_counts),
 		cmocka_unit_test(truncated_answers),
 		cmocka_unit_test(raw_answers),
