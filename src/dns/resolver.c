@@ -26,6 +26,7 @@ struct dns_resolver {
 	struct dns_transport *transport;
 	struct question *question; /* a list of the unanswered ones */
 	struct deadline until;     /* deadline of the current wait */
+	bool has_result;           /* a question has got one in this step */
 	bool asks_ad;
 	bool is_plain[DNS_SERVERS_MAX]; /* answers only without EDNS0 */
 	uint16_t id[ID_COUNT];          /* for later questions, drawn at once */
@@ -44,7 +45,7 @@ struct server_state {
 struct question {
 	struct dns_resolver *resolver;
 	struct question *next;
-	struct dns_answer *into;
+	struct dns_answer *into; /* no longer valid once it is answered */
 	int type;
 	char name[DNS_NAME_SIZE]; /* asked for now */
 	unsigned nalias;          /* aliases that led to it */
@@ -60,6 +61,15 @@ struct question {
 	struct deadline round_end, try_end, plain_at;
 	struct server_state state[DNS_SERVERS_MAX];
 };
+
+/* The question has its result. */
+static void
+conclude(struct question *q)
+{
+	q->into->is_pending = false;
+	q->is_answered = true;
+	q->resolver->has_result = true;
+}
 
 /*
  * An unpredictable ID: together with the port it is all that protects against a
@@ -190,7 +200,7 @@ advance(struct question *q)
 		q->try_end = q->round_end;
 		q->plain_at = deadline_never();
 	} else if (is_last_round(q)) {
-		q->is_answered = true;
+		conclude(q);
 	} else {
 		q->round++;
 		begin_round(q);
@@ -229,7 +239,7 @@ step(struct question *q)
 		begin_round(q);
 	send_what_replies_ask_for(q);
 	if (have_all_failed(q))
-		q->is_answered = true;
+		conclude(q);
 	else if (q->state[q->server].has_failed || deadline_passed(q->try_end))
 		advance(q);
 	else if (deadline_passed(q->plain_at))
@@ -240,8 +250,11 @@ step(struct question *q)
 static void
 follow_alias(struct question *q, const struct dns_answer *answer)
 {
-	q->is_answered = ++q->nalias > ALIAS_STEPS_MAX ||
-			 !dns_name_is_askable(answer->canonical);
+	if (++q->nalias > ALIAS_STEPS_MAX ||
+	    !dns_name_is_askable(answer->canonical)) {
+		conclude(q);
+		return;
+	}
 	q->is_begun = false;
 	q->round = 0;
 	(void)str_copy(q->name, sizeof q->name, answer->canonical);
@@ -260,7 +273,7 @@ take_answer(struct question *q, const struct dns_answer *answer)
 		(void)str_copy(q->into->canonical, sizeof q->into->canonical,
 		    q->name);
 	}
-	q->is_answered = true;
+	conclude(q);
 }
 
 static void
@@ -320,6 +333,12 @@ dns_resolver_create(const struct dns_config *config, bool wants_security)
 	return NULL;
 }
 
+bool
+dns_resolver_knows_security(const struct dns_resolver *r)
+{
+	return r->asks_ad;
+}
+
 static void
 forget(struct question *q)
 {
@@ -359,6 +378,7 @@ dns_resolver_ask(struct dns_resolver *r, const char *name, int type,
 		into->outcome = DNS_NXDOMAIN;
 		return;
 	}
+	into->is_pending = true;
 	q = mem_alloc(1, sizeof *q);
 	*q = (struct question){ .resolver = r,
 		.next = r->question,
@@ -394,18 +414,46 @@ step_all(struct dns_resolver *r)
 	return next;
 }
 
-void
-dns_resolver_wait(struct dns_resolver *r, struct deadline until)
+bool
+dns_resolver_wait_some(struct dns_resolver *r, struct deadline until)
 {
 	struct deadline next;
 
 	r->until = until;
-	while (!deadline_passed(until)) {
-		next = step_all(r);
-		if (r->question == NULL)
-			return;
+	r->has_result = false;
+	if (deadline_passed(until))
+		return false;
+	next = step_all(r);
+	if (r->question == NULL)
+		return false;
+	/* The caller may not want to wait for the others. */
+	if (!r->has_result)
 		dns_transport_run(r->transport, next);
-	}
+	return true;
+}
+
+void
+dns_resolver_wait(struct dns_resolver *r, struct deadline until)
+{
+	while (dns_resolver_wait_some(r, until))
+		;
 	/* The others stay DNS_TEMPFAIL, set by dns_resolver_ask(). */
+	for (struct question *q = r->question; q != NULL; q = q->next)
+		if (!q->is_answered)
+			conclude(q);
 	forget_all(r);
+}
+
+void
+dns_resolver_forget(struct dns_resolver *r, struct dns_answer *into)
+{
+	struct question **at = &r->question, *q;
+
+	while ((q = *at) != NULL && (q->is_answered || q->into != into))
+		at = &q->next;
+	if (q == NULL)
+		return;
+	into->is_pending = false;
+	*at = q->next;
+	forget(q);
 }

@@ -32,11 +32,15 @@ struct dns_resolver;
 struct dns_resolver *dns_resolver_create(const struct dns_config *,
     bool wants_security);
 
+/* Whether an answer can be DNS_SECURE. */
+bool dns_resolver_knows_security(const struct dns_resolver *);
+
 /*
- * Adds a question, which dns_resolver_wait() sends.  *into is filled until that
- * returns, must stay valid until then, and is finished by the caller.  A name
- * that cannot exist (empty label, label over 63 bytes, over 253 in all) is
- * DNS_NXDOMAIN at once, as in stock.  "" asks for the root.
+ * Adds a question, which the functions that wait send.  *into is pending, and
+ * DNS_TEMPFAIL, until it has its result; until then it must stay valid.  The
+ * caller finishes it.  A name that cannot exist (empty label, label over 63
+ * bytes, over 253 in all) is DNS_NXDOMAIN at once, as in stock.  "" asks for
+ * the root.
  */
 void dns_resolver_ask(struct dns_resolver *, const char *name, int type,
     struct dns_answer *into);
@@ -47,6 +51,17 @@ void dns_resolver_ask(struct dns_resolver *, const char *name, int type,
  * answer then is DNS_TEMPFAIL.
  */
 void dns_resolver_wait(struct dns_resolver *, struct deadline);
+
+/*
+ * The same in steps, for a caller that does not need all the answers: returns
+ * at the latest when a question has got its result.  False if there is nothing
+ * to wait for: no question is pending, or the deadline has passed.  That ends a
+ * round of the questions that are pending; they go on in the next wait.
+ */
+bool dns_resolver_wait_some(struct dns_resolver *, struct deadline);
+
+/* Gives a question up; it stays DNS_TEMPFAIL.  No effect without a question. */
+void dns_resolver_forget(struct dns_resolver *, struct dns_answer *into);
 
 /* Frees it; NULL is allowed. */
 void dns_resolver_destroy(struct dns_resolver *);

@@ -497,6 +497,8 @@ ad_bit_counts_only_if_wanted_and_trusted(void **state)
 		dns_resolver_destroy(r);
 		c.is_trusted = is_trusted;
 		r = dns_resolver_create(&c, wants);
+		assert_int_equal(dns_resolver_knows_security(r),
+		    wants && is_trusted);
 		dns_resolver_ask(r, "c2", DNS_A, &a);
 		dns_resolver_wait(r, deadline_never());
 		assert_int_equal(fake.sent[0].byte[3],
@@ -610,6 +612,124 @@ unanswered_questions_can_be_destroyed(void **state)
 	assert_string_equal(fake.log, "");
 }
 
+/* "c3" takes four times as long as "name". */
+static void
+answers_are_taken_one_by_one(void **state)
+{
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+	struct dns_resolver *r = begin(&good);
+	struct dns_answer a, b;
+
+	(void)state;
+	dns_resolver_ask(r, "name", DNS_A, &a);
+	dns_resolver_ask(r, "c3", DNS_A, &b);
+	assert_true(a.is_pending && b.is_pending);
+	assert_int_equal(b.outcome, DNS_TEMPFAIL);
+	while (a.is_pending)
+		assert_true(dns_resolver_wait_some(r, deadline_never()));
+	assert_int_equal(now_ms, 1);
+	assert_int_equal(a.outcome, DNS_FOUND);
+	assert_true(b.is_pending);
+	assert_int_equal(b.outcome, DNS_TEMPFAIL);
+
+	/* An answer belongs to the caller, who may use its memory again. */
+	dns_answer_finish(&a);
+	memset(&a, 0xaa, sizeof a);
+	while (b.is_pending)
+		assert_true(dns_resolver_wait_some(r, deadline_never()));
+	assert_int_equal(now_ms, 4);
+	assert_int_equal(b.outcome, DNS_FOUND);
+	for (size_t i = 0; i < sizeof a; i++)
+		assert_int_equal(((unsigned char *)&a)[i], 0xaa);
+	dns_resolver_forget(r, &b);
+	assert_int_equal(b.nip, 1);
+	assert_false(dns_resolver_wait_some(r, deadline_never()));
+	dns_answer_finish(&b);
+	dns_resolver_destroy(r);
+}
+
+/* The last answer comes together with the deadline. */
+static void
+an_answer_at_the_deadline_counts(void **state)
+{
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+	struct dns_resolver *r = begin(&good);
+	struct dns_answer a, b;
+
+	(void)state;
+	dns_resolver_ask(r, "c3", DNS_A, &b);
+	dns_resolver_ask(r, "name", DNS_A, &a);
+	dns_resolver_wait(r, deadline_in(1));
+	assert_int_equal(a.outcome, DNS_FOUND);
+	assert_int_equal(b.outcome, DNS_TEMPFAIL);
+	assert_false(a.is_pending || b.is_pending);
+	dns_answer_finish(&a);
+	dns_resolver_destroy(r);
+}
+
+/* A question that fails is not found out only when another is answered. */
+static void
+failures_are_told_at_once(void **state)
+{
+	static const struct asking silent = { SLOW, { { "---", 0 } } };
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+	struct dns_resolver *r = begin(&silent);
+	struct dns_answer a, b;
+
+	(void)state;
+	dns_resolver_ask(r, "name", DNS_A, &a);
+	while (dns_resolver_wait_some(r, deadline_in(10000 - now_ms)))
+		;
+	assert_int_equal(now_ms, 10000);
+	assert_true(a.is_pending);
+	dns_resolver_ask(r, "later", DNS_A, &b);
+	while (a.is_pending)
+		assert_true(dns_resolver_wait_some(r, deadline_never()));
+	/* The deadline has ended its only round. */
+	assert_int_equal(now_ms, 10000);
+	assert_int_equal(a.outcome, DNS_TEMPFAIL);
+	assert_true(b.is_pending);
+	dns_resolver_wait(r, deadline_in(1000));
+	assert_int_equal(now_ms, 11000);
+	assert_false(b.is_pending);
+	assert_int_equal(b.outcome, DNS_TEMPFAIL);
+	dns_resolver_destroy(r);
+
+	r = begin(&good);
+	dns_resolver_ask(r, "oo", DNS_A, &a);
+	dns_resolver_ask(r, "c3", DNS_A, &b);
+	while (a.is_pending)
+		assert_true(dns_resolver_wait_some(r, deadline_never()));
+	assert_int_equal(now_ms, 1);
+	assert_int_equal(a.outcome, DNS_TEMPFAIL);
+	dns_resolver_destroy(r);
+}
+
+static void
+questions_can_be_given_up(void **state)
+{
+	static const struct asking good = { SLOW, { { "o--", 1 } } };
+	struct dns_resolver *r = begin(&good);
+	struct dns_answer a[3];
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		dns_resolver_ask(r, "c3", DNS_A, &a[i]);
+	assert_true(dns_resolver_wait_some(r, deadline_never()));
+	for (int i = 0; i < 2; i++) {
+		dns_resolver_forget(r, &a[1]);
+		assert_false(a[1].is_pending);
+		assert_int_equal(a[1].outcome, DNS_TEMPFAIL);
+	}
+	dns_resolver_wait(r, deadline_never());
+	assert_int_equal(a[0].outcome, DNS_FOUND);
+	assert_int_equal(a[1].outcome, DNS_TEMPFAIL);
+	assert_int_equal(a[2].outcome, DNS_FOUND);
+	dns_answer_finish(&a[0]);
+	dns_answer_finish(&a[2]);
+	dns_resolver_destroy(r);
+}
+
 int
 main(void)
 {
@@ -623,6 +743,10 @@ main(void)
 		cmocka_unit_test(a_day_without_replies_is_handled),
 		cmocka_unit_test(invalid_names_are_not_sent),
 		cmocka_unit_test(unanswered_questions_can_be_destroyed),
+		cmocka_unit_test(answers_are_taken_one_by_one),
+		cmocka_unit_test(an_answer_at_the_deadline_counts),
+		cmocka_unit_test(failures_are_told_at_once),
+		cmocka_unit_test(questions_can_be_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
