@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "dns/dane.h"
 
 struct addr_answers {
 	struct dns_answer v6, v4;
@@ -24,7 +25,7 @@ addr_wave_begin(struct addr_wave *w, struct mx_list *list,
 {
 	size_t i;
 
-	w->list = list;
+	*w = (struct addr_wave){ .list = list, .resolver = resolver };
 	w->answers = mem_alloc(list->nhost, sizeof *w->answers);
 	for (i = 0; i < list->nhost; i++) {
 		const char *name = list->host[i].name;
@@ -34,6 +35,62 @@ addr_wave_begin(struct addr_wave *w, struct mx_list *list,
 		dns_resolver_ask(resolver, name, DNS_AAAA, &w->answers[i].v6);
 		dns_resolver_ask(resolver, name, DNS_A, &w->answers[i].v4);
 	}
+}
+
+void
+addr_wave_ask_tlsa(struct addr_wave *w, uint16_t port)
+{
+	w->dane = mem_alloc(w->list->nhost, sizeof *w->dane);
+	for (size_t i = 0; i < w->list->nhost; i++) {
+		if (!is_to_be_asked(w->list, &w->list->host[i]))
+			continue;
+		w->dane[i].resolver = w->resolver;
+		w->dane[i].name = w->list->host[i].name;
+		w->dane[i].port = port;
+		w->dane[i].v6 = &w->answers[i].v6;
+		w->dane[i].v4 = &w->answers[i].v4;
+		dane_ask(&w->dane[i]);
+	}
+}
+
+bool
+addr_wave_is_over(const struct addr_wave *w)
+{
+	for (size_t i = 0; i < w->list->nhost; i++) {
+		const struct addr_answers *a = &w->answers[i];
+
+		if (!is_to_be_asked(w->list, &w->list->host[i]))
+			continue;
+		if (a->v6.is_pending || a->v4.is_pending ||
+		    (w->dane != NULL && dane_is_waiting(&w->dane[i])))
+			return false;
+	}
+	return true;
+}
+
+/* Questions for addresses that are pending have failed. */
+static void
+give_up(const struct addr_wave *w, struct addr_answers *a)
+{
+	if (a->v6.is_pending)
+		dns_resolver_forget(w->resolver, &a->v6);
+	if (a->v4.is_pending)
+		dns_resolver_forget(w->resolver, &a->v4);
+}
+
+bool
+addr_wave_ask_aliases(struct addr_wave *w)
+{
+	bool has_asked = false;
+
+	for (size_t i = 0; w->dane != NULL && i < w->list->nhost; i++) {
+		if (!is_to_be_asked(w->list, &w->list->host[i]))
+			continue;
+		give_up(w, &w->answers[i]);
+		if (dane_ask_more(&w->dane[i]))
+			has_asked = true;
+	}
+	return has_asked;
 }
 
 static bool
@@ -134,12 +191,19 @@ addr_wave_end(struct addr_wave *w)
 
 	for (i = 0; i < w->list->nhost; i++) {
 		struct addr_answers *a = &w->answers[i];
+		struct mx_host *host = &w->list->host[i];
 
-		if (is_to_be_asked(w->list, &w->list->host[i]))
-			set_result(&w->list->host[i], a);
+		if (!is_to_be_asked(w->list, host))
+			continue;
+		give_up(w, a);
+		set_result(host, a);
+		if (w->dane != NULL)
+			dane_end(&w->dane[i], &host->tlsa);
 		dns_answer_finish(&a->v6);
 		dns_answer_finish(&a->v4);
 	}
 	free(w->answers);
+	free(w->dane);
 	w->answers = NULL;
+	w->dane = NULL;
 }

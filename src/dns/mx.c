@@ -174,8 +174,10 @@ mx_list_finish(struct mx_list *list)
 {
 	size_t i;
 
-	for (i = 0; i < list->nhost; i++)
+	for (i = 0; i < list->nhost; i++) {
 		free(list->host[i].ip);
+		tlsa_finish(&list->host[i].tlsa.set);
+	}
 	free(list->host);
 	*list = (struct mx_list){ 0 };
 }

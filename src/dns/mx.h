@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "base/tlsa.h"
 #include "dns/message.h"
 
 /*
@@ -16,6 +17,26 @@
 
 #define MX_HOST_MAX 100    /* best hosts that are looked up */
 #define MX_HOST_IP_MAX 128 /* addresses kept of one host */
+
+/* What the DNS says about the TLS of a host (RFC 7672 section 2). */
+enum dns_tlsa_outcome {
+	DNS_TLSA_UNASKED, /* the host is insecure, or this was not wanted */
+	DNS_TLSA_NONE,    /* no records, or they are insecure: no DANE */
+	DNS_TLSA_FOUND,   /* secure records */
+	DNS_TLSA_FAILED   /* not known: the host must not be used */
+};
+
+/* Valid when zeroed. */
+struct dns_tlsa {
+	enum dns_tlsa_outcome outcome;
+	struct tlsa_set set; /* if FOUND */
+	/*
+	 * If FOUND or FAILED: the TLSA base domain (RFC 7672 section 2.2.3),
+	 * which is the name for SNI and the first reference identifier.
+	 */
+	char base[DNS_NAME_SIZE];
+	uint32_t ttl_s; /* the least TTL of the answers that decided it */
+};
 
 /* A host stays in the list even if it has no address. */
 struct mx_host {
@@ -34,6 +55,8 @@ struct mx_host {
 	uint32_t ttl_s;
 	struct ip *ip; /* alternating, IPv6 first */
 	size_t nip;
+
+	struct dns_tlsa tlsa;
 };
 
 /* Valid when zeroed. */
@@ -48,10 +71,14 @@ struct mx_list {
 	 */
 	bool is_implicit;
 
-	/* From the answer to the question for the MX records. */
+	/*
+	 * From the answer to the question for the MX records.  If these were
+	 * found and are secure, canonical is a reference identifier for DANE-TA
+	 * too (RFC 7672 section 3.2.2).
+	 */
 	enum dns_outcome outcome;
 	enum dns_security security;
-	char canonical[DNS_NAME_SIZE]; /* target of the domain's alias */
+	char canonical[DNS_NAME_SIZE]; /* target of the domain's alias, or "" */
 	uint32_t ttl_s;
 };
 
@@ -92,7 +119,7 @@ enum mx_verdict mx_list_verdict(const struct mx_list *);
 /* The first host whose addresses are not known (DNS_TEMPFAIL), or NULL. */
 const struct mx_host *mx_list_uncertain(const struct mx_list *);
 
-/* Frees the hosts and their addresses; the list is empty again. */
+/* Frees the hosts and all they own; the list is empty again. */
 void mx_list_finish(struct mx_list *);
 
 #endif

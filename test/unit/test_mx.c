@@ -135,6 +135,19 @@ literals(void **state)
 	mx_list_finish(&list);
 }
 
+static void
+a_list_owns_tlsa_records(void **state)
+{
+	struct mx_list list = { 0 };
+
+	(void)state;
+	mx_list_implicit(&list, "host");
+	assert_int_equal(list.host[0].tlsa.outcome, DNS_TLSA_UNASKED);
+	assert_true(tlsa_add(&list.host[0].tlsa.set, 3, 1, 1, "x", 1));
+	mx_list_finish(&list); /* the sanitizer finds what is left */
+	assert_int_equal(list.nhost, 0);
+}
+
 int
 main(void)
 {
@@ -142,6 +155,7 @@ main(void)
 		cmocka_unit_test(an_answer_makes_a_list),
 		cmocka_unit_test(all_hosts_make_a_verdict),
 		cmocka_unit_test(literals),
+		cmocka_unit_test(a_list_owns_tlsa_records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
