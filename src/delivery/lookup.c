@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/lookup.h"
 
+#include <stdio.h>
+
 #include "base/deadline.h"
 #include "delivery/failure.h"
 #include "dns/addr.h"
 
 #define TIMEOUT_MAX 1000000 /* seconds */
+#define STS_WAIT_MS 2000
 
 /* Host names for a sentence: a blank would look like the end of the name. */
 struct shown {
@@ -106,10 +109,45 @@ deadline_for(unsigned long timeout_s)
 	return deadline_in((int64_t)timeout_s * 1000);
 }
 
+static void
+give_up(const struct lookup *l, struct dns_answer *a)
+{
+	if (a->is_pending)
+		dns_resolver_forget(l->resolver, a);
+}
+
+static void
+ask_text(const struct lookup *l, const char *prefix, struct dns_answer *into)
+{
+	char name[2 * DNS_NAME_SIZE];
+
+	(void)snprintf(name, sizeof name, "%s.%s", prefix, l->host);
+	dns_resolver_ask(l->resolver, name, DNS_TXT, into);
+}
+
+/* In the first wave that there is. */
+static void
+ask_texts(const struct lookup *l)
+{
+	if (l->wants_sts)
+		ask_text(l, "_mta-sts", &l->texts->sts);
+	if (l->wants_tlsrpt)
+		ask_text(l, "_smtp._tls", &l->texts->tlsrpt);
+}
+
+static void
+wait_for_sts(const struct lookup *l, struct deadline until)
+{
+	while (l->texts->sts.is_pending &&
+	       dns_resolver_wait_some(l->resolver, until))
+		;
+}
+
 /* The first wave. */
 static int
 find_hosts(struct mx_list *list, const struct lookup *l, struct dsn *why)
 {
+	struct deadline until = deadline_for(l->timeout_s);
 	struct dns_answer mx;
 
 	if (l->is_relay) {
@@ -117,7 +155,9 @@ find_hosts(struct mx_list *list, const struct lookup *l, struct dsn *why)
 		return 0;
 	}
 	dns_resolver_ask(l->resolver, l->host, DNS_MX, &mx);
-	dns_resolver_wait(l->resolver, deadline_for(l->timeout_s));
+	while (mx.is_pending && dns_resolver_wait_some(l->resolver, until))
+		;
+	give_up(l, &mx);
 	mx_list_read(list, l->host, &mx);
 	dns_answer_finish(&mx);
 	if (list->nhost > 0)
@@ -127,14 +167,40 @@ find_hosts(struct mx_list *list, const struct lookup *l, struct dsn *why)
 		   : no_mail(l, why);
 }
 
-/* The second wave. */
+/*
+ * TLSA records of a host that an insecure answer named would prove nothing: a
+ * forger names another host.  A relay is named in a file of ours (RFC 7672
+ * section 2.2.2).
+ */
+static bool
+has_secure_hosts(const struct mx_list *list, const struct lookup *l)
+{
+	return dns_resolver_knows_security(l->resolver) &&
+	       (l->is_relay || list->security == DNS_SECURE);
+}
+
+static void
+wait_for_wave(const struct addr_wave *wave, const struct lookup *l)
+{
+	struct deadline until = deadline_for(l->timeout_s);
+
+	while (!addr_wave_is_over(wave) &&
+	       dns_resolver_wait_some(l->resolver, until))
+		;
+}
+
+/* The second wave, and the third. */
 static void
 find_addresses(struct mx_list *list, const struct lookup *l)
 {
 	struct addr_wave wave;
 
 	addr_wave_begin(&wave, list, l->resolver);
-	dns_resolver_wait(l->resolver, deadline_for(l->timeout_s));
+	if (l->wants_tlsa && has_secure_hosts(list, l))
+		addr_wave_ask_tlsa(&wave, l->port);
+	wait_for_wave(&wave, l);
+	if (addr_wave_ask_aliases(&wave))
+		wait_for_wave(&wave, l);
 	addr_wave_end(&wave);
 }
 
@@ -147,10 +213,47 @@ refuse_name(const struct lookup *l, struct dsn *why)
 	return dsn_detail(why, "the relay is not a domain name");
 }
 
+static int
+find(struct mx_list *list, const struct lookup *l, struct dsn *why)
+{
+	if (find_hosts(list, l, why) == -1)
+		return -1;
+	find_addresses(list, l);
+	return classify(list, l, why);
+}
+
+static int
+find_with_texts(struct mx_list *list, const struct lookup *l, struct dsn *why)
+{
+	struct deadline until = deadline_earlier(deadline_for(l->timeout_s),
+	    deadline_in(STS_WAIT_MS));
+	int result;
+
+	ask_texts(l);
+	result = find(list, l, why);
+	if (result == 0 && l->sts_must_wait)
+		wait_for_sts(l, until);
+	give_up(l, &l->texts->sts);
+	give_up(l, &l->texts->tlsrpt);
+	return result;
+}
+
+static void
+clear_texts(struct lookup_texts *texts)
+{
+	static const struct dns_answer unknown = { .outcome = DNS_TEMPFAIL };
+
+	if (texts != NULL)
+		*texts = (struct lookup_texts){ unknown, unknown };
+}
+
 int
 lookup_hosts(struct mx_list *list, const struct lookup *l, struct dsn *why)
 {
+	int result;
+
 	*list = (struct mx_list){ 0 };
+	clear_texts(l->texts);
 	if (mx_list_literal(list, l->host))
 		return 0;
 	/* Nothing is asked about the root, nor about what is no name. */
@@ -158,14 +261,16 @@ lookup_hosts(struct mx_list *list, const struct lookup *l, struct dsn *why)
 		return refuse_name(l, why);
 	if (l->resolver == NULL)
 		return try_later(why, "records", l->host);
-	if (find_hosts(list, l, why) == -1)
-		goto fail;
-	find_addresses(list, l);
-	if (classify(list, l, why) == -1)
-		goto fail;
-	return 0;
+	result = l->texts == NULL ? find(list, l, why)
+				  : find_with_texts(list, l, why);
+	if (result == -1)
+		mx_list_finish(list);
+	return result;
+}
 
-fail:
-	mx_list_finish(list);
-	return -1;
+void
+lookup_texts_finish(struct lookup_texts *texts)
+{
+	dns_answer_finish(&texts->sts);
+	dns_answer_finish(&texts->tlsrpt);
 }
