@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Check that the unit tests of src/delivery take every branch: those of each
-# file, by the test of the same name only.
+# Check that the unit tests of src/delivery and src/sts take every branch: those
+# of each file, by the test of the same name only.
 #	coverage.sh
 # Prints how many branches are taken, and the lines of the others; exit code 1
 # if there are others, or a function that is never called.
@@ -84,29 +84,35 @@ branches() {
 	}' "$1" -
 }
 
-# measure MODULE: a test may include the source, and so be another object.
+# measure LAYER MODULE TEST: a test may include the source, and so be another
+# object.
 measure() {
-	test=test/unit/test_$1
+	test=test/unit/test_$3
 	if [ ! -x "$build/$test" ]; then
-		say "src/delivery/$1.c: there is no $test.c"
+		say "src/$1/$2.c: there is no $test.c"
 		return 1
 	fi
 	find $build -name '*.gcda' -exec rm {} +
-	if ! meson test -C $build --no-rebuild --print-errorlogs "$1" \
+	if ! meson test -C $build --no-rebuild --print-errorlogs "$3" \
 	    >$build/test.log 2>&1; then
 		cat $build/test.log
 		return 1
 	fi
-	for object in "libdelivery.a.p/src_delivery_$1.c" "$test.p/test_$1.c"; do
+	for object in "lib$1.a.p/src_$1_$2.c" "$test.p/test_$3.c"; do
 		(cd $build && gcov -b -c --stdout "$object.gcno" 2>gcov.log) ||
 		    cat $build/gcov.log >&2
-	done | branches "src/delivery/$1.c"
+	done | branches "src/$1/$2.c"
 }
 
 # As in tools/analyse.sh, which uses the same build.
 need_build $build -Dtests=enabled --buildtype=debug -Dstatic=disabled \
     -Dsandbox=false -Db_coverage=true
 for source in src/delivery/*.c; do
-	measure "$(basename "$source" .c)" || failed=1
+	module=$(basename "$source" .c)
+	measure delivery "$module" "$module" || failed=1
+done
+for source in src/sts/*.c; do
+	module=$(basename "$source" .c)
+	measure sts "$module" "sts_$module" || failed=1
 done
 exit $failed

@@ -43,8 +43,9 @@ result "layers look down" "$(
 		io) allowed='base|io' ;;
 		qmail | dns | smtp | tls) allowed="base|io|$layer" ;;
 		tlsd) allowed='base|io|tls|tlsd' ;;
-		delivery) allowed='base|io|qmail|dns|smtp|tls|delivery' ;;
-		check) allowed='base|io|qmail|dns|smtp|tls|delivery|check' ;;
+		sts) allowed='base|io|qmail|dns|tls|sts' ;;
+		delivery) allowed='base|io|qmail|dns|smtp|tls|sts|delivery' ;;
+		check) allowed='base|io|qmail|dns|smtp|tls|sts|delivery|check' ;;
 		*) echo "src/$layer: a layer that this check does not know" ;;
 		esac
 		grep -nE '^#include "[a-z]+/' $(git ls-files "src/$layer/*") |
