@@ -33,9 +33,9 @@ import sys
 
 MAIN = "qmail-remote"
 # Installed first, because qmail-remote needs the last two.
-HELPERS = ["qmail-remote-check", "qmail-remote-tcpto", "qmail-remote-tls", "qmail-remote-io"]
+HELPERS = ["qmail-remote-check", "qmail-remote-tcpto", "qmail-remote-sts", "qmail-remote-tls", "qmail-remote-io"]
 
-MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-tcpto|-check)?) ([0-9][0-9A-Za-z.]*)\0")
+MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-sts|-tcpto|-check)?) ([0-9][0-9A-Za-z.]*)\0")
 # 0.1.0 had no mark.  No other program has these texts.
 FIRST_VERSION = "0.1.0"
 FIRST_TEXTS = {
@@ -44,8 +44,8 @@ FIRST_TEXTS = {
     "qmail-remote-tls": (b"c:k:n:s:t:v:\0", b"%s/trustanchors.cdb\0"),
 }
 STOCK_PAGE = "man8/qmail-remote.8"  # qmail has one of this name
-PAGES = [STOCK_PAGE, "man8/qmail-remote-check.8", "man8/qmail-remote-io.8", "man8/qmail-remote-tcpto.8", "man8/qmail-remote-tls.8",
-         "man5/qmail-remote-control.5"]
+PAGES = [STOCK_PAGE, "man8/qmail-remote-check.8", "man8/qmail-remote-io.8", "man8/qmail-remote-sts.8",
+         "man8/qmail-remote-tcpto.8", "man8/qmail-remote-tls.8", "man5/qmail-remote-control.5"]
 
 
 class Stop(Exception):

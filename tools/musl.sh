@@ -77,7 +77,7 @@ library() {
 # Only the programs: the unit tests and replays need more libraries.
 build_programs() {
 	targets=
-	for name in qmail-remote qmail-remote-io qmail-remote-tls; do
+	for name in qmail-remote qmail-remote-io qmail-remote-sts qmail-remote-tls; do
 		targets="$targets $name"
 		targets="$targets test/sandbox/$name-planted"
 		targets="$targets test/sandbox/$name-recorded"

@@ -43,6 +43,11 @@
  * qmail-remote-io drops everything except moving bytes between descriptors that
  * it has, and waiting for the end of its children.
  *
+ * qmail-remote-sts has two processes.  The one that talks to a policy host
+ * drops the same as qmail-remote-io when it is connected, before it reads a
+ * byte of the host's reply.  The other one checks what the first says, and
+ * writes it to the state directory; it has the rights of qmail-remote.
+ *
  * qmail-remote-tls drops the same after it has read its files.  Its libraries
  * are updated without a new build of it.  So a call that is in no list, which
  * is no attack, fails as on a kernel without that call, and opening a file
@@ -66,9 +71,9 @@ void sandbox_enter_search(const char *directory, const char *const *file,
     size_t n);
 
 /*
- * For qmail-remote-io and qmail-remote-tls: from now on nothing can be opened,
- * started or signalled, no memory can become executable, and the address space
- * is limited to this many bytes.
+ * For qmail-remote-io and qmail-remote-sts, and for qmail-remote-tls: from now
+ * on nothing can be opened, started or signalled, no memory can become
+ * executable, and the address space is limited to this many bytes.
  */
 void sandbox_enter_bytes(size_t memory);
 void sandbox_enter_tls(size_t memory);

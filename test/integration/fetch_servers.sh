@@ -21,7 +21,8 @@ list='postfix postfix usr/lib/postfix/sbin/master
 exim exim4-daemon-light usr/sbin/exim4
 opensmtpd opensmtpd usr/sbin/smtpd
 unbound unbound usr/sbin/unbound
-nsd nsd usr/sbin/nsd'
+nsd nsd usr/sbin/nsd
+nginx nginx usr/sbin/nginx'
 
 # What was unpacked fits this system only.
 system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_ID-}") || system=unknown

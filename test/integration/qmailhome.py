@@ -9,7 +9,7 @@ import time
 import rspawn
 
 HOME = "/srv/qmail"
-PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls")
+PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts")
 MESSAGE = b"Subject: x\n\nhi\n"
 
 

@@ -688,3 +688,75 @@ forward-zone:
             [f"{root}/usr/sbin/unbound-control", "-c", self.conf, "stats_noreset"], check=True, text=True,
             stdout=subprocess.PIPE, env={"LD_LIBRARY_PATH": ":".join(sorted(_libraries(root)))}).stdout
         return int(float(re.search(rf"^{re.escape(what)}=(.*)$", out, re.MULTILINE)[1]))
+
+
+class Nginx(_Daemon):
+    """Hosts of MTA-STS policies: mta-sts.KIND.nginx.example for each kind of site."""
+
+    name = "nginx"
+    program = "usr/sbin/nginx"
+    addresses = ("198.51.100.90", "2001:db8::5:90")
+
+    # What nginx does with a request for the policy, which is also a file.
+    sites = {
+        "file": "types {} default_type text/plain;",
+        "text": "default_type text/plain; return 200 '$policy';",
+        "chunked": "types {} default_type text/plain; ssi on; ssi_types text/plain;",
+        "gzip": "types {} default_type text/plain; gzip on; gzip_min_length 1; gzip_types text/plain;",
+        "no-type": "types {} default_type application/octet-stream;",
+        "html": "default_type text/html; return 200 '<html></html>';",
+        "redirect": "return 301 https://mta-sts.file.nginx.example$request_uri;",
+        "missing": "return 404;",
+        "closed": "return 444;",
+        "limited": "types {} default_type text/plain; limit_except POST { deny all; }",
+    }
+
+    def __init__(self, certs, policy):
+        self.certs, self.policy = certs, policy
+        super().__init__()
+
+    def zone(self):
+        lines = [f'_mta-sts.{kind}.nginx.example TXT "v=STSv1; id=1;"' for kind in self.sites]
+        for kind in self.sites:
+            lines += [f"mta-sts.{kind}.nginx.example A {self.addresses[0]}",
+                      f"mta-sts.{kind}.nginx.example AAAA {self.addresses[1]}"]
+        return "\n".join(lines)
+
+    def ready(self, address):
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+            return s.connect_ex((address, 443)) == 0
+
+    def configure(self):
+        leaf = pki.make("nginx", self.certs.intermediate, chain=[self.certs.intermediate],
+                        names=[f"mta-sts.{kind}.nginx.example" for kind in self.sites])
+        chain = _write(f"{self.folder}/etc/chain.pem", leaf.chain_pem.decode())
+        key = _write(f"{self.folder}/etc/key.pem", leaf.key_pem.decode(), 0o600)
+        files = _folder(f"{self.folder}/files/.well-known")
+        _write(f"{files}/mta-sts.txt", self.policy)
+        servers = "".join(f"""
+    server {{
+        listen {self.addresses[0]}:443 ssl;
+        listen [{self.addresses[1]}]:443 ssl;
+        server_name mta-sts.{kind}.nginx.example;
+        root {self.folder}/files;
+        location = /.well-known/mta-sts.txt {{ {what} }}
+    }}""" for kind, what in self.sites.items())
+        temporary = "".join(f"    {name}_temp_path {self.folder}/temporary;\n"
+                            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        conf = _write(f"{self.folder}/etc/nginx.conf", f"""\
+daemon off;
+master_process off;
+user root root;
+pid {self.folder}/pid;
+error_log {self.log};
+events {{}}
+http {{
+    access_log {self.folder}/access;
+{temporary}
+    ssl_certificate {chain};
+    ssl_certificate_key {key};
+    map $host $policy {{ default "{self.policy}"; }}
+{servers}
+}}
+""")
+        return ["-e", self.log, "-c", conf]

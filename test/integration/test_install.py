@@ -21,7 +21,7 @@ from qmailhome import kind_of
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INSTALLER = f"{TOP}/tools/install.py"
-PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-tcpto",
+PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts", "qmail-remote-tcpto",
             "qmail-remote-check")
 USER, GROUP = "nobody", "daemon"    # stand in for qmailr and qmail
 

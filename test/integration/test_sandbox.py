@@ -16,7 +16,9 @@ import time
 
 import pytest
 
+import httpsd
 import rspawn
+import test_sts
 from conftest import PROGRAMS
 from expect import accepted, check
 from smtpd import Call, Until
@@ -207,6 +209,42 @@ def test_tls_is_stopped_after_the_handshake(site, plant, deed, stage, anchors):
     else:
         assert run.letters == "rK", run
         assert set(orphans()) <= {0}
+
+
+# qmail-remote-sts: the process that talks to a policy host, from the reply on.
+
+@pytest.fixture
+def policy(home, dns, certs):
+    """policy(word): fetches a policy, in the reply for which this word is."""
+    servers = []
+
+    def fetch(word):
+        site = test_sts.Site(home, dns, certs)
+        site.zone()
+        servers.append(site.server(httpsd.reply(test_sts.POLICY, X=word)))
+        return site.run()
+
+    yield fetch
+    for server in servers:
+        server.stop()
+
+
+@pytest.mark.parametrize("deed", {**DEEDS, **HARMFUL})
+def test_sts_is_stopped(policy, plant, deed):
+    needs(deed)
+    plant("qmail-remote-sts")
+    run = policy(f"planted-{deed}")
+    expected = {**HARMFUL, **DEEDS}[deed]
+    was_stopped(deed, expected)
+    if expected == KILLED:
+        assert run.code == 1 and was_killed(deed, [], run.said.encode()), run.said
+        assert "failed local the process that fetches: " in test_sts.read(test_sts.ENTRY)
+    else:
+        assert run.code == 0
+
+
+def test_words_of_the_exploit_do_nothing_in_the_real_sts(policy):
+    assert policy("planted-fork").said == test_sts.GOOD
 
 
 # qmail-remote.
