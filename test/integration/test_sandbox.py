@@ -22,7 +22,7 @@ import test_sts
 from conftest import PROGRAMS
 from expect import accepted, check
 from smtpd import Call, Until
-from tlssite import tls_line
+from tlssite import programs, tls_line
 
 PLANTED = "/srv/qmail/run/qmail-remote/planted"
 KILLED = signal.SIGSYS
@@ -214,19 +214,22 @@ def test_tls_is_stopped_after_the_handshake(site, plant, deed, stage, anchors):
 # qmail-remote-sts: the process that talks to a policy host, from the reply on.
 
 @pytest.fixture
-def policy(home, dns, certs):
-    """policy(word): fetches a policy, in the reply for which this word is."""
-    servers = []
-
-    def fetch(word):
-        site = test_sts.Site(home, dns, certs)
-        site.zone()
-        servers.append(site.server(httpsd.reply(test_sts.POLICY, X=word)))
-        return site.run()
-
-    yield fetch
-    for server in servers:
+def policies(home, dns, certs):
+    """A domain with a policy."""
+    site = test_sts.Site(home, dns, certs)
+    site.zone()
+    yield site
+    for server in site.servers:
         server.stop()
+
+
+@pytest.fixture
+def policy(policies):
+    """policy(word): fetches a policy, in the reply for which this word is."""
+    def fetch(word):
+        policies.server(httpsd.reply(test_sts.POLICY, X=word))
+        return policies.run()
+    return fetch
 
 
 @pytest.mark.parametrize("deed", {**DEEDS, **HARMFUL})
@@ -241,6 +244,20 @@ def test_sts_is_stopped(policy, plant, deed):
         assert "failed local the process that fetches: " in test_sts.read(test_sts.ENTRY)
     else:
         assert run.code == 0
+
+
+def test_only_one_process_of_sts_can_open_files_during_the_reply(policies):
+    gate = threading.Event()
+    server = policies.server(httpsd.Until(gate), httpsd.reply(test_sts.POLICY))
+    delivery = test_sts.Delivery(policies)
+    test_sts.wait_for(lambda: server.requests)
+    pids = programs("qmail-remote-sts")
+    writes = {pid: test_sts.NEW in test_sts.files_of(pid) for pid in pids}
+    limits = {pid: proc(pid)[1]["Max open files"] for pid in pids}
+    gate.set()
+    assert delivery.result().endswith("end\n")
+    assert sorted(writes.values()) == [False, True]
+    assert all((limits[pid] == "3") != writes[pid] for pid in pids)
 
 
 def test_words_of_the_exploit_do_nothing_in_the_real_sts(policy):
