@@ -249,3 +249,22 @@ ip_sockaddr(const struct ip *ip, uint16_t port, struct sockaddr_storage *to)
 	memcpy(to, &v6, sizeof v6);
 	return sizeof v6;
 }
+
+bool
+ip_from_sockaddr(const struct sockaddr *sa, struct ip *ip)
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+
+	if (sa && sa->sa_family == AF_INET) {
+		memcpy(&v4, sa, sizeof v4);
+		*ip = ip_from_v4((const unsigned char *)&v4.sin_addr);
+		return true;
+	}
+	if (sa && sa->sa_family == AF_INET6) {
+		memcpy(&v6, sa, sizeof v6);
+		*ip = ip_from_v6((const unsigned char *)&v6.sin6_addr);
+		return true;
+	}
+	return false;
+}

@@ -69,6 +69,12 @@ bool ip_is_in_net(const struct ip *, const struct ip_net *);
  */
 char *ip_format(const struct ip *, char *text);
 
+/*
+ * The address in a socket address.  False if there is none, as for an interface
+ * without one, or if it is of another family.
+ */
+bool ip_from_sockaddr(const struct sockaddr *, struct ip *);
+
 /* Fills a socket address for connect(); returns its length. */
 socklen_t ip_sockaddr(const struct ip *, uint16_t port,
     struct sockaddr_storage *);

@@ -256,3 +256,13 @@ dial_first(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
 		}
 	}
 }
+
+bool
+dial_own(int fd, struct ip *ip)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss;
+
+	return getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
+	       ip_from_sockaddr((const struct sockaddr *)&ss, ip);
+}

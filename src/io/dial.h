@@ -53,4 +53,7 @@ struct dialed {
 bool dial_first(struct dial_target *, size_t n, int timeout_ms,
     struct dialed *won);
 
+/* Our own address in a connection; false if it cannot be found out. */
+bool dial_own(int fd, struct ip *);
+
 #endif

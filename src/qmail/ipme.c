@@ -4,11 +4,9 @@
 
 #include "qmail/ipme.h"
 
-#include <sys/socket.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,26 +109,6 @@ read_list(struct ipme *me, const char *path, struct dsn *why)
 	return result;
 }
 
-/* False if the interface has no address, or one of another family. */
-static bool
-from_sockaddr(const struct sockaddr *sa, struct ip *ip)
-{
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-
-	if (sa && sa->sa_family == AF_INET) {
-		memcpy(&v4, sa, sizeof v4);
-		*ip = ip_from_v4((const unsigned char *)&v4.sin_addr);
-		return true;
-	}
-	if (sa && sa->sa_family == AF_INET6) {
-		memcpy(&v6, sa, sizeof v6);
-		*ip = ip_from_v6((const unsigned char *)&v6.sin6_addr);
-		return true;
-	}
-	return false;
-}
-
 /*
  * If the system does not tell them (a service manager may forbid netlink
  * sockets), mail is sent all the same.  A mail loop through this machine is
@@ -145,7 +123,7 @@ read_interfaces(struct ipme *me)
 	if (getifaddrs(&all) == -1)
 		return;
 	for (const struct ifaddrs *i = all; i; i = i->ifa_next)
-		if (i->ifa_flags & IFF_UP && from_sockaddr(i->ifa_addr, &ip))
+		if (i->ifa_flags & IFF_UP && ip_from_sockaddr(i->ifa_addr, &ip))
 			add_interface(me, &ip);
 	freeifaddrs(all);
 }

@@ -435,6 +435,7 @@ connects_by_ipv6(void **state)
 	struct dial_target t = { 0 };
 	int listener = socket(AF_INET6, SOCK_STREAM, 0);
 	struct dialed won;
+	struct ip own;
 
 	(void)state;
 	sin6.sin6_addr = in6addr_loopback;
@@ -447,8 +448,54 @@ connects_by_ipv6(void **state)
 	t.port = ntohs(sin6.sin6_port);
 	assert_true(dial_first(&t, 1, 5000, &won));
 	assert_int_equal(t.state, DIAL_CONNECTED);
+	assert_true(dial_own(won.fd, &own));
+	assert_true(ip_equal(&own, &t.ip));
 	close(won.fd);
 	close(listener);
+}
+
+static void
+tells_our_own_address(void **state)
+{
+	struct dial_target t[TARGETS_MAX];
+	struct dialed won;
+	struct ip ip;
+	int pipes[2], local;
+
+	(void)state;
+	make_targets("g", t);
+	assert_true(dial_first(t, 1, 5000, &won));
+	assert_true(dial_own(won.fd, &ip));
+	assert_true(ip_equal(&ip, &t[0].ip));
+	close(won.fd);
+	/* Of what is no connection, or has no address, there is none. */
+	assert_int_equal(pipe(pipes), 0);
+	assert_false(dial_own(pipes[0], &ip));
+	close(pipes[0]);
+	close(pipes[1]);
+	local = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_not_equal(local, -1);
+	assert_false(dial_own(local, &ip));
+	close(local);
+	assert_false(dial_own(-1, &ip));
+}
+
+/* From the start of the attempt that won, not of the first one. */
+static void
+measures_the_time_to_connect(void **state)
+{
+	struct dial_target t[TARGETS_MAX];
+	struct dialed won;
+	double start = now();
+
+	(void)state;
+	if (!ports.has_hole)
+		skip();
+	make_targets("hhg", t);
+	assert_true(dial_first(t, 3, 5000, &won));
+	assert_true(won.ms >= 0);
+	assert_true(won.ms <= (now() - start) * 1000 - 2 * DIAL_STAGGER_MS + 1);
+	close(won.fd);
 }
 
 int
@@ -463,6 +510,8 @@ main(void)
 		cmocka_unit_test(distinguishes_network_from_local_errors),
 		cmocka_unit_test(continues_when_poll_fails),
 		cmocka_unit_test(connects_by_ipv6),
+		cmocka_unit_test(tells_our_own_address),
+		cmocka_unit_test(measures_the_time_to_connect),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -234,6 +234,55 @@ reads_what_it_writes(void **state)
 	}
 }
 
+static void
+reads_socket_addresses(void **state)
+{
+	static const char *const texts[] = { "192.0.2.1", "0.0.0.0",
+		"2001:db8::1", "::", "::ffff:192.0.2.1" };
+	struct sockaddr_storage ss;
+	struct ip ip, back;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		assert_true(ip_parse(texts[i], strlen(texts[i]), &ip));
+		ip_sockaddr(&ip, 25, &ss);
+		memset(&back, 0xff, sizeof back);
+		assert_true(ip_from_sockaddr((const struct sockaddr *)&ss,
+		    &back));
+		assert_true(ip_equal(&ip, &back));
+	}
+}
+
+/* A mapped address in a socket address of IPv6 is the IPv4 address in it. */
+static void
+reads_a_mapped_socket_address(void **state)
+{
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
+		.sin6_port = htons(25) };
+	char text[IP_TEXT_SIZE];
+	struct ip ip;
+
+	(void)state;
+	assert_int_equal(inet_pton(AF_INET6, "::ffff:192.0.2.1", &v6.sin6_addr),
+	    1);
+	assert_true(ip_from_sockaddr((const struct sockaddr *)&v6, &ip));
+	assert_string_equal(ip_format(&ip, text), "192.0.2.1");
+}
+
+static void
+refuses_other_socket_addresses(void **state)
+{
+	struct sockaddr_storage ss = { .ss_family = AF_UNIX };
+	const struct sockaddr *sa = (const struct sockaddr *)&ss;
+	struct ip ip;
+
+	(void)state;
+	assert_false(ip_from_sockaddr(NULL, &ip));
+	assert_false(ip_from_sockaddr(sa, &ip));
+	ss.ss_family = AF_UNSPEC;
+	assert_false(ip_from_sockaddr(sa, &ip));
+}
+
 static bool
 parse_net(const char *text, struct ip_net *net)
 {
@@ -375,6 +424,9 @@ main(void)
 		cmocka_unit_test(refuses_a_nul),
 		cmocka_unit_test(distinguishes_v4_from_v6),
 		cmocka_unit_test(fills_socket_addresses),
+		cmocka_unit_test(reads_socket_addresses),
+		cmocka_unit_test(reads_a_mapped_socket_address),
+		cmocka_unit_test(refuses_other_socket_addresses),
 		cmocka_unit_test(reads_what_it_writes),
 		cmocka_unit_test(reads_networks),
 		cmocka_unit_test(decides_what_is_in_a_network),
