@@ -195,12 +195,18 @@ sts_place_take(const char *state, int *fd)
  * Writing.
  */
 
-/* The group may read it, whatever the umask is. */
+/*
+ * The group may read it, whatever the umask is.  A device keeps its mode: root
+ * may have started this with any descriptor.
+ */
 void
 sts_cache_begin(int fd)
 {
 	static const char text[] = "a policy is being fetched\n";
+	struct stat st;
 
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode))
+		return;
 	(void)fchmod(fd, 0640);
 	if (ftruncate(fd, 0) == 0)
 		(void)fdio_write_all(fd, text, sizeof text - 1, 0);

@@ -207,6 +207,7 @@ replaces_an_entry(void **state)
 static void
 keeps_the_old_entry_if_writing_fails(void **state)
 {
+	struct stat before, after;
 	int fd = take(), full = open("/dev/full", O_WRONLY), pair[2];
 
 	(void)state;
@@ -235,7 +236,10 @@ keeps_the_old_entry_if_writing_fails(void **state)
 	close(fd);
 	/* It cannot be written to. */
 	fd = open("/dev/null", O_RDONLY);
+	assert_int_equal(fstat(fd, &before), 0);
 	sts_cache_begin(fd);
+	assert_int_equal(fstat(fd, &after), 0);
+	assert_int_equal(after.st_mode, before.st_mode);
 	close(fd);
 	assert_int_equal(pipe(pair), 0);
 	assert_int_equal(sts_cache_write(".", DOMAIN, pair[1], "x", 1), -1);
