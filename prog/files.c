@@ -9,6 +9,7 @@ files_of_qmail(bool are_read_only)
 	return (struct setup_files){
 		.state = QMAIL_STATE,
 		.helper = QMAIL_HOME "/bin/qmail-remote-tls",
+		.sts = QMAIL_HOME "/bin/qmail-remote-sts",
 		.routes = {
 			.text = "control/smtproutes",
 			.index = QMAIL_STATE "/smtproutes.cdb",
@@ -19,6 +20,13 @@ files_of_qmail(bool are_read_only)
 			.text = "control/ipfamily",
 			.index = QMAIL_STATE "/ipfamily.cdb",
 			.lock = QMAIL_STATE "/ipfamily.lock",
+			.is_read_only = are_read_only,
+		},
+		.policies = {
+			.text = "control/tlspolicy",
+			.index = QMAIL_STATE "/tlspolicy.cdb",
+			.lock = QMAIL_STATE "/tlspolicy.lock",
+			.is_strict = true,
 			.is_read_only = are_read_only,
 		},
 		.tcpto = {

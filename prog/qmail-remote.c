@@ -8,6 +8,7 @@
 #include "delivery/noserver.h"
 #include "delivery/search.h"
 #include "delivery/setup.h"
+#include "delivery/tlsrpt.h"
 #include "io/fdio.h"
 #include "io/sandbox.h"
 #include "qmail/report.h"
@@ -66,6 +67,17 @@ become_io(const struct setup *setup, struct search *search, char **envelope)
 	fail(&why);
 }
 
+/* How TLS with the servers went (RFC 8460). */
+static void
+tell_collector(const struct setup *s, const struct search *search)
+{
+	struct buf json = { 0 };
+
+	tlsrpt_format(&json, &s->situation, &s->list, &s->plan, search);
+	tlsrpt_send(buf_text(&s->control.tlsrptsocket), &json);
+	buf_finish(&json);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -73,6 +85,7 @@ main(int argc, char **argv)
 	struct setup setup = { .files = &files };
 	struct search search = { .address = 0 };
 	struct search_config config;
+	enum search_result result;
 	struct dsn why = { 0 };
 
 	if (version_is_wanted(argc, argv))
@@ -85,11 +98,16 @@ main(int argc, char **argv)
 	enter_home();
 	setup.host = argv[1];
 	if (setup_read(&setup, &why) == -1 ||
-	    setup_check_envelope(argv + 2, &why) == -1 ||
-	    setup_plan(&setup, &why) == -1)
+	    setup_check_envelope(argv + 2, &why) == -1)
 		fail(&why);
+	if (setup_plan(&setup, &why) == -1) {
+		tell_collector(&setup, &search);
+		fail(&why);
+	}
 	config = setup_search_config(&setup);
-	if (search_server(&search, &setup.plan, &config) == SEARCH_READY)
+	result = search_server(&search, &setup.plan, &config);
+	tell_collector(&setup, &search);
+	if (result == SEARCH_READY)
 		become_io(&setup, &search, argv + 2);
 	noserver_record(&search);
 	report_end();

@@ -15,7 +15,7 @@
 struct dsn {
 	char status[12]; /* "4.4.1"; empty while nothing has gone wrong */
 	char text[512];
-	char detail[256];
+	char detail[1024];
 };
 
 /*

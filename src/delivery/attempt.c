@@ -117,8 +117,8 @@ without_tls(struct work *w, const struct cleartext *why)
 		mode->policy.level = TLS_LEVEL_NONE;
 		return ATTEMPT_AGAIN;
 	}
-	return tls_policy_verifies(&mode->policy) ? ATTEMPT_NEXT
-						  : ATTEMPT_NO_TLS;
+	return tls_policy_allows_clear(&mode->policy) ? ATTEMPT_NO_TLS
+						      : ATTEMPT_NEXT;
 }
 
 /*
@@ -341,9 +341,30 @@ hello_again(struct work *w, struct tls_start *tls)
 	return leave(w, outcome, result);
 }
 
+/* What the server has to prove. */
+static void
+set_verification(struct tls_helper *helper, const struct attempt_config *c,
+    const struct tls_policy *policy)
+{
+	if (policy->level == TLS_LEVEL_VERIFY) {
+		helper->anchors =
+		    policy->anchors ? policy->anchors : c->anchors;
+		helper->match = policy->names;
+	} else if (policy->level == TLS_LEVEL_DANE) {
+		helper->tlsa = policy->tlsa;
+		helper->names = policy->names;
+		if (policy->unusable.level == TLS_LEVEL_VERIFY &&
+		    policy->unusable.skip == TLS_SKIP_NOT) {
+			helper->anchors = c->anchors;
+			helper->match = policy->unusable.name;
+			helper->security = TLS_SECURITY_MAX;
+		}
+	}
+}
+
 /*
  * Who observes is told whether the certificate verifies, also where any
- * certificate will do.
+ * certificate will do; and so it is recorded for MTA-STS in testing mode.
  */
 static void
 ask_for_facts(struct tls_helper *helper, const struct attempt_config *c,
@@ -355,6 +376,53 @@ ask_for_facts(struct tls_helper *helper, const struct attempt_config *c,
 		helper->anchors = c->anchors;
 }
 
+/*
+ * OpenSSL can use none of the TLSA records, and the policy does without them
+ * only if that would leave nothing to verify.  The proof tells a TLS report
+ * that it is the records that failed.
+ */
+static enum attempt_result
+prove_nothing(struct work *w, struct tls_start *tls)
+{
+	struct tls_result failed = { .status = TLS_STATUS_FAILED,
+		.proof = TLS_PROOF_UNUSABLE };
+
+	(void)str_copy(failed.text, sizeof failed.text,
+	    tls_skip_text(w->mode->policy.unusable.skip));
+	tls_helper_stop(tls);
+	return handshake_failed(w, &failed);
+}
+
+/* MTA-STS in testing mode: what the result would be in enforce mode. */
+static void
+record_test(struct work *w, struct tls_result *r, const struct tls_facts *facts)
+{
+	const struct tls_policy *policy = &w->mode->policy;
+	const char *why = policy->testing;
+
+	if (why == NULL)
+		why = facts->text[TLS_FACT_VERDICT];
+	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing, why);
+	if (*why != '\0' || !facts->is_known[TLS_FACT_VERDICT])
+		return;
+	r->proof = TLS_PROOF_PKIX;
+	(void)str_copy(r->verified, sizeof r->verified, policy->name);
+}
+
+/* What the result means under the policy, beyond what the helper knows. */
+static void
+judge_result(struct work *w, struct tls_result *r,
+    const struct tls_facts *facts)
+{
+	enum tls_source source = w->mode->policy.source;
+
+	if (source == TLS_FROM_STS_TESTING)
+		record_test(w, r, facts);
+	else if (source == TLS_FROM_DANE && r->proof == TLS_PROOF_NONE)
+		/* That no record can be used was seen without OpenSSL. */
+		r->proof = TLS_PROOF_UNUSABLE;
+}
+
 static enum attempt_result
 start_tls(struct work *w)
 {
@@ -363,7 +431,6 @@ start_tls(struct work *w)
 	struct tls_helper helper = {
 		.program = c->helper,
 		.name = policy->name,
-		.anchors = tls_policy_verifies(policy) ? c->anchors : NULL,
 		.state = c->state,
 		.clientcert = c->clientcert,
 		.clientkey = c->clientkey,
@@ -374,7 +441,8 @@ start_tls(struct work *w)
 	struct tls_start tls;
 
 	w->attempt->phase = ATTEMPT_IN_HANDSHAKE;
-	if (c->observer)
+	set_verification(&helper, c, policy);
+	if (c->observer || policy->source == TLS_FROM_STS_TESTING)
 		ask_for_facts(&helper, c, &facts);
 	tls = tls_helper_start(&helper, w->fd);
 	if (c->observer)
@@ -382,6 +450,10 @@ start_tls(struct work *w)
 		    0, &facts);
 	if (tls.result.status != TLS_STATUS_READY)
 		return handshake_failed(w, &tls.result);
+	if (tls.result.proof == TLS_PROOF_UNUSABLE &&
+	    policy->unusable.skip != TLS_SKIP_NOT)
+		return prove_nothing(w, &tls);
+	judge_result(w, &tls.result, &facts);
 	return hello_again(w, &tls);
 }
 
@@ -458,6 +530,7 @@ attempt_make(const struct attempt_config *config, struct smtp_session *session,
 
 	*server = (struct server){ .fd = -1 };
 	attempt->tls.status = TLS_STATUS_NONE;
+	attempt->source = mode->policy.source;
 	attempt->cleartext = mode->cleartext;
 	attempt->used_helo = mode->only_helo;
 	smtp_session_init(session, connection, config->timeout_s);
@@ -480,6 +553,20 @@ attempt_make(const struct attempt_config *config, struct smtp_session *session,
 	return start_tls(&w);
 }
 
+/* The policy is named if it is one of MTA-STS. */
+static void
+describe_result(const struct attempt *a, char sentence[TLS_SENTENCE_SIZE])
+{
+	char label[TLS_TEXT_SIZE + 32] = "";
+
+	if (a->source == TLS_FROM_STS_ENFORCE)
+		(void)str_copy(label, sizeof label, "MTA-STS");
+	else if (a->source == TLS_FROM_STS_TESTING)
+		snprintf(label, sizeof label, "MTA-STS testing%s%s",
+		    a->testing[0] != '\0' ? ": " : "", a->testing);
+	tls_result_describe_as(&a->tls, label, sentence);
+}
+
 void
 attempt_describe_tls(const struct attempt *a, char sentence[TLS_SENTENCE_SIZE])
 {
@@ -490,7 +577,7 @@ attempt_describe_tls(const struct attempt *a, char sentence[TLS_SENTENCE_SIZE])
 	    a->cause == FAILURE_CONNECTION_DIED)
 		cleartext_describe(&a->cleartext, is_ready, sentence);
 	else
-		tls_result_describe(&a->tls, sentence);
+		describe_result(a, sentence);
 }
 
 void

@@ -34,6 +34,7 @@ struct attempt {
 	size_t address;   /* its place in the plan */
 	const char *host; /* the server's name; NULL for a literal */
 	struct ip ip;
+	struct ip own;            /* our address, if it was asked for */
 	int connect_ms;           /* how long it took to connect */
 	enum attempt_phase phase; /* the last one that was begun */
 	enum failure_cause cause; /* FAILURE_NONE: the server is ready */
@@ -45,6 +46,10 @@ struct attempt {
 	/* TLS_STATUS_NONE: no handshake was begun, or nothing came of it. */
 	struct tls_result tls;
 	struct cleartext cleartext; /* why there was no TLS */
+
+	enum tls_source source; /* of the policy */
+	/* MTA-STS testing: why it would have failed, or "". */
+	char testing[TLS_TEXT_SIZE];
 };
 
 enum attempt_result {

@@ -141,19 +141,23 @@ bool
 connector_has_failed(const struct connector *c, size_t i)
 {
 	return has_failed(&c->target[i]) ||
-	       c->plan->address[i].use == PLAN_TIMED_OUT;
+	       c->plan->address[i].use == PLAN_TIMED_OUT ||
+	       c->plan->address[i].use == PLAN_POLICY;
 }
 
 const char *
 connector_reason(const struct connector *c, size_t i)
 {
 	const struct dial_target *t = &c->target[i];
+	const struct plan_address *a = &c->plan->address[i];
 
+	if (a->use == PLAN_POLICY)
+		return tls_skip_text(c->plan->host[a->host].policy.skip);
 	if (has_failed(t))
 		return strerror(t->error);
 	if (t->state == DIAL_CONNECTED)
 		return NULL;
-	if (c->plan->address[i].use == PLAN_TIMED_OUT)
+	if (a->use == PLAN_TIMED_OUT)
 		return "skipped, it timed out lately";
 	return "not tried, the others took too long";
 }

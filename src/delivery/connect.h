@@ -42,7 +42,10 @@ bool connector_next(struct connector *, struct dialed *won);
 /* Connects to the address at this place of the plan once more. */
 bool connector_again(struct connector *, size_t i, struct dialed *won);
 
-/* No connection came about, or tcpto said that none would. */
+/*
+ * No connection came about, tcpto said that none would, or the host cannot meet
+ * the TLS policy.
+ */
 bool connector_has_failed(const struct connector *, size_t i);
 
 /*

@@ -46,6 +46,8 @@ static const struct row {
 	    "as local." },
 	[FAILURE_NOT_CONNECTED] = { TEMPORARY, "4.4.1",
 	    "Sorry, I wasn't able to establish an SMTP connection." },
+	[FAILURE_POLICY] = { TEMPORARY, "4.7.5",
+	    "Sorry, no host meets the TLS policy." },
 
 	[FAILURE_CONNECTION_DIED] = { TEMPORARY, "4.4.2",
 	    "Connected to @ but connection died." },

@@ -31,6 +31,7 @@ enum failure_cause {
 	FAILURE_HOST_WITHOUT_ADDRESS,
 	FAILURE_HOST_IS_OURS,
 	FAILURE_NOT_CONNECTED,
+	FAILURE_POLICY,
 
 	/* A connection, until MAIL can be sent. */
 	FAILURE_CONNECTION_DIED,

@@ -31,7 +31,8 @@ record_unconnected(const struct connector *c)
 	for (size_t i = 0; i < c->plan->naddress && told < TOLD_MAX; i++) {
 		const struct plan_address *a = &c->plan->address[i];
 
-		if (a->use != PLAN_USED && a->use != PLAN_TIMED_OUT)
+		if (a->use != PLAN_USED && a->use != PLAN_TIMED_OUT &&
+		    a->use != PLAN_POLICY)
 			continue;
 		report_puts(ip_format(&a->ip, address));
 		report_puts(": ");

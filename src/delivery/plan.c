@@ -74,17 +74,24 @@ last_host(const struct making *m)
 }
 
 /*
- * The session would be the same one again, unless the certificate has to prove
- * another name.
+ * The session would be the same one again, unless another policy holds for it,
+ * or the certificate has to prove another name.
  */
 static bool
 is_duplicate(const struct making *m, const struct ip *ip)
 {
-	if (tls_policy_verifies(&last_host(m)->policy))
+	const struct tls_policy *policy = &last_host(m)->policy;
+
+	if (tls_policy_verifies(policy) ||
+	    policy->source == TLS_FROM_STS_TESTING)
 		return false;
-	for (size_t i = 0; i < m->nused; i++)
-		if (ip_equal(&m->plan->address[m->used[i]].ip, ip))
+	for (size_t i = 0; i < m->nused; i++) {
+		const struct plan_address *a = &m->plan->address[m->used[i]];
+
+		if (ip_equal(&a->ip, ip) &&
+		    m->plan->host[a->host].policy.level == policy->level)
 			return true;
+	}
 	return false;
 }
 
@@ -97,6 +104,8 @@ use_of(const struct making *m, const struct ip *ip)
 		return PLAN_NOT_BETTER;
 	if (!ipfamily_has(m->config->family, ip))
 		return PLAN_FAMILY;
+	if (last_host(m)->policy.skip != TLS_SKIP_NOT)
+		return PLAN_POLICY;
 	if (m->nused == PLAN_ADDRESS_MAX)
 		return PLAN_TOO_MANY;
 	return is_duplicate(m, ip) ? PLAN_DUPLICATE : PLAN_USED;
@@ -148,18 +157,6 @@ take_turns(const struct mx_host *host, bool v4, const struct ip **ordered)
 	}
 }
 
-static struct tls_policy
-choose_policy(const struct plan_config *config, const struct mx_host *host)
-{
-	struct tls_situation situation = {
-		.has_anchors = config->has_anchors,
-		.strictness = config->tlsstrictness,
-		.name = host->name,
-	};
-
-	return tls_policy_choose(&situation);
-}
-
 static bool
 is_secure(const struct mx_list *list, const struct mx_host *host)
 {
@@ -178,7 +175,7 @@ add_host(struct making *m, const struct mx_host *host)
 	h->is_literal = host->is_literal;
 	h->outcome = host->outcome;
 	h->is_secure = is_secure(m->list, host);
-	h->policy = choose_policy(m->config, host);
+	h->policy = tls_policy_choose(&m->config->situation[p->nhost - 1]);
 	take_turns(host, ipfamily_prefers_v4(m->config->family), ordered);
 	for (int stalled = 0; stalled <= 1; stalled++)
 		for (size_t i = 0; i < host->nip; i++)
@@ -215,9 +212,28 @@ refuse_config(const char *what, struct dsn *why)
 	return dsn_detail(why, "%s", what);
 }
 
+/* "HOST: REASON" for each host that cannot meet the policy. */
+static int
+refuse_policy(const struct plan *p, struct dsn *why)
+{
+	struct buf lines = { 0 };
+
+	for (size_t i = 0; i < p->nhost; i++)
+		if (p->host[i].policy.skip != TLS_SKIP_NOT)
+			buf_printf(&lines, "%s%s: %s",
+			    lines.len > 0 ? "\n" : "", p->host[i].name,
+			    tls_skip_text(p->host[i].policy.skip));
+	failure_set(why, FAILURE_POLICY, "");
+	dsn_detail(why, "%s", buf_text(&lines));
+	buf_finish(&lines);
+	return -1;
+}
+
 static int
 none_left(const struct making *m, struct dsn *why)
 {
+	if (has_use(m->plan, PLAN_POLICY))
+		return refuse_policy(m->plan, why);
 	if (has_use(m->plan, PLAN_FAMILY))
 		return refuse_config("control/ipfamily leaves no address.",
 		    why);
@@ -253,6 +269,24 @@ plan_make(struct plan *p, const struct mx_list *list,
 	for (size_t i = 0; i < list->nhost; i++)
 		add_host(&m, &list->host[i]);
 	return m.nused > 0 ? 0 : none_left(&m, why);
+}
+
+bool
+plan_is_skipped(const struct plan *p, enum tls_skip reason)
+{
+	bool is_skipped = false;
+
+	for (size_t i = 0; i < p->naddress; i++) {
+		const struct plan_address *a = &p->address[i];
+
+		if (a->use == PLAN_USED)
+			return false;
+		if (a->use == PLAN_POLICY)
+			is_skipped = p->host[a->host].policy.skip == reason;
+		if (a->use == PLAN_POLICY && !is_skipped)
+			return false;
+	}
+	return is_skipped;
 }
 
 bool

@@ -31,9 +31,10 @@ enum plan_use {
 	PLAN_OWN,        /* of this machine, or in control/ipme */
 	PLAN_NOT_BETTER, /* its host is no better MX host than this machine */
 	PLAN_FAMILY,     /* not of a family that control/ipfamily allows */
-	PLAN_DUPLICATE,  /* a host before it has the same address and policy */
-	PLAN_TOO_MANY,   /* there are PLAN_ADDRESS_MAX before it */
-	PLAN_TIMED_OUT   /* recently; set by the connector */
+	PLAN_POLICY, /* its host cannot meet the TLS policy, which says why */
+	PLAN_DUPLICATE, /* a host before it has the same address and policy */
+	PLAN_TOO_MANY,  /* there are PLAN_ADDRESS_MAX before it */
+	PLAN_TIMED_OUT  /* recently; set by the connector */
 };
 
 struct plan_host {
@@ -67,9 +68,8 @@ struct plan_config {
 	const struct memory *memory;
 	int64_t now; /* Unix time */
 	enum ipfamily family;
-	bool has_anchors;            /* control/trustanchors is not empty */
-	unsigned long tlsstrictness; /* control/tlsstrictness */
 	bool is_relay; /* the hosts are a relay of ours, not MX hosts */
+	const struct tls_situation *situation; /* one for each host */
 	uint16_t port;
 };
 
@@ -82,11 +82,16 @@ struct plan_config {
  * turns; an address whose sessions stalled recently goes behind the others.
  *
  * -1 when no address is left: with stock's 5.4.6, with 4.1.2 when a better
- * host may be there but could not be looked up, or with 4.4.1 when a file of
- * ours leaves none.  The plan is whole all the same.
+ * host may be there but could not be looked up, with 4.4.1 when a file of ours
+ * leaves none, or with 4.7.5 when no host can meet the TLS policy.  The plan is
+ * whole all the same.
  */
 int plan_make(struct plan *, const struct mx_list *, const struct plan_config *,
     struct dsn *why);
+
+/* Whether all hosts that are better than we are were left out because of this.
+ */
+bool plan_is_skipped(const struct plan *, enum tls_skip);
 
 /*
  * Makes the plan of a second pass: the same hosts in clear text, with just the

@@ -72,6 +72,8 @@ attempt(const struct work *w, struct attempt_mode *mode,
 	a->host = host->is_literal ? NULL : host->name;
 	a->ip = plan->address[i].ip;
 	a->connect_ms = won->ms;
+	if (w->config->wants_own)
+		(void)dial_own(won->fd, &a->own);
 	if (observer)
 		observer->begins(observer->data, a);
 	result = attempt_make(&w->config->attempt, w->session, mode, won->fd, a,

@@ -21,7 +21,8 @@ struct search_config {
 	struct attempt_config attempt;
 	const struct tcpto *tcpto;
 	unsigned long timeoutconnect; /* seconds, for each connection */
-	int notes; /* the memory of addresses, qmail/memory.h; -1: none */
+	int notes;      /* the memory of addresses, qmail/memory.h; -1: none */
+	bool wants_own; /* our address in each connection, for TLS reports */
 };
 
 /* Starts as { 0 }. */

@@ -20,6 +20,29 @@ setup_next_hop(const struct setup *s)
 	return setup_is_relayed(s) ? buf_text(&s->route.relay) : s->host;
 }
 
+static int
+read_situation(struct setup *s, struct dsn *why)
+{
+	const struct setup_files *files = s->files;
+
+	s->situation_config = (struct situation_config){
+		.control = &s->control,
+		.policies = &files->policies,
+		.sts = {
+			.state = files->state,
+			.program = files->sts,
+			.wait_s = s->control.mtasts,
+			.is_read_only = files->are_read_only,
+		},
+		.next_hop = setup_next_hop(s),
+		.is_relay = setup_is_relayed(s),
+		.is_trusted = s->dns.is_trusted,
+		.message = s->message,
+	};
+	return situation_read(&s->situation, &s->situation_config,
+	    (int64_t)time(NULL), why);
+}
+
 int
 setup_read(struct setup *s, struct dsn *why)
 {
@@ -30,10 +53,12 @@ setup_read(struct setup *s, struct dsn *why)
 		return -1;
 	/* A relay may have the address of one of our interfaces. */
 	if (ipme_read(&s->ipme, "control/ipme", !setup_is_relayed(s), why) ==
-	    -1)
+		-1 ||
+	    ipfamily_find(&s->family, &files->families, setup_next_hop(s),
+		why) == -1)
 		return -1;
-	return ipfamily_find(&s->family, &files->families, setup_next_hop(s),
-	    why);
+	dns_config_read(&s->dns, "/etc/resolv.conf");
+	return read_situation(s, why);
 }
 
 static bool
@@ -63,14 +88,14 @@ setup_check_envelope(char *const *envelope, struct dsn *why)
 static int
 find_hosts(struct setup *s, struct dsn *why)
 {
-	struct dns_config config;
 	struct lookup lookup = { .host = setup_next_hop(s),
 		.is_relay = setup_is_relayed(s),
-		.timeout_s = s->control.timeoutdns };
+		.timeout_s = s->control.timeoutdns,
+		.port = s->route.port };
 	int result;
 
-	dns_config_read(&config, "/etc/resolv.conf");
-	lookup.resolver = dns_resolver_create(&config, false);
+	situation_want(&s->situation, &lookup);
+	lookup.resolver = dns_resolver_create(&s->dns, lookup.wants_tlsa);
 	result = lookup_hosts(&s->list, &lookup, why);
 	dns_resolver_destroy(lookup.resolver);
 	return result;
@@ -89,6 +114,14 @@ read_memory(struct setup *s, struct memory *memory)
 	memory->cleared = tcpto_cleared(&s->files->tcpto);
 }
 
+/* A domain may have changed its MX hosts and its policy at the same time. */
+static bool
+has_newer_policy(struct setup *s)
+{
+	return plan_is_skipped(&s->plan, TLS_SKIP_STS) &&
+	       situation_refetch(&s->situation, &s->list);
+}
+
 int
 setup_plan(struct setup *s, struct dsn *why)
 {
@@ -98,16 +131,22 @@ setup_plan(struct setup *s, struct dsn *why)
 		.memory = &memory,
 		.now = (int64_t)time(NULL),
 		.family = s->family,
-		.has_anchors = s->control.trustanchors.len > 0,
-		.tlsstrictness = s->control.tlsstrictness,
 		.is_relay = setup_is_relayed(s),
 		.port = s->route.port,
 	};
+	int result;
 
-	if (find_hosts(s, why) == -1)
+	if (find_hosts(s, why) == -1 ||
+	    situation_find(&s->situation, &s->list, why) == -1)
 		return -1;
 	read_memory(s, &memory);
-	return plan_make(&s->plan, &s->list, &config, why);
+	config.situation = s->situation.of;
+	result = plan_make(&s->plan, &s->list, &config, why);
+	if (result == -1 && has_newer_policy(s)) {
+		plan_finish(&s->plan);
+		result = plan_make(&s->plan, &s->list, &config, why);
+	}
+	return result;
 }
 
 /* A file may hold both the chain and its key. */
@@ -139,5 +178,6 @@ setup_search_config(const struct setup *s)
 		.tcpto = &files->tcpto,
 		.timeoutconnect = c->timeoutconnect,
 		.notes = s->notes,
+		.wants_own = s->situation.wants_tlsrpt,
 	};
 }

@@ -4,6 +4,7 @@
 
 #include "delivery/plan.h"
 #include "delivery/search.h"
+#include "delivery/situation.h"
 #include "qmail/control.h"
 #include "qmail/route.h"
 
@@ -14,7 +15,8 @@
 struct setup_files {
 	const char *state;  /* directory for state files */
 	const char *helper; /* the program qmail-remote-tls */
-	struct table_files routes, families;
+	const char *sts;    /* the program qmail-remote-sts */
+	struct table_files routes, families, policies;
 	struct tcpto tcpto;
 	const char *memory; /* of addresses */
 
@@ -25,16 +27,20 @@ struct setup_files {
 	bool are_read_only;
 };
 
-/* Starts with files and host set, and the rest zero. */
+/* Starts with files, host and message set, and the rest zero. */
 struct setup {
 	const struct setup_files *files;
 	const char *host; /* a domain, or an address literal */
+	int message;      /* descriptor of the message, or -1 */
 
 	/* Known after setup_read(). */
 	struct control control;
 	struct route route;
 	struct ipme ipme;
 	enum ipfamily family;
+	struct dns_config dns;
+	struct situation_config situation_config;
+	struct situation situation;
 
 	/* Known after setup_plan(). */
 	struct mx_list list;
@@ -50,7 +56,8 @@ const char *setup_next_hop(const struct setup *);
 
 /*
  * Reads the control files.  -1 with a reason if one cannot be used: see
- * control_read(), route_find(), ipme_read() and ipfamily_find().
+ * control_read(), route_find(), ipme_read(), ipfamily_find() and
+ * situation_read().
  */
 int setup_read(struct setup *, struct dsn *why);
 
@@ -61,9 +68,9 @@ int setup_read(struct setup *, struct dsn *why);
 int setup_check_envelope(char *const *envelope, struct dsn *why);
 
 /*
- * Looks the hosts up in the DNS (lookup_hosts()) and makes a plan
- * (plan_make()).  -1 with a reason if there is no address to connect to; the
- * plan may tell more.
+ * Looks the hosts up in the DNS (lookup_hosts()), finds what their TLS depends
+ * on (situation_find()), and makes a plan (plan_make()).  -1 with a reason if
+ * there is no address to connect to; the plan may tell more.
  */
 int setup_plan(struct setup *, struct dsn *why);
 

@@ -175,6 +175,8 @@ tls_policy_choose(const struct tls_situation *s)
 		.source = c.source,
 		.skip = c.skip };
 
+	if (c.source == TLS_FROM_STS_TESTING && !s->is_listed)
+		p.testing = tls_skip_text(TLS_SKIP_STS);
 	if (c.skip != TLS_SKIP_NOT)
 		return p;
 	if (c.level == TLS_LEVEL_DANE)

@@ -145,6 +145,12 @@ struct tls_policy {
 	enum tls_source source;
 	enum tls_skip skip; /* if not TLS_SKIP_NOT, the host is not used */
 	struct tls_unusable unusable; /* only for TLS_LEVEL_DANE */
+
+	/*
+	 * For TLS_FROM_STS_TESTING: why MTA-STS would not use the host at all.
+	 * NULL: it would if the certificate verifies.
+	 */
+	const char *testing;
 };
 
 /* The policy borrows what is in the situation. */

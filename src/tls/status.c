@@ -392,6 +392,13 @@ void
 tls_result_describe(const struct tls_result *r,
     char sentence[TLS_SENTENCE_SIZE])
 {
+	tls_result_describe_as(r, "", sentence);
+}
+
+void
+tls_result_describe_as(const struct tls_result *r, const char *policy,
+    char sentence[TLS_SENTENCE_SIZE])
+{
 	char proof[PROOF_SIZE];
 
 	if (r->status != TLS_STATUS_READY) {
@@ -399,6 +406,7 @@ tls_result_describe(const struct tls_result *r,
 		return;
 	}
 	describe_proof(r, proof);
-	snprintf(sentence, TLS_SENTENCE_SIZE, "%s %s%s%s, %s", r->version,
-	    r->cipher, r->group[0] != '\0' ? " " : "", r->group, proof);
+	snprintf(sentence, TLS_SENTENCE_SIZE, "%s %s%s%s, %s%s%s", r->version,
+	    r->cipher, r->group[0] != '\0' ? " " : "", r->group, policy,
+	    *policy != '\0' ? ", " : "", proof);
 }

@@ -143,4 +143,8 @@ bool tls_fact_parse(struct tls_facts *, const char *record, size_t n);
 void tls_result_describe(const struct tls_result *,
     char sentence[TLS_SENTENCE_SIZE]);
 
+/* The same with the name of the policy before that, if it is not "". */
+void tls_result_describe_as(const struct tls_result *, const char *policy,
+    char sentence[TLS_SENTENCE_SIZE]);
+
 #endif

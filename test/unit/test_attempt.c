@@ -63,13 +63,12 @@ static int fake_close(int);
  * and after the letter, with the reply's code if there is one:
  *	+ success (e+tls: STARTTLS is offered), - refused, ! malformed,
  *	^ unsolicited, x no reply, m no reply because we have no memory
- * For a handshake: + done, - failed, ~ timed out, m failed because of us.  Then
- * words for input that does not follow a command:
- *	early   input before EHLO in TLS
- *	late    an unsolicited reply before MAIL
- *	gone    the connection is closed before MAIL
- *	half    half a line has come before MAIL
- *	hangs   more input, or the end, follows a refusal of STARTTLS
+ * For a handshake: + done, - failed, ~ timed out, m failed because of us; and
+ * after + how the certificate was verified: pkix, dane, unusable (no TLSA
+ *record is), unusable-pkix.  Then words for input that does not follow a
+ *command: early   input before EHLO in TLS late    an unsolicited reply before
+ *MAIL gone    the connection is closed before MAIL half    half a line has come
+ *before MAIL hangs   more input, or the end, follows a refusal of STARTTLS
  *	silent  no reply to EHLO in TLS, on an open connection
  *	server, broken, local, nobody   the helper's record of the end
  */
@@ -78,6 +77,8 @@ static struct {
 	const char *seen;
 	char log[200]; /* records quit, stop, and closed descriptors */
 	bool lacks_memory;
+	char helper[200];    /* what the helper is to verify */
+	const char *verdict; /* a fact that it tells, or NULL */
 } world;
 
 static void
@@ -240,6 +241,50 @@ fake_is_quiet(struct stream *s)
 	return !sees("hangs");
 }
 
+/* "1 tlsa names=a,b anchors=/anchors match=c": the security level first. */
+static void
+show_helper(const struct tls_helper *h)
+{
+	snprintf(world.helper, sizeof world.helper, "%lu%s%s%s%s%s%s%s%s",
+	    h->security, h->tlsa != NULL ? " tlsa" : "",
+	    h->names != NULL ? " names=" : "", h->names != NULL ? h->names : "",
+	    h->anchors != NULL ? " anchors=" : "",
+	    h->anchors != NULL ? h->anchors : "",
+	    h->match != NULL ? " match=" : "", h->match != NULL ? h->match : "",
+	    h->describe == TLS_DESCRIBE          ? " describe"
+	    : h->describe == TLS_DESCRIBE_ACCEPT ? " accept"
+						 : "");
+}
+
+/* The verdict of MTA-STS in testing mode needs no observer. */
+static void
+tell_facts(struct tls_facts *f)
+{
+	f->is_known[TLS_FACT_ISSUER] = true;
+	if (world.verdict == NULL)
+		return;
+	f->is_known[TLS_FACT_VERDICT] = true;
+	strcpy(f->text[TLS_FACT_VERDICT], world.verdict);
+}
+
+static void
+set_proof(struct tls_result *r, const char *word)
+{
+	size_t n = strcspn(word, " ");
+
+	if (n >= 4 && strncmp(word + n - 4, "pkix", 4) == 0) {
+		r->proof = TLS_PROOF_PKIX;
+		strcpy(r->verified, "mx.example");
+	}
+	if (strncmp(word, "unusable", 8) == 0)
+		r->proof = TLS_PROOF_UNUSABLE;
+	if (strncmp(word, "dane", 4) != 0)
+		return;
+	r->proof = TLS_PROOF_DANE;
+	r->usage = 3;
+	r->selector = r->matching = 1;
+}
+
 static struct tls_start
 fake_start(const struct tls_helper *h, int socket)
 {
@@ -259,13 +304,17 @@ fake_start(const struct tls_helper *h, int socket)
 	} else {
 		assert_int_equal(h->describe == TLS_DESCRIBE_ACCEPT,
 		    h->security != 2);
+		assert_non_null(h->facts);
 		say(h->anchors != NULL ? "anchors" : "no-anchors", 0);
-		h->facts->is_known[TLS_FACT_ISSUER] = true;
+		tell_facts(h->facts);
 	}
+	show_helper(h);
 	strcpy(t.result.version, "TLSv1.3");
 	strcpy(t.result.cipher, "X");
-	if (*word == '+')
+	if (*word == '+') {
+		set_proof(&t.result, word + 1);
 		return t;
+	}
 	t.result.status = *word == 'm' ? TLS_STATUS_LOCAL : TLS_STATUS_FAILED;
 	strcpy(t.result.text, *word == '~' ? TLS_TEXT_TIMED_OUT : "no cipher");
 	t.fd = t.status = -1;
@@ -652,6 +701,367 @@ keeps_lines_without_a_code_when_the_connection_dies(void **state)
 	assert_null(a.reply);
 }
 
+/*
+ * Policies of all sources.
+ */
+
+static const struct tlsa_set records = { .n = 1 };
+
+#define NAMED(l, s) .level = l, .name = "mx.example", .source = s
+#define DANE(how) \
+	{ \
+		NAMED(TLS_LEVEL_DANE, TLS_FROM_DANE), \
+		    .tlsa = &records, .names = "mx.example,dst.example", \
+		    .unusable = how \
+	}
+#define OR_ENCRYPT \
+	{ \
+		.level = TLS_LEVEL_ENCRYPT, .source = TLS_FROM_DANE \
+	}
+#define OR_VERIFY \
+	{ \
+		.level = TLS_LEVEL_VERIFY, .source = TLS_FROM_STS_ENFORCE, \
+		.name = "mxname.example" \
+	}
+#define OR_SKIP(l, why) \
+	{ \
+		.level = l, .source = TLS_FROM_RULE, .skip = why, \
+		.name = "mxname.example" \
+	}
+#define TESTING(l, why) \
+	{ \
+		NAMED(l, TLS_FROM_STS_TESTING), .testing = why \
+	}
+
+#define NOT_LISTED "the MTA-STS policy of the domain does not list it"
+#define ALL_UNUSABLE \
+	"control/tlspolicy demands DANE, and none of its TLSA records can be " \
+	"used"
+
+#define DANE_HELPER "1 tlsa names=mx.example,dst.example"
+
+/* Greeting, EHLO and STARTTLS; the handshake comes next. */
+#define UP_TO_TLS "g+ e+tls s+ "
+
+struct policy_cell {
+	struct tls_policy policy;
+	const char *script, *verdict;
+	enum attempt_result result;
+	const char *failure, *helper, *tls, *log;
+};
+
+static void
+follow_policy(const struct policy_cell *c, struct attempt_mode *mode,
+    struct attempt *a)
+{
+	static struct smtp_session session;
+	enum attempt_result result;
+	struct server server;
+
+	memset(&world, 0, sizeof world);
+	world.script = c->script;
+	world.seen = "server";
+	world.verdict = c->verdict;
+	*a = (struct attempt){ 0 };
+	*mode = (struct attempt_mode){ .policy = c->policy };
+	result = attempt_make(&config, &session, mode, CONNECTION, a, &server);
+	if (result != c->result || *world.script != '\0')
+		fail_msg("level %d, source %d, %s: %d, not done: %s",
+		    c->policy.level, c->policy.source, c->script, result,
+		    world.script);
+	assert_int_equal(a->source, c->policy.source);
+}
+
+static void
+check_policies(const struct policy_cell *cells, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct policy_cell *c = &cells[i];
+		char tls[TLS_SENTENCE_SIZE];
+		struct attempt_mode mode;
+		struct attempt a;
+
+		follow_policy(c, &mode, &a);
+		attempt_describe_tls(&a, tls);
+		if (strcmp(failures[a.cause], c->failure) != 0)
+			fail_msg("%zu %s: %s", i, c->script, failures[a.cause]);
+		if (strcmp(world.helper, c->helper) != 0)
+			fail_msg("%zu %s: helper: %s", i, c->script,
+			    world.helper);
+		if (strcmp(tls, c->tls) != 0)
+			fail_msg("%zu %s: TLS: %s", i, c->script, tls);
+		if (strcmp(world.log, c->log) != 0)
+			fail_msg("%zu %s: %s", i, c->script, world.log);
+		attempt_finish(&a);
+	}
+}
+
+static void
+verifies_by_anchors(void **state)
+{
+	static const struct policy_cell cells[] = {
+		/* control/tlsstrictness. */
+		{ { NAMED(PROVE, TLS_FROM_STRICTNESS) }, UP_TO_TLS "t+pkix e+",
+		    NULL, ATTEMPT_READY, "", "2 anchors=/anchors",
+		    "TLSv1.3 X, certificate verified for mx.example", "" },
+		/* A line of control/tlspolicy, with each of its attributes. */
+		{ { NAMED(PROVE, TLS_FROM_RULE) }, UP_TO_TLS "t+pkix e+", NULL,
+		    ATTEMPT_READY, "", "2 anchors=/anchors",
+		    "TLSv1.3 X, certificate verified for mx.example", "" },
+		{ { NAMED(PROVE, TLS_FROM_RULE), .names = "a.example,.b" },
+		    UP_TO_TLS "t+pkix e+", NULL, ATTEMPT_READY, "",
+		    "2 anchors=/anchors match=a.example,.b",
+		    "TLSv1.3 X, certificate verified for mx.example", "" },
+		{ { NAMED(PROVE, TLS_FROM_RULE), .anchors = "/own" },
+		    UP_TO_TLS "t+pkix e+", NULL, ATTEMPT_READY, "",
+		    "2 anchors=/own",
+		    "TLSv1.3 X, certificate verified for mx.example", "" },
+		{ { NAMED(PROVE, TLS_FROM_RULE), .names = "a.example",
+		      .anchors = "/own" },
+		    UP_TO_TLS "t-", NULL, ATTEMPT_NEXT, "tls",
+		    "2 anchors=/own match=a.example", "no cipher", "" },
+		/* control/tlshosts. */
+		{ { NAMED(PROVE, TLS_FROM_HOSTFILE), .anchors = "/pem" },
+		    UP_TO_TLS "t+pkix e+", NULL, ATTEMPT_READY, "",
+		    "2 anchors=/pem",
+		    "TLSv1.3 X, certificate verified for mx.example", "" },
+		/* MTA-STS. */
+		{ { NAMED(PROVE, TLS_FROM_STS_ENFORCE) }, UP_TO_TLS "t+pkix e+",
+		    NULL, ATTEMPT_READY, "", "2 anchors=/anchors",
+		    "TLSv1.3 X, MTA-STS, certificate verified for mx.example",
+		    "" },
+		{ { NAMED(PROVE, TLS_FROM_STS_ENFORCE) }, UP_TO_TLS "t-", NULL,
+		    ATTEMPT_NEXT, "tls", "2 anchors=/anchors", "no cipher",
+		    "" },
+		{ { NAMED(PROVE, TLS_FROM_STS_ENFORCE) }, "g+ e+", NULL,
+		    ATTEMPT_NEXT, "not offered", "", "", "quit close100" },
+	};
+
+	(void)state;
+	check_policies(cells, sizeof cells / sizeof *cells);
+}
+
+static void
+verifies_by_tlsa_records(void **state)
+{
+	static const struct policy_cell cells[] = {
+		{ DANE(OR_ENCRYPT), UP_TO_TLS "t+dane e+", NULL, ATTEMPT_READY,
+		    "", DANE_HELPER, "TLSv1.3 X, DANE (3 1 1)", "" },
+		{ DANE(OR_ENCRYPT), UP_TO_TLS "t-", NULL, ATTEMPT_NEXT, "tls",
+		    DANE_HELPER, "no cipher", "" },
+		{ DANE(OR_ENCRYPT), UP_TO_TLS "tm", NULL, ATTEMPT_LOCAL,
+		    "setup", DANE_HELPER, "no cipher", "" },
+		{ DANE(OR_ENCRYPT), "g+ e+", NULL, ATTEMPT_NEXT, "not offered",
+		    "", "", "quit close100" },
+		{ DANE(OR_ENCRYPT), "g+ e+tls s-454", NULL, ATTEMPT_NEXT,
+		    "starttls", "", "", "quit close100" },
+		{ DANE(OR_ENCRYPT), "g+ e-500", NULL, ATTEMPT_NEXT, "hello", "",
+		    "", "quit close100" },
+		{ DANE(OR_ENCRYPT), UP_TO_TLS "t+dane e-500 h-500", NULL,
+		    ATTEMPT_NEXT, "hello", DANE_HELPER,
+		    "TLSv1.3 X, DANE (3 1 1)", "close102 quit close101" },
+		/* OpenSSL can use none of them. */
+		{ DANE(OR_ENCRYPT), UP_TO_TLS "t+unusable e+", NULL,
+		    ATTEMPT_READY, "", DANE_HELPER,
+		    "TLSv1.3 X, DANE records unusable, certificate not "
+		    "verified",
+		    "" },
+		/* Then the certificate is verified for the name of the MX. */
+		{ DANE(OR_VERIFY), UP_TO_TLS "t+unusable-pkix e+", NULL,
+		    ATTEMPT_READY, "",
+		    "2 tlsa names=mx.example,dst.example anchors=/anchors "
+		    "match=mxname.example",
+		    "TLSv1.3 X, DANE records unusable, certificate verified "
+		    "for mx.example",
+		    "" },
+		{ DANE(OR_VERIFY), UP_TO_TLS "t+dane e+", NULL, ATTEMPT_READY,
+		    "",
+		    "2 tlsa names=mx.example,dst.example anchors=/anchors "
+		    "match=mxname.example",
+		    "TLSv1.3 X, DANE (3 1 1)", "" },
+		/* Then the host must not be used. */
+		{ DANE(OR_SKIP(TLS_LEVEL_DANE, TLS_SKIP_DANE_UNUSABLE)),
+		    UP_TO_TLS "t+unusable", NULL, ATTEMPT_NEXT, "tls",
+		    DANE_HELPER, ALL_UNUSABLE, "stop101" },
+		{ DANE(OR_SKIP(TLS_LEVEL_DANE, TLS_SKIP_DANE_UNUSABLE)),
+		    UP_TO_TLS "t+dane e+", NULL, ATTEMPT_READY, "", DANE_HELPER,
+		    "TLSv1.3 X, DANE (3 1 1)", "" },
+		{ DANE(OR_SKIP(PROVE, TLS_SKIP_STS)), UP_TO_TLS "t+unusable",
+		    NULL, ATTEMPT_NEXT, "tls", DANE_HELPER, NOT_LISTED,
+		    "stop101" },
+		{ DANE(OR_SKIP(PROVE, TLS_SKIP_ANCHORS)),
+		    UP_TO_TLS "t+unusable", NULL, ATTEMPT_NEXT, "tls",
+		    DANE_HELPER,
+		    "its certificate has to be verified, and there are no "
+		    "trust anchors",
+		    "stop101" },
+		/* That none can be used was known before. */
+		{ { NAMED(MUST, TLS_FROM_DANE) }, UP_TO_TLS "t+ e+", NULL,
+		    ATTEMPT_READY, "", "1",
+		    "TLSv1.3 X, DANE records unusable, certificate not "
+		    "verified",
+		    "" },
+		{ { NAMED(PROVE, TLS_FROM_STS_ENFORCE) }, UP_TO_TLS "t+pkix e+",
+		    NULL, ATTEMPT_READY, "", "2 anchors=/anchors",
+		    "TLSv1.3 X, MTA-STS, certificate verified for mx.example",
+		    "" },
+	};
+
+	(void)state;
+	check_policies(cells, sizeof cells / sizeof *cells);
+}
+
+/* The level is that of control/tlsstrictness; the verdict changes nothing. */
+static void
+tests_what_mta_sts_would_enforce(void **state)
+{
+	static const struct {
+		struct policy_cell cell;
+		const char *testing;
+		bool is_verified;
+	} cases[] = {
+		{ { TESTING(MAY, NULL), UP_TO_TLS "t+ e+", "", ATTEMPT_READY,
+		      "", "0 anchors=/anchors accept",
+		      "TLSv1.3 X, MTA-STS testing, certificate verified for "
+		      "mx.example",
+		      "anchors" },
+		    "", true },
+		{ { TESTING(MAY, NULL), UP_TO_TLS "t+ e+", "name mismatch",
+		      ATTEMPT_READY, "", "0 anchors=/anchors accept",
+		      "TLSv1.3 X, MTA-STS testing: name mismatch, certificate "
+		      "not verified",
+		      "anchors" },
+		    "name mismatch", false },
+		/* A host that the policy does not list. */
+		{ { TESTING(MAY, NOT_LISTED), UP_TO_TLS "t+ e+", "",
+		      ATTEMPT_READY, "", "0 anchors=/anchors accept",
+		      "TLSv1.3 X, MTA-STS testing: " NOT_LISTED
+		      ", certificate not verified",
+		      "anchors" },
+		    NOT_LISTED, false },
+		/* There is no verdict. */
+		{ { TESTING(MAY, NULL), UP_TO_TLS "t+ e+", NULL, ATTEMPT_READY,
+		      "", "0 anchors=/anchors accept",
+		      "TLSv1.3 X, MTA-STS testing, certificate not verified",
+		      "anchors" },
+		    "", false },
+		/* Strictness 1 and 2. */
+		{ { TESTING(MUST, NULL), UP_TO_TLS "t+ e+", "name mismatch",
+		      ATTEMPT_READY, "", "1 anchors=/anchors accept",
+		      "TLSv1.3 X, MTA-STS testing: name mismatch, certificate "
+		      "not verified",
+		      "anchors" },
+		    "name mismatch", false },
+		{ { TESTING(PROVE, NULL), UP_TO_TLS "t+pkix e+", "",
+		      ATTEMPT_READY, "", "2 anchors=/anchors describe",
+		      "TLSv1.3 X, MTA-STS testing, certificate verified for "
+		      "mx.example",
+		      "anchors" },
+		    "", true },
+		{ { TESTING(PROVE, NOT_LISTED), UP_TO_TLS "t+pkix e+", "",
+		      ATTEMPT_READY, "", "2 anchors=/anchors describe",
+		      "TLSv1.3 X, MTA-STS testing: " NOT_LISTED
+		      ", certificate verified for mx.example",
+		      "anchors" },
+		    NOT_LISTED, true },
+		/* Without TLS there is nothing to test. */
+		{ { TESTING(MAY, NULL), "g+ e+", "", ATTEMPT_READY, "", "", "",
+		      "" },
+		    "", false },
+		{ { TESTING(MAY, NOT_LISTED), "g+ e+tls s-454", "",
+		      ATTEMPT_READY, "", "",
+		      "STARTTLS refused (454), sent in clear text", "" },
+		    "", false },
+		{ { TESTING(MAY, NULL), UP_TO_TLS "t-", "", ATTEMPT_AGAIN,
+		      "tls", "0 anchors=/anchors accept", "no cipher",
+		      "anchors" },
+		    "", false },
+		{ { TESTING(PROVE, NULL), UP_TO_TLS "t-", "", ATTEMPT_NEXT,
+		      "tls", "2 anchors=/anchors describe", "no cipher",
+		      "anchors" },
+		    "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct attempt_mode mode;
+		struct attempt a;
+
+		check_policies(&cases[i].cell, 1);
+		follow_policy(&cases[i].cell, &mode, &a);
+		if (strcmp(a.testing, cases[i].testing) != 0)
+			fail_msg("case %zu: %s", i, a.testing);
+		assert_int_equal(a.tls.status == TLS_STATUS_READY &&
+				     tls_result_is_verified(&a.tls),
+		    cases[i].is_verified);
+		attempt_finish(&a);
+	}
+}
+
+/* A TLS report says then that the records cannot be used. */
+static void
+tells_that_the_records_were_unusable(void **state)
+{
+	static const struct policy_cell refused = {
+		DANE(OR_SKIP(TLS_LEVEL_DANE, TLS_SKIP_DANE_UNUSABLE)),
+		UP_TO_TLS "t+unusable", NULL, ATTEMPT_NEXT, "tls", "", "", ""
+	};
+	struct attempt_mode mode;
+	struct attempt a;
+
+	(void)state;
+	follow_policy(&refused, &mode, &a);
+	assert_int_equal(a.tls.status, TLS_STATUS_FAILED);
+	assert_int_equal(a.tls.proof, TLS_PROOF_UNUSABLE);
+	attempt_finish(&a);
+}
+
+/*
+ * After a failure of TLS: AGAIN is the same connection in clear text, and
+ * NO_TLS makes the host one of the second pass.
+ */
+static void
+allows_clear_text_by_the_policy(void **state)
+{
+	static const char *const scripts[] = { "g+ e+", "g+ e-500", "g+ ex",
+		"g+ e+tls s-554", "g+ e+tls sx", "g+ e+tls s!", UP_TO_TLS "t-",
+		UP_TO_TLS "t~", UP_TO_TLS "t+ e-421", UP_TO_TLS "t+ e!",
+		UP_TO_TLS "t+ ex" };
+	static const struct {
+		struct tls_policy policy;
+		enum attempt_result result;
+	} cases[] = {
+		{ { NAMED(MUST, TLS_FROM_STRICTNESS) }, ATTEMPT_NO_TLS },
+		{ { NAMED(MUST, TLS_FROM_STS_TESTING) }, ATTEMPT_NO_TLS },
+		{ { NAMED(MUST, TLS_FROM_RULE) }, ATTEMPT_NEXT },
+		{ { NAMED(MUST, TLS_FROM_HOSTFILE) }, ATTEMPT_NEXT },
+		{ { NAMED(MUST, TLS_FROM_DANE) }, ATTEMPT_NEXT },
+		{ { NAMED(PROVE, TLS_FROM_STRICTNESS) }, ATTEMPT_NEXT },
+		{ { NAMED(PROVE, TLS_FROM_STS_TESTING) }, ATTEMPT_NEXT },
+		{ { NAMED(PROVE, TLS_FROM_STS_ENFORCE) }, ATTEMPT_NEXT },
+		{ { NAMED(PROVE, TLS_FROM_RULE) }, ATTEMPT_NEXT },
+		{ DANE(OR_ENCRYPT), ATTEMPT_NEXT },
+		{ DANE(OR_VERIFY), ATTEMPT_NEXT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (size_t k = 0; k < sizeof scripts / sizeof *scripts; k++) {
+			const struct policy_cell c = {
+				.policy = cases[i].policy,
+				.script = scripts[k],
+				.result = cases[i].result,
+			};
+			struct attempt_mode mode;
+			struct attempt a;
+
+			follow_policy(&c, &mode, &a);
+			/* The policy does not get weaker. */
+			assert_int_equal(mode.policy.level, c.policy.level);
+			attempt_finish(&a);
+		}
+}
+
 /* Phases as their replies, and whether there are facts. */
 static void
 phase_has_ended(void *data, const struct attempt *a, const char *reply,
@@ -718,6 +1128,11 @@ main(void)
 		cmocka_unit_test(reports_what_failed_in_clear_text),
 		cmocka_unit_test(requires_tls),
 		cmocka_unit_test(starts_tls),
+		cmocka_unit_test(verifies_by_anchors),
+		cmocka_unit_test(verifies_by_tlsa_records),
+		cmocka_unit_test(tests_what_mta_sts_would_enforce),
+		cmocka_unit_test(tells_that_the_records_were_unusable),
+		cmocka_unit_test(allows_clear_text_by_the_policy),
 		cmocka_unit_test(decides_how_to_try_again),
 		cmocka_unit_test(fills_the_server_when_ready),
 		cmocka_unit_test(calls_the_observer_after_each_phase),

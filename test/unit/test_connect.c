@@ -35,8 +35,8 @@ static const struct tcpto files = { "tcpto", "tcpto6", false };
  * The plan is written as "1g 1h 2b": the preference, and what is at the
  * address: g accepts, b refuses, h is a black hole, u this machine refuses; a
  * capital letter is a second name of the last address of that kind.  '-' after
- * it: the plan does not use it; 't': tcpto says that it is to be skipped; 'k':
- * tcpto has a record of it.
+ * it: the plan does not use it; 'p': its host cannot meet the policy; 't':
+ * tcpto says that it is to be skipped; 'k': tcpto has a record of it.
  */
 static struct {
 	char kind[ADDRESSES_MAX + 1];
@@ -143,6 +143,10 @@ read_plan(const char *text)
 			world.mark[i] = text[2];
 		if (text[2] == '-')
 			a->use = PLAN_FAMILY;
+		if (text[2] == 'p')
+			a->use = PLAN_POLICY;
+		hosts[i].policy.skip =
+		    text[2] == 'p' ? TLS_SKIP_STS : TLS_SKIP_NOT;
 	}
 	p.nhost = p.naddress;
 	return p;
@@ -164,6 +168,7 @@ follows_the_plan(void **state)
 		{ "1b 2b", "dial0 dial1" },
 		{ "1g- 1g 2g-", "dial1 fd1" },
 		{ "1b- 1b", "dial1" },
+		{ "1gp 1g 2gp", "dial1 fd1" },
 		/* What is recorded in tcpto. */
 		{ "1h 1g", "dial0 dial1 timeout0 fd1" },
 		{ "1h 2g", "dial0 timeout0 dial1 fd1" },
@@ -228,6 +233,25 @@ gives_the_reason(void **state)
 	for (size_t i = 0; i < p.naddress; i++)
 		assert_int_equal(connector_has_failed(&c, i), i < 4);
 	assert_string_equal(connector_reason(&c, 5), late);
+	connector_finish(&c);
+}
+
+/* It counts as one that has failed, so a report tells of it. */
+static void
+gives_the_reason_of_a_host_that_the_policy_leaves_out(void **state)
+{
+	struct plan p = read_plan("1gp 2g 3g-");
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	connector_begin(&c, &p, &files, 5, deadline_never());
+	assert_true(connector_next(&c, &won));
+	assert_int_equal(won.target, 1);
+	assert_true(connector_has_failed(&c, 0));
+	assert_string_equal(connector_reason(&c, 0),
+	    "the MTA-STS policy of the domain does not list it");
+	assert_false(connector_has_failed(&c, 2));
 	connector_finish(&c);
 }
 
@@ -303,6 +327,8 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_the_plan),
 		cmocka_unit_test(gives_the_reason),
+		cmocka_unit_test(
+		    gives_the_reason_of_a_host_that_the_policy_leaves_out),
 		cmocka_unit_test(
 		    gives_the_reason_of_an_address_with_another_name),
 		cmocka_unit_test(connects_once_more),

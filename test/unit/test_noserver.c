@@ -119,12 +119,49 @@ reports_addresses_that_do_not_connect(void **state)
 	assert_null(strstr(written, "::b: "));
 }
 
+/* As by control/tlspolicy or MTA-STS, beside others that were tried. */
+static void
+reports_hosts_that_the_policy_leaves_out(void **state)
+{
+	struct plan_host hosts[] = {
+		{ .name = "a", .policy = { .skip = TLS_SKIP_STS } },
+		{ .name = "b" },
+		{ .name = "c", .policy = { .skip = TLS_SKIP_DANE_FAILED } },
+	};
+	struct plan_address addresses[] = {
+		{ .host = 0, .use = PLAN_POLICY },
+		{ .host = 1, .use = PLAN_USED },
+		{ .host = 2, .use = PLAN_FAMILY },
+		{ .host = 2, .use = PLAN_POLICY },
+	};
+	struct dial_target targets[4] = {
+		[0] = { .state = DIAL_SKIPPED },
+		[1] = { .state = DIAL_FAILED, .error = ECONNREFUSED },
+	};
+	struct plan plan = {
+		.host = hosts, .nhost = 3, .address = addresses, .naddress = 4
+	};
+	struct search s = { .connector = { .plan = &plan, .target = targets } };
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		addresses[i].ip.byte[15] = (unsigned char)i;
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Sorry, I wasn't able to establish an SMTP connection. "
+	    "(#4.4.1)\n"
+	    "::: the MTA-STS policy of the domain does not list it\n"
+	    "::1: Connection refused\n"
+	    "::3: its TLSA records could not be looked up\n");
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reports_the_attempt_that_decides),
 		cmocka_unit_test(reports_addresses_that_do_not_connect),
+		cmocka_unit_test(reports_hosts_that_the_policy_leaves_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

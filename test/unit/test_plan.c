@@ -29,6 +29,21 @@ struct zone {
 	struct mx_list list;
 };
 
+/* One for each host of a zone, all alike. */
+static struct tls_situation situations[HOSTS_MAX];
+
+static const struct tls_situation *
+situation(unsigned long strictness)
+{
+	for (size_t i = 0; i < HOSTS_MAX; i++)
+		situations[i] = (struct tls_situation){
+			.has_anchors = true,
+			.strictness = strictness,
+			.name = "host",
+		};
+	return situations;
+}
+
 static struct ip
 ip(const char *text)
 {
@@ -97,6 +112,7 @@ word_of(enum plan_use use)
 		[PLAN_OWN] = "own",
 		[PLAN_NOT_BETTER] = "worse",
 		[PLAN_FAMILY] = "family",
+		[PLAN_POLICY] = "policy",
 		[PLAN_DUPLICATE] = "again",
 		[PLAN_TOO_MANY] = "too-many",
 		[PLAN_TIMED_OUT] = "timed-out",
@@ -133,7 +149,7 @@ struct plan_case {
 	bool is_relay;
 };
 
-static const struct plan_case cases[] = {
+static const struct plan_case plans[] = {
 	{ "0 a 192.0.2.1", "a=192.0.2.1", .status = NULL },
 	{ "5 a 2001:db8::1 192.0.2.1 2001:db8::2; 9 b 192.0.2.2",
 	    "a=2001:db8::1 a=192.0.2.1 a=2001:db8::2 b=192.0.2.2",
@@ -211,14 +227,13 @@ plans_by_the_list(void **state)
 	struct ipme me = own_addresses();
 
 	(void)state;
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		const struct plan_case *c = &cases[i];
+	for (size_t i = 0; i < COUNT(plans); i++) {
+		const struct plan_case *c = &plans[i];
 		struct plan_config config = { .ipme = &me,
 			.memory = &nothing,
 			.now = NOW,
 			.family = c->family,
-			.has_anchors = true,
-			.tlsstrictness = c->strictness,
+			.situation = situation(c->strictness),
 			.is_relay = c->is_relay,
 			.port = 26 };
 		struct dsn why = { 0 };
@@ -252,7 +267,9 @@ excludes_a_listed_placeholder(void **state)
 	for (size_t i = 0; i < COUNT(own); i++) {
 		struct ip_net listed = { .ip = ip(own[i]), .bits = 128 };
 		struct ipme me = { .listed = &listed, .nlisted = 1 };
-		struct plan_config config = { .ipme = &me, .memory = &nothing };
+		struct plan_config config = { .ipme = &me,
+			.memory = &nothing,
+			.situation = situation(0) };
 		struct dsn why = { 0 };
 		struct plan p;
 		struct zone z;
@@ -274,6 +291,7 @@ gives_the_reason_for_no_address(void **state)
 	struct plan_config config = { .ipme = &me,
 		.memory = &nothing,
 		.family = IPFAMILY_4,
+		.situation = situation(0),
 		.is_relay = true };
 	struct dsn why = { 0 };
 	struct plan p;
@@ -298,10 +316,9 @@ keeps_the_data_of_hosts(void **state)
 {
 	static const struct memory nothing;
 	struct ipme me = own_addresses();
-	struct plan_config config = { .ipme = &me,
-		.memory = &nothing,
-		.has_anchors = true,
-		.tlsstrictness = 2 };
+	struct plan_config config = {
+		.ipme = &me, .memory = &nothing, .situation = situation(2)
+	};
 	struct dsn why = { 0 };
 	struct plan p;
 	struct zone z;
@@ -332,7 +349,10 @@ puts_stalled_addresses_last_in_their_host(void **state)
 	static struct memory memory;
 	struct ipme me = own_addresses();
 	struct plan_config config = {
-		.ipme = &me, .memory = &memory, .now = NOW
+		.ipme = &me,
+		.memory = &memory,
+		.now = NOW,
+		.situation = situation(0),
 	};
 	struct ip stalled = ip("2001:db8::1");
 	struct dsn why = { 0 };
@@ -360,7 +380,9 @@ limits_the_addresses(void **state)
 	static const struct memory nothing;
 	static struct ip many[MX_HOST_IP_MAX];
 	struct ipme me = own_addresses();
-	struct plan_config config = { .ipme = &me, .memory = &nothing };
+	struct plan_config config = {
+		.ipme = &me, .memory = &nothing, .situation = situation(0)
+	};
 	struct mx_host host[2] = { { .name = "a", .ip = many, .nip = 100 },
 		{ .name = "b", .ip = many + 100, .nip = 28 } };
 	struct mx_host one = { .name = "c", .ip = &many[0], .nip = 1 };
@@ -381,6 +403,118 @@ limits_the_addresses(void **state)
 	plan_finish(&p);
 }
 
+/* Hosts that cannot meet their policy are left out; the others are used. */
+static void
+leaves_out_hosts_by_their_policy(void **state)
+{
+	static const struct {
+		const char *skipped, *plan, *detail;
+		bool is_refused_by_sts;
+	} policies[] = {
+		{ "  ", "a=192.0.2.1 b=192.0.2.2", NULL, false },
+		{ "s ", "a=192.0.2.1(policy) b=192.0.2.2", NULL, false },
+		{ "ss", "a=192.0.2.1(policy) b=192.0.2.2(policy)",
+		    "a: the MTA-STS policy of the domain does not list it\n"
+		    "b: the MTA-STS policy of the domain does not list it",
+		    true },
+		{ "sd", "a=192.0.2.1(policy) b=192.0.2.2(policy)",
+		    "a: the MTA-STS policy of the domain does not list it\n"
+		    "b: its TLSA records could not be looked up",
+		    false },
+		{ "ds", "a=192.0.2.1(policy) b=192.0.2.2(policy)",
+		    "a: its TLSA records could not be looked up\n"
+		    "b: the MTA-STS policy of the domain does not list it",
+		    false },
+	};
+	static const struct memory nothing;
+	struct ipme me = own_addresses();
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(policies); i++) {
+		struct plan_config config = { .ipme = &me,
+			.memory = &nothing,
+			.situation = situation(0) };
+		struct dsn why = { 0 };
+		struct plan p;
+		struct zone z;
+		int result;
+
+		for (size_t k = 0; k < 2; k++) {
+			situations[k].is_trusted = true;
+			if (policies[i].skipped[k] == 's')
+				situations[k].sts = TLS_STS_ENFORCE;
+			if (policies[i].skipped[k] == 'd')
+				situations[k].dane = TLS_DANE_FAILED;
+		}
+		read_zone(&z, "5 a 192.0.2.1; 6 b 192.0.2.2");
+		result = plan_make(&p, &z.list, &config, &why);
+		assert_string_equal(show(&p), policies[i].plan);
+		assert_int_equal(result, policies[i].detail ? -1 : 0);
+		assert_string_equal(why.status,
+		    policies[i].detail ? "4.7.5" : "");
+		assert_string_equal(why.detail,
+		    policies[i].detail ? policies[i].detail : "");
+		assert_int_equal(plan_is_skipped(&p, TLS_SKIP_STS),
+		    policies[i].is_refused_by_sts);
+		plan_finish(&p);
+	}
+}
+
+/* What is left out anyway does not count. */
+static void
+is_skipped_though_other_addresses_are_left_out(void **state)
+{
+	static const struct memory nothing;
+	struct ipme me = own_addresses();
+	struct plan_config config = { .ipme = &me,
+		.memory = &nothing,
+		.family = IPFAMILY_4,
+		.situation = situation(0) };
+	struct dsn why = { 0 };
+	struct plan p;
+	struct zone z;
+
+	(void)state;
+	situations[0].sts = TLS_STS_ENFORCE;
+	read_zone(&z, "5 a 192.0.2.1 2001:db8::1; 6 b 2001:db8::2");
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
+	assert_true(plan_is_skipped(&p, TLS_SKIP_STS));
+	plan_finish(&p);
+	read_zone(&z, "5 b 2001:db8::2");
+	situations[0].sts = TLS_STS_NONE;
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
+	assert_false(plan_is_skipped(&p, TLS_SKIP_STS));
+	plan_finish(&p);
+}
+
+/* The second session would not be the same one. */
+static void
+keeps_an_address_with_another_policy(void **state)
+{
+	static const struct memory nothing;
+	struct ipme me = own_addresses();
+	struct plan_config config = {
+		.ipme = &me, .memory = &nothing, .situation = situation(0)
+	};
+	struct dsn why = { 0 };
+	struct plan p;
+	struct zone z;
+
+	(void)state;
+	situations[1].hostfile = TLS_HOSTFILE_ENCRYPT;
+	read_zone(&z, "5 a 192.0.2.1; 6 b 192.0.2.1; 7 c 192.0.2.1");
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
+	assert_string_equal(show(&p),
+	    "a=192.0.2.1 b=192.0.2.1 c=192.0.2.1(again)");
+	plan_finish(&p);
+	situation(0);
+	situations[1].sts = TLS_STS_TESTING;
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
+	assert_string_equal(show(&p),
+	    "a=192.0.2.1 b=192.0.2.1 c=192.0.2.1(again)");
+	plan_finish(&p);
+}
+
 static void
 plans_a_second_pass(void **state)
 {
@@ -390,8 +524,7 @@ plans_a_second_pass(void **state)
 	struct ipme me = own_addresses();
 	struct plan_config config = { .ipme = &me,
 		.memory = &nothing,
-		.has_anchors = true,
-		.tlsstrictness = 1,
+		.situation = situation(1),
 		.port = 26 };
 	struct dsn why = { 0 };
 	struct plan p, second;
@@ -422,6 +555,10 @@ main(void)
 		cmocka_unit_test(keeps_the_data_of_hosts),
 		cmocka_unit_test(puts_stalled_addresses_last_in_their_host),
 		cmocka_unit_test(limits_the_addresses),
+		cmocka_unit_test(leaves_out_hosts_by_their_policy),
+		cmocka_unit_test(
+		    is_skipped_though_other_addresses_are_left_out),
+		cmocka_unit_test(keeps_an_address_with_another_policy),
 		cmocka_unit_test(plans_a_second_pass),
 	};
 

@@ -167,7 +167,7 @@ put_text(const char *text)
 static const char *
 find(const char *host)
 {
-	static char text[600];
+	static char text[1100];
 	struct route r = { 0 };
 	struct dsn why = { 0 };
 

@@ -23,12 +23,14 @@ static enum attempt_result fake_make(const struct attempt_config *,
     struct smtp_session *, struct attempt_mode *, int, struct attempt *,
     struct server *);
 static void fake_note(int, const struct ip *, enum memory_kind, int64_t);
+static bool fake_own(int, struct ip *);
 
 #define connector_begin fake_begin
 #define connector_next fake_next
 #define connector_again fake_again
 #define attempt_make fake_make
 #define memory_note fake_note
+#define dial_own fake_own
 #include "delivery/search.c"
 
 #define ADDRESSES 4
@@ -142,6 +144,16 @@ fake_note(int fd, const struct ip *ip, enum memory_kind kind, int64_t now)
 	say("note", ip->byte[15]);
 }
 
+/* That of the connection with number 102 cannot be found out. */
+static bool
+fake_own(int fd, struct ip *ip)
+{
+	if (fd == 102)
+		return false;
+	ip->byte[15] = (unsigned char)fd;
+	return true;
+}
+
 static struct plan
 make_plan(size_t naddress, enum tls_level level)
 {
@@ -236,6 +248,43 @@ tries_the_second_pass_in_clear_text(void **state)
 	search_finish(&s);
 }
 
+/* Our address in each connection, also where it is needed for a report only. */
+static void
+notes_our_own_address_if_it_is_wanted(void **state)
+{
+	static const struct ip none;
+
+	(void)state;
+	for (int is_wanted = 0; is_wanted <= 1; is_wanted++) {
+		const struct search_config config = {
+			.attempt = { .timeout_s = 1200 },
+			.timeoutconnect = 60,
+			.notes = 9,
+			.wants_own = is_wanted,
+		};
+		struct plan p = make_plan(3, TLS_LEVEL_MAY);
+		struct search s = { .address = 0 };
+
+		memset(&world, 0, sizeof world);
+		world.script = "NAR";
+		world.refuses = -1;
+		assert_int_equal(search_server(&s, &p, &config), SEARCH_READY);
+		assert_int_equal(s.history.n, 3);
+		assert_int_equal(s.history.attempt[0].own.byte[15],
+		    is_wanted ? 100 : 0);
+		assert_int_equal(s.history.attempt[1].own.byte[15],
+		    is_wanted ? 101 : 0);
+		assert_int_equal(s.history.attempt[2].own.byte[15],
+		    is_wanted ? 200 : 0);
+		search_finish(&s);
+
+		world.script = "NNR";
+		assert_int_equal(search_server(&s, &p, &config), SEARCH_READY);
+		assert_true(ip_equal(&s.history.attempt[2].own, &none));
+		search_finish(&s);
+	}
+}
+
 /* Notes of other deliveries count if clear text is allowed. */
 static void
 avoids_what_failed_before(void **state)
@@ -258,6 +307,7 @@ avoids_what_failed_before(void **state)
 		{ TLS_LEVEL_NONE, 0, 1, false, TLS_LEVEL_NONE, 0 },
 		{ TLS_LEVEL_ENCRYPT, 1, 1, false, TLS_LEVEL_ENCRYPT, 0 },
 		{ TLS_LEVEL_VERIFY, 1, 1, false, TLS_LEVEL_VERIFY, 0 },
+		{ TLS_LEVEL_DANE, 1, 1, false, TLS_LEVEL_DANE, 0 },
 	};
 
 	(void)state;
@@ -390,6 +440,7 @@ main(void)
 		cmocka_unit_test(follows_a_plan),
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
 		cmocka_unit_test(avoids_what_failed_before),
+		cmocka_unit_test(notes_our_own_address_if_it_is_wanted),
 		cmocka_unit_test(calls_the_observer_for_each_attempt),
 		cmocka_unit_test(passes_on_all_that_is_known),
 		cmocka_unit_test(passes_on_only_what_is_known),

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "delivery/lookup.h"
+#include "delivery/situation.h"
 #include "qmail/control.h"
 #include "qmail/ipfamily.h"
 #include "qmail/ipme.h"
@@ -32,6 +33,11 @@ static int fake_open(const char *);
 static void fake_read(struct memory *, int);
 static int fake_load(struct memory *, const char *);
 static int64_t fake_cleared(const struct tcpto *);
+static int fake_situation_read(struct situation *,
+    const struct situation_config *, int64_t, struct dsn *);
+static void fake_want(struct situation *, struct lookup *);
+static int fake_find(struct situation *, const struct mx_list *, struct dsn *);
+static bool fake_refetch(struct situation *, const struct mx_list *);
 
 #define control_read fake_control
 #define route_find fake_route
@@ -45,13 +51,24 @@ static int64_t fake_cleared(const struct tcpto *);
 #define memory_read fake_read
 #define memory_load fake_load
 #define tcpto_cleared fake_cleared
+#define situation_read fake_situation_read
+#define situation_want fake_want
+#define situation_find fake_find
+#define situation_refetch fake_refetch
 #include "delivery/setup.c"
 
 static struct {
-	const char *relay; /* of the route */
-	const char *fails; /* the step that fails */
+	const char *relay;  /* of the route */
+	const char *fails;  /* the step that fails */
+	bool is_unlisted;   /* by the MTA-STS policy */
+	bool is_bogus;      /* its TLSA records */
+	bool wants_nothing; /* besides the hosts and their addresses */
+	bool is_read_only;
+	bool is_renewed; /* that policy, if it is asked for again */
 	char log[200];
 } world;
+
+static struct tls_situation situations[1];
 
 static struct mx_host host = { .name = "mx.example", .preference = 7 };
 
@@ -74,6 +91,7 @@ fake_control(struct control *c, struct dsn *why)
 	c->timeoutconnect = 60;
 	c->timeoutremote = 1200;
 	c->tlsstrictness = 2;
+	c->mtasts = 5;
 	buf_puts(&c->helohost, "me.example");
 	buf_puts(&c->trustanchors, "/anchors");
 	return step("control", why);
@@ -116,13 +134,14 @@ fake_config(struct dns_config *config, const char *path)
 {
 	assert_string_equal(path, "/etc/resolv.conf");
 	memset(config, 0, sizeof *config);
+	config->is_trusted = true;
 }
 
 static struct dns_resolver *
-fake_create(const struct dns_config *config, bool is_new)
+fake_create(const struct dns_config *config, bool wants_security)
 {
-	(void)config;
-	assert_false(is_new);
+	assert_true(config->is_trusted);
+	assert_int_equal(wants_security, !world.wants_nothing);
 	return NULL;
 }
 
@@ -177,12 +196,64 @@ fake_cleared(const struct tcpto *tcpto)
 	return 0;
 }
 
+static int
+fake_situation_read(struct situation *s, const struct situation_config *c,
+    int64_t now, struct dsn *why)
+{
+	*s = (struct situation){ .config = c };
+	s->wants_tlsa = s->wants_tlsrpt = !world.wants_nothing;
+	assert_true(now > 0 && c->is_trusted);
+	assert_string_equal(c->policies->text, "policies");
+	assert_string_equal(c->sts.program, "/sts");
+	assert_string_equal(c->sts.state, "/state");
+	assert_int_equal(c->sts.wait_s, 5);
+	assert_int_equal(c->sts.is_read_only, world.is_read_only);
+	assert_string_equal(c->next_hop,
+	    world.relay[0] ? world.relay : "dst.example");
+	assert_int_equal(c->is_relay, world.relay[0] != '\0');
+	assert_int_equal(c->message, 8);
+	return step("situation", why);
+}
+
+static void
+fake_want(struct situation *s, struct lookup *l)
+{
+	assert_int_equal(l->port, 26);
+	l->wants_tlsa = s->wants_tlsa;
+}
+
+static int
+fake_find(struct situation *s, const struct mx_list *list, struct dsn *why)
+{
+	assert_int_equal(list->nhost, 1);
+	situations[0] = (struct tls_situation){ .has_anchors = true,
+		.strictness = 2,
+		.name = "mx.example",
+		.is_trusted = true,
+		.dane = world.is_bogus ? TLS_DANE_FAILED : TLS_DANE_OFF,
+		.sts = world.is_unlisted ? TLS_STS_ENFORCE : TLS_STS_NONE };
+	s->of = situations;
+	return step("find", why);
+}
+
+static bool
+fake_refetch(struct situation *s, const struct mx_list *list)
+{
+	assert_ptr_equal(s->of, situations);
+	assert_int_equal(list->nhost, 1);
+	situations[0].is_listed = world.is_renewed;
+	step("refetch", NULL);
+	return world.is_renewed;
+}
+
 static struct setup_files
 files(bool are_read_only)
 {
 	return (struct setup_files){
 		.state = "/state",
 		.helper = "/helper",
+		.sts = "/sts",
+		.policies = { .text = "policies" },
 		.routes = { .text = "routes" },
 		.families = { .text = "families" },
 		.tcpto = { .path4 = "tcpto" },
@@ -195,10 +266,11 @@ static int
 run(struct setup *s, const struct setup_files *f, const char *relay,
     const char *fails, struct dsn *why)
 {
-	memset(&world, 0, sizeof world);
 	world.relay = relay;
 	world.fails = fails;
-	*s = (struct setup){ .files = f, .host = "dst.example" };
+	world.is_read_only = f->are_read_only;
+	world.log[0] = '\0';
+	*s = (struct setup){ .files = f, .host = "dst.example", .message = 8 };
 	*why = (struct dsn){ 0 };
 	if (setup_read(s, why) == -1)
 		return -1;
@@ -222,7 +294,8 @@ makes_a_plan(void **state)
 
 	(void)state;
 	assert_int_equal(run(&s, &f, "", "", &why), 0);
-	assert_string_equal(world.log, "control route ipme family lookup read");
+	assert_string_equal(world.log,
+	    "control route ipme family situation lookup find read");
 	assert_false(setup_is_relayed(&s));
 	assert_string_equal(setup_next_hop(&s), "dst.example");
 	assert_int_equal(s.plan.naddress, 1);
@@ -232,6 +305,64 @@ makes_a_plan(void **state)
 	assert_int_equal(s.plan.address[0].use, PLAN_USED);
 	assert_int_equal(s.notes, 9);
 	finish(&s);
+}
+
+/* A domain may have changed its MX hosts and its policy at the same time. */
+static void
+asks_again_for_a_policy_that_lists_no_host(void **state)
+{
+	static const char log[] = "control route ipme family situation lookup "
+				  "find read refetch";
+	const struct setup_files f = files(false);
+	struct setup s;
+	struct dsn why;
+
+	(void)state;
+	world.is_unlisted = true;
+	assert_int_equal(run(&s, &f, "", "", &why), -1);
+	assert_string_equal(world.log, log);
+	assert_string_equal(why.status, "4.7.5");
+	finish(&s);
+	world.is_renewed = true;
+	assert_int_equal(run(&s, &f, "", "", &why), 0);
+	assert_string_equal(world.log, log);
+	assert_int_equal(s.plan.address[0].use, PLAN_USED);
+	finish(&s);
+	memset(&world, 0, sizeof world);
+}
+
+/* Then another policy would change nothing. */
+static void
+does_not_ask_again_if_another_policy_leaves_hosts_out(void **state)
+{
+	const struct setup_files f = files(false);
+	struct setup s;
+	struct dsn why;
+
+	(void)state;
+	world.is_bogus = world.is_renewed = true;
+	assert_int_equal(run(&s, &f, "", "", &why), -1);
+	assert_string_equal(world.log,
+	    "control route ipme family situation lookup find read");
+	assert_string_equal(why.status, "4.7.5");
+	finish(&s);
+	memset(&world, 0, sizeof world);
+}
+
+/* The AD bit matters for TLSA records only, our address for TLS reports. */
+static void
+asks_for_no_more_than_is_wanted(void **state)
+{
+	const struct setup_files f = files(false);
+	struct setup s;
+	struct dsn why;
+
+	(void)state;
+	world.wants_nothing = true;
+	assert_int_equal(run(&s, &f, "", "", &why), 0);
+	assert_false(setup_search_config(&s).wants_own);
+	finish(&s);
+	memset(&world, 0, sizeof world);
 }
 
 static void
@@ -252,7 +383,7 @@ static void
 stops_at_the_first_failure(void **state)
 {
 	static const char *const steps[] = { "control", "route", "ipme",
-		"family", "lookup" };
+		"family", "situation", "lookup", "find" };
 	const struct setup_files f = files(false);
 	struct setup s;
 	struct dsn why;
@@ -279,7 +410,8 @@ writes_nothing_if_files_are_read_only(void **state)
 
 	(void)state;
 	assert_int_equal(run(&s, &f, "", "", &why), 0);
-	assert_string_equal(world.log, "control route ipme family lookup load");
+	assert_string_equal(world.log,
+	    "control route ipme family situation lookup find load");
 	config = setup_search_config(&s);
 	assert_int_equal(config.notes, -1);
 	assert_null(config.attempt.state);
@@ -338,6 +470,7 @@ sets_up_the_search(void **state)
 	assert_null(config.attempt.clientkey);
 	assert_int_equal(config.timeoutconnect, 60);
 	assert_int_equal(config.notes, 9);
+	assert_true(config.wants_own);
 	/* A file may hold both the chain and its key. */
 	buf_puts(&s.control.clientcert, "/both");
 	config = setup_search_config(&s);
@@ -355,6 +488,10 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(makes_a_plan),
+		cmocka_unit_test(asks_again_for_a_policy_that_lists_no_host),
+		cmocka_unit_test(
+		    does_not_ask_again_if_another_policy_leaves_hosts_out),
+		cmocka_unit_test(asks_for_no_more_than_is_wanted),
 		cmocka_unit_test(plans_for_the_relay_of_a_route),
 		cmocka_unit_test(stops_at_the_first_failure),
 		cmocka_unit_test(writes_nothing_if_files_are_read_only),

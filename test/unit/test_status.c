@@ -115,6 +115,47 @@ results_come_through(void **state)
 }
 
 static void
+the_policy_is_named_before_the_proof(void **state)
+{
+	static const struct {
+		struct tls_result result;
+		const char *policy, *sentence;
+	} cases[] = {
+		{ READY("TLSv1.3", "X", "g", TLS_PROOF_NONE, ""), "",
+		    "TLSv1.3 X g, certificate not verified" },
+		{ READY("TLSv1.3", "X", "g", TLS_PROOF_PKIX, "mx.example"),
+		    "MTA-STS",
+		    "TLSv1.3 X g, MTA-STS, certificate verified for "
+		    "mx.example" },
+		{ READY("TLSv1.2", "X", "", TLS_PROOF_NONE, ""),
+		    "MTA-STS testing: name mismatch",
+		    "TLSv1.2 X, MTA-STS testing: name mismatch, certificate "
+		    "not verified" },
+		/* A handshake that failed has a text only. */
+		{ FAILED(TLS_CAUSE_NAME, "no"), "MTA-STS", "no" },
+		{ LOCAL("out of memory"), "MTA-STS", "out of memory" },
+	};
+	struct tls_result r = { .proof = TLS_PROOF_UNUSABLE };
+	char sentence[TLS_SENTENCE_SIZE], label[TLS_TEXT_SIZE + 32];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		tls_result_describe_as(&cases[i].result, cases[i].policy,
+		    sentence);
+		assert_string_equal(sentence, cases[i].sentence);
+	}
+	/* It is cut to its size, whatever the texts are. */
+	memset(r.version, 'v', sizeof r.version - 1);
+	memset(r.cipher, 'c', sizeof r.cipher - 1);
+	memset(r.group, 'g', sizeof r.group - 1);
+	memset(r.verified, 'n', sizeof r.verified - 1);
+	memset(label, 'l', sizeof label);
+	label[sizeof label - 1] = '\0';
+	tls_result_describe_as(&r, label, sentence);
+	assert_int_equal(strlen(sentence), TLS_SENTENCE_SIZE - 1);
+}
+
+static void
 ends_come_through(void **state)
 {
 	static const struct {
@@ -455,6 +496,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(results_come_through),
+		cmocka_unit_test(the_policy_is_named_before_the_proof),
 		cmocka_unit_test(ends_come_through),
 		cmocka_unit_test(writing_cleans_and_cuts),
 		cmocka_unit_test(reads_hostile_results),
