@@ -17,6 +17,7 @@ static void
 setup(struct view *v, const struct setup *s)
 {
 	struct out *out = &v->out;
+	struct buf dane = { 0 };
 
 	out_open(out, "route", '{');
 	if (setup_is_relayed(s))
@@ -27,6 +28,11 @@ setup(struct view *v, const struct setup *s)
 	out_json_text(out, "trustanchors", buf_text(&s->control.trustanchors));
 	out_json_number(out, "tlsstrictness",
 	    (long long)s->control.tlsstrictness);
+	out_json_bool(out, "tlspolicy",
+	    s->situation.rule.level != TLSPOLICY_ABSENT);
+	view_dane(s, &dane);
+	out_json_text(out, "dane", buf_text(&dane));
+	buf_finish(&dane);
 	out_close(out, '}');
 }
 
@@ -69,6 +75,29 @@ put_address(struct out *out, const struct setup *s,
 }
 
 static void
+put_policy(struct out *out, const struct setup *s, size_t i)
+{
+	const struct tls_policy *p = &s->plan.host[i].policy;
+	const struct tlsa_set *set = &s->list.host[i].tlsa.set;
+
+	out_open(out, "policy", '{');
+	out_json_text(out, "level", view_level(p->level));
+	out_json_text(out, "source", view_source(p->source));
+	if (p->skip != TLS_SKIP_NOT)
+		out_json_text(out, "left_out", tls_skip_text(p->skip));
+	out_close(out, '}');
+	out_open(out, "tlsa", '[');
+	for (size_t k = 0; k < set->n; k++) {
+		struct buf text = { 0 };
+
+		view_tlsa(set, k, &text);
+		out_json_bytes(out, NULL, text.data, text.len);
+		buf_finish(&text);
+	}
+	out_close(out, ']');
+}
+
+static void
 hosts(struct view *v, const struct setup *s, int64_t now)
 {
 	static const char *const outcomes[] = {
@@ -79,7 +108,11 @@ hosts(struct view *v, const struct setup *s, int64_t now)
 	};
 	const struct plan *p = &s->plan;
 	struct out *out = &v->out;
+	struct buf sts = { 0 };
 
+	view_sts(s, now, &sts);
+	out_json_text(out, "mta_sts", buf_text(&sts));
+	buf_finish(&sts);
 	out_open(out, "hosts", '[');
 	for (size_t i = 0; i < p->nhost; i++) {
 		const struct plan_host *h = &p->host[i];
@@ -89,6 +122,7 @@ hosts(struct view *v, const struct setup *s, int64_t now)
 		out_json_number(out, "preference", h->preference);
 		out_json_text(out, "dns", outcomes[h->outcome]);
 		out_json_bool(out, "secure", h->is_secure);
+		put_policy(out, s, i);
 		out_open(out, "addresses", '[');
 		for (size_t k = 0; k < p->naddress; k++)
 			if (p->address[k].host == i)

@@ -102,7 +102,7 @@ check_number(struct entry *e, const struct buf *line, unsigned long used)
 
 static void
 show_number(struct work *w, const char *path, unsigned long value,
-    const char *unit)
+    const char *unit, const char *warning)
 {
 	struct buf line = { 0 };
 	struct entry e = { .nwarning = 0 };
@@ -113,6 +113,8 @@ show_number(struct work *w, const char *path, unsigned long value,
 		buf_puts(&e.source, "default");
 	if (w->is_readable)
 		buf_printf(&e.value, "%lu%s", value, unit);
+	if (warning)
+		warn_text(&e, warning);
 	show(w, path, &e);
 	buf_finish(&line);
 }
@@ -193,6 +195,40 @@ show_control_failure(struct work *w, const struct dsn *why)
 	show(w, "control", &e);
 }
 
+/* It need not be there now: the collector makes it when it starts. */
+static void
+show_socket(struct work *w)
+{
+	const struct buf *path = &w->control.tlsrptsocket;
+	struct entry e = { .nwarning = 0 };
+
+	if (path->len == 0)
+		buf_puts(&e.source, "none");
+	buf_puts(&e.value, buf_text(path));
+	if (path->len > 0 && access(buf_text(path), W_OK) == -1)
+		warn_text(&e, strerror(errno));
+	show(w, "control/tlsrptsocket", &e);
+}
+
+static void
+show_authenticated(struct work *w)
+{
+	const struct control *c = &w->control;
+	const bool has_anchors = c->trustanchors.len > 0;
+	struct dns_config dns;
+
+	dns_config_read(&dns, "/etc/resolv.conf");
+	show_number(w, "control/dane", c->dane, "",
+	    c->dane > 0 && !dns.is_trusted
+		? "no effect: the resolver is not trusted for DNSSEC"
+		: NULL);
+	show_number(w, "control/mtasts", c->mtasts, " s",
+	    c->mtasts > 0 && !has_anchors ? "no effect without trust anchors"
+					  : NULL);
+	show_number(w, "control/tlsrequired", c->tlsrequired, "", NULL);
+	show_socket(w);
+}
+
 static void
 show_lines(struct work *w)
 {
@@ -200,18 +236,19 @@ show_lines(struct work *w)
 
 	show_me(w);
 	show_name(w);
-	show_number(w, "control/timeoutconnect", c->timeoutconnect, " s");
-	show_number(w, "control/timeoutremote", c->timeoutremote, " s");
-	show_number(w, "control/timeoutdns", c->timeoutdns, " s");
+	show_number(w, "control/timeoutconnect", c->timeoutconnect, " s", NULL);
+	show_number(w, "control/timeoutremote", c->timeoutremote, " s", NULL);
+	show_number(w, "control/timeoutdns", c->timeoutdns, " s", NULL);
 	if (!w->is_readable)
 		return;
 	show_path(w, "control/trustanchors", &c->trustanchors,
 	    "none: TLS is never tried", anchors_warning(c));
-	show_number(w, "control/tlsstrictness", c->tlsstrictness, "");
+	show_number(w, "control/tlsstrictness", c->tlsstrictness, "", NULL);
 	show_path(w, "control/clientcert", &c->clientcert, "none", NULL);
 	show_path(w, "control/clientkey", &c->clientkey,
 	    c->clientcert.len > 0 ? "default: control/clientcert" : "none",
 	    key_warning(c));
+	show_authenticated(w);
 }
 
 /*
@@ -268,6 +305,26 @@ show_table(struct work *w, const struct table_files *files,
 	show(w, files->text, &e);
 }
 
+/* The directories of the widespread TLS patch. */
+static void
+show_tlshosts(struct work *w)
+{
+	struct entry e = { .nwarning = 0 };
+	struct tlshosts hosts = { .has_pems = false };
+	struct dsn why = { 0 };
+
+	if (tlshosts_inspect(&hosts, &why) == -1)
+		warn_text(&e, why.detail);
+	else if (!hosts.has_pems && !hosts.has_exceptions)
+		buf_puts(&e.source, "none");
+	else
+		buf_printf(&e.value, "tlshosts: %s%s, notlshosts: %s",
+		    hosts.has_pems ? "yes" : "no",
+		    hosts.is_exhaustive ? ", exhaustive" : "",
+		    hosts.has_exceptions ? "yes" : "no");
+	show(w, "control/tlshosts", &e);
+}
+
 static void
 show_ipme(struct work *w)
 {
@@ -293,12 +350,10 @@ show_ignored(struct work *w)
 {
 	static const char *const paths[] = { "control/authsenders",
 		"control/clientca.pem", "control/clientcert.pem",
-		"control/dane", "control/domainbindings", "control/helohosts",
-		"control/mtasts", "control/notlshosts", "control/outgoingip",
-		"control/outgoingip6", "control/smtpauth",
+		"control/domainbindings", "control/helohosts",
+		"control/outgoingip", "control/outgoingip6", "control/smtpauth",
 		"control/tlsclientciphers", "control/tlsclientmethod",
-		"control/tlsdestinations", "control/tlshosts",
-		"control/tlspolicy", "control/tlsrptsocket" };
+		"control/tlsdestinations" };
 
 	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
 		struct entry e = { .nwarning = 0 };
@@ -415,6 +470,7 @@ show_programs(struct work *w)
 	show_program(w, w->listing->program, "qmail-remote");
 	show_program(w, "qmail-remote-io", "qmail-remote-io");
 	show_program(w, "qmail-remote-tls", "qmail-remote-tls");
+	show_program(w, "qmail-remote-sts", "qmail-remote-sts");
 }
 
 /* The helper is started as for a delivery, with a server that hangs up. */
@@ -463,6 +519,8 @@ listing_run(const struct listing *listing)
 	show_lines(&w);
 	show_table(&w, &listing->files->routes, route_fault);
 	show_table(&w, &listing->files->families, ipfamily_fault);
+	show_table(&w, &listing->files->policies, tlspolicy_fault);
+	show_tlshosts(&w);
 	show_ipme(&w);
 	show_ignored(&w);
 	show_resolver(&w);

@@ -245,7 +245,9 @@ search(const struct probe *p, struct setup *setup)
 enum check_verdict
 probe_run(const struct probe *p)
 {
-	struct setup setup = { .files = p->files, .host = p->host };
+	struct setup setup = {
+		.files = p->files, .host = p->host, .message = -1
+	};
 	struct view *view = p->view;
 	struct dsn why = { 0 };
 	int result;

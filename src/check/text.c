@@ -61,8 +61,17 @@ show_route(struct view *v, const struct setup *s)
 	out_end(&v->out);
 }
 
+/* A line, if there is something to say. */
 static void
-show_policy(struct view *v, const struct control *c)
+put_if_any(struct view *v, const char *label, struct buf *text)
+{
+	if (text->len > 0)
+		put_line(v, label, buf_text(text));
+	buf_finish(text);
+}
+
+static void
+show_policy(struct view *v, const struct setup *s)
 {
 	static const char *const what[] = {
 		"strictness 0: where the server offers it, unverified",
@@ -70,17 +79,25 @@ show_policy(struct view *v, const struct control *c)
 		"strictness 2: verified, or the message waits",
 	};
 
-	put_line(v, "TLS",
-	    c->trustanchors.len == 0
-		? "never: there is no control/trustanchors"
-		: what[c->tlsstrictness > 2 ? 2 : c->tlsstrictness]);
+	const struct control *c = &s->control;
+	struct buf dane = { 0 };
+
+	if (s->situation.rule.level != TLSPOLICY_ABSENT)
+		put_line(v, "TLS", "by control/tlspolicy");
+	else
+		put_line(v, "TLS",
+		    c->trustanchors.len == 0
+			? "never: there is no control/trustanchors"
+			: what[c->tlsstrictness > 2 ? 2 : c->tlsstrictness]);
+	view_dane(s, &dane);
+	put_if_any(v, "DANE", &dane);
 }
 
 static void
 show_setup(struct view *v, const struct setup *s)
 {
 	show_route(v, s);
-	show_policy(v, &s->control);
+	show_policy(v, s);
 	out_wait(&v->out, "the DNS");
 }
 
@@ -135,11 +152,42 @@ show_address(struct view *v, const struct setup *s,
 	}
 }
 
+/* The records of a host, and what its policy is if it has one of its own. */
+static void
+show_host_policy(struct view *v, const struct setup *s, size_t i)
+{
+	const struct tls_policy *p = &s->plan.host[i].policy;
+	const struct tlsa_set *set = &s->list.host[i].tlsa.set;
+
+	for (size_t k = 0; k < set->n; k++) {
+		struct buf text = { 0 };
+
+		view_tlsa(set, k, &text);
+		begin_line(v, "");
+		fputs("   TLSA ", stdout);
+		out_bytes(text.data, text.len);
+		out_end(&v->out);
+		buf_finish(&text);
+	}
+	if (p->skip == TLS_SKIP_NOT && p->source == TLS_FROM_STRICTNESS)
+		return;
+	begin_line(v, "");
+	if (p->skip != TLS_SKIP_NOT)
+		printf("   left out: %s", tls_skip_text(p->skip));
+	else
+		printf("   %s, by %s", view_level(p->level),
+		    view_source(p->source));
+	out_end(&v->out);
+}
+
 static void
 show_hosts(struct view *v, const struct setup *s, int64_t now)
 {
 	const struct plan *p = &s->plan;
+	struct buf sts = { 0 };
 
+	view_sts(s, now, &sts);
+	put_if_any(v, "MTA-STS", &sts);
 	for (size_t i = 0; i < p->nhost; i++) {
 		const struct plan_host *h = &p->host[i];
 
@@ -151,6 +199,7 @@ show_hosts(struct view *v, const struct setup *s, int64_t now)
 		else if (h->outcome != DNS_FOUND)
 			out_text(": has no address");
 		out_end(&v->out);
+		show_host_policy(v, s, i);
 		for (size_t k = 0; k < p->naddress; k++)
 			if (p->address[k].host == i)
 				show_address(v, s, &p->address[k], now);

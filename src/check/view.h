@@ -74,6 +74,20 @@ extern const struct view view_text, view_json, view_line;
 /* Why an address of a plan is not used; "" if it is. */
 const char *view_left_out(enum plan_use);
 
+/* The level of a policy in words, and where it comes from. */
+const char *view_level(enum tls_level);
+const char *view_source(enum tls_source);
+
+/*
+ * What is said about DANE and MTA-STS for the destination as a whole: appends a
+ * sentence, or nothing if the control files do not ask for it.
+ */
+void view_dane(const struct setup *, struct buf *);
+void view_sts(const struct setup *, int64_t now, struct buf *);
+
+/* Appends record i of a set: "3 1 1 0123..." */
+void view_tlsa(const struct tlsa_set *, size_t i, struct buf *);
+
 /* What is remembered of an address. */
 const char *view_noted(enum memory_kind);
 

@@ -487,7 +487,7 @@ def test_json_of_routes(home, look):
     home.control("smtproutes", ":relay.example:26\n")
     assert json_of(look("--json", "--routes", "dst.example", host=None)) == [
         {"host": "dst.example", "route": {"relay": "relay.example", "port": 26},
-         "policy": {"trustanchors": "", "tlsstrictness": 0}}]
+         "policy": {"trustanchors": "", "tlsstrictness": 0, "tlspolicy": False, "dane": ""}}]
 
 
 # Many destinations; another strictness.
