@@ -6,6 +6,7 @@
     ''')
     dns.rule("dst.example", "MX", rcode="SERVFAIL")
     dns.rule("m1.example", delay=0.3)
+    dns.sign("dst.example", "m1.example")       it is a resolver that validates: these answers have AD
 """
 
 import socket
@@ -41,13 +42,15 @@ class Question:
 class Rule:
     """How to answer: rcode, delay in seconds, drop, truncate (over UDP), empty, raw, ad, hold, drip.
 
+    `ad`: whether AD is set, whatever is signed.
+
     `close`: TCP connections end without an answer; `once`: after the first one.
     `raw` is bytes, or a function of query and reply; a list of several answers goes out one by one. The query
     has a `proto`, "udp" or "tcp".
     """
 
     def __init__(self, rcode=None, delay=0, drop=False, truncate=False, empty=False,
-                 raw=None, ad=False, hold=None, close=False, once=False, drip=0):
+                 raw=None, ad=None, hold=None, close=False, once=False, drip=0):
         self.rcode = dns.rcode.from_text(rcode) if rcode else None
         self.delay, self.drop, self.truncate, self.empty = delay, drop, truncate, empty
         self.raw, self.ad, self.hold, self.drip = raw, ad, hold, drip
@@ -56,6 +59,12 @@ class Rule:
 
 def _name(text):
     return dns.name.from_text(text)
+
+
+def _data(kind, text):
+    if text.startswith("\\# "):
+        return dns.rdata.GenericRdata(dns.rdataclass.IN, kind, bytes.fromhex("".join(text.split()[2:])))
+    return dns.rdata.from_text("IN", kind, text, origin=dns.name.root, relativize=False)
 
 
 class Server:
@@ -81,19 +90,24 @@ class Server:
         with self.lock:
             self.records = {}
             self.rules = {}
+            self.signed = set()
             self.default = Rule()
             self.log = []
 
     def zone(self, text):
-        """Add records, one a line: NAME TYPE RDATA."""
+        """Add records, one a line: NAME TYPE RDATA; RDATA as in RFC 3597, "\\# 2 0301", may be of any form."""
         with self.lock:
             for line in text.splitlines():
                 words = line.split(None, 2)
                 if not words or words[0].startswith("#"):
                     continue
                 kind = dns.rdatatype.from_text(words[1])
-                data = dns.rdata.from_text("IN", kind, words[2], origin=dns.name.root, relativize=False)
-                self.records.setdefault(_name(words[0]), {}).setdefault(kind, []).append(data)
+                self.records.setdefault(_name(words[0]), {}).setdefault(kind, []).append(_data(kind, words[2]))
+
+    def sign(self, *names):
+        """These names, and all below them, are signed; an answer has AD if all names that it depends on are."""
+        with self.lock:
+            self.signed.update(_name(n) for n in names)
 
     def rule(self, name=None, kind=None, **how):
         """How questions for this name (and type) are answered; without a name: all of them."""
@@ -143,12 +157,15 @@ class Server:
                 proto, query.payload if query.edns >= 0 else None, query.flags, query.id))
             rule = self._rule(name, kind)
             reply = dns.message.make_response(query, recursion_available=True)
+            names = set()
             if rule.rcode is not None:
                 reply.set_rcode(rule.rcode)
             elif not rule.empty:
-                self._fill(reply, name, kind)
-        if rule.ad:
-            reply.flags |= dns.flags.AD
+                names = self._fill(reply, name, kind)
+            else:
+                names = {name}
+            if self._is_secure(names) if rule.ad is None else rule.ad:
+                reply.flags |= dns.flags.AD
         if rule.raw is not None:
             data = rule.raw(query, reply) if callable(rule.raw) else rule.raw
             if data is None:
@@ -170,8 +187,14 @@ class Server:
         reply.flags |= dns.flags.TC
         return reply.to_wire()
 
+    def _is_secure(self, names):
+        return bool(names) and all(any(n.is_subdomain(s) for s in self.signed) for n in names)
+
     def _fill(self, reply, name, kind):
+        """Returns the names that the answer depends on."""
+        names = set()
         for _ in range(12):
+            names.add(name)
             here = self.records.get(name)
             if here is None:
                 if not any(other.is_subdomain(name) for other in self.records):
@@ -181,13 +204,14 @@ class Server:
                 for k, data in here.items():
                     if k == kind or kind == _ANY:
                         self._add(reply, name, k, data)
-                return
+                return names
             if _CNAME in here:
                 self._add(reply, name, _CNAME, here[_CNAME])
                 name = here[_CNAME][0].target
                 continue
             break
         reply.authority.append(dns.rrset.from_rdata(dns.name.root, 60, _SOA))
+        return names
 
     @staticmethod
     def _add(reply, name, kind, data):

@@ -10,6 +10,7 @@ import threading
 import dns.message
 import dns.query
 import pytest
+from dns import flags
 from dns.exception import Timeout
 
 import rspawn
@@ -330,3 +331,27 @@ def test_the_dns_server_answers_from_its_zone(dns):
     with pytest.raises(Timeout):
         _ask("dst.example", "A", timeout=0.1)
     assert ("dst.example", "MX") in dns.questions and dns.asked("big.example") == ["A"]
+
+
+def test_the_dns_server_says_what_is_signed(dns):
+    """AD is set if all names of an answer are; it is no part of a failure."""
+    dns.zone("""
+        dst.example             MX 10 m1.example.
+        m1.example              A 192.0.2.1
+        c.example               CNAME m1.example.
+        _25._tcp.m1.example     TLSA 3 1 1 abcd
+        _26._tcp.m1.example     TLSA \\# 4 030101ab
+    """)
+    dns.sign("m1.example", "c.example")
+    dns.rule("_24._tcp.m1.example", rcode="SERVFAIL")
+    dns.rule("_26._tcp.m1.example", ad=False)
+    secure = {(name, kind): bool(_ask(name, kind).flags & flags.AD) for name, kind in (
+        ("dst.example", "MX"), ("m1.example", "A"), ("m1.example", "AAAA"), ("c.example", "A"), ("c.example", "CNAME"),
+        ("_24._tcp.m1.example", "TLSA"), ("_25._tcp.m1.example", "TLSA"), ("_26._tcp.m1.example", "TLSA"),
+        ("_27._tcp.m1.example", "TLSA"))}
+    assert [k for k, v in secure.items() if not v] == [
+        ("dst.example", "MX"), ("_24._tcp.m1.example", "TLSA"), ("_26._tcp.m1.example", "TLSA")], secure
+    dns.reset()
+    dns.zone("c.example CNAME m1.example.\nm1.example A 192.0.2.1")
+    dns.sign("c.example")
+    assert not _ask("c.example", "A").flags & flags.AD and _ask("c.example", "CNAME").flags & flags.AD
