@@ -42,12 +42,12 @@ _BOTH = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 def make(cn, issuer=None, *, ca=False, names=(), addresses=(), start=-1, end=30, chain=(), san=True,
-         usages=_BOTH, path_length=None, extensions=()):
-    """A certificate; times in days from now. Without an issuer it signs itself.
+         usages=_BOTH, path_length=None, extensions=(), key=None):
+    """A certificate; times in days from now. Without an issuer it signs itself, without a key it gets a new one.
 
     `extensions` are pairs: one more extension, and whether it is critical.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
     now = datetime.datetime.utcnow()
     signer = issuer.key if issuer else key

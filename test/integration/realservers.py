@@ -126,7 +126,7 @@ def _folder(path, user=None, mode=0o755, group=None):
     return path
 
 
-def _answers(address, zone_name):
+def answers(address, zone_name):
     """The server knows this zone."""
     question = dns.message.make_query(zone_name, "SOA")
     try:
@@ -139,15 +139,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
-def _libraries(root):
+def library_path(root):
     """Where the libraries below this root are."""
-    return {os.path.dirname(p) for p in glob.glob(f"{root}/**/*.so*", recursive=True)}
+    return ":".join(sorted({os.path.dirname(p) for p in glob.glob(f"{root}/**/*.so*", recursive=True)}))
 
 
-class _Daemon:
+class Daemon:
     """A server in the foreground. A subclass sets what is empty here and writes its configuration."""
 
     name = ""
+    unpacked = ""               # the name that fetch_servers.sh gives it, if it is another
     program = ""                # below the root
     users = False               # it changes to other users
     addresses = ()              # it is ready when it answers on each of these
@@ -156,7 +157,7 @@ class _Daemon:
     private = ()
 
     def __init__(self):
-        root = fetched(self.name)
+        root = fetched(self.unpacked or self.name)
         if self.users:
             _needs_users(self.name)
         self.folder = f"{BASE}/{self.name}"
@@ -169,7 +170,7 @@ class _Daemon:
         self._surroundings()
         arguments = self.configure()
 
-        libraries = ":".join(sorted(p.replace(root, self.root, 1) for p in _libraries(root)))
+        libraries = library_path(root).replace(root, self.root)
         with open(f"{self.folder}/output", "wb") as output:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--propagation", "unchanged", "--pid", "--fork", "--kill-child",
@@ -292,7 +293,7 @@ def added(stored, message):
 
 # The mail servers.
 
-class MailServer(_Daemon):
+class MailServer(Daemon):
     users = True
     mail_user = "vmail"
     number = 0          # the addresses' last part begins with it
@@ -341,12 +342,16 @@ class MailServer(_Daemon):
     def domains(self):
         return [self.domain(*where) for where in self.everywhere()]
 
-    def certificates(self):
-        """Key and chain of the good certificate and of the wrong one, as files that servers read: key, chain, both."""
+    def leaves(self):
+        """The good certificate and the wrong one."""
         good = pki.make(self.name, self.certs.intermediate, chain=[self.certs.intermediate],
                         names=[self.host(*where) for where in self.everywhere()])
+        return good, self.certs.leaf("wrong-name")
+
+    def certificates(self):
+        """Key and chain of both certificates, as files that servers read: key, chain, both."""
         out = []
-        for kind, leaf in (("good", good), ("wrong", self.certs.leaf("wrong-name"))):
+        for kind, leaf in zip(("good", "wrong"), self.leaves()):
             paths = []
             for what, data, mode in (("key", leaf.key_pem, 0o600), ("chain", leaf.chain_pem, 0o644),
                                      ("both", leaf.key_pem + leaf.chain_pem, 0o600)):
@@ -590,7 +595,7 @@ def zone():
     return _ZONE + "\n".join(lines) + "\n"
 
 
-class Nsd(_Daemon):
+class Nsd(Daemon):
     """The authority of nsd.example."""
 
     name = "nsd"
@@ -606,7 +611,7 @@ class Nsd(_Daemon):
         return "mkdir -p /var/lib/nsd\n"
 
     def ready(self, address):
-        return _answers(address, "nsd.example")
+        return answers(address, "nsd.example")
 
     def configure(self):
         _write(f"{self.folder}/etc/zone", _ZONE + f"ns A {AUTHORITY}\n" + self.records)
@@ -631,7 +636,7 @@ zone:
         return ["-d", "-c", conf]
 
 
-class Unbound(_Daemon):
+class Unbound(Daemon):
     """The resolver, which knows example. and asks nsd for nsd.example, nobody for dead.example."""
 
     name = "unbound"
@@ -639,7 +644,7 @@ class Unbound(_Daemon):
     addresses = (RESOLVER, RESOLVER6)
 
     def ready(self, address):
-        return _answers(address, "example")
+        return answers(address, "example")
 
     def configure(self):
         _write(f"{self.folder}/etc/zone", zone())
@@ -681,16 +686,19 @@ forward-zone:
 """)
         return ["-d", "-d", "-p", "-c", self.conf]
 
-    def count(self, what):
-        """A number of `unbound-control stats`, for instance num.query.tcp."""
-        root = fetched(self.name)
-        out = subprocess.run(
+    def stats(self):
+        """What `unbound-control stats` prints."""
+        root = fetched(self.unpacked or self.name)
+        return subprocess.run(
             [f"{root}/usr/sbin/unbound-control", "-c", self.conf, "stats_noreset"], check=True, text=True,
-            stdout=subprocess.PIPE, env={"LD_LIBRARY_PATH": ":".join(sorted(_libraries(root)))}).stdout
-        return int(float(re.search(rf"^{re.escape(what)}=(.*)$", out, re.MULTILINE)[1]))
+            stdout=subprocess.PIPE, env={"LD_LIBRARY_PATH": library_path(root)}).stdout
+
+    def count(self, what):
+        """A number of them, for instance num.query.tcp."""
+        return int(float(re.search(rf"^{re.escape(what)}=(.*)$", self.stats(), re.MULTILINE)[1]))
 
 
-class Nginx(_Daemon):
+class Nginx(Daemon):
     """Hosts of MTA-STS policies: mta-sts.KIND.nginx.example for each kind of site."""
 
     name = "nginx"
