@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetch the servers that test_real_*.py talk to, and unpack them; nothing is installed.
+# Fetch the servers that test_real_*.py and test_dane.py talk to, and unpack them; nothing is installed.
 #
 #     fetch_servers.sh [SERVER...]            all of them, without arguments
 #
@@ -22,7 +22,8 @@ exim exim4-daemon-light usr/sbin/exim4
 opensmtpd opensmtpd usr/sbin/smtpd
 unbound unbound usr/sbin/unbound
 nsd nsd usr/sbin/nsd
-nginx nginx usr/sbin/nginx'
+nginx nginx usr/sbin/nginx
+ldns ldnsutils usr/bin/ldns-signzone'
 
 # What was unpacked fits this system only.
 system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_ID-}") || system=unknown
