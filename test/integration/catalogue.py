@@ -113,20 +113,29 @@ class Want:
     body        False: the message that the server has is not looked at
     blank       the report may have an empty line
     report      False: there may be none, or half of one
+    proof       pattern of how the last line says that the server was authenticated, if not by strictness alone; or a
+                function of the strictness that gives it
+    secret      nothing of the mail may go in clear text, whatever the strictness
     """
 
     def __init__(self, what, *, records=None, check=None, within=None, size=12000, memory=None, several=False, body=True,
-                 blank=False, report=True):
+                 blank=False, report=True, proof=None, secret=False):
         self.fate = what if isinstance(what, Fate) else None
         self.exactly = what if isinstance(what, list) else None
         self._letters = what if isinstance(what, str) else None
         self.records, self.check, self.within, self.size, self.memory = records, check, within, size, memory
         self.several, self.body, self.blank, self.report = several, body, blank, report
+        self._proof, self.secret = proof, secret
 
     def letters(self, strictness):
         if self.fate:
             return "K" if self.fate.delivers(strictness) else "Z"
         return self._letters or letter_of(self.exactly)
+
+    def proof(self, strictness):
+        if self._proof:
+            return self._proof(strictness) if callable(self._proof) else self._proof
+        return "certificate verified for .*" if strictness == 2 else "certificate not verified"
 
 
 def letter_of(records):
