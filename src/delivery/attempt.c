@@ -393,6 +393,14 @@ prove_nothing(struct work *w, struct tls_start *tls)
 	return handshake_failed(w, &failed);
 }
 
+/* Where TLS is mandatory, these are not enough. */
+static bool
+is_old(const struct tls_result *r)
+{
+	return strcmp(r->version, "TLSv1") == 0 ||
+	       strcmp(r->version, "TLSv1.1") == 0;
+}
+
 /* MTA-STS in testing mode: what the result would be in enforce mode. */
 static void
 record_test(struct work *w, struct tls_result *r, const struct tls_facts *facts)
@@ -401,7 +409,8 @@ record_test(struct work *w, struct tls_result *r, const struct tls_facts *facts)
 	const char *why = policy->testing;
 
 	if (why == NULL)
-		why = facts->text[TLS_FACT_VERDICT];
+		why = is_old(r) ? ATTEMPT_TEXT_OLD
+				: facts->text[TLS_FACT_VERDICT];
 	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing, why);
 	if (*why != '\0' || !facts->is_known[TLS_FACT_VERDICT])
 		return;

@@ -29,6 +29,12 @@ enum attempt_phase {
 	ATTEMPT_IN_HELLO_TLS
 };
 
+/*
+ * Why MTA-STS in testing mode would not have used a session of TLS 1.0 or 1.1,
+ * which is enough where clear text would do.
+ */
+#define ATTEMPT_TEXT_OLD "TLS 1.2 or later is needed"
+
 /* What became of one connection. */
 struct attempt {
 	size_t address;   /* its place in the plan */

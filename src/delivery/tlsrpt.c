@@ -186,7 +186,8 @@ code_of_skip(enum tls_skip skip)
 static enum code
 code_of_text(const char *text)
 {
-	if (strcmp(text, tls_skip_text(TLS_SKIP_STS)) == 0)
+	if (strcmp(text, tls_skip_text(TLS_SKIP_STS)) == 0 ||
+	    strcmp(text, ATTEMPT_TEXT_OLD) == 0)
 		return CODE_VALIDATION;
 	/* The others are of qmail-remote-tls, tlsd/verify. */
 	if (strcmp(text, "name mismatch") == 0)
@@ -314,7 +315,7 @@ static void
 put_attempt(struct work *w, const struct attempt *a, enum code code)
 {
 	static const struct ip unknown;
-	bool is_mismatch = code == CODE_VALIDATION && a->testing[0] != '\0';
+	bool is_mismatch = strcmp(a->testing, tls_skip_text(TLS_SKIP_STS)) == 0;
 	const struct failure f = {
 		.code = code,
 		.ip = &a->ip,

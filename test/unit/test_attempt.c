@@ -285,6 +285,19 @@ set_proof(struct tls_result *r, const char *word)
 	r->selector = r->matching = 1;
 }
 
+/* TLS 1.3, but where the script says otherwise. */
+static void
+set_version(struct tls_result *r, const char *word)
+{
+	const char *version = "TLSv1.3";
+
+	if (strncmp(word, "+1.0", 4) == 0)
+		version = "TLSv1";
+	if (strncmp(word, "+1.1", 4) == 0)
+		version = "TLSv1.1";
+	strcpy(r->version, version);
+}
+
 static struct tls_start
 fake_start(const struct tls_helper *h, int socket)
 {
@@ -309,7 +322,7 @@ fake_start(const struct tls_helper *h, int socket)
 		tell_facts(h->facts);
 	}
 	show_helper(h);
-	strcpy(t.result.version, "TLSv1.3");
+	set_version(&t.result, word);
 	strcpy(t.result.cipher, "X");
 	if (*word == '+') {
 		set_proof(&t.result, word + 1);
@@ -939,6 +952,19 @@ tests_what_mta_sts_would_enforce(void **state)
 		      ", certificate not verified",
 		      "anchors" },
 		    NOT_LISTED, false },
+		/* Mandatory TLS would not have been possible. */
+		{ { TESTING(MAY, NULL), UP_TO_TLS "t+1.0 e+", "", ATTEMPT_READY,
+		      "", "0 anchors=/anchors accept",
+		      "TLSv1 X, MTA-STS testing: " ATTEMPT_TEXT_OLD
+		      ", certificate not verified",
+		      "anchors" },
+		    ATTEMPT_TEXT_OLD, false },
+		{ { TESTING(MAY, NULL), UP_TO_TLS "t+1.1 e+", "", ATTEMPT_READY,
+		      "", "0 anchors=/anchors accept",
+		      "TLSv1.1 X, MTA-STS testing: " ATTEMPT_TEXT_OLD
+		      ", certificate not verified",
+		      "anchors" },
+		    ATTEMPT_TEXT_OLD, false },
 		/* There is no verdict. */
 		{ { TESTING(MAY, NULL), UP_TO_TLS "t+ e+", NULL, ATTEMPT_READY,
 		      "", "0 anchors=/anchors accept",

@@ -174,6 +174,7 @@ static const struct {
 	{ 'N', 0, READY, TLS_PROOF_NONE, 0, 0, "name mismatch" },
 	{ 'E', 0, READY, TLS_PROOF_NONE, 0, 0, "certificate has expired" },
 	{ 'T', 0, READY, TLS_PROOF_NONE, 0, 0, "self-signed certificate" },
+	{ 'O', 0, READY, TLS_PROOF_NONE, 0, 0, ATTEMPT_TEXT_OLD },
 	{ 'M', 0, READY, TLS_PROOF_NONE, 0, 0,
 	    "the MTA-STS policy of the domain does not list it" },
 	{ 'x', FAILURE_TLS, FAILED, 0, TLS_CAUSE_HANDSHAKE, 0, "" },
@@ -541,6 +542,9 @@ tells_how_tls_went(void **state)
 		{ "t", "a1E",
 		    STS FAILURES(FAILURE(204, "a", 1,
 			REASON("certificate has expired"))) RESULT(1, 1) },
+		{ "t", "a1O",
+		    STS FAILURES(FAILURE(205, "a", 1, REASON(ATTEMPT_TEXT_OLD)))
+			RESULT(1, 1) },
 		{ "t", "a1M",
 		    STS FAILURES(FAILURE(205, "a", 1, REASON("mx-mismatch")))
 			RESULT(1, 1) },
