@@ -6,6 +6,7 @@ share a home and run side by side, in lanes.
 
 import contextlib
 import ctypes
+import hashlib
 import itertools
 import json
 import os
@@ -17,6 +18,8 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+
+from cryptography.hazmat.primitives import serialization
 
 import matrix_rules as rules
 import rspawn
@@ -102,12 +105,16 @@ class Lane:
         self.first, self.second = f"192.0.2.{number + 1}", f"198.51.100.{number + 1}"
         self.certs, self.contexts, self.lock = certs, {}, lock
 
+    def leaf(self, certificate):
+        with self.lock:
+            return self.certs.leaf(certificate, _LEAF_NAMES.get(certificate, "*.mx.example"))
+
     def context(self, which, certificate, versions):
         key = (which, certificate, versions)
         if key not in self.contexts:
+            leaf = self.leaf(certificate)
             with self.lock:
                 low, high = versions
-                leaf = self.certs.leaf(certificate, _LEAF_NAMES.get(certificate, "*.mx.example"))
                 self.contexts[key] = self.certs.context(leaf, minimum=low, maximum=high)
         return self.contexts[key]
 
@@ -142,7 +149,13 @@ class Theatre:
         self.numbers, self.holes = itertools.count(1), itertools.count(1)
         self.lock = threading.Lock()
 
-    def set_up(self, strictness, timeout):
+    def set_up(self, strictness, timeout, has_policies=False):
+        self.home.control("dane", "1\n" if has_policies else None)
+        self.home.control("mtasts", "5\n" if has_policies else None)
+        self.dns.rule(ad=has_policies)
+        # The second try ends a question that the server does not answer.
+        world.resolv_conf("nameserver 127.0.0.1\noptions timeout:5 attempts:1\n" if has_policies
+                          else world.DEFAULT_RESOLV_CONF)
         self.home.control("trustanchors", f"{self.certs.bundle}\n")
         self.home.control("tlsstrictness", f"{strictness}\n")
         self.home.control("timeoutconnect", f"{timeout or 20}\n")
@@ -181,6 +194,8 @@ class Theatre:
         else:
             address = cell.behaviour.step or lane.first
         self.dns.zone(f"d{n}.to.matrix.example MX 10 a{n}.mx.example.\na{n}.mx.example A {address}")
+        if scene.has_policies:
+            self._publish(n, scene, lane.leaf(cell.behaviour.certificate))
         if scene.second:
             context = lane.context(2, "good", VERSIONS["TLSv1.3"]) if scene.second == "tls" else None
             second = smtpd.Server(lane.second, tls=context, ehlo=("PIPELINING",), greeting=(AT_ONCE, "220 hi"))
@@ -191,6 +206,30 @@ class Theatre:
             for server in (first, second):
                 if server:
                     server.stop()
+
+    def _publish(self, n, scene, leaf):
+        """TLSA records; the policy is in the cache already."""
+        name = f"_25._tcp.a{n}.mx.example"
+        if scene.dane == "failed":
+            self.dns.rule(name, "TLSA", rcode="SERVFAIL")
+        elif scene.dane != "none":
+            key = leaf.cert.public_key().public_bytes(serialization.Encoding.DER,
+                                                      serialization.PublicFormat.SubjectPublicKeyInfo)
+            data = hashlib.sha256(key if scene.dane != "another" else b"another key").hexdigest()
+            numbers = ("1 1 1", "3 1 9")[n % 2] if scene.dane == "unusable" else "3 1 1"
+            self.dns.zone(f"{name} TLSA {numbers} {data}")
+        if scene.sts == "none":
+            return
+        domain, now = f"d{n}.to.matrix.example", int(time.time())
+        self.dns.zone(f'_mta-sts.{domain} TXT "v=STSv1; id=1;"')
+        hosts = [f"b{n}.mx.example"] + [f"a{n}.mx.example"] * (scene.sts != "unlisted")
+        mode = "testing" if scene.sts == "testing" else "enforce"
+        lines = "".join(f"mx {h}\n" for h in hosts)
+        text = f"version: STSv1\nmode: {mode}\n" + "".join(f"mx: {h}\n" for h in hosts) + "max_age: 86400\n"
+        with open(f"{self.home.run_path}/sts-{domain}", "w", encoding="ascii") as f:
+            f.write(f"qmail-remote-sts 1\ndomain {domain}\nid 1\nfetched {now}\ntried {now} 0\nused {now}\n"
+                    f"max-age 86400\nmode {mode}\n{lines}"
+                    + "".join(f"text {line}\n" for line in text.splitlines()) + "end\n")
 
     def _run(self, cell, domain, timeout):
         fd = os.open(self.files["long" if cell.scene.step == "mail data" else "short"], os.O_RDONLY)
@@ -268,12 +307,17 @@ def _tls_line_faults(played, want, record):
             yield f"clear text, and the report says {last!r}"
     elif not last.startswith(f"TLS: {version} ".encode()):
         yield f"{version}, and the report ends {last!r}"
+    elif want.proof:
+        if not re.search(f"[A-Z0-9], {want.proof}$", last.decode()):
+            yield f"the report ends {last!r}, not {want.proof!r}"
     elif (b"certificate verified for" in last) != (scene.strictness == 2):
         yield f"strictness {scene.strictness}, and the report ends {last!r}"
 
 
 def _server_faults(played, want):
     first, second = mails(played.first), mails(played.second)
+    if not want.asked and played.first and played.first.sessions:
+        yield "the first host was tried"
     if played.second:
         asked = bool(played.second.sessions)
         if asked != want.other:
@@ -305,7 +349,7 @@ def _dialogue_faults(played, want):
                 yield f"odd commands {sorted(odd)[:3]}"
             if s.early:
                 yield f"{s.early!r} behind STARTTLS"
-            if (s.tls or not want.clear) and TELLTALE.search(bytes(s.clear)):
+            if (s.tls or not want.clear or (want.guarded and server is played.first)) and TELLTALE.search(bytes(s.clear)):
                 yield f"told in clear text to {server.address}: {bytes(s.clear)[:200]!r}"
     yield from _offer_faults(played)
     if want.quit is not None and played.first and played.first.sessions:
@@ -338,8 +382,10 @@ def _foretold_faults(played):
         yield f"qmail-remote-check ends with {code}, {result}"
     elif took:
         server, session = took[-1]
+        scene = played.cell.scene
+        proof = rules.proof(scene, "first" if server is played.first else "second")
         level = "clear text" if not session.tls else \
-            f"TLS, certificate {'' if played.cell.scene.strictness == 2 else 'not '}verified"
+            f"TLS, certificate {'not ' if 'not verified' in proof else ''}verified"
         if (result["address"], result["protection"]) != (server.address, level):
             yield f"qmail-remote-check says {result}"
 
@@ -390,8 +436,9 @@ class Result:
 
 
 def play(theatre, some, strictness, timeout, lanes):
-    """All these sessions, in lanes; a Result."""
-    theatre.set_up(strictness, timeout)
+    """All these sessions, in lanes; a Result. Policies are on for all of them or for none."""
+    has_policies = some[0].scene.has_policies
+    theatre.set_up(strictness, timeout, has_policies)
     result = Result()
     free = [Lane(n, theatre.certs, theatre.lock) for n in range(lanes)]
 
@@ -415,7 +462,7 @@ def play(theatre, some, strictness, timeout, lanes):
                 result.note(cell, found, played)
     if again:
         longer = timeout * 3
-        theatre.set_up(strictness, longer)
+        theatre.set_up(strictness, longer, has_policies)
         result.repeated = len(again)
         with ThreadPoolExecutor(max(1, lanes // 4)) as pool:
             for cell, found, played in pool.map(lambda cell: one(cell, longer), again):

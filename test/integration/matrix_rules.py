@@ -6,6 +6,9 @@ the two tables that all tests have: until MAIL a fate of expect_tls, from there 
 
 Before MAIL whatever fails leads to another server. From MAIL on one server decides, and what is told of the mail depends
 on whether the end of the mail data may have left.
+
+What a domain publishes, TLSA records of its first host and an MTA-STS policy, comes before the strictness of this
+machine: Scene.dane and Scene.sts, and demand() for what they demand of that host.
 """
 
 from dataclasses import dataclass, replace
@@ -62,10 +65,23 @@ class Scene:
     strictness: int
     offer: str          # "none" or "PIPELINING"
     second: str         # another MX host: "", "clear" or "tls"
+    dane: str = ""      # TLSA records of the first host: one of DANE; "": DANE and MTA-STS are off
+    sts: str = ""       # the domain's MTA-STS policy, and whether it lists the first host: one of STS
 
     @property
     def tls(self):
         return self.transport != "clear"
+
+    @property
+    def has_policies(self):
+        return self.dane != ""
+
+
+# matches: one of usage 3 that is the server's key, whatever else its certificate says. failed: the question for them
+# has no answer, or one of an error.
+DANE = ("none", "matches", "another", "failed", "unusable")
+# The second host is in each policy, and has no TLSA records.
+STS = ("none", "testing", "listed", "unlisted")
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,9 @@ class Outcome:
     quit: object = None         # the last connection to the first host ends with QUIT; None: either way
     first: str = ""             # the message record's first line, where stock's is known
     waits: int = 0              # time-outs that run out
+    asked: bool = True          # the first host is connected to
+    guarded: bool = False       # the first host is never told of the mail in clear text, whatever others may be
+    proof: str = ""             # the end of the report's last line, a pattern, where policies are on
     either: object = None       # another Outcome that is as good: which of them it is depends on timing
 
 
@@ -302,7 +321,73 @@ def from_mail(scene, secure, again=False):
     return replace(found, secure=secure, clear=not secure)
 
 
+# What the domain demands of the first host (RFC 7672 section 2.2, RFC 8461 section 5).
+
+def demand(scene):
+    """host not used: "nothing can do"; TLS with "this key", "another key", "a certificate" that verifies, "any
+    certificate"; or "": what the strictness demands."""
+    if scene.dane in ("matches", "another", "failed"):
+        return {"matches": "this key", "another": "another key", "failed": "nothing can do"}[scene.dane]
+    # An MTA-STS policy is never overruled by records that say nothing.
+    if scene.sts in ("listed", "unlisted"):
+        return "a certificate" if scene.sts == "listed" else "nothing can do"
+    if scene.dane == "unusable":
+        return "a certificate" if scene.strictness == 2 else "any certificate"
+    return ""
+
+
+_SHOWN = "certificate verified for [a-z0-9]+[.]mx[.]example"
+
+
+def proof(scene, mail):
+    """What the last line says of the server's authentication, if this host takes the mail in TLS."""
+    first = mail == "first"
+    dane = scene.dane if first else "none"
+    if dane == "matches":
+        return r"DANE \(3 1 1\)"
+    if scene.sts in ("listed", "unlisted"):
+        return f"MTA-STS, {_SHOWN}"
+    if dane == "unusable" and scene.strictness < 2:
+        return "DANE records unusable, certificate not verified"
+    if scene.sts == "testing":
+        if first and scene.step == "handshake" and scene.saw.kind != "whole" and scene.strictness < 2:
+            return "MTA-STS testing: .+, certificate not verified"
+        return f"MTA-STS testing, {_SHOWN}"
+    return _SHOWN if scene.strictness == 2 else "certificate not verified"
+
+
+def _with_policy(scene, needs):
+    """The first server's verdict where TLS is demanded, and no clear text will do."""
+    verdict = before_mail(replace(scene, strictness=2))
+    reaches_tls = verdict.fate in (IN_TLS, UNVERIFIED) or scene.step == "EHLO in TLS"
+    if needs == "another key" and reaches_tls:
+        return Verdict(UNVERIFIED, quit=None if scene.saw.kind == "early" else False)
+    if needs in ("this key", "any certificate") and verdict.fate is UNVERIFIED:
+        return Verdict(IN_TLS)
+    return verdict
+
+
+def _expect_with_policies(scene):
+    needs = demand(scene)
+    if not needs:
+        return _expect(scene)
+    if needs == "nothing can do":
+        return replace(_elsewhere(scene, Verdict(USELESS)), asked=False, guarded=True)
+    verdict = _with_policy(scene, needs)
+    if verdict.fate.at(2) == "next":
+        return replace(_elsewhere(scene, verdict), guarded=True)
+    found = from_mail(scene, True)
+    return replace(_or_sooner(scene, replace(found, waits=found.waits + verdict.waits)), guarded=True)
+
+
 def expect(scene):
+    if not scene.has_policies:
+        return _expect(scene)
+    found = _expect_with_policies(scene)
+    return replace(found, proof=proof(scene, found.mail) if found.mail else "")
+
+
+def _expect(scene):
     verdict = before_mail(scene)
     outcome = verdict.fate.at(scene.strictness)
     if outcome == "next":
@@ -354,6 +439,8 @@ def _second(scene, verdict):
 
 def _elsewhere(scene, verdict):
     """What becomes of the mail when the first host will not do."""
+    if scene.second == "clear" and scene.sts in ("listed", "unlisted"):
+        return Outcome("Z", other=True, waits=verdict.waits * 2)
     if scene.second == "tls" or (scene.second and scene.strictness == 0):
         return _second(scene, verdict)
     if scene.second and scene.strictness == 1:

@@ -1,7 +1,8 @@
 """The tables of the outcome matrix: what a server may do at each step, and the script that does it.
 
 STEPS of matrix_rules.py times the behaviours below, times transport, strictness, what the server offers
-and whether there is another one: cells() gives them all, sample() each step with each behaviour once.
+and whether there is another one: cells() gives them all, sample() each step with each behaviour once. Before MAIL
+they are there again for each pair of TLSA records and MTA-STS policy.
 """
 
 import itertools
@@ -289,7 +290,8 @@ class Cell:
     def name(self):
         s = self.scene
         return (f"{s.step}: {self.behaviour.name}, {s.transport}, strictness {s.strictness}, offers {s.offer}"
-                f"{', another host with ' + s.second if s.second else ''}")
+                f"{', another host with ' + s.second if s.second else ''}"
+                f"{f', TLSA {s.dane}, MTA-STS {s.sts}' if s.has_policies else ''}")
 
 
 def _dimensions(step, behaviour, turn):
@@ -319,6 +321,17 @@ def _dimensions(step, behaviour, turn):
             yield transport, strictness, offers[n % len(offers)], ("", "tls")[n // 2 % 2]
 
 
+POLICIES = tuple(p for p in itertools.product(rules.DANE, rules.STS) if p != ("none", "none"))
+
+
+def _with_policies(step, behaviour, ways):
+    """The ways in which a step and a behaviour meet under each pair of policies: one, and one for each strictness where
+    the certificate matters."""
+    for dane, sts in POLICIES:
+        for part in [[w for w in ways if w[1] == s] for s in (0, 1, 2)] if step == "handshake" else [ways]:
+            yield *part[zlib.crc32(repr((step, behaviour.name, dane, sts)).encode()) % len(part)], dane, sts
+
+
 def cells():
     """The whole matrix."""
     found = []
@@ -328,17 +341,24 @@ def cells():
                 continue
             if behaviour.tls and step in ("greeting", "EHLO", "STARTTLS", "QUIT"):
                 continue
-            for transport, strictness, offer, second in _dimensions(step, behaviour, turn):
-                scene = Scene(step, behaviour.saw(WANTED.get(step)), transport, strictness, offer, second)
+            ways = list(_dimensions(step, behaviour, turn))
+            for way in ways + (list(_with_policies(step, behaviour, ways)) if step in rules.BEFORE else []):
+                scene = Scene(step, behaviour.saw(WANTED.get(step)), *way)
                 found.append(Cell(len(found), scene, behaviour))
     return found
 
 
 def sample(all_cells):
-    """Each step with each behaviour once, and each combination of the rest about as often as the others."""
+    """Each step with each behaviour once, and each combination of the rest about as often as the others; each pair of
+    policies with each step and kind of behaviour that takes no time."""
     found = {}
     for cell in all_cells:
-        key = (cell.scene.step, cell.behaviour.name)
+        scene = cell.scene
+        key = (scene.step, cell.behaviour.name)
+        if scene.has_policies:
+            if scene.step == "connect" or scene.saw.kind == "broken" or cell.timed:
+                continue
+            key = (scene.step, scene.saw.kind, scene.dane, scene.sts)
         found.setdefault(key, []).append(cell)
     return [options[zlib.crc32(repr(key).encode()) % len(options)] for key, options in found.items()]
 

@@ -24,11 +24,12 @@ def theatre(home, dns, certs, pytestconfig):
 def _slices(sessions):
     groups = {}
     for cell in sessions:
-        groups.setdefault((cell.scene.strictness, cell.timed), []).append(cell)
-    for (strictness, timed), group in groups.items():
+        groups.setdefault((cell.scene.strictness, cell.timed, cell.scene.has_policies), []).append(cell)
+    for (strictness, timed, has_policies), group in groups.items():
         parts = -(-len(group) // SLICE)
         for n in range(parts):
-            name = f"strictness-{strictness}{'-timed' if timed else ''}{f'-{n + 1}' if parts > 1 else ''}"
+            name = (f"strictness-{strictness}{'-policies' if has_policies else ''}{'-timed' if timed else ''}"
+                    f"{f'-{n + 1}' if parts > 1 else ''}")
             yield pytest.param(strictness, timed, group[n::parts], id=name)
 
 
