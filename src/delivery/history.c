@@ -136,19 +136,25 @@ first_host(const struct history *h, const struct connector *c, size_t address)
 }
 
 void
-history_append_lines(const struct history *h, const struct connector *c,
+history_append_others(const struct history *h, const struct connector *c,
     size_t address, struct buf *lines)
 {
 	size_t n = c->plan->naddress, start = n, told = 0;
 
-	if (first_host(h, c, address) == c->plan->address[address].host)
-		return;
 	while (start > 0 && told < HISTORY_LINES_MAX)
 		if (--start != address && has_failed(h, c, start))
 			told++;
 	for (; start < n; start++)
 		if (start != address && has_failed(h, c, start))
 			tell(h, c, start, lines);
+}
+
+void
+history_append_lines(const struct history *h, const struct connector *c,
+    size_t address, struct buf *lines)
+{
+	if (first_host(h, c, address) != c->plan->address[address].host)
+		history_append_others(h, c, address, lines);
 }
 
 void

@@ -38,11 +38,17 @@ const struct attempt *history_decisive(const struct history *);
 #define HISTORY_LINES_MAX 5
 
 /*
- * For a server that is ready: appends a line "host (address): reason" for each
- * address that failed before, with a line end between two lines.  At most
- * HISTORY_LINES_MAX, the last ones in the order of the plan.  address is the
- * index of the server in the connector's plan; if it belongs to the first host
- * that was tried, nothing is appended.
+ * Appends a line "host (address): reason" for each address that failed, apart
+ * from the one at this index of the connector's plan, with a line end between
+ * two lines.  At most HISTORY_LINES_MAX, the last ones in the order of the
+ * plan.
+ */
+void history_append_others(const struct history *, const struct connector *,
+    size_t address, struct buf *lines);
+
+/*
+ * The same for the address of a server that is ready; but nothing if it belongs
+ * to the first host that was tried.
  */
 void history_append_lines(const struct history *, const struct connector *,
     size_t address, struct buf *lines);

@@ -1,10 +1,47 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/noserver.h"
 
+#include <string.h>
+
 #define TOLD_MAX 10 /* addresses in a report */
 
+/* Some host must not have the mail in clear text, whatever the others do. */
+static bool
+demands_tls(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->nhost; i++)
+		if (tls_policy_requires(&plan->host[i].policy) &&
+		    !tls_policy_allows_clear(&plan->host[i].policy))
+			return true;
+	return false;
+}
+
+/*
+ * Who demands TLS has to know what is wrong with each host, and not only with
+ * the last one: "host (address): reason".
+ */
 static void
-record_attempt(const struct attempt *a)
+record_others(const struct search *s, const struct attempt *a)
+{
+	struct buf lines = { 0 };
+	char *line;
+
+	if (!demands_tls(s->connector.plan))
+		return;
+	history_append_others(&s->history, &s->connector, a->address, &lines);
+	for (line = lines.data; line != NULL;) {
+		char *end = strchr(line, '\n');
+
+		if (end != NULL)
+			*end++ = '\0';
+		report_line("Also tried: ", line);
+		line = end;
+	}
+	buf_finish(&lines);
+}
+
+static void
+record_attempt(const struct search *s, const struct attempt *a)
 {
 	char text[FAILURE_TEXT_SIZE], address[IP_TEXT_SIZE];
 	char tls[TLS_SENTENCE_SIZE];
@@ -15,6 +52,7 @@ record_attempt(const struct attempt *a)
 	report_reply(a->reply, a->nreply);
 	if (a->host)
 		report_line("Server: ", a->host);
+	record_others(s, a);
 	attempt_describe_tls(a, tls);
 	if (tls[0] != '\0')
 		report_line("TLS: ", tls);
@@ -48,7 +86,7 @@ noserver_record(const struct search *s)
 	const struct attempt *a = history_decisive(&s->history);
 
 	if (a != NULL)
-		record_attempt(a);
+		record_attempt(s, a);
 	else
 		record_unconnected(&s->connector);
 }

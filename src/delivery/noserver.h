@@ -6,8 +6,9 @@
 
 /*
  * Writes the message record of a delivery that found no server: the failure
- * that history_decisive() names, or, if no connection came about, the first
- * ten addresses and why.  The report is not ended.
+ * that history_decisive() names, and where TLS is demanded what is wrong with
+ * the others, at most HISTORY_LINES_MAX addresses; or, if no connection came
+ * about, the first ten addresses and why.  The report is not ended.
  */
 void noserver_record(const struct search *);
 

@@ -35,7 +35,7 @@ def tls_line(run):
 def server_line(run):
     """The name of the server that the message record shows, or None: behind all but what is said of TLS and of others."""
     lines = run.message.text.decode("latin-1").split("\n")[:-1]
-    while lines and lines[-1].startswith(("TLS: ", "Tried before: ")):
+    while lines and lines[-1].startswith(("TLS: ", "Tried before: ", "Also tried: ")):
         lines.pop()
     found = [n for n, line in enumerate(lines) if line.startswith("Server: ")]
     assert found in ([], [len(lines) - 1]), run

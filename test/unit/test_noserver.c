@@ -72,7 +72,9 @@ reports_the_attempt_that_decides(void **state)
 		.nreply = sizeof reply - 1,
 		.tls = { .status = TLS_STATUS_NONE },
 		.cleartext = { .reason = CLEARTEXT_NO_REPLY } };
-	struct search s = { .history = { &a, 1, 0 } };
+	struct plan plan = { .naddress = 0 };
+	struct search s = { .history = { &a, 1, 0 },
+		.connector = { .plan = &plan } };
 
 	(void)state;
 	noserver_record(&s);
@@ -155,6 +157,65 @@ reports_hosts_that_the_policy_leaves_out(void **state)
 	    "::3: its TLSA records could not be looked up\n");
 }
 
+/* By MTA-STS; then at strictness 1, where clear text is next. */
+static void
+reports_the_others_where_tls_is_demanded(void **state)
+{
+	struct attempt attempts[] = {
+		{ .address = 0,
+		    .host = "a",
+		    .cause = FAILURE_TLS,
+		    .tls = { .status = TLS_STATUS_FAILED, .text = "expired" } },
+		{ .address = 2,
+		    .host = "c",
+		    .cause = FAILURE_STARTTLS_NOT_OFFERED,
+		    .tls = { .status = TLS_STATUS_NONE } },
+	};
+	struct plan_host hosts[] = {
+		{ .name = "a", .policy = { .level = TLS_LEVEL_VERIFY } },
+		{ .name = "b",
+		    .policy = { .level = TLS_LEVEL_VERIFY,
+			.skip = TLS_SKIP_STS } },
+		{ .name = "c", .policy = { .level = TLS_LEVEL_VERIFY } },
+	};
+	struct plan_address addresses[] = { { .host = 0 },
+		{ .host = 1, .use = PLAN_POLICY }, { .host = 2 } };
+	struct dial_target targets[3] = {
+		[0] = { .state = DIAL_CONNECTED },
+		[2] = { .state = DIAL_CONNECTED },
+	};
+	struct plan plan = {
+		.host = hosts, .nhost = 3, .address = addresses, .naddress = 3
+	};
+	struct search s = {
+		.history = { attempts, 2, 0 },
+		.connector = { .plan = &plan, .target = targets },
+	};
+
+	(void)state;
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Connected to :: but it does not offer STARTTLS. "
+	    "(#4.7.4)\n"
+	    "Server: c\n"
+	    "Also tried: a (::): TLS failed: expired\n"
+	    "Also tried: b (::): the MTA-STS policy of the domain does not "
+	    "list it\n");
+	s.history.n = 1;
+	plan.nhost = plan.naddress = 1;
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Connected to :: but TLS failed. (#4.7.5)\n"
+	    "Server: a\n"
+	    "TLS: expired\n");
+	plan.nhost = plan.naddress = 3;
+	for (size_t i = 0; i < 3; i++)
+		hosts[i].policy =
+		    (struct tls_policy){ .level = TLS_LEVEL_ENCRYPT };
+	noserver_record(&s);
+	assert_null(strstr(written, "Also tried"));
+}
+
 int
 main(void)
 {
@@ -162,6 +223,7 @@ main(void)
 		cmocka_unit_test(reports_the_attempt_that_decides),
 		cmocka_unit_test(reports_addresses_that_do_not_connect),
 		cmocka_unit_test(reports_hosts_that_the_policy_leaves_out),
+		cmocka_unit_test(reports_the_others_where_tls_is_demanded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
