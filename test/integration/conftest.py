@@ -28,6 +28,7 @@ import pki          # noqa: E402
 import qmailhome    # noqa: E402
 import rspawn       # noqa: E402
 import smtpd        # noqa: E402
+import stssite      # noqa: E402
 import tlssite      # noqa: E402
 import world        # noqa: E402
 from catalogue import pytest_terminal_summary     # noqa: E402,F401
@@ -162,6 +163,14 @@ def relay(home, smtp):
 def site(home, smtp, dns, certs):
     """Servers that do TLS, and a domain whose MX hosts they are."""
     return tlssite.Site(home, smtp, dns, certs)
+
+
+@pytest.fixture
+def sts(home, smtp, dns, certs):
+    """The same, and a policy for MTA-STS."""
+    site = stssite.StsSite(home, smtp, dns, certs)
+    yield site
+    site.stop()
 
 
 @pytest.fixture

@@ -109,6 +109,11 @@ class Server:
         with self.lock:
             self.signed.update(_name(n) for n in names)
 
+    def forget(self, name):
+        """Remove the records of a name."""
+        with self.lock:
+            self.records.pop(_name(name), None)
+
     def rule(self, name=None, kind=None, **how):
         """How questions for this name (and type) are answered; without a name: all of them."""
         with self.lock:
