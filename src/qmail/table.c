@@ -65,6 +65,13 @@ parse_entry(struct entry *e, const char *s, size_t n)
 	return true;
 }
 
+/* A dot at the end of a domain name says nothing. */
+static size_t
+without_last_dot(const char *name, size_t n)
+{
+	return n > 1 && name[n - 1] == '.' ? n - 1 : n;
+}
+
 /* Without a colon behind the key, the value is all that follows. */
 static bool
 parse_strictly(struct entry *e, const char *s, size_t n)
@@ -76,7 +83,7 @@ parse_strictly(struct entry *e, const char *s, size_t n)
 	while (stop < end && *stop != ':' && *stop != ' ' && *stop != '\t')
 		stop++;
 	e->key = s;
-	e->keylen = (size_t)(stop - s);
+	e->keylen = without_last_dot(s, (size_t)(stop - s));
 	e->lacks_colon = stop == end || *stop != ':';
 	e->value = e->lacks_colon ? stop : stop + 1;
 	e->len = (size_t)(end - e->value);
@@ -396,7 +403,8 @@ table_find_next_hop(const struct table_files *files, const char *next_hop,
 	struct buf key = { 0 };
 	int result, saved;
 
-	buf_append(&key, next_hop + is_literal, n - 2 * is_literal);
+	buf_append(&key, next_hop + is_literal,
+	    without_last_dot(next_hop, n) - 2 * is_literal);
 	result = table_find(files, buf_text(&key), f);
 	saved = errno;
 	buf_finish(&key);

@@ -25,10 +25,11 @@ struct table_files {
 	bool is_read_only; /* never compile an index */
 
 	/*
-	 * For entries that must not be overlooked.  Blanks before a key do not
-	 * count, and it ends at the first colon or blank, so a line that is not
-	 * written as it has to be is an entry too.  An index could lack an
-	 * entry, so a file of up to 64 KB is read whole each time.
+	 * For entries that must not be overlooked.  Blanks before a key and a
+	 * dot at its end do not count, and it ends at the first colon or blank,
+	 * so a line that is not written as it has to be is an entry too.  An
+	 * index could lack an entry, so a file of up to 64 KB is read whole
+	 * each time.
 	 */
 	bool is_strict;
 };
@@ -51,7 +52,8 @@ void table_entry_finish(struct table_entry *);
 
 /*
  * The same for a next hop: an address literal is looked up without its
- * brackets.
+ * brackets, and a domain without a dot at its end.  Whoever writes a
+ * recipient's address can add that dot, and the DNS does not care.
  */
 int table_find_next_hop(const struct table_files *, const char *next_hop,
     struct table_entry *);

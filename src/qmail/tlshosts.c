@@ -115,16 +115,20 @@ int
 tlshosts_find(const struct tlshosts *t, const char *name,
     enum tlshosts_kind *kind, struct buf *pem, struct dsn *why)
 {
-	char lower[FILE_NAME_MAX];
-	const char *const spelling[] = { name, lower };
-	size_t i;
+	char as_given[FILE_NAME_MAX], lower[FILE_NAME_MAX];
+	const char *const spelling[] = { as_given, lower };
+	size_t n = strlen(name);
 
 	*kind = TLSHOSTS_ABSENT;
 	if (!is_safe(name))
 		return 0;
-	for (i = 0; name[i] != '\0'; i++)
+	if (n > 1 && name[n - 1] == '.')
+		n--;
+	for (size_t i = 0; i < n; i++) {
+		as_given[i] = name[i];
 		lower[i] = str_lower(name[i]);
-	lower[i] = '\0';
-	return find_file(t, spelling, strcmp(name, lower) == 0 ? 1 : 2, kind,
-	    pem, why);
+	}
+	as_given[n] = lower[n] = '\0';
+	return find_file(t, spelling, strcmp(as_given, lower) == 0 ? 1 : 2,
+	    kind, pem, why);
 }

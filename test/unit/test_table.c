@@ -889,6 +889,10 @@ static const struct {
 	{ PIECE("[::1]:r"), "[", "[::1]:r" },
 	{ PIECE("b:r\0a\0c:s"), "a", "a!" },
 	{ PIECE("b:r\0 a:r \0 \0"), "a", "a:r " },
+	{ PIECE("a.:r"), "a", "a:r" },
+	{ PIECE("a. b"), "a", "a! b" },
+	{ PIECE("a..:r"), "a", "(none)" },
+	{ PIECE(".:r"), "a.", ".:r" },
 };
 
 /* By the text, while the index is made, and by the index. */
@@ -931,7 +935,7 @@ compiles_only_a_long_strict_table(void **state)
 }
 
 static void
-finds_a_next_hop_without_brackets(void **state)
+finds_a_next_hop_as_it_is_named(void **state)
 {
 	static const struct {
 		const char *next_hop;
@@ -944,6 +948,9 @@ finds_a_next_hop_without_brackets(void **state)
 		{ "a]", "t" },
 		{ "[]", "t" },
 		{ "[", "t" },
+		{ "a.", "s" },
+		{ "a..", "t" },
+		{ ".", "t" },
 		{ "", "t" },
 	};
 
@@ -1000,7 +1007,7 @@ main(void)
 		TEST(goes_through_all_entries),
 		TEST(overlooks_no_entry_of_a_strict_table),
 		TEST(compiles_only_a_long_strict_table),
-		TEST(finds_a_next_hop_without_brackets),
+		TEST(finds_a_next_hop_as_it_is_named),
 		TEST(goes_through_malformed_entries),
 	};
 

@@ -113,12 +113,15 @@ finds_nothing_without_directories(void **state)
 	assert_int_equal(mkdir(EXCEPTIONS, 0700), 0);
 	put(EXCEPTIONS "mx.example", "");
 	assert_string_equal(find("mx.example"), "clear");
+	assert_string_equal(find("MX.example."), "clear");
 	assert_string_equal(find("mx2.example"), "absent");
 	assert_int_equal(unlink(EXCEPTIONS "mx.example"), 0);
 	assert_int_equal(rmdir(EXCEPTIONS), 0);
 	assert_int_equal(mkdir(PEMS, 0700), 0);
 	put(PEMS "mx.example.pem", "x");
 	assert_string_equal(find("mx.example"),
+	    "verify " PEMS "mx.example.pem");
+	assert_string_equal(find("mx.example."),
 	    "verify " PEMS "mx.example.pem");
 	assert_string_equal(find("mx2.example"), "absent");
 	assert_int_equal(unlink(PEMS "mx.example.pem"), 0);
