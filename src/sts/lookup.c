@@ -203,12 +203,12 @@ read_result(int fd, struct deadline until, struct buf *text)
  * known before applies.
  */
 static void
-wait_for_result(struct sts_lookup *l, int fd, struct deadline until)
+wait_for_result(struct sts_lookup *l, int fd)
 {
 	struct sts_entry entry = { .failures = 0 };
 	struct buf text = { 0 };
 
-	if (read_result(fd, until, &text) &&
+	if (read_result(fd, l->until, &text) &&
 	    sts_entry_parse(&entry, l->domain, buf_text(&text), text.len) ==
 		0) {
 		sts_entry_finish(&l->entry);
@@ -225,8 +225,7 @@ wait_for_result(struct sts_lookup *l, int fd, struct deadline until)
  * process may have fetched the policy since the cache was read.
  */
 static void
-fetch(struct sts_lookup *l, enum reason reason, struct locks *locks,
-    struct deadline until)
+fetch(struct sts_lookup *l, enum reason reason, struct locks *locks)
 {
 	enum sts_need need;
 	int fd;
@@ -248,7 +247,7 @@ fetch(struct sts_lookup *l, enum reason reason, struct locks *locks,
 	}
 	fd = start_fetch(l, locks);
 	if (fd != -1)
-		wait_for_result(l, fd, until);
+		wait_for_result(l, fd);
 }
 
 /*
@@ -256,14 +255,15 @@ fetch(struct sts_lookup *l, enum reason reason, struct locks *locks,
  * ended, and the cache was read again.
  */
 static bool
-wait_for_other(struct sts_lookup *l, int64_t since, struct deadline until)
+wait_for_other(struct sts_lookup *l, int64_t since)
 {
+	struct deadline until;
 	int64_t waited = since < l->now ? l->now - since : 0;
 	int64_t left = (int64_t)wait_of(l->config) - waited;
 
 	if (left <= 0)
 		return false;
-	until = deadline_earlier(until, deadline_in(left * 1000));
+	until = deadline_earlier(l->until, deadline_in(left * 1000));
 	if (!sts_lock_wait(l->config->state, l->domain, until))
 		return false;
 	read_cache(l);
@@ -277,23 +277,21 @@ wait_for_other(struct sts_lookup *l, int64_t since, struct deadline until)
 static void
 get(struct sts_lookup *l, enum reason reason)
 {
-	struct deadline until = deadline_in((int64_t)wait_of(l->config) * 1000);
 	struct locks locks = { -1, -1 };
 	enum sts_need need = need_of(l, reason);
 	enum sts_lock result = STS_LOCK_NONE;
 
-	while (need != STS_NEED_NOTHING && !deadline_passed(until)) {
+	while (need != STS_NEED_NOTHING && !deadline_passed(l->until)) {
 		int64_t since = 0;
 
 		if (!l->config->is_read_only)
 			result = sts_lock_take(l->config->state, l->domain,
 			    &locks.lock, &since);
 		if (result != STS_LOCK_BUSY) {
-			fetch(l, reason, &locks, until);
+			fetch(l, reason, &locks);
 			return;
 		}
-		if (need == STS_NEED_REFRESH ||
-		    !wait_for_other(l, since, until))
+		if (need == STS_NEED_REFRESH || !wait_for_other(l, since))
 			return;
 		need = need_of(l, reason);
 	}
@@ -303,6 +301,7 @@ void
 sts_lookup_find(struct sts_lookup *l, const struct sts_record *record)
 {
 	l->record = *record;
+	l->until = deadline_in((int64_t)wait_of(l->config) * 1000);
 	if (l->domain[0] == '\0' ||
 	    (l->config->is_read_only &&
 		need_of(l, FOR_RECORD) == STS_NEED_REFRESH))

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/deadline.h"
 #include "sts/entry.h"
 
 /*
@@ -34,8 +35,8 @@ struct sts_config {
 	const char *program; /* the path of qmail-remote-sts */
 
 	/*
-	 * control/mtasts: seconds that a fetch may hold the delivery, whoever
-	 * has started it.  0: there is no MTA-STS.
+	 * control/mtasts: seconds that fetches may hold the delivery in all,
+	 * whoever has started them.  0: there is no MTA-STS.
 	 */
 	unsigned long wait_s;
 
@@ -55,6 +56,7 @@ struct sts_lookup {
 	/* As sts_domain_read() makes it; "": it cannot have a policy. */
 	char domain[STS_DOMAIN_SIZE];
 	int64_t now;              /* when the lookup began, Unix time */
+	struct deadline until;    /* for fetches, from sts_lookup_find() on */
 	struct sts_record record; /* as it was given to sts_lookup_find() */
 
 	/* The result. */
@@ -92,7 +94,8 @@ void sts_lookup_find(struct sts_lookup *, const struct sts_record *);
 /*
  * For a policy that matches no MX host: fetches it again, although the record
  * has not changed, if it is from the cache, older than five minutes, and no
- * fetch has just failed.  Waits as above.  True if a newer policy applies now.
+ * fetch has just failed.  Waits for what is left of that time.  True if a newer
+ * policy applies now.
  */
 bool sts_lookup_refetch(struct sts_lookup *);
 

@@ -419,6 +419,23 @@ does_not_wait_longer_than_it_may(void **state)
 	close(fd);
 }
 
+/* Nor for a fetch that was waited for already. */
+static void
+does_not_wait_twice(void **state)
+{
+	struct sts_lookup l;
+	struct deadline until;
+
+	(void)state;
+	config.wait_s = 1;
+	put_entry("hangs.example", 400, 0);
+	until = deadline_in(1800);
+	l = look_up("hangs.example", &two);
+	assert_false(sts_lookup_refetch(&l));
+	assert_false(deadline_passed(until));
+	is(&l, STS_SOURCE_CACHE, 1);
+}
+
 static void
 refreshes_what_is_old(void **state)
 {
@@ -759,6 +776,7 @@ main(int argc, char **argv)
 		TEST(keeps_the_old_policy_if_the_fetch_fails),
 		TEST(goes_on_without_if_the_fetch_fails),
 		TEST(does_not_wait_longer_than_it_may),
+		TEST(does_not_wait_twice),
 		TEST(refreshes_what_is_old),
 		TEST(refreshes_without_an_answer),
 		TEST(sees_what_others_have_fetched),
