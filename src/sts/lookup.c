@@ -233,7 +233,9 @@ fetch(struct sts_lookup *l, enum reason reason, struct locks *locks)
 	if (locks->lock != -1)
 		read_cache(l);
 	need = need_of(l, reason);
+	/* Without the lock nothing is written: nobody would get it. */
 	if (need == STS_NEED_NOTHING ||
+	    (need == STS_NEED_REFRESH && locks->lock == -1) ||
 	    (!l->config->is_read_only && sts_place_take(l->config->state,
 					     &locks->place) == STS_LOCK_BUSY)) {
 		drop_locks(l, locks);

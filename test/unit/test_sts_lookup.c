@@ -652,6 +652,20 @@ needs_no_state_directory(void **state)
 	is(&l, STS_SOURCE_FETCHED, 2);
 }
 
+/* It would be fetched for each delivery, and kept by none. */
+static void
+refreshes_nothing_without_a_lock(void **state)
+{
+	struct sts_lookup l;
+
+	(void)state;
+	put_entry("good.example", 50000, 0);
+	assert_int_equal(mkdir("sts.new-good.example", 0700), 0);
+	l = look_up("good.example", &one);
+	assert_false(l.is_refreshing);
+	is(&l, STS_SOURCE_CACHE, 0);
+}
+
 static void
 writes_nothing_if_it_must_not(void **state)
 {
@@ -787,6 +801,7 @@ main(int argc, char **argv)
 		TEST(does_not_wait_for_others_that_wait),
 		TEST(goes_on_without_if_all_places_are_taken),
 		TEST(needs_no_state_directory),
+		TEST(refreshes_nothing_without_a_lock),
 		TEST(writes_nothing_if_it_must_not),
 		TEST(fetches_again_for_a_mismatch),
 		TEST(goes_on_without_descriptors),
