@@ -289,8 +289,9 @@ static const struct rule harmful_rules[] = {
  * Linux 6.12 on Landlock ensures that no other process is signalled.
  *
  * State files get at most group permissions.  The interfaces are read with a
- * netlink socket, with musl also with a datagram socket.  A local stream socket
- * would lead to a service that trusts the user.
+ * netlink socket, with musl also with a local datagram socket.  TLS reports are
+ * sent with one.  A local stream socket would lead to a service that trusts the
+ * user.
  */
 static const struct rule search_rules[] = {
 	{ SYS_clone, KILL, { { ANY_OF, 0, CLONE_UNUSUAL } } },
@@ -300,6 +301,8 @@ static const struct rule search_rules[] = {
 	{ SYS_socket, ALLOW, { { EQUAL, 0, AF_INET } } },
 	{ SYS_socket, ALLOW, { { EQUAL, 0, AF_INET6 } } },
 	{ SYS_socket, ALLOW, { { EQUAL, 0, AF_NETLINK }, { EQUAL, 2, 0 } } },
+	{ SYS_socket, ALLOW,
+	    { { EQUAL, 0, AF_UNIX }, { EQUAL, 1, SOCK_DGRAM } } },
 	{ SYS_socket, ALLOW,
 	    { { EQUAL, 0, AF_UNIX },
 		{ EQUAL, 1, SOCK_DGRAM | SOCK_CLOEXEC } } },

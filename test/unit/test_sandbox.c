@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -330,6 +331,22 @@ clear_up(void **state)
 	return rmdir(directory);
 }
 
+/* As TLS reports are sent. */
+static int
+send_local_datagram(void)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	if (fd == -1)
+		return errno;
+	snprintf(to.sun_path, sizeof to.sun_path, "%s/none", directory);
+	if (sendto(fd, "x", 1, MSG_DONTWAIT, (const struct sockaddr *)&to,
+		sizeof to) != -1)
+		return EIO;
+	return errno == ENOENT ? 0 : errno;
+}
+
 /* What must work on every system. */
 static void
 test_allowed(void **state)
@@ -349,6 +366,7 @@ test_allowed(void **state)
 		{ "search, socket", SEARCH, open_socket },
 		{ "search, process", SEARCH, start_process },
 		{ "search, program", SEARCH, spawn_and_kill },
+		{ "search, datagram", SEARCH, send_local_datagram },
 		{ "search, interfaces", SEARCH, find_interfaces },
 		{ "search, modes", SEARCH, keep_state },
 		{ "search, limit", SEARCH, lower_limit },
