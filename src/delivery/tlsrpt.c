@@ -140,12 +140,13 @@ put_failure(struct work *w, const struct failure *f)
 	buf_putc(w->json, '}');
 }
 
+/* How many failures there were, and whether they were final. */
 static void
 end_policy(struct work *w, bool has_failed)
 {
 	if (w->nfailure > 0)
 		buf_putc(w->json, ']');
-	buf_printf(w->json, ",\"t\":%d,\"f\":%zu}", has_failed, w->nfailure);
+	buf_printf(w->json, ",\"t\":%zu,\"f\":%d}", w->nfailure, has_failed);
 }
 
 /*

@@ -345,7 +345,7 @@ count(const char *text, size_t n, const char *what)
 	return found;
 }
 
-/* In each policy "f" is the number of its failure-details. */
+/* In each policy "t" is the number of its failure-details. */
 static void
 check_counts(const char *json)
 {
@@ -357,8 +357,8 @@ check_counts(const char *json)
 		size_t n = next ? (size_t)(next - policy) : strlen(policy);
 		char want[40];
 
-		snprintf(want, sizeof want, ",\"f\":%zu}",
-		    count(policy, n, "{\"c\":"));
+		snprintf(want, sizeof want,
+		    ",\"t\":%zu,\"f\":", count(policy, n, "{\"c\":"));
 		if (count(policy, n, want) != 1)
 			fail_msg("not %s: %s", want, policy);
 		policy = next;
@@ -429,7 +429,7 @@ format_policies(const char *policies, const char *attempts)
 	"\"r\": \"192.0.2." #ip "\"" more "}"
 #define REASON(text) ",\"f\": \"" text "\""
 #define SKIPPED(code, mx, more) "{\"c\":" #code ",\"n\": \"" mx "\"" more "}"
-#define RESULT(t, f) ",\"t\":" #t ",\"f\":" #f "}"
+#define RESULT(failed, failures) ",\"t\":" #failures ",\"f\":" #failed "}"
 
 #define GOOD RESULT(0, 0)
 #define ONE(code, ip) FAILURES(FAILURE(code, "a", ip, "")) RESULT(1, 1)
@@ -487,7 +487,7 @@ formats_a_datagram(void **state)
 	    "\"failure-details\":[{\"c\":205,\"s\": \"192.0.2.99\","
 	    "\"n\": \"c\",\"r\": \"192.0.2.3\"},"
 	    "{\"c\":201,\"s\": \"192.0.2.99\","
-	    "\"n\": \"c\",\"r\": \"192.0.2.4\"}],\"t\":1,\"f\":2}"
+	    "\"n\": \"c\",\"r\": \"192.0.2.4\"}],\"t\":2,\"f\":1}"
 	    "]}");
 	finish();
 	world.sts = NULL;
