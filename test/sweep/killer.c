@@ -4,7 +4,7 @@
  * makes one of its system calls fail.
  *
  *	killer [-c] [-l] [-k N | -K N] [-e CALL:OCCURRENCE:ERROR]...
- *	    [-t SECONDS] FD PROGRAM [ARGUMENT]...
+ *	    [-p NAME] [-t SECONDS] FD PROGRAM [ARGUMENT]...
  *
  *	-c	count the calls of the processes that the program starts, not
  *		its own
@@ -13,12 +13,14 @@
  *	-k	SIGKILL before the N-th call
  *	-K	SIGKILL after it
  *	-l	list the calls
+ *	-p	only count calls of programs with this name, of which the kernel
+ *		keeps 15 characters
  *	-t	kill everything after this many seconds (20)
  *
  * Without -e, -k, -K and -l the calls are not traced.  It ends when all
  * processes have ended, and writes to FD what happened, in lines:
  *
- *	call N PROGRAM NUMBER OCCURRENCE ARGUMENT RESULT [PATH]
+ *	call N PID PROGRAM NUMBER OCCURRENCE ARGUMENT RESULT [PATH]
  *	failed N PROGRAM NUMBER ARGUMENT REPORTED
  *	killed N PROGRAM NUMBER ARGUMENT REPORTED
  *		at which call; how often the program had written to fd 1 by then
@@ -88,6 +90,7 @@ static size_t nfault;
 static bool of_children, lists, looks;
 static unsigned long kill_before, kill_after;
 static unsigned long ncall, noccurrence[CALLS_MAX], nreported;
+static const char *only;
 static int main_status;
 static FILE *out;
 static volatile sig_atomic_t is_late;
@@ -235,13 +238,16 @@ static void
 print_call(const struct tracee *t, long result)
 {
 	if (lists)
-		fprintf(out, "call %lu %s %lu %lu %ld %ld %s\n", t->n, t->name,
-		    t->call, t->occurrence, (long)t->argument, result, t->path);
+		fprintf(out, "call %lu %d %s %lu %lu %ld %ld %s\n", t->n,
+		    (int)t->pid, t->name, t->call, t->occurrence,
+		    (long)t->argument, result, t->path);
 }
 
 static void
 enter_call(struct tracee *t, uint64_t call, const uint64_t *args)
 {
+	if (only && strcmp(t->name, only) != 0)
+		return;
 	t->in_call = true;
 	t->n = ++ncall;
 	t->call = call;
@@ -418,7 +424,7 @@ parse_options(int argc, char **argv)
 	unsigned seconds = 20;
 	int c;
 
-	while ((c = getopt(argc, argv, "+ce:k:K:lt:")) != -1) {
+	while ((c = getopt(argc, argv, "+ce:k:K:lp:t:")) != -1) {
 		switch (c) {
 		case 'c':
 			of_children = true;
@@ -434,6 +440,9 @@ parse_options(int argc, char **argv)
 			break;
 		case 'l':
 			lists = true;
+			break;
+		case 'p':
+			only = optarg;
 			break;
 		case 't':
 			seconds = (unsigned)strtoul(optarg, NULL, 10);

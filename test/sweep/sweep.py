@@ -7,7 +7,9 @@ other. Whatever happens, these things must hold; `Stage.check` checks them:
     never D, and no recipient refused: no failure here is permanent
     exit status 0, no signal except ours; a complete report, unless writing the report failed
     after the report, nothing changes it
-    no envelope in clear text where TLS is required, or because we ran out of memory or descriptors
+    no envelope in clear text where TLS is required, or because we ran out of memory or descriptors; TLS is required
+    by control/tlsstrictness, TLSA records or an MTA-STS policy
+    a delivery under TLSA records or a policy in the cache says in its report that these have authenticated the server
     each state file is as before or as it should be, and none prevents the next delivery
 
 Works in the private world of the integration tests.
@@ -17,6 +19,7 @@ import collections
 import errno
 import fcntl
 import functools
+import hashlib
 import mmap
 import os
 import platform
@@ -24,11 +27,15 @@ import re
 import struct
 import subprocess
 import sys
+import time
+
+from cryptography.hazmat.primitives import serialization
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(TOP, "test", "integration"))
 
+import httpsd       # noqa: E402
 import qmailhome    # noqa: E402
 import rspawn       # noqa: E402
 import tlssite      # noqa: E402
@@ -42,6 +49,9 @@ LATE_S = 20         # seconds: limit for a delivery
 
 ONE, TWO, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
 ROUTES = 300
+
+POLICY = "version: STSv1\nmode: enforce\nmx: m1.example\nmax_age: 604800\n"
+DAY_S = 86400
 
 
 def unusable():
@@ -148,7 +158,7 @@ LACKS = ("ENOMEM", "ENOBUFS", "EMFILE", "ENFILE")
 INFALLIBLE = {
     "exit_group", "exit", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "arch_prctl",
     "set_tid_address", "set_robust_list", "clock_gettime", "gettimeofday", "time", "uname", "futex", "setsid",
-    "sched_yield", "restart_syscall", "rt_sigreturn", "umask", "getppid",
+    "sched_yield", "restart_syscall", "rt_sigreturn", "umask", "getppid", "alarm",
 }
 
 # Files that may be missing: then a delivery is as in an installation without them.
@@ -159,11 +169,11 @@ class Call:
     """One system call of the reference run."""
 
     def __init__(self, line):
-        words = line.split(" ", 7)
-        self.n, self.program, number = int(words[1]), words[2], int(words[3])
-        self.number, self.occurrence = number, int(words[4])
+        words = line.split(" ", 8)
+        self.n, self.pid, self.program, number = int(words[1]), int(words[2]), words[3], int(words[4])
+        self.number, self.occurrence = number, int(words[5])
         self.name = call_names().get(number, f"call {number}")
-        self.argument, self.result, self.path = int(words[5]), int(words[6]), words[7]
+        self.argument, self.result, self.path = int(words[6]), int(words[7]), words[8]
         self.is_ours = True     # False: of the loader, or of the C library before main()
 
     def errors(self):
@@ -257,10 +267,29 @@ class Result:
 
 
 class Session:
+    """`dane`: usage, selector and matching type of the TLSA record. `sts`: the policy is to be fetched ("first"), or is
+    in the cache, so old that it is fetched again ("refresh"), or not ("cached")."""
+
     def __init__(self, *, host="dst.example", strictness=None, hosts=(ONE,), routes=False, tcpto=False,
-                 bundle=False, timeouts=0):
+                 bundle=False, timeouts=0, dane=None, sts=None):
         self.host, self.strictness, self.hosts = host, strictness, hosts
         self.routes, self.tcpto, self.bundle, self.timeouts = routes, tcpto, bundle, timeouts
+        self.dane, self.sts = dane, sts
+
+    @property
+    def has_tls(self):
+        return self.strictness is not None or self.dane is not None
+
+    @property
+    def demands_tls(self):
+        return self.strictness == 2 or bool(self.dane or self.sts)
+
+    @property
+    def proof(self):
+        """What the report of a delivery must say of TLS."""
+        if self.dane:
+            return f", DANE ({self.dane})"
+        return ", MTA-STS, certificate verified for m1.example" if self.sts in ("refresh", "cached") else ""
 
 
 _LITERAL = f"[{ONE}]"
@@ -278,6 +307,13 @@ SESSIONS = {
     "timeout": Session(hosts=(f"{ONE} {SIX}", TWO), timeouts=2),
     # smtproutes has just been changed.
     "routes": Session(routes=True),
+    # Nothing but the TLSA record demands TLS: there are no trust anchors.
+    "dane": Session(dane="3 1 1"),
+    "dane-ta": Session(dane="2 0 1"),
+    # Without the policy, TLS would be opportunistic.
+    "sts": Session(strictness=0, sts="first"),
+    "refresh": Session(strictness=0, sts="refresh"),
+    "cached": Session(strictness=0, sts="cached"),
 }
 
 
@@ -294,9 +330,9 @@ class Stage:
         home.control("timeoutremote", "3\n")
         home.control("timeoutdns", "1\n")
         world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-        context = None
+        leaf = certs.leaf("good") if session.dane or session.sts else certs.leaf("address", addresses=(ONE,))
+        context = certs.context(leaf) if session.has_tls else None
         if session.strictness is not None:
-            context = certs.context(certs.leaf("address", addresses=(ONE,)))
             anchors = certs.bundle
             if session.bundle:
                 anchors = certs.big_bundle(3)
@@ -308,6 +344,11 @@ class Stage:
             for a in addresses.split():
                 dns.zone(f"m{n}.example {'AAAA' if ':' in a else 'A'} {a}")
         self.server = smtp(session.hosts[-1], tls=context, ehlo=("PIPELINING", "8BITMIME", "SIZE 1000000"))
+        self.policy_host, self.entry = None, None
+        if session.dane:
+            self._prepare_dane(dns, leaf)
+        if session.sts:
+            self._prepare_sts(dns)
         self.message = home.message(qmailhome.MESSAGE)
         self.faults = []
         self.stale = {}
@@ -315,6 +356,34 @@ class Stage:
         if session.routes:
             self._prepare_routes()
         self._warm_up()
+
+    def _prepare_dane(self, dns, leaf):
+        key = leaf.cert.public_key().public_bytes(serialization.Encoding.DER,
+                                                  serialization.PublicFormat.SubjectPublicKeyInfo)
+        of = {"3 1 1": key, "2 0 1": self.certs.intermediate.der}[self.session.dane]
+        dns.zone(f"_25._tcp.m1.example TLSA {self.session.dane} {hashlib.sha256(of).hexdigest()}")
+        dns.rule(ad=True)
+        self.home.control("dane", "1\n")
+
+    def _prepare_sts(self, dns):
+        """The first delivery fetches the policy; the entry that it leaves is what is in the cache from then on."""
+        dns.zone(f'_mta-sts.dst.example TXT "v=STSv1; id=1;"\nmta-sts.dst.example A {TWO}')
+        self.policy_host = httpsd.Server(TWO, tls=self.certs.context(self.certs.leaf("good", "mta-sts.dst.example")),
+                                         script=[httpsd.reply(POLICY)])
+        self.home.control("mtasts", "5\n")
+        self.sts_path = f"{self.home.run_path}/sts-dst.example"
+        self.message = self.home.message(qmailhome.MESSAGE)
+        self.faults, self.stale = [], {}
+        run = self.deliver()
+        assert run.letter == "K", run.report
+        if self.session.sts != "first":
+            with open(self.sts_path, encoding="ascii") as f:
+                self.entry = f.read()
+
+    def stop(self):
+        self.server.settle()
+        if self.policy_host:
+            self.policy_host.stop()
 
     def _prepare_routes(self):
         lines = "".join(f"r{n}.example:relay{n}.example\n" for n in range(ROUTES))
@@ -360,10 +429,22 @@ class Stage:
         if self.session.tcpto:
             self.home.tcpto(qmailhome.pack4(ONE, 1, 1000))
             self._put(self.home.tcpto6_path, qmailhome.pack6(SIX, 1, 1000).ljust(2048, b"\0"))
+        if self.session.sts:
+            self._restore_policy()
         if self.session.timeouts:
             self.home.tcpto(b"")
             if os.path.exists(self.home.tcpto6_path):
                 os.unlink(self.home.tcpto6_path)
+
+    def _restore_policy(self):
+        """The entry, as it was some seconds or two days ago; its leftovers stay."""
+        self.began = int(time.time())
+        if self.entry:
+            self.fetched = self.began - (2 * DAY_S if self.session.sts == "refresh" else 10)
+            entry = re.sub(r"^(fetched|tried|used) \d+", rf"\1 {self.fetched}", self.entry, flags=re.MULTILINE)
+            self._put(self.sts_path, entry.encode())
+        elif os.path.exists(self.sts_path):
+            os.unlink(self.sts_path)
 
     def deliver(self, *options):
         """One delivery under killer; all its processes have ended when this returns."""
@@ -423,11 +504,13 @@ class Stage:
             faults.append(f"delivered {run.stored} times")
         if after_report and run.letter != "K":
             faults.append(f"not K after the report was written: {run.rspawn!r}")
-        if self.session.strictness == 2:
+        if self.session.demands_tls:
             faults += self._told()
-        if lacks and run.in_clear and self.session.strictness is not None:
+        if lacks and run.in_clear and self.session.has_tls:
             faults.append("in clear text, because of a failure of ours")
-        return faults + self.state_faults()
+        if run.letter == "K" and self.session.proof.encode() not in run.report:
+            faults.append(f"not authenticated: {run.report!r}")
+        return faults + self.state_faults() + (self._policy_faults() if self.session.sts else [])
 
     def _told(self):
         for s in self.server.sessions:
@@ -459,6 +542,41 @@ class Stage:
             faults.append(f"tcpto: {e}")
         return faults
 
+    def _policy_faults(self):
+        """The entry is whole, and what it says of the policy is right; one that was there is still there."""
+        found = {n for n in os.listdir(self.home.run_path) if n.startswith("sts")}
+        odd = {n for n in found if not re.fullmatch(r"sts(-|\.new-)dst\.example|sts\.lock\.\d", n)}
+        if odd:
+            return [f"files {odd}"]
+        if "sts-dst.example" not in found:
+            return ["the policy is no longer in the cache"] if self.entry else []
+        with open(self.sts_path, encoding="ascii") as f:
+            text = f.read()
+        times = "fetched (?P<fetched>[0-9]+)\n"
+        tried = "tried [0-9]+ [0-9]+\nused [0-9]+\n(failed [^\n]+\n)?"
+        policy = "max-age 604800\nmode enforce\nmx m1.example\n" + "".join(
+            f"text {line}\n" for line in POLICY.splitlines())
+        head = "qmail-remote-sts 1\ndomain dst.example\n"
+        whole = re.fullmatch(f"{head}id 1\n{times}{tried}{policy}end\n", text)
+        if whole:
+            fetched = int(whole["fetched"])
+            if fetched >= self.began or (self.entry and fetched == self.fetched):
+                return []
+        elif not self.entry and re.fullmatch(f"{head}tried [0-9]+ [1-9][0-9]*\nused [0-9]+\nfailed [^\n]+\nend\n", text):
+            return []
+        return [f"the cache has {text!r}"]
+
+    def _follow_up_policy(self):
+        faults = []
+        with open(self.sts_path, encoding="ascii") as f:
+            fetched = int(re.search(r"^fetched (\d+)$", f.read(), re.MULTILINE)[1])
+        if self.session.sts != "cached" and fetched < self.began:
+            faults.append("the next delivery does not fetch the policy")
+        left = {n for n in os.listdir(self.home.run_path) if n.startswith("sts.new")}
+        if left:
+            faults.append(f"the next delivery leaves {left}")
+        return faults
+
     def follow_up(self):
         """Leftovers do not prevent the next delivery, which removes them."""
         found = set(os.listdir(self.home.run_path))
@@ -473,6 +591,8 @@ class Stage:
         left = {n for n in os.listdir(self.home.run_path) if n.endswith(".new")}
         if left:
             faults.append(f"the next delivery leaves {left}")
+        if self.session.sts and not faults:
+            faults += self._follow_up_policy()
         if self.session.timeouts and os.stat(self.home.tcpto6_path).st_size != 2048:
             faults.append("the next delivery does not make tcpto6")
         return faults
@@ -480,20 +600,32 @@ class Stage:
 
 # The three sweeps.
 
+_PROGRAM = {"remote": "qmail-remote", "io": "qmail-remote-io", "helper": "qmail-remote-tls", "sts": "qmail-remote-sts"}
+
+
 def _role(part):
-    return ["-c"] if part.endswith("helper") else []
+    """Whose calls: of the program itself, or of the programs of a name that it, or one of these, has started."""
+    _, session, *of = part.split()
+    if not of:
+        return []
+    return ["-c", "-p", _PROGRAM[of[0]][:15]] if SESSIONS[session].sts else ["-c"]
 
 
 def _listed(stage, part, result):
     """The calls of a run without a failure."""
     calls = stage.deliver(*_role(part), "-l").calls
     result.calls = len(calls)
-    begun = set()
+    seen, begun = set(), set()
     for c in calls:
-        # The first call of main() in each program; in a child, calls before exec are ours too.
+        process = (c.pid, c.program)
+        # A process that begins otherwise than a program does has been forked: its calls are ours.
+        if process not in seen and c.name != "execve" and (c.name, c.argument) != ("brk", 0):
+            begun.add(process)
+        seen.add(process)
+        # The first call of main() in each program.
         if (c.name, c.argument) in (("fcntl", 1), ("prctl", PR_SET_NO_NEW_PRIVS)):
-            begun.add(c.program)
-        c.is_ours = c.program in begun or (c.program == "qmail-remote" and _role(part) != [])
+            begun.add(process)
+        c.is_ours = process in begun
     return calls
 
 
@@ -535,7 +667,7 @@ def kill_sweep(stage, part, select):
             result.twice[(call.n, option == "-K")] = what
             if not run.said:
                 result.defects.append(f"{part}: {what}: delivered without a 250")
-        if run.in_clear and stage.session.strictness is not None:
+        if run.in_clear and stage.session.has_tls:
             result.clear[what] += 1
         for fault in stage.check(run, killed=not of_helper):
             result.defects.append(f"{part}: {what}: {fault}")
@@ -580,7 +712,7 @@ def fault_sweep(stage, part, select):
         of_report = not _role(part) and argument == 1 and call.name in ("write", "fcntl")
         if run.stored and run.letter != "K":
             result.twice[(call.n, True)] = what
-        if run.in_clear and stage.session.strictness is not None:
+        if run.in_clear and stage.session.has_tls:
             result.clear[f"{call.program}: {call.name}: {error}"] += 1
         faults = stage.check(run, report_may_fail=of_report, after_report=reported > 0,
                              may_crash=not call.is_ours, lacks=error in LACKS)
@@ -592,9 +724,7 @@ def fault_sweep(stage, part, select):
 
 # OpenSSL allocates more than ten thousand times: in similar sessions only one of this many is tried.
 SPARSE = 10
-ALIKE = ("alloc tls-1 helper",)
-
-_PROGRAM = {"remote": "qmail-remote", "io": "qmail-remote-io", "helper": "qmail-remote-tls"}
+ALIKE = ("alloc tls-1 helper", "alloc dane-ta helper", "alloc sts helper")
 
 
 def alloc_sweep(stage, part, select):
@@ -618,7 +748,7 @@ def alloc_sweep(stage, part, select):
         result.letters[run.letter] += 1
         if run.stored and run.letter != "K":
             result.twice[(n, persist)] = what
-        if run.in_clear and stage.session.strictness is not None:
+        if run.in_clear and stage.session.has_tls:
             result.clear[plan.where.rsplit("/", 1)[-1]] += 1
         result.defects += [f"{part}: {what}: {f} [{run.rspawn!r}]" for f in stage.check(run, lacks=True)]
     plan.set("")
@@ -634,7 +764,13 @@ PARTS = (
     [f"fault {s}" for s in ("clear", "tls", "tls-1", "tls-2", "mx", "timeout", "routes")] +
     [f"fault {s} helper" for s in ("tls", "tls-1", "tls-2", "anchors")] +
     [f"alloc {s} {p}" for s in ("clear", "mx", "routes") for p in ("remote", "io")] +
-    [f"alloc {s} {p}" for s in ("tls", "tls-1", "tls-2", "anchors") for p in ("remote", "io", "helper")]
+    [f"alloc {s} {p}" for s in ("tls", "tls-1", "tls-2", "anchors") for p in ("remote", "io", "helper")] +
+    [f"kill {s}" for s in ("dane", "sts", "refresh", "cached")] +
+    [f"kill {s}" for s in ("dane helper", "sts helper", "sts sts", "refresh helper", "refresh sts")] +
+    [f"fault {s}" for s in ("dane", "sts", "refresh", "cached")] +
+    [f"fault {s}" for s in ("dane helper", "dane-ta helper", "sts helper", "sts sts", "refresh sts")] +
+    [f"alloc {s} remote" for s in ("dane", "sts", "refresh", "cached")] +
+    [f"alloc {s}" for s in ("dane helper", "dane-ta helper", "sts helper", "sts sts", "refresh sts")]
 )
 
 # The tests run a sample of these.
@@ -643,6 +779,8 @@ QUICK_PARTS = (
     "fault clear", "fault tls-2", "fault mx", "fault timeout", "fault routes",
     "fault tls-2 helper", "fault anchors helper",
     "alloc routes remote", "alloc clear io", "alloc tls helper", "alloc tls-2 helper",
+    "kill dane", "kill sts sts", "kill refresh sts", "fault dane", "fault sts", "fault refresh sts", "fault cached",
+    "fault dane-ta helper", "alloc dane helper", "alloc sts sts", "alloc refresh remote",
 )
 
 _KINDS = {"kill": kill_sweep, "fault": fault_sweep, "alloc": alloc_sweep}
@@ -655,5 +793,5 @@ def run_part(part, select, programs, dns, smtp, certs):
     try:
         return _KINDS[kind](stage, part, select)
     finally:
-        stage.server.settle()
+        stage.stop()
         world.resolv_conf()
