@@ -27,7 +27,8 @@ Figures are medians for one delivery; wall is for all deliveries together, until
   sink        CPU of the server for a message of this program; the server is on the same machine
   x floor     our CPU divided by the floor's, in runs next to each other
   floor       CPU of: empty (an empty static program), copy A P (message read, copied and sent),
-              handshake A P (OpenSSL started, one handshake, no mail)
+              handshake A P (OpenSSL started, one handshake, no mail),
+              without (the same delivery without the control files that the row is about)
 """
 
 HEAD = (f"{'':40}{'CPU ms':>8}{'wall ms':>9}{'private':>9}{'PSS':>8}{'calls':>7}"
@@ -127,8 +128,12 @@ def ratios(ours, other):
 
 def measure_workload(w, workload, programs):
     delivery = workload.set_up(w)
-    times = measure.in_turns([*programs, workload.floor], delivery, workload.batches, workload.rounds, w.sink)
-    floor = workload.floor.name.replace(measure.SERVER + " 25", "A P"), times[-1]
+    below = workload.floor
+    if workload.files:
+        below = measure.Switched(programs[0], w.home, dict.fromkeys(workload.files), "without")
+        programs = [measure.Switched(p, w.home, workload.files) for p in programs]
+    times = measure.in_turns([*programs, below], delivery, workload.batches, workload.rounds, w.sink)
+    floor = below.name.replace(measure.SERVER + " 25", "A P"), times[-1]
     rows = [Row(t, w, workload, p, delivery) for t, p in zip(times, programs)]
     print(f"{workload.name:40}{rows[0].text(floor)}")
     if len(rows) > 1:
@@ -200,10 +205,28 @@ def check_limits(w, program):
         yield f"private kB: {workload.name}", private <= most_memory, f"{private}, allowed are {most_memory}"
 
 
+def check_protected(w, program):
+    """TLSA records, policies: the same waits as without."""
+    expected = workloads.expected_waits(True, "PIPELINING", 1)
+    print(f"\n{'':40}{'waits':>8}{'expected':>10}{'DNS':>5}{'expected':>10}")
+    for workload in workloads.TABLE:
+        if workload.name not in workloads.PROTECTED:
+            continue
+        delivery = workload.set_up(w)
+        measure.Switched(program, w.home, workload.files or {}).use()
+        found = measure.wire(program, delivery, w, workload.quiet)
+        if found.waits > expected:      # as in count_waits()
+            found = measure.wire(program, delivery, w, workload.quiet)
+        questions = workloads.PROTECTED[workload.name]
+        print(f"{workload.name:40}{found.waits:8}{expected:10}{found.questions:5}{questions:10}", flush=True)
+        yield f"waits: {workload.name}", found.tls == 1 and found.waits == expected, f"{found.waits}, not {expected}"
+        yield f"questions: {workload.name}", found.questions == questions, f"{found.questions}, not {questions}"
+
+
 def check(w, program):
     results = [(f"waits: {name}", count == expected, f"{count}, not {expected}")
                for name, count, expected in show_waits(w, [program])]
-    return results + list(check_limits(w, program))
+    return results + list(check_protected(w, program)) + list(check_limits(w, program))
 
 
 def write_junit(path, results):
@@ -303,7 +326,7 @@ def run_under(w, program, arguments):
     """One delivery first, so that caches and compiled files exist."""
     for workload in selected(arguments.only):
         delivery = workload.set_up(w)
-        program.use()
+        measure.Switched(program, w.home, workload.files or {}).use()
         measure.run(program, delivery)
         measure.run_under(shlex.split(arguments.under), program, delivery, arguments.deliveries)
 

@@ -3,12 +3,15 @@
 
 import collections
 import copy
+import hashlib
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+
+from cryptography.hazmat.primitives import serialization
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -122,6 +125,19 @@ class Floor:
         return self.line
 
 
+class Switched:
+    """A program with control files of its own; None: without them."""
+
+    def __init__(self, program, home, files, name=None):
+        self.program, self.home, self.files = program, home, files
+        self.name, self.options, self.command = name or program.name, program.options, program.command
+
+    def use(self):
+        self.program.use()
+        for name, text in self.files.items():
+            self.home.control(name, text)
+
+
 class Delivery:
     def __init__(self, message, recipients=1, host="dst.example", sender="a@src.example", at_once=1):
         self.message, self.host, self.sender, self.at_once = message, host, sender, at_once
@@ -196,7 +212,33 @@ class World:
         self.home.control("timeoutconnect", "5\n")
         self.home.control("timeoutremote", "60\n")
         self.forget_timeouts()
+        for path in list(self._state("sts-dst.example")):
+            if os.path.exists(path):
+                os.unlink(path)
         self.dns.reset()
+
+    @staticmethod
+    def _state(name):
+        """This file, in the state directory of each program."""
+        for entry in os.scandir("/srv"):
+            folder = f"{entry.path}/run/qmail-remote"
+            if os.path.isdir(folder):
+                yield f"{folder}/{name}"
+
+    def publish(self):
+        """All names are signed. The host has a TLSA record; the domain has an MTA-STS policy, which is in the cache."""
+        key = self.certificates.leaf("good", "m1.example").cert.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.dns.rule(ad=True)
+        self.dns.zone(f"_25._tcp.m1.example TLSA 3 1 1 {hashlib.sha256(key).hexdigest()}\n"
+                      '_mta-sts.dst.example TXT "v=STSv1; id=1;"')
+        now = int(time.time())
+        entry = (f"qmail-remote-sts 1\ndomain dst.example\nid 1\nfetched {now}\ntried {now} 0\nused {now}\n"
+                 "max-age 604800\nmode enforce\nmx *.example\ntext version: STSv1\ntext mode: enforce\n"
+                 "text mx: *.example\ntext max_age: 604800\nend\n")
+        for path in self._state("sts-dst.example"):
+            with open(path, "w", encoding="ascii") as f:
+                f.write(entry)
 
     def forget_timeouts(self, known=b""):
         self.home.tcpto(known)
