@@ -9,6 +9,12 @@
 #include "base/json.h"
 #include "base/str.h"
 
+/*
+ * Bytes after which no more hosts are told of.  The policy of each is repeated,
+ * and may fill 160 KB; more than 200 KB are no datagram.
+ */
+#define ENOUGH ((size_t)32 << 10)
+
 /* The numbers that libtlsrpt has for the words of RFC 8460. */
 
 enum type { TYPE_TLSA = 1, TYPE_STS = 2, TYPE_NONE = 9 };
@@ -383,7 +389,7 @@ put_host(struct work *w, size_t i, bool is_behind)
 	struct failure skipped = { .code = code_of_skip(host->policy.skip),
 		.mx = host->name };
 
-	if (!tls_policy_tries(&host->policy))
+	if (!tls_policy_tries(&host->policy) || w->json->len > ENOUGH)
 		return;
 	if (host->policy.skip == TLS_SKIP_NOT) {
 		put_attempts(w, i);

@@ -19,7 +19,8 @@
  *
  * A failure is told once: not again for the attempt in clear text that it
  * caused.  Hosts that are left out count if they come before the server that
- * was ready.
+ * was ready.  If the policy is long, only the first hosts are told of, so that
+ * the datagram can be sent.
  */
 void tlsrpt_format(struct buf *json, const struct situation *,
     const struct mx_list *, const struct plan *, const struct search *);

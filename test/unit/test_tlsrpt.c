@@ -67,7 +67,8 @@ try_socket(int domain, int type, int protocol)
  * The attempts as words: the host, the last digit of its address, and what
  * became of it:
  *	in TLS: + ready, u ready without a usable record, N E T M what MTA-STS
- *	would have refused: the name, the time, the issuer, the host;
+ *	would have refused: the name, the time, the issuer, the host; A Z what
+ *	we could not find out;
  *	the handshake failed: x somehow, n e t as above, l our own fault, U no
  *	record can be used;
  *	no TLS: - not offered, r refused, g refused at the greeting, d died;
@@ -175,6 +176,9 @@ static const struct {
 	{ 'E', 0, READY, TLS_PROOF_NONE, 0, 0, "certificate has expired" },
 	{ 'T', 0, READY, TLS_PROOF_NONE, 0, 0, "self-signed certificate" },
 	{ 'O', 0, READY, TLS_PROOF_NONE, 0, 0, ATTEMPT_TEXT_OLD },
+	{ 'A', 0, READY, TLS_PROOF_NONE, 0, 0,
+	    "cannot read trust anchors in /x: no certificate" },
+	{ 'Z', 0, READY, TLS_PROOF_NONE, 0, 0, "out of memory" },
 	{ 'M', 0, READY, TLS_PROOF_NONE, 0, 0,
 	    "the MTA-STS policy of the domain does not list it" },
 	{ 'x', FAILURE_TLS, FAILED, 0, TLS_CAUSE_HANDSHAKE, 0, "" },
@@ -368,7 +372,7 @@ check_counts(const char *json)
 static const char *
 format(void)
 {
-	static char text[20000];
+	static char text[200000];
 	struct buf json = { 0 };
 	const char *at = text;
 
@@ -731,6 +735,30 @@ formats_lines_as_elements(void **state)
 	world.sts = NULL;
 }
 
+/* Whatever the policy is, the first host's fits into a datagram. */
+static void
+tells_of_the_first_hosts_if_the_policy_is_long(void **state)
+{
+	static const char worst[] = "\"\n";
+	struct sts_policy sts = { .mode = STS_MODE_ENFORCE };
+	size_t n;
+
+	(void)state;
+	buf_puts(&sts.mx, "m\n");
+	while (sts.lines.len < STS_BODY_MAX)
+		buf_puts(&sts.lines, worst);
+	world.sts = &sts;
+	set_up("S", "");
+	n = strlen(format());
+	finish();
+	assert_in_range(n, 2 * STS_BODY_MAX, 200000);
+	set_up("SS", "");
+	assert_int_equal(strlen(format()), n);
+	finish();
+	sts_policy_finish(&sts);
+	world.sts = NULL;
+}
+
 /* An address that is not known is left out, and IPv6 is as text. */
 static void
 formats_addresses(void **state)
@@ -1069,6 +1097,8 @@ main(void)
 		cmocka_unit_test(tells_of_hosts_that_are_left_out),
 		cmocka_unit_test(tells_of_no_policy_if_there_is_none_any_more),
 		cmocka_unit_test(formats_lines_as_elements),
+		cmocka_unit_test(
+		    tells_of_the_first_hosts_if_the_policy_is_long),
 		cmocka_unit_test(formats_addresses),
 		cmocka_unit_test(tells_why_no_policy_was_fetched),
 		cmocka_unit_test(needs_one_record),
