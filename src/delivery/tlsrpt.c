@@ -201,6 +201,10 @@ code_of_text(const char *text)
 		return CODE_NAME;
 	if (strcmp(text, "certificate has expired") == 0)
 		return CODE_EXPIRED;
+	/* Our own files or memory, which nobody else needs to know. */
+	if (strncmp(text, "cannot ", strlen("cannot ")) == 0 ||
+	    strcmp(text, "out of memory") == 0)
+		return CODE_NOTHING;
 	return CODE_NOT_TRUSTED;
 }
 

@@ -574,6 +574,8 @@ tells_nothing_of_what_is_not_known(void **state)
 		{ "cn", "a1d b2+", NO_POLICY GOOD },
 		/* Our own fault. */
 		{ "n", "a1l", "" },
+		{ "t", "a1A", "" },
+		{ "t", "a1Z", "" },
 		{ "R", "", "" },
 		{ "N", "", "" },
 		/* An address literal. */
