@@ -73,6 +73,14 @@ last_host(const struct making *m)
 	return &m->plan->host[m->plan->nhost - 1];
 }
 
+/* Neither verifies. */
+static bool
+is_same_policy(const struct tls_policy *a, const struct tls_policy *b)
+{
+	return a->level == b->level &&
+	       tls_policy_allows_clear(a) == tls_policy_allows_clear(b);
+}
+
 /*
  * The session would be the same one again, unless another policy holds for it,
  * or the certificate has to prove another name.
@@ -89,7 +97,7 @@ is_duplicate(const struct making *m, const struct ip *ip)
 		const struct plan_address *a = &m->plan->address[m->used[i]];
 
 		if (ip_equal(&a->ip, ip) &&
-		    m->plan->host[a->host].policy.level == policy->level)
+		    is_same_policy(&m->plan->host[a->host].policy, policy))
 			return true;
 	}
 	return false;

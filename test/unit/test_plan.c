@@ -507,6 +507,13 @@ keeps_an_address_with_another_policy(void **state)
 	assert_string_equal(show(&p),
 	    "a=192.0.2.1 b=192.0.2.1 c=192.0.2.1(again)");
 	plan_finish(&p);
+	/* The level is the same, but only one of them may go in clear text. */
+	situation(1);
+	situations[1].hostfile = TLS_HOSTFILE_ENCRYPT;
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
+	assert_string_equal(show(&p),
+	    "a=192.0.2.1 b=192.0.2.1 c=192.0.2.1(again)");
+	plan_finish(&p);
 	situation(0);
 	situations[1].sts = TLS_STS_TESTING;
 	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
