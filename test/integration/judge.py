@@ -142,8 +142,9 @@ def _wire(stage):
     for s in stage.sessions:
         if TELLTALE.search(bytes(s.clear)):
             yield f"told in clear text to {s.server.address}: {bytes(s.clear)!r}"
+    # A name server, and a policy host, learn the domain.
     for where, data in stage.wire.streams().items():
-        if where[1] != 53 and TELLTALE.search(data):
+        if where[1] not in (53, 443) and TELLTALE.search(data):
             yield f"seen in clear text on its way to {where}"
 
 

@@ -6,6 +6,7 @@ import time
 import httpsd
 import tlssite
 from httpsd import reply
+from smtpd import CLOSE, Read
 from tlssite import V13
 
 DOMAIN = "dst.example"
@@ -15,6 +16,9 @@ STATE = "/srv/qmail/run/qmail-remote"
 # The last line of a report.
 ENFORCED = V13.replace("certificate ", "MTA-STS, certificate verified for ")
 TESTED = V13.replace("certificate ", "MTA-STS testing, certificate verified for ")
+
+# A server that agrees to STARTTLS, and says something else in place of its part of a handshake.
+NO_HANDSHAKE = ("220 go", Read(5), b"no TLS\r\n", CLOSE)
 
 NO_HOST = "Sorry, no host meets the TLS policy. (#4.7.5)"
 UNLISTED = "the MTA-STS policy of the domain does not list it"

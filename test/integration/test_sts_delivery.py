@@ -11,7 +11,8 @@ from expect import ANY, CONTROL, accepted, check
 from expect_tls import FAILED_SENTENCE, NOT_OFFERED_SENTENCE
 from httpsd import DEAF, Until, reply
 from smtpd import Call
-from stssite import DOMAIN, ENFORCED, NO_HOST, STATE, TESTED, UNLISTED, failed_test, make_older, policy, wait_for
+from stssite import (DOMAIN, ENFORCED, NO_HANDSHAKE, NO_HOST, STATE, TESTED, UNLISTED, failed_test, make_older, policy,
+                     wait_for)
 from tlssite import NOT_VERIFIED, gone, told_nothing, tls_line, verified
 
 ONE, TWO = "192.0.2.1", "192.0.2.2"
@@ -154,7 +155,7 @@ def test_each_host_fails_in_another_way(sts):
 @pytest.mark.parametrize("script, sentence", [
     ({"cert": None}, NOT_OFFERED_SENTENCE),
     ({"STARTTLS": "454 not now"}, "but STARTTLS was refused. (#4.7.4)"),
-    ({"STARTTLS": ("220 go", b"no TLS\r\n")}, FAILED_SENTENCE)],
+    ({"STARTTLS": NO_HANDSHAKE}, FAILED_SENTENCE)],
     ids=["not-offered", "refused", "no-handshake"])
 def test_host_without_tls(sts, script, sentence):
     sts.mx()
@@ -207,7 +208,7 @@ def test_testing_and_strictness_2(sts):
 @pytest.mark.parametrize("script, line", [
     ({"cert": None}, None),
     ({"STARTTLS": "454 not now"}, "STARTTLS refused (454), sent in clear text"),
-    ({"sessions": [{"STARTTLS": ("220 go", b"no TLS\r\n")}, {}]}, "handshake failed (")],
+    ({"sessions": [{"STARTTLS": NO_HANDSHAKE}, {}]}, "handshake failed (")],
     ids=["not-offered", "refused", "no-handshake"])
 def test_testing_and_a_host_without_tls(sts, script, line):
     """As with strictness 0, because that is what there is."""

@@ -9,7 +9,7 @@ import dnsd
 import world
 from expect import ANY, CONTROL, accepted, check
 from expect_tls import FAILED_SENTENCE, NOT_OFFERED_SENTENCE
-from stssite import NO_HOST
+from stssite import NO_HANDSHAKE, NO_HOST
 from tlssite import NOT_VERIFIED, age, gone, told_nothing, tls_line, verified
 
 ONE, TWO = "192.0.2.1", "192.0.2.2"
@@ -58,7 +58,7 @@ def given_up(sentence):
 
 SERVERS = {
     "good": {}, "bad": {"cert": "self-signed"}, "no-tls": {"cert": None},
-    "no-handshake": {"sessions": [{"STARTTLS": ("220 go", b"no TLS\r\n")}, {}]},
+    "no-handshake": {"sessions": [{"STARTTLS": NO_HANDSHAKE}, {}]},
 }
 
 OTHERS = [given_up(NOT_OFFERED_SENTENCE), given_up(FAILED_SENTENCE)]

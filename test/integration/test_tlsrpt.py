@@ -10,7 +10,7 @@ import pytest
 
 from expect import accepted, check
 from httpsd import reply
-from stssite import DOMAIN, policy
+from stssite import DOMAIN, NO_HANDSHAKE, policy
 from tlssite import gone, tls_line
 from world import OWN6
 
@@ -138,7 +138,7 @@ def test_certificates(sts, told, cert, code, mode):
 
 @pytest.mark.parametrize("script, code", [
     ({"STARTTLS": "454 not now"}, NO_STARTTLS),
-    ({"STARTTLS": ("220 go", b"no TLS\r\n")}, VALIDATION)], ids=["refused", "no-handshake"])
+    ({"STARTTLS": NO_HANDSHAKE}, VALIDATION)], ids=["refused", "no-handshake"])
 def test_no_session(sts, told, script, code):
     sts.mx()
     sts.server(**script)
@@ -149,7 +149,7 @@ def test_no_session(sts, told, script, code):
 
 @pytest.mark.parametrize("script, code", [
     ({"cert": None}, NO_STARTTLS), ({"STARTTLS": "454 not now"}, NO_STARTTLS),
-    ({"sessions": [{"STARTTLS": ("220 go", b"no TLS\r\n")}, {}]}, VALIDATION)],
+    ({"sessions": [{"STARTTLS": NO_HANDSHAKE}, {}]}, VALIDATION)],
     ids=["not-offered", "refused", "no-handshake"])
 @pytest.mark.parametrize("strictness", [0, 1])
 def test_clear_text(sts, told, script, code, strictness):
