@@ -258,7 +258,8 @@ show_lines(struct work *w)
 struct walk {
 	struct entry *entry;
 	const char *(*fault)(const char *value, size_t n);
-	size_t n; /* lines */
+	bool is_strict; /* as in struct table_files */
+	size_t n;       /* lines */
 };
 
 /*
@@ -276,7 +277,9 @@ check_line(void *data, const char *key, size_t nkey, const char *value,
 
 	walk->n++;
 	if (value == NULL)
-		fault = "ignored, because it has no colon";
+		fault = walk->is_strict
+			    ? "mail is deferred, because it has no colon"
+			    : "ignored, because it has no colon";
 	else if (memchr(key, ' ', nkey) || memchr(key, '\t', nkey))
 		fault = "never used, because of the blank before the colon";
 	else
@@ -294,7 +297,9 @@ show_table(struct work *w, const struct table_files *files,
     const char *(*fault)(const char *, size_t))
 {
 	struct entry e = { .nwarning = 0 };
-	struct walk walk = { .entry = &e, .fault = fault };
+	struct walk walk = {
+		.entry = &e, .fault = fault, .is_strict = files->is_strict
+	};
 
 	if (table_walk(files, check_line, &walk) == -1)
 		warn_text(&e, strerror(errno));
