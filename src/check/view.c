@@ -135,7 +135,7 @@ view_tls(const struct attempt *a, char sentence[TLS_SENTENCE_SIZE])
 	if (a->tls.status == TLS_STATUS_NONE)
 		cleartext_describe(&a->cleartext, false, sentence);
 	else
-		tls_result_describe(&a->tls, sentence);
+		attempt_describe_session(a, sentence);
 }
 
 void

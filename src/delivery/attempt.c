@@ -563,8 +563,9 @@ attempt_make(const struct attempt_config *config, struct smtp_session *session,
 }
 
 /* The policy is named if it is one of MTA-STS. */
-static void
-describe_result(const struct attempt *a, char sentence[TLS_SENTENCE_SIZE])
+void
+attempt_describe_session(const struct attempt *a,
+    char sentence[TLS_SENTENCE_SIZE])
 {
 	char label[TLS_TEXT_SIZE + 32] = "";
 
@@ -586,7 +587,7 @@ attempt_describe_tls(const struct attempt *a, char sentence[TLS_SENTENCE_SIZE])
 	    a->cause == FAILURE_CONNECTION_DIED)
 		cleartext_describe(&a->cleartext, is_ready, sentence);
 	else
-		describe_result(a, sentence);
+		attempt_describe_session(a, sentence);
 }
 
 void

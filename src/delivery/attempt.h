@@ -136,6 +136,10 @@ enum attempt_result attempt_make(const struct attempt_config *,
 void attempt_describe_tls(const struct attempt *,
     char sentence[TLS_SENTENCE_SIZE]);
 
+/* The same for its TLS session, whatever became of the connection. */
+void attempt_describe_session(const struct attempt *,
+    char sentence[TLS_SENTENCE_SIZE]);
+
 /* Frees what the attempt owns. */
 void attempt_finish(struct attempt *);
 

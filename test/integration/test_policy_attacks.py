@@ -1,13 +1,14 @@
 """What an attacker could gain who has the DNS, an MX host, a policy host or a recipient's address."""
 
 import os
+import subprocess
 import time
 
 import pytest
 
 import httpsd
 from httpsd import DEAF
-from tlssite import Site, gone, programs, told_nothing
+from tlssite import Site, gone, programs, tls_line, told_nothing
 
 POLICY_HOST = "192.0.2.80"
 STATE = "/srv/qmail/run/qmail-remote"
@@ -102,3 +103,36 @@ def test_a_refresh_that_cannot_be_kept(target):
         os.mkdir(f"{STATE}/{name}")
     assert [target.run().letters for _ in range(3)] == ["rK"] * 3
     assert not server.sessions and not programs("qmail-remote-st")
+
+
+# What qmail-remote-check says.
+
+@pytest.fixture
+def look(pytestconfig):
+    def run(*words):
+        program = f"{pytestconfig.option.build}/qmail-remote-check"
+        return subprocess.run([program, *words], capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
+    return run
+
+
+@pytest.mark.parametrize("mode, mx, cert", [
+    ("enforce", "m1.example", "good"), ("testing", "m1.example", "good"), ("testing", "m1.example", "wrong-name"),
+    ("testing", "m2.example", "good"),
+])
+def test_check_has_the_last_line_of_a_report(target, look, mode, mx, cert):
+    target.mx()
+    target.server(cert=cert)
+    target.home.control("mtasts", "2\n")
+    remember(mode=mode, mx=mx)
+    said = [line.split(None, 1)[1] for line in look("dst.example") if line.startswith("  TLS ")]
+    assert len(said) == 1 and "MTA-STS" in said[0]
+    assert said[0].replace("X25519MLKEM768", "X25519") == tls_line(target.run())
+
+
+def test_a_line_without_a_colon_is_not_ignored(target, look):
+    """Unless it is one of smtproutes."""
+    target.home.control("tlspolicy", "dst.example verify\n")
+    target.home.control("smtproutes", "a.example\n")
+    said = [line.strip() for line in look()]
+    assert "warning: dst.example verify: mail is deferred, because it has no colon" in said
+    assert "warning: a.example: ignored, because it has no colon" in said
