@@ -82,6 +82,8 @@ view_sts(const struct setup *s, int64_t now, struct buf *text)
 		return;
 	if (s->control.trustanchors.len == 0)
 		buf_puts(text, "not used: there is no control/trustanchors");
+	else if (s->situation.is_literal)
+		buf_puts(text, "not used: the next hop is an address");
 	else if (!s->situation.wants_sts)
 		buf_puts(text, "not used: control/tlspolicy says otherwise");
 	else if (policy != NULL)

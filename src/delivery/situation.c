@@ -53,8 +53,10 @@ static void
 decide_what_to_ask(struct situation *s)
 {
 	const struct control *c = s->config->control;
-	bool is_off = s->is_not_required || is_literal(s->config->next_hop);
+	bool is_off;
 
+	s->is_literal = is_literal(s->config->next_hop);
+	is_off = s->is_not_required || s->is_literal;
 	s->wants_tlsa =
 	    s->config->is_trusted &&
 	    (has_dane_rule(s) || (s->rule.level == TLSPOLICY_ABSENT &&

@@ -43,6 +43,7 @@ struct situation {
 	struct tlspolicy rule;
 	struct tlshosts files;
 	bool is_not_required; /* TLS-Required: no, and it is obeyed */
+	bool is_literal;      /* the next hop is an address */
 	bool wants_tlsa, wants_sts, wants_tlsrpt; /* from the DNS */
 
 	/* Known after situation_find(). */

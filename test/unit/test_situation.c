@@ -411,6 +411,7 @@ asks_for_no_texts_of_an_address(void **state)
 		reads(&s, "mtasts anchors collector");
 		assert_string_equal(asked(&s), "");
 		assert_string_equal(world.log, "policy inspect header");
+		assert_true(s.is_literal);
 		situation_finish(&s);
 	}
 }
@@ -426,6 +427,7 @@ asks_for_the_texts_of_a_relay(void **state)
 	world.is_relay = true;
 	reads(&s, "mtasts anchors collector dane trusted");
 	assert_string_equal(asked(&s), "tlsa sts tlsrpt wait");
+	assert_false(s.is_literal);
 	situation_finish(&s);
 }
 
