@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -12,9 +13,12 @@ import pytest
 
 import pki
 import world
+from httpsd import reply
 from qmailhome import pack4, read4, used
 from rspawn import sanitizer_logs
 from smtpd import CLOSE, DEAF, Call, Delay
+from stssite import make_older, policy
+from tlssite import gone
 from world import HOLE4, UNREACHABLE4
 
 ONE, TWO, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
@@ -699,6 +703,121 @@ def test_listing_leaves_no_trace(site, home, look):
     before = traces(home)
     look(host=None)
     assert traces(home) == before
+
+
+# MTA-STS.
+
+@pytest.fixture
+def shown(sts, home, look):
+    """shown(): what is said of the policy; nothing is left behind but what was there."""
+    def make(*args, code=None, **how):
+        before = traces(home)
+        done = look(*args, **how)
+        gone()
+        assert traces(home) == before
+        assert code is None or done.returncode == code, done
+        return fields(done)["MTA-STS"]
+
+    sts.mx()
+    sts.server()
+    return make
+
+
+def fetch_policy(home):
+    program = f"{home.path}/bin/qmail-remote-sts"
+    assert home.start(args=["dst.example"], program=program, message=b"").finish().exit_code == 0
+    gone()
+
+
+def test_policy_is_fetched_and_not_written(sts, shown, look):
+    host = sts.publish(policy("m1.example"))
+    line, = shown(code=DELIVERED)
+    assert re.fullmatch("policy of mode enforce, just fetched, for another 16[78] hours", line)
+    assert len(host.requests) == 1 and not sts.has_entry()
+    found = json.loads(look("--json", "dst.example", host=None).stdout)
+    assert found["mta_sts"].startswith("policy of mode enforce, just fetched, ")
+    assert found["hosts"][0]["name"] == "m1.example"
+
+
+def test_policy_in_the_cache_is_shown(sts, home, shown):
+    """One that is old is not refreshed either."""
+    host = sts.publish(policy("m1.example", mode="testing"))
+    fetch_policy(home)
+    line, = shown(code=DELIVERED)
+    assert re.fullmatch("policy of mode testing, from the cache, for another 16[78] hours", line)
+    make_older(90000)
+    assert shown(code=DELIVERED)[0].endswith(" hours") and len(host.requests) == 1
+
+
+def test_policy_with_another_id_is_fetched_and_not_written(sts, home, shown):
+    host = sts.publish(policy("m1.example"))
+    fetch_policy(home)
+    sts.record("2")
+    host.script = [reply(policy(mode="none"))]
+    assert shown(code=DELIVERED)[0].startswith("policy of mode none, just fetched, ")
+    host.script = [reply("", "404 x")]
+    assert shown(code=DELIVERED)[0].startswith("policy of mode enforce, from the cache, ")
+
+
+def test_hosts_that_a_policy_leaves_out_are_shown(sts, look):
+    sts.mx(ONE, TWO)
+    sts.server()
+    sts.publish(policy("m2.example"))
+    sts.server(TWO, host="m2.example", cert="expired")
+    done = look()
+    assert done.returncode == DEFERRED
+    assert "the MTA-STS policy of the domain does not list it" in done.stdout, done
+    assert "certificate has expired" in done.stdout and "by MTA-STS" in done.stdout, done
+    assert not sts.has_entry()
+
+
+def test_policy_that_lists_no_host_is_fetched_again_and_not_written(sts, home, shown):
+    host = sts.publish(policy("old.example"))
+    fetch_policy(home)
+    make_older(400)
+    host.script = [reply(policy("m1.example"))]
+    assert shown(code=DELIVERED)[0].startswith("policy of mode enforce, just fetched, ")
+    assert len(host.requests) == 2
+
+
+@pytest.mark.parametrize("set_up, said", [
+    (lambda sts: sts.publish(reply("", "404 x")), "no policy could be fetched: the host replied 404"),
+    (lambda sts: sts.publish(policy("m1.example"), leaf="expired"),
+     "no policy could be fetched: TLS: certificate verify failed: certificate has expired"),
+    (lambda sts: None, "the domain has no policy"),
+    (lambda sts: sts.home.control("trustanchors", None), "not used: there is no control/trustanchors"),
+    (lambda sts: sts.home.control("tlspolicy", "dst.example:may\n"), "not used: control/tlspolicy says otherwise"),
+])
+def test_why_there_is_no_policy(sts, shown, set_up, said):
+    set_up(sts)
+    assert shown(code=DELIVERED) == [said]
+
+
+def test_literals_have_no_policy(shown):
+    assert shown(host=f"[{ONE}]", code=DELIVERED) == ["not used: the next hop is an address"]
+
+
+def test_without_mtasts_nothing_is_said_of_it(sts, home, look):
+    home.control("mtasts", None)
+    sts.mx()
+    sts.server()
+    sts.publish(policy("m1.example"))
+    assert "MTA-STS" not in fields(look()) and sts.asked_for_policies() == []
+
+
+def test_a_collector_is_not_told(sts, home, shown):
+    """What was only looked at is no session of a message."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind("/srv/look.sock")
+    sock.setblocking(False)
+    home.control("tlsrptsocket", "/srv/look.sock\n")
+    sts.dns.zone('_smtp._tls.dst.example TXT "v=TLSRPTv1; rua=mailto:r@dst.example"')
+    sts.publish(policy("m1.example"))
+    shown(code=DELIVERED)
+    with pytest.raises(BlockingIOError):
+        sock.recv(1)
+    sock.close()
+    os.unlink("/srv/look.sock")
 
 
 # A terminal.
