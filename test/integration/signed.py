@@ -244,6 +244,8 @@ NAMES = [
     # No MX records: the domain itself.
     Name("no-mx", MATCH, "3 1 1", host="no-mx.sig", records=["{h} ADDRESS"]),
     Name("no-mx-wrong", MISMATCH, "3 1 1 other", host="no-mx-wrong.sig", records=["{h} ADDRESS"]),
+    Name("no-mx-alias-ta-own-name", MISMATCH, host="no-mx-alias-ta-own-name.sig", server=_GOOD, base="t.no-mx.sig", records=[
+        "{h} CNAME t.no-mx.sig.", "t.no-mx.sig. ADDRESS", "_25._tcp.t.no-mx.sig. TLSA 2 1 1 intermediate"]),
     Name("no-mx-uns", NONE, "3 1 1 other", host="no-mx-uns.uns", zone="uns", records=["{h} ADDRESS"]),
 
     # Relays, each with its port; the domain of the mail is no name for them.
@@ -255,6 +257,9 @@ NAMES = [
     Name("relay-alias", MATCH, server=_GOOD, port=26, base="t.relay-alias.sig", proof="3 1 1", records=[
         "{h} CNAME t.relay-alias.sig.", "t.relay-alias.sig. ADDRESS", "_26._tcp.t.relay-alias.sig. TLSA 3 1 1"]),
     Name("relay-ta", MATCH, "2 1 1 intermediate", server=_GOOD, port=26, records=["{h} ADDRESS"]),
+    Name("relay-alias-ta-own-name", MISMATCH, server=_GOOD, port=26, base="t.relay-alias-ta-own-name.sig", records=[
+        "{h} CNAME t.relay-alias-ta-own-name.sig.", "t.relay-alias-ta-own-name.sig. ADDRESS",
+        "_26._tcp.t.relay-alias-ta-own-name.sig. TLSA 2 1 1 intermediate"]),
     Name("relay-ta-name-of-domain", MISMATCH, "2 1 1 intermediate", server=Shown(_named("relay-ta-name-of-domain.sig")),
          port=26, records=["{d} MX 10 {h}", "{h} ADDRESS"]),
     Name("relay-uns", NONE, "3 1 1 other", server=_GOOD, verifies=True, port=26, zone="uns", records=["{h} ADDRESS"]),

@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import pki
 import world
-from catalogue import ONE, TWO, Case, Setup, Start, Want, not_connected, table
+from catalogue import ONE, SIX, TWO, Case, Setup, Start, Want, not_connected, table
 from signed import association, tlsa
 from smtpd import CLOSE, DEAF, Call, Read
 from test_catalogue_d import read_hello, swallow
@@ -247,9 +247,14 @@ def lookup_cases():
     yield f("F15-servfail", ["3 1 1 other"], NO_DANE, signed=["dst.example", OWNER],
             rules=[(f"{OWNER} TLSA", dict(rcode="SERVFAIL"))])
     one = "one secure address family is enough"
-    for kind, how in (("servfail", dict(rcode="SERVFAIL")), ("insecure", dict(ad=False))):
-        yield f(f"F15-one-family-{kind}", ["3 1 1"], dane("3 1 1"), rules=[("m1.example AAAA", how)], says=one)
-        yield f(f"F15-one-family-{kind}-wrong", ["3 1 1 other"], fails(), rules=[("m1.example AAAA", how)], says=one)
+    for family, kind, how in (("AAAA", "servfail", dict(rcode="SERVFAIL")), ("AAAA", "insecure", dict(ad=False)),
+                              ("A", "insecure", dict(ad=False))):
+        rules = [(f"m1.example {family}", how)]
+        yield f(f"F15-{family}-{kind}", ["3 1 1"], dane("3 1 1"), rules=rules, says=one)
+        yield f(f"F15-{family}-{kind}-wrong", ["3 1 1 other"], fails(), rules=rules, says=one)
+    for record, want in (("3 1 1", dane("3 1 1")), ("3 1 1 other", fails("but TLS failed. (#4.7.5)"))):
+        yield f(f"F15-address-of-insecure-family{'-wrong' if want.letters(0) == 'Z' else ''}", [record], want, address=SIX,
+                zone=f"m1.example A {ONE}", rules=[("m1.example AAAA", dict(ad=False))], says=one)
     note = "TLSA records of a host are not looked at where the MX record that leads to it is not signed"
     yield f("F16-insecure", ["3 1 1 other"], NOT_ASKED, signed=["m1.example"], over=("opp13", "ver13"), says=note)
     yield f("F16-right", ["3 1 1"], NOT_ASKED, signed=["m1.example"])
@@ -393,6 +398,11 @@ def elsewhere_cases():
     yield f("F25-wrong", wrong, fails(), owner="_2525._tcp.m1.example", control=route, port=2525)
     yield f("F25-relay", ["3 1 1"], dane("3 1 1"), control=dict(smtproutes=":m1.example\n"), signed=["m1.example"])
     yield f("F25-relay-name", ["2 1 1 intermediate"], fails(), named("dst.example"), control=dict(smtproutes=":m1.example\n"))
+    alias = dict(zone=f"t.example A {ONE}\nrelay.example CNAME t.example.", owner="_25._tcp.t.example",
+                 control=dict(smtproutes=":relay.example\n"), signed=["relay.example", "t.example"])
+    yield f("F25-alias", ["2 1 1 intermediate"], dane("2 1 1", sni="t.example"), named("t.example"), **alias)
+    yield f("F25-alias-own-name", ["2 1 1 intermediate"], fails(), named("relay.example"), **alias,
+            says="the name of a relay that is an alias counts only if the TLSA records are there")
     yield f("F25-mx-on-port", ["3 1 1"], dane("3 1 1"), owner="_2525._tcp.m1.example", control=dict(
         smtproutes="dst.example::2525\n"), port=2525)
     yield f("F26-literal", wrong, NOT_ASKED, start=Start(host=f"[{ONE}]"), signed=["."])

@@ -388,6 +388,27 @@ def test_an_address_has_no_tlsa_records(site):
     assert site.dns.questions == []
 
 
+@pytest.mark.parametrize("record, end", [("3 1 1", ", DANE (3 1 1)"), ("3 1 1 other", None), (None, ", " + NOT_VERIFIED)],
+                         ids=["right", "wrong", "none"])
+def test_connections_that_race_keep_the_policy_of_their_own_host(site, record, end):
+    """One host does not answer, the other has other records; which comes first is left to chance."""
+    site.home.control("dane", "1\n")
+    site.dns.sign(".")
+    site.want(0)
+    for number, address in ((1, world.HOLE4), (2, "192.0.2.2")):
+        site.dns.zone(f"dst.example MX 10 m{number}.example.\nm{number}.example A {address}")
+    site.home.control("timeoutconnect", "2\n")
+    server = site.server("192.0.2.2", host="m2.example")
+    if record:
+        site.dns.zone("_25._tcp.m2.example TLSA " + tlsa(record, site.certs, site.certs.leaf("good", "m2.example")))
+    else:
+        site.dns.zone("_25._tcp.m1.example TLSA " + tlsa("3 1 1 other", site.certs, None))
+    run = site.run()
+    assert run.letters == ("rK" if end else "Z"), run
+    assert not end or tls_line(run).endswith(end), run
+    assert len(server.mails) == bool(end)
+
+
 @pytest.mark.parametrize("text", ["2\n", "-1\n", "yes\n", "99999999999999999999\n"])
 def test_nonsense_in_dane_is_temporary(site, text):
     server = scripted(site, "dst.example")
