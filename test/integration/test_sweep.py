@@ -42,3 +42,9 @@ def test_a_sample_of_kills_faults_and_allocations_does_no_harm(part, programs_fo
 def test_short_reads_lose_no_route_and_no_anchor(part, programs_for, dns, smtp, certs):
     """All of them, where files are compiled: what was not read would be missing from then on."""
     holds(part, sweep.SHORT, programs_for, dns, smtp, certs)
+
+
+@pytest.mark.parametrize("part", ["kill sts sts", "kill refresh sts"])
+def test_kills_while_a_policy_is_written_leave_a_whole_entry(part, programs_for, dns, smtp, certs):
+    """All of them: few points, and an entry of which half is there would be a policy that nobody published."""
+    holds(part, sweep.WRITES, programs_for, dns, smtp, certs)

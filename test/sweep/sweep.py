@@ -643,6 +643,7 @@ EVERY = 25      # points between two deliveries that must succeed
 ALL = (0, 1)
 SAMPLE = ("sample", 12)
 SHORT = ("short", 0)    # only the transfers of one byte
+WRITES = ("writes", 0)  # only kills around the calls that change a file
 
 
 def _check_often(stage, result, count, what):
@@ -655,6 +656,8 @@ def kill_sweep(stage, part, select):
     result = Result(part)
     calls = _listed(stage, part, result)
     points = [(c, option) for c in calls for option in ("-k", "-K") if (option, c.name) != ("-K", "exit_group")]
+    if select == WRITES:
+        points, select = [p for p in points if p[0].name in ("ftruncate", "write", "fsync", "rename")], ALL
     of_helper = bool(_role(part))
     for count, (call, option) in enumerate(_choose(points, select), 1):
         what = f"killed {'before' if option == '-k' else 'after'} {call}"
@@ -787,7 +790,7 @@ _KINDS = {"kill": kill_sweep, "fault": fault_sweep, "alloc": alloc_sweep}
 
 
 def run_part(part, select, programs, dns, smtp, certs):
-    """`select` says which points: ALL, SAMPLE, SHORT or (first, step)."""
+    """`select` says which points: ALL, SAMPLE, SHORT, WRITES or (first, step)."""
     kind, session, *_ = part.split()
     stage = Stage(session, programs, dns, smtp, certs)
     try:
