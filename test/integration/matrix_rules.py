@@ -380,11 +380,15 @@ def _expect_with_policies(scene):
     return replace(_or_sooner(scene, replace(found, waits=found.waits + verdict.waits)), guarded=True)
 
 
+def _with_proof(scene, found):
+    return replace(found, proof=proof(scene, found.mail) if found.mail else "",
+                   either=_with_proof(scene, found.either) if found.either else None)
+
+
 def expect(scene):
     if not scene.has_policies:
         return _expect(scene)
-    found = _expect_with_policies(scene)
-    return replace(found, proof=proof(scene, found.mail) if found.mail else "")
+    return _with_proof(scene, _expect_with_policies(scene))
 
 
 def _expect(scene):
