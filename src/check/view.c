@@ -43,8 +43,8 @@ view_source(enum tls_source source)
 		[TLS_FROM_HOSTFILE] = "control/tlshosts or notlshosts",
 		[TLS_FROM_DANE] = "DANE",
 		[TLS_FROM_STS_ENFORCE] = "MTA-STS",
-		[TLS_FROM_STS_TESTING] = "control/tlsstrictness, "
-					 "MTA-STS in testing mode",
+		[TLS_FROM_STS_TESTING] =
+		    "control/tlsstrictness; MTA-STS is in testing mode",
 	};
 
 	return words[source];

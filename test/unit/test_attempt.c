@@ -1127,7 +1127,8 @@ calls_the_observer_after_each_phase(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct attempt_config c = config;
 		struct attempt_mode mode = {
-			.policy = { cases[i].level, "mx.example" },
+			.policy = { .level = cases[i].level,
+			    .name = "mx.example" },
 		};
 		struct attempt a = { .address = 0 };
 		static struct smtp_session session;

@@ -241,6 +241,11 @@ keeps_the_old_entry_if_writing_fails(void **state)
 	assert_int_equal(fstat(fd, &after), 0);
 	assert_int_equal(after.st_mode, before.st_mode);
 	close(fd);
+	sts_cache_begin(-1);
+	fd = open("sts-" DOMAIN, O_RDONLY);
+	assert_true(fd != -1);
+	sts_cache_begin(fd);
+	close(fd);
 	assert_int_equal(pipe(pair), 0);
 	assert_int_equal(sts_cache_write(".", DOMAIN, pair[1], "x", 1), -1);
 	close(pair[0]);
