@@ -393,18 +393,32 @@ table_find(const struct table_files *files, const char *host,
 	return result;
 }
 
+/*
+ * What is looked up.  There are several ways to write an address, and whoever
+ * writes a recipient's may choose.
+ */
+static void
+append_next_hop(struct buf *key, const char *s, size_t n)
+{
+	bool is_literal = n >= 2 && s[0] == '[' && s[n - 1] == ']';
+	char text[IP_TEXT_SIZE];
+	struct ip ip;
+
+	if (ip_parse(s, n, &ip) || ip_parse_literal(s, n, &ip))
+		buf_puts(key, ip_format(&ip, text));
+	else
+		buf_append(key, s + is_literal,
+		    without_last_dot(s, n) - 2 * is_literal);
+}
+
 int
 table_find_next_hop(const struct table_files *files, const char *next_hop,
     struct table_entry *f)
 {
-	size_t n = strlen(next_hop);
-	bool is_literal =
-	    n >= 2 && next_hop[0] == '[' && next_hop[n - 1] == ']';
 	struct buf key = { 0 };
 	int result, saved;
 
-	buf_append(&key, next_hop + is_literal,
-	    without_last_dot(next_hop, n) - 2 * is_literal);
+	append_next_hop(&key, next_hop, strlen(next_hop));
 	result = table_find(files, buf_text(&key), f);
 	saved = errno;
 	buf_finish(&key);

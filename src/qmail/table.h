@@ -52,8 +52,8 @@ void table_entry_finish(struct table_entry *);
 
 /*
  * The same for a next hop: an address literal is looked up without its
- * brackets, and a domain without a dot at its end.  Whoever writes a
- * recipient's address can add that dot, and the DNS does not care.
+ * brackets, an IPv4 address as 192.0.2.1, and a domain without a dot at its
+ * end.  Whoever writes a recipient's address can write the same in another way.
  */
 int table_find_next_hop(const struct table_files *, const char *next_hop,
     struct table_entry *);

@@ -77,6 +77,14 @@ def test_a_dot_at_the_end_is_no_way_round_a_file(target):
     told_nothing(*server.sessions)
 
 
+@pytest.mark.parametrize("host", ["[192.0.2.1]", "[192.0.2.001]", "[::ffff:192.0.2.1]", "::ffff:c000:201"])
+def test_another_way_to_write_an_address_is_no_way_round_a_line(target, host):
+    server = target.server()
+    target.home.control("tlspolicy", "192.0.2.1:verify\n")
+    assert target.run(host=host).letters == "Z"
+    told_nothing(*server.sessions)
+
+
 # A policy host that does not answer, and a state directory that takes nothing.
 
 def test_a_delivery_is_held_for_mtasts_once(target):
