@@ -176,15 +176,20 @@ quit(const struct server *server)
 	spawn_reap(deadline_in(REAP_MS));
 }
 
-/* It was connected to, or has been shown as failed. */
+/*
+ * It was connected to for this host, or has been shown as failed.  For another
+ * host the server has to prove another name.
+ */
 static bool
-was_tried(const struct search *s, const struct ip *ip)
+was_tried(const struct search *s, const char *host, const struct ip *ip)
 {
 	const struct history *h = &s->history;
 	const struct plan *plan = s->connector.plan;
 
 	for (size_t i = 0; i < h->n; i++)
-		if (ip_equal(&h->attempt[i].ip, ip))
+		if (ip_equal(&h->attempt[i].ip, ip) &&
+		    (!h->attempt[i].host ||
+			strcmp(h->attempt[i].host, host) == 0))
 			return true;
 	for (size_t i = 0; i < plan->naddress; i++)
 		if (connector_has_failed(&s->connector, i) &&
@@ -205,7 +210,8 @@ try_others(struct view *view, const struct plan *plan,
 		one.address = &plan->address[i];
 		one.naddress = 1;
 		if (one.address->use != PLAN_USED ||
-		    was_tried(tried, &one.address->ip))
+		    was_tried(tried, plan->host[one.address->host].name,
+			&one.address->ip))
 			continue;
 		if (search_server(&s, &one, config) == SEARCH_READY)
 			quit(&s.server);

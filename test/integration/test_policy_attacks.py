@@ -144,3 +144,14 @@ def test_a_line_without_a_colon_is_not_ignored(target, look):
     said = [line.strip() for line in look()]
     assert "warning: dst.example verify: mail is deferred, because it has no colon" in said
     assert "warning: a.example: ignored, because it has no colon" in said
+
+
+def test_all_tries_an_address_under_each_name(target, look):
+    """A delivery would, if the certificate did not verify for the first."""
+    target.want(2)
+    target.dns.zone("dst.example MX 10 m1.example.\ndst.example MX 20 m2.example.\n"
+                    "m1.example A 192.0.2.1\nm2.example A 192.0.2.1")
+    target.server()
+    said = look("--all", "dst.example")
+    assert [line.split()[1] for line in said if line.startswith("connected")] == ["m1.example", "m2.example"]
+    assert [line.split(":")[1].strip() for line in said if "PKIX:" in line] == ["verifies", "name mismatch"]
