@@ -101,7 +101,8 @@ class Row:
         sink_ms = self.times.sink_ms()
         out += f"{sink_ms:8.2f}" if sink_ms is not None else f"{'':8}"
         if floor:
-            out += f"{self.times.ratio(floor[1], cpu):8.1f}{floor[1].median(cpu) / 1000 / n:7.2f} {floor[0]}"
+            digits = 2 if floor[0] == "without" else 1
+            out += f"{self.times.ratio(floor[1], cpu):8.{digits}f}{floor[1].median(cpu) / 1000 / n:7.2f} {floor[0]}"
         if self.calls is not None and self.fell_back:
             out += "  (no TLS!)"
         if self.locks:
