@@ -87,6 +87,7 @@ def test_another_way_to_write_an_address_is_no_way_round_a_line(target, host):
 
 # A policy host that does not answer, and a state directory that takes nothing.
 
+@pytest.mark.timed
 def test_a_delivery_is_held_for_mtasts_once(target):
     """The new policy is waited for; then no host matches the old one, and the same fetch is still under way."""
     target.mx()
