@@ -348,6 +348,13 @@ def test_the_record_is_gone(cached, kind):
     assert len(cached.policy_host.requests) == 1
 
 
+@pytest.mark.timed
+def test_a_silent_name_server_delays_nothing(cached):
+    """Nothing about the record is waited for where a policy is known."""
+    cached.dns.rule("_mta-sts.dst.example", drop=True)
+    assert still_enforced(cached).lasted(1)
+
+
 def test_the_policy_has_expired(cached):
     """What cannot be fetched again then is as if it had never been there."""
     make_older(604801)
