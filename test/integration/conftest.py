@@ -185,7 +185,9 @@ def sts(home, smtp, dns, certs):
     """The same, and a policy for MTA-STS."""
     site = stssite.StsSite(home, smtp, dns, certs)
     yield site
+    # A fetch outlives its delivery, and would write into the home of the next test.
     site.stop()
+    tlssite.gone(timeout=12)
 
 
 @pytest.fixture
