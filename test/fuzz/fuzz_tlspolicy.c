@@ -66,15 +66,17 @@ static bool
 has_this_key(const char *s, size_t n, const char *key, size_t nkey,
     struct found *f)
 {
-	size_t start = 0, end;
+	size_t start = 0, end, len;
 
 	while (start < n && is_white(s[start]))
 		start++;
 	end = start;
 	while (end < n && !is_white(s[end]) && s[end] != ':')
 		end++;
-	if (start == n || end - start != nkey ||
-	    !str_case_equal(s + start, key, nkey))
+	len = end - start;
+	if (len > 1 && s[end - 1] == '.')
+		len--;
+	if (start == n || len != nkey || !str_case_equal(s + start, key, nkey))
 		return false;
 	*f = (struct found){ s + start, s + end, nkey, n - end };
 	return true;
@@ -274,6 +276,24 @@ write_long(const char *text, size_t n)
 	buf_finish(&b);
 }
 
+/* The next hop as it is looked up. */
+static char *
+host_of(const char *next_hop)
+{
+	size_t n = strlen(next_hop);
+	char text[IP_TEXT_SIZE];
+	struct ip ip;
+
+	if (ip_parse(next_hop, n, &ip) || ip_parse_literal(next_hop, n, &ip)) {
+		ip_format(&ip, text);
+		return fuzz_string(text, strlen(text));
+	}
+	if (n >= 2 && next_hop[0] == '[' && next_hop[n - 1] == ']')
+		return fuzz_string(next_hop + 1, n - 2);
+	return fuzz_string(next_hop,
+	    n > 1 && next_hop[n - 1] == '.' ? n - 1 : n);
+}
+
 int
 LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
@@ -286,10 +306,7 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 
 	left = in.left;
 	text = fuzz_bytes(&in, &left);
-	n = strlen(next_hop);
-	host = n >= 2 && next_hop[0] == '[' && next_hop[n - 1] == ']'
-		   ? fuzz_string(next_hop + 1, n - 2)
-		   : fuzz_string(next_hop, n);
+	host = host_of(next_hop);
 	fuzz_enter_directory();
 	unlink("cdb");
 	is_valid = expect(text, left, host, &want);

@@ -338,9 +338,9 @@ def nobody(_):
 
 
 def plain_file(_):
-    with open("/srv/plain", "w", encoding="ascii"):
+    with open("/srv/no-socket", "w", encoding="ascii"):
         pass
-    return "/srv/plain"
+    return "/srv/no-socket"
 
 
 def stream(keep):
