@@ -23,13 +23,14 @@ setup(struct view *v, const struct setup *s)
 	if (setup_is_relayed(s))
 		out_json_text(out, "relay", buf_text(&s->route.relay));
 	out_json_number(out, "port", s->route.port);
+	if (s->route.is_found)
+		out_json_text(out, "key", buf_text(&s->route.key));
 	out_close(out, '}');
 	out_open(out, "policy", '{');
 	out_json_text(out, "trustanchors", buf_text(&s->control.trustanchors));
 	out_json_number(out, "tlsstrictness",
 	    (long long)s->control.tlsstrictness);
-	out_json_bool(out, "tlspolicy",
-	    s->situation.rule.level != TLSPOLICY_ABSENT);
+	out_json_text(out, "tlspolicy", buf_text(&s->situation.rule.line));
 	view_dane(s, &dane);
 	out_json_text(out, "dane", buf_text(&dane));
 	buf_finish(&dane);

@@ -55,9 +55,14 @@ show_route(struct view *v, const struct setup *s)
 	begin_line(v, "route");
 	if (setup_is_relayed(s)) {
 		out_text(buf_text(&s->route.relay));
-		printf(", port %u, by control/smtproutes", s->route.port);
+		printf(", port %u", s->route.port);
 	} else
 		printf("the MX hosts of the domain, port %u", s->route.port);
+	if (s->route.is_found) {
+		fputs(", by control/smtproutes, line of \"", stdout);
+		out_text(buf_text(&s->route.key));
+		putchar('"');
+	}
 	out_end(&v->out);
 }
 
@@ -68,6 +73,16 @@ put_if_any(struct view *v, const char *label, struct buf *text)
 	if (text->len > 0)
 		put_line(v, label, buf_text(text));
 	buf_finish(text);
+}
+
+static void
+show_rule(struct view *v, const struct tlspolicy *rule)
+{
+	begin_line(v, "TLS");
+	fputs("by control/tlspolicy, line \"", stdout);
+	out_text(buf_text(&rule->line));
+	putchar('"');
+	out_end(&v->out);
 }
 
 static void
@@ -83,7 +98,7 @@ show_policy(struct view *v, const struct setup *s)
 	struct buf dane = { 0 };
 
 	if (s->situation.rule.level != TLSPOLICY_ABSENT)
-		put_line(v, "TLS", "by control/tlspolicy");
+		show_rule(v, &s->situation.rule);
 	else
 		put_line(v, "TLS",
 		    c->trustanchors.len == 0

@@ -145,11 +145,16 @@ route_find(const char *host, const struct table_files *files, struct route *r,
 	int result = 0;
 
 	buf_cut(&r->relay, 0);
+	buf_cut(&r->key, 0);
+	r->is_found = false;
 	r->port = SMTP_PORT;
 	if (table_find(files, host, &f) == -1)
 		result = refuse_file(files->text, why);
-	else if (f.found)
+	else if (f.found) {
 		fault = parse_value(buf_text(&f.value), f.value.len, r);
+		r->is_found = true;
+		buf_append(&r->key, buf_text(&f.key), f.key.len);
+	}
 	if (fault)
 		result = refuse_line(files->text, &f, fault, why);
 	table_entry_finish(&f);
@@ -160,6 +165,7 @@ void
 route_finish(struct route *r)
 {
 	buf_finish(&r->relay);
+	buf_finish(&r->key);
 }
 
 const char *

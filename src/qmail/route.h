@@ -18,6 +18,8 @@
 struct route {
 	struct buf relay; /* empty: use the MX records of the host */
 	uint16_t port;
+	bool is_found;  /* there is a matching line */
+	struct buf key; /* of that line, for a person */
 };
 
 /*

@@ -185,6 +185,9 @@ tlspolicy_find(struct tlspolicy *p, const struct table_files *files,
 		fault = parse_value(buf_text(&e.value), e.value.len, p);
 	if (fault)
 		result = refuse_line(files->text, &e, fault, why);
+	else if (e.found)
+		buf_printf(&p->line, "%s:%s", buf_text(&e.key),
+		    buf_text(&e.value));
 	table_entry_finish(&e);
 	return result;
 }
@@ -194,6 +197,7 @@ tlspolicy_finish(struct tlspolicy *p)
 {
 	buf_finish(&p->match);
 	buf_finish(&p->anchors);
+	buf_finish(&p->line);
 }
 
 const char *

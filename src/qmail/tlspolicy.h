@@ -38,6 +38,8 @@ struct tlspolicy {
 	 */
 	struct buf match;
 	struct buf anchors; /* a path, as in control/trustanchors */
+
+	struct buf line; /* the one that matches, for a person */
 };
 
 /*

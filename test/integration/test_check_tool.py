@@ -214,7 +214,7 @@ def test_route_and_policy_are_shown(home, smtp, look):
     home.route(f":{ONE}:26")
     smtp(ONE, port=26)
     shown = fields(look())
-    assert shown["route"] == [f"{ONE}, port 26, by control/smtproutes"]
+    assert shown["route"] == [f'{ONE}, port 26, by control/smtproutes, line of ""']
     assert shown["TLS"] == ["never: there is no control/trustanchors"]
 
 
@@ -357,8 +357,16 @@ def test_routes_need_no_network(home, look):
     done = look("--routes", "dst.example", host=None)
     assert done.returncode == 0
     assert done.stdout == ("to        dst.example\n"
-                           "route     relay.example, port 2525, by control/smtproutes\n"
+                           'route     relay.example, port 2525, by control/smtproutes, line of ".example"\n'
                            "TLS       strictness 2: verified, or the message waits\n")
+
+
+def test_line_of_tlspolicy_is_shown(home, look):
+    home.control("tlspolicy", ".example:encrypt # all of it\n")
+    done = look("--routes", "dst.example", host=None)
+    assert fields(done)["TLS"] == ['by control/tlspolicy, line ".example:encrypt # all of it"']
+    found, = json_of(look("--json", "--routes", "dst.example", host=None))
+    assert found["policy"]["tlspolicy"] == ".example:encrypt # all of it"
 
 
 def test_wrong_route_is_told_without_its_password(home, look):
@@ -490,8 +498,8 @@ def test_json_of_an_address_that_is_left_out(home, dns, look):
 def test_json_of_routes(home, look):
     home.control("smtproutes", ":relay.example:26\n")
     assert json_of(look("--json", "--routes", "dst.example", host=None)) == [
-        {"host": "dst.example", "route": {"relay": "relay.example", "port": 26},
-         "policy": {"trustanchors": "", "tlsstrictness": 0, "tlspolicy": False, "dane": ""}}]
+        {"host": "dst.example", "route": {"relay": "relay.example", "port": 26, "key": ""},
+         "policy": {"trustanchors": "", "tlsstrictness": 0, "tlspolicy": "", "dane": ""}}]
 
 
 # Many destinations; another strictness.
