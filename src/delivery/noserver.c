@@ -10,8 +10,7 @@ static bool
 demands_tls(const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->nhost; i++)
-		if (tls_policy_requires(&plan->host[i].policy) &&
-		    !tls_policy_allows_clear(&plan->host[i].policy))
+		if (!tls_policy_allows_clear(&plan->host[i].policy))
 			return true;
 	return false;
 }
