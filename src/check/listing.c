@@ -242,7 +242,8 @@ show_lines(struct work *w)
 	if (!w->is_readable)
 		return;
 	show_path(w, "control/trustanchors", &c->trustanchors,
-	    "none: TLS is never tried", anchors_warning(c));
+	    "none: TLS only by tlspolicy, tlshosts or DANE",
+	    anchors_warning(c));
 	show_number(w, "control/tlsstrictness", c->tlsstrictness, "", NULL);
 	show_path(w, "control/clientcert", &c->clientcert, "none", NULL);
 	show_path(w, "control/clientkey", &c->clientkey,

@@ -73,14 +73,14 @@ struct control {
 	unsigned long timeoutconnect; /* seconds */
 	unsigned long timeoutremote;  /* seconds */
 	unsigned long timeoutdns;     /* seconds; 0: as in resolv.conf */
-	struct buf trustanchors; /* a path; empty: STARTTLS is never tried */
-	struct buf clientcert;   /* a path, or empty */
-	struct buf clientkey;    /* a path, or empty */
-	unsigned long tlsstrictness; /* 0, 1, 2 */
-	unsigned long dane;          /* 0, 1 */
-	unsigned long mtasts;        /* seconds; 0: no MTA-STS */
-	unsigned long tlsrequired;   /* enum control_tlsrequired */
-	struct buf tlsrptsocket;     /* a path, or empty */
+	struct buf trustanchors;      /* a path, or empty */
+	struct buf clientcert;        /* a path, or empty */
+	struct buf clientkey;         /* a path, or empty */
+	unsigned long tlsstrictness;  /* 0, 1, 2 */
+	unsigned long dane;           /* 0, 1 */
+	unsigned long mtasts;         /* seconds; 0: no MTA-STS */
+	unsigned long tlsrequired;    /* enum control_tlsrequired */
+	struct buf tlsrptsocket;      /* a path, or empty */
 };
 
 /*

@@ -587,7 +587,7 @@ def test_control_files_without_a_warning(home, look):
     assert found["control/helohost"] == {"name": "control/helohost", "value": "me.example", "source": "default: control/me",
                                          "warnings": []}
     assert (found["control/timeoutremote"]["value"], found["control/timeoutremote"]["source"]) == ("1200 s", "default")
-    assert found["control/trustanchors"]["source"] == "none: TLS is never tried"
+    assert found["control/trustanchors"]["source"] == "none: TLS only by tlspolicy, tlshosts or DANE"
     assert found["/srv/qmail/bin/qmail-remote"]["value"].startswith("qmail-remote 0.")
     assert found["control/smtproutes"]["source"] == "none"
     assert found["/etc/resolv.conf"]["value"] == "127.0.0.1, trusted for DNSSEC"
