@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#define _DEFAULT_SOURCE /* explicit_bzero() */
+
 #include "base/buf.h"
 
 #include <assert.h>
@@ -93,4 +95,12 @@ buf_finish(struct buf *b)
 {
 	free(b->data);
 	*b = (struct buf){ 0 };
+}
+
+void
+buf_wipe(struct buf *b)
+{
+	if (b->data)
+		explicit_bzero(b->data, b->cap);
+	buf_finish(b);
 }

@@ -47,4 +47,10 @@ const char *buf_text(const struct buf *);
 /* Frees the bytes; the struct is empty again. */
 void buf_finish(struct buf *);
 
+/*
+ * The same for a secret: overwrites the bytes first.  If the string has grown,
+ * bytes of it may be left where it was before; buf_reserve() all of it first.
+ */
+void buf_wipe(struct buf *);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/credentials.h"
 #include "base/ip.h"
 #include "delivery/cleartext.h"
 #include "delivery/failure.h"
@@ -94,6 +95,8 @@ struct attempt_config {
 	const char *state;      /* directory for compiled anchors */
 	const char *clientcert; /* both, or NULL */
 	const char *clientkey;
+	const struct credentials *credentials; /* or NULL */
+	bool is_implicit_tls; /* port 465: TLS from the first byte */
 };
 
 /*
