@@ -90,6 +90,50 @@ parse_strictly(struct entry *e, const char *s, size_t n)
 	return s < end;
 }
 
+/* One to four hexadecimal digits, a colon, and another one after it. */
+static bool
+looks_like_v6(const char *s, size_t n)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	size_t i = 0;
+
+	while (i < n && memchr(digits, s[i], sizeof digits - 1) != NULL)
+		i++;
+	return i >= 1 && i <= 4 && i + 1 < n && s[i] == ':' &&
+	       s[i + 1] != '[' && memchr(s + i + 1, ':', n - i - 1) != NULL;
+}
+
+/* Whether the first word of a line is meant as an address without a key. */
+static bool
+lacks_key(const char *s, size_t n)
+{
+	struct ip ip;
+
+	return memchr(s, ':', n) == NULL || ip_parse(s, n, &ip) ||
+	       ip_parse_literal(s, n, &ip) || looks_like_v6(s, n);
+}
+
+/* Blanks and a comment are no entry. */
+static bool
+parse_address(struct entry *e, const char *s, size_t n)
+{
+	size_t blanks = control_blank_length(s, n), word = blanks;
+
+	if (blanks == n || s[blanks] == '#')
+		return false;
+	while (word < n && control_blank_length(s + word, 1) == 0)
+		word++;
+	if (!lacks_key(s + blanks, word - blanks))
+		return parse_strictly(e, s, n);
+	*e = (struct entry){
+		.key = s + blanks,
+		.value = s + blanks,
+		.len = n - blanks,
+		.lacks_colon = true,
+	};
+	return true;
+}
+
 static void
 set_entry(struct table_entry *f, const struct entry *e)
 {
@@ -107,15 +151,14 @@ struct cursor {
 	const char *line; /* its start */
 	const char *at, *end;
 	const char *next, *stop;
-	bool is_strict;
+	const struct table_files *files;
 };
 
 static void
-cursor_init(struct cursor *c, const char *text, size_t n, bool is_strict)
+cursor_init(struct cursor *c, const char *text, size_t n,
+    const struct table_files *files)
 {
-	*c = (struct cursor){
-		.next = text, .stop = text + n, .is_strict = is_strict
-	};
+	*c = (struct cursor){ .next = text, .stop = text + n, .files = files };
 }
 
 /*
@@ -142,8 +185,10 @@ next_part(struct cursor *c, const char **part, size_t *n)
 static bool
 parse_part(const struct cursor *c, const char *part, size_t n, struct entry *e)
 {
-	return c->is_strict ? parse_strictly(e, part, n)
-			    : parse_entry(e, part, n);
+	if (c->files->has_addresses)
+		return parse_address(e, part, n);
+	return c->files->is_strict ? parse_strictly(e, part, n)
+				   : parse_entry(e, part, n);
 }
 
 static bool
@@ -212,7 +257,7 @@ compile_entry(struct compiling *out, const struct buf *text,
  * if out is not NULL, compiles all entries.
  */
 static void
-scan(const struct buf *text, const char *host, bool is_strict,
+scan(const struct buf *text, const char *host, const struct table_files *files,
     struct table_entry *f, struct compiling *out)
 {
 	const char *start = buf_text(text);
@@ -222,7 +267,7 @@ scan(const struct buf *text, const char *host, bool is_strict,
 	struct buf key = { 0 };
 	struct cursor c;
 
-	cursor_init(&c, start + mark, text->len - mark, is_strict);
+	cursor_init(&c, start + mark, text->len - mark, files);
 	while (next_entry(&c, &e)) {
 		if (out)
 			compile_entry(out, text, &c, &e, &key);
@@ -261,7 +306,7 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 	result = fdio_read_to_end(fd, st, TEXT_MAX, &text);
 	saved = errno;
 	if (result == 0)
-		scan(&text, host, files->is_strict, f, out);
+		scan(&text, host, files, f, out);
 	/* If this fails, the text is used next time too. */
 	if (out && result == 0)
 		(void)compiling_end(out, fd);
@@ -292,7 +337,7 @@ begins_line(const char *s, size_t n, uint64_t offset)
  */
 static bool
 read_line(int fd, const struct stat *st, const struct compiled_place *place,
-    struct buf *b, bool is_strict, struct cursor *c)
+    struct buf *b, const struct table_files *files, struct cursor *c)
 {
 	size_t before =
 	    place->offset < MARK_MAX ? (size_t)place->offset : MARK_MAX;
@@ -303,7 +348,7 @@ read_line(int fd, const struct stat *st, const struct compiled_place *place,
 	if (fdio_read_at(fd, place->offset - before, b->data,
 		before + n + behind) == -1)
 		return false;
-	cursor_init(c, line, n, is_strict);
+	cursor_init(c, line, n, files);
 	return n > 0 && begins_line(line, n, place->offset) &&
 	       !memchr(line, '\n', n) && (!behind || line[n] == '\n');
 }
@@ -314,14 +359,14 @@ read_line(int fd, const struct stat *st, const struct compiled_place *place,
  */
 static bool
 read_entry(int fd, const struct stat *st, const struct compiled_place *place,
-    const char *key, bool is_strict, struct table_entry *f)
+    const char *key, const struct table_files *files, struct table_entry *f)
 {
 	size_t keylen = strlen(key);
 	struct buf line = { 0 };
 	struct cursor c;
 	struct entry e, last = { 0 };
 
-	if (read_line(fd, st, place, &line, is_strict, &c))
+	if (read_line(fd, st, place, &line, files, &c))
 		while (next_entry(&c, &e))
 			if (has_key(&e, key, keylen))
 				last = e;
@@ -368,7 +413,7 @@ find_by_index(int fd, const struct stat *st, const struct table_files *files,
 	result = find_place(index, buf_text(&lower), &key, &place);
 	is_right = result == COMPILED_ABSENT ||
 		   (result == COMPILED_FOUND &&
-		       read_entry(fd, st, &place, key, files->is_strict, f));
+		       read_entry(fd, st, &place, key, files, f));
 	compiled_close(index);
 	buf_finish(&lower);
 	return is_right;
@@ -452,12 +497,15 @@ table_walk(const struct table_files *files,
 		return errno == ENOENT ? 0 : -1;
 	}
 	n = control_bom_length(buf_text(&text), text.len);
-	cursor_init(&c, buf_text(&text) + n, text.len - n, files->is_strict);
-	while (next_part(&c, &part, &n))
-		if (parse_part(&c, part, n, &e) && !e.lacks_colon)
+	cursor_init(&c, buf_text(&text) + n, text.len - n, files);
+	while (next_part(&c, &part, &n)) {
+		bool is_entry = parse_part(&c, part, n, &e);
+
+		if (is_entry && (!e.lacks_colon || files->has_addresses))
 			each(data, e.key, e.keylen, e.value, e.len);
-		else
+		else if (is_entry || !files->has_addresses)
 			each(data, part, n, NULL, 0);
+	}
 	buf_finish(&text);
 	return 0;
 }

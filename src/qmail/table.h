@@ -32,12 +32,21 @@ struct table_files {
 	 * each time.
 	 */
 	bool is_strict;
+
+	/*
+	 * Each value is an address; together with is_strict.  A line that is
+	 * meant as an address without a key is the entry of the empty key, with
+	 * lacks_colon: one that begins with an address, one without a colon,
+	 * and one that looks like an IPv6 address with a mistake in it.  A
+	 * line may be a comment with blanks before it.
+	 */
+	bool has_addresses;
 };
 
 /* The matching entry, as it is in the file; valid when zeroed. */
 struct table_entry {
 	bool found;       /* false: no entry matches */
-	bool lacks_colon; /* behind the key; only if is_strict */
+	bool lacks_colon; /* the value follows the key; only if is_strict */
 	struct buf key, value;
 };
 
@@ -60,7 +69,7 @@ int table_find_next_hop(const struct table_files *, const char *next_hop,
 
 /*
  * Calls the function for each entry of the file, in order; with a value of NULL
- * for a line that is none because it has no colon.  Text is borrowed, and valid
+ * for a line that has no colon and needs one.  Text is borrowed, and valid
  * during the call.  0, or -1 with errno as table_find().
  */
 int table_walk(const struct table_files *,

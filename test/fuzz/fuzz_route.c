@@ -38,8 +38,9 @@ no_sync(int fd)
 
 #include "fuzz.h"
 
-static const struct table_files paths = { "routes", "cdb", "lock", false,
-	false };
+static const struct table_files paths = {
+	.text = "routes", .index = "cdb", .lock = "lock"
+};
 
 /* The last entry with exactly this key. */
 static bool

@@ -18,8 +18,11 @@
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define REFUSED (-1)
 
-static const struct table_files files = { "ipfamily", "ipfamily.cdb",
-	"ipfamily.lock", false, false };
+static const struct table_files files = {
+	.text = "ipfamily",
+	.index = "ipfamily.cdb",
+	.lock = "ipfamily.lock",
+};
 
 static char home[] = "/tmp/test_ipfamily.XXXXXX";
 

@@ -25,8 +25,9 @@
 static char home[] = "/tmp/test_route.XXXXXX";
 
 /* There is no directory for an index. */
-static const struct table_files files = { "smtproutes", "no/cdb", "no/lock",
-	false, false };
+static const struct table_files files = {
+	.text = "smtproutes", .index = "no/cdb", .lock = "no/lock"
+};
 
 struct route_case {
 	const char *text;

@@ -27,7 +27,7 @@ static char home[] = "/tmp/test_table.XXXXXX";
 
 #define FILES(name) \
 	{ \
-		name, name ".cdb", name ".lock", false, false \
+		.text = name, .index = name ".cdb", .lock = name ".lock" \
 	}
 
 static const struct table_files files = FILES("list");
@@ -41,8 +41,19 @@ static const struct table_files damaged = FILES("damaged");
 static const struct table_files many = FILES("many");
 static const struct table_files same = FILES("same");
 static const struct table_files wide = FILES("wide");
-static const struct table_files strict = { "strict", "strict.cdb",
-	"strict.lock", false, true };
+static const struct table_files strict = {
+	.text = "strict",
+	.index = "strict.cdb",
+	.lock = "strict.lock",
+	.is_strict = true,
+};
+static const struct table_files addresses = {
+	.text = "addresses",
+	.index = "addresses.cdb",
+	.lock = "addresses.lock",
+	.is_strict = true,
+	.has_addresses = true,
+};
 
 struct table_case {
 	const char *text;
@@ -257,7 +268,7 @@ static int
 leave_home(void **state)
 {
 	static const struct table_files *const all[] = { &forged, &marked, &nul,
-		&lonely, &damaged, &many, &same, &wide, &strict };
+		&lonely, &damaged, &many, &same, &wide, &strict, &addresses };
 
 	clear_home(state);
 	for (size_t i = 0; i < COUNT(all); i++)
@@ -353,8 +364,9 @@ separates_at_a_nul(void **state)
 static void
 may_be_missing_or_empty(void **state)
 {
-	static const struct table_files nowhere = { "no/list", "no/cdb",
-		"no/lock", false, false };
+	static const struct table_files nowhere = {
+		.text = "no/list", .index = "no/cdb", .lock = "no/lock"
+	};
 
 	(void)state;
 	assert_string_equal(find("a"), "(none)");
@@ -368,8 +380,9 @@ may_be_missing_or_empty(void **state)
 static void
 refuses_what_it_cannot_read(void **state)
 {
-	static const struct table_files below = { "list/x", "x.cdb", "x.lock",
-		false, false };
+	static const struct table_files below = {
+		.text = "list/x", .index = "x.cdb", .lock = "x.lock"
+	};
 	int fd;
 
 	assert_int_equal(mkdir(files.text, 0700), 0);
@@ -436,10 +449,15 @@ sees_every_change(void **state)
 static void
 works_without_write_permission(void **state)
 {
-	static const struct table_files nowhere = { "lonely", "no/cdb",
-		"no/lock", false, false };
-	static const struct table_files read_only = { "lonely", "lonely.cdb",
-		"lonely.lock", true, false };
+	static const struct table_files nowhere = {
+		.text = "lonely", .index = "no/cdb", .lock = "no/lock"
+	};
+	static const struct table_files read_only = {
+		.text = "lonely",
+		.index = "lonely.cdb",
+		.lock = "lonely.lock",
+		.is_read_only = true,
+	};
 	struct stat st;
 	struct compiling *c;
 	int fd;
@@ -832,12 +850,12 @@ goes_through_all_entries(void **state)
 
 /* The entry in a strict table, or "(none)"; a '!' for the missing colon. */
 static const char *
-find_strictly(const char *host)
+find_strictly(const struct table_files *table, const char *host)
 {
 	static char text[64];
 	struct table_entry e = { 0 };
 
-	assert_int_equal(table_find(&strict, host, &e), 0);
+	assert_int_equal(table_find(table, host, &e), 0);
 	snprintf(text, sizeof text, "%s%s%s", buf_text(&e.key),
 	    !e.found        ? "(none)"
 	    : e.lacks_colon ? "!"
@@ -849,7 +867,8 @@ find_strictly(const char *host)
 
 /* Writes the text, made this long by a comment if it is shorter. */
 static void
-put_strict(const char *text, size_t n, size_t total)
+put_strict(const struct table_files *table, const char *text, size_t n,
+    size_t total)
 {
 	struct buf b = { 0 };
 
@@ -858,16 +877,18 @@ put_strict(const char *text, size_t n, size_t total)
 		buf_puts(&b, "\n#");
 	while (b.len < total)
 		buf_putc(&b, 'x');
-	put(strict.text, buf_text(&b), b.len);
+	put(table->text, buf_text(&b), b.len);
 	buf_finish(&b);
 }
 
-static const struct {
+struct strict_case {
 	const char *text;
 	size_t n;
 	const char *host;
 	const char *want;
-} strict_cases[] = {
+};
+
+static const struct strict_case strict_cases[] = {
 	{ PIECE("a:r"), "a", "a:r" },
 	{ PIECE("a:r"), "b", "(none)" },
 	{ PIECE("a:"), "a", "a:" },
@@ -897,25 +918,85 @@ static const struct {
 
 /* By the text, while the index is made, and by the index. */
 static void
+find_in_three_ways(const struct table_files *table, const struct strict_case *c)
+{
+	for (int round = 0; round < 3; round++) {
+		const char *got;
+
+		if (round < 2)
+			put_strict(table, c->text, c->n,
+			    round == 0 ? 0 : 65537);
+		got = find_strictly(table, c->host);
+		if (strcmp(got, c->want) != 0)
+			fail_msg("%s, round %d: %s", c->text, round, got);
+		assert_int_equal(access(table->index, F_OK),
+		    round == 0 ? -1 : 0);
+	}
+	remove_files(table);
+}
+
+static void
 overlooks_no_entry_of_a_strict_table(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(strict_cases); i++)
-		for (int round = 0; round < 3; round++) {
-			const char *got;
+		find_in_three_ways(&strict, &strict_cases[i]);
+}
 
-			if (round < 2)
-				put_strict(strict_cases[i].text,
-				    strict_cases[i].n, round == 0 ? 0 : 65537);
-			got = find_strictly(strict_cases[i].host);
-			if (strcmp(got, strict_cases[i].want) != 0)
-				fail_msg("%s, round %d: %s",
-				    strict_cases[i].text, round, got);
-			assert_int_equal(access(strict.index, F_OK),
-			    round == 0 ? -1 : 0);
-			if (round == 2)
-				remove_files(&strict);
-		}
+/* A line that is meant as one address has the empty key. */
+static void
+finds_an_address_without_a_key(void **state)
+{
+	static const struct strict_case without_keys[] = {
+		{ PIECE("192.0.2.1"), "a", "!192.0.2.1" },
+		{ PIECE(" 192.0.2.1 # a:b"), "a", "!192.0.2.1 # a:b" },
+		{ PIECE("a:192.0.2.1"), "a", "a:192.0.2.1" },
+		{ PIECE("a:192.0.2.1"), "b", "(none)" },
+		{ PIECE("a:192.0.2.1\n192.0.2.2"), "a", "a:192.0.2.1" },
+		{ PIECE("a:192.0.2.1\n192.0.2.2"), "b", "!192.0.2.2" },
+		{ PIECE("192.0.2.2\n:192.0.2.3"), "b", ":192.0.2.3" },
+		{ PIECE(":192.0.2.2\n192.0.2.3"), "b", "!192.0.2.3" },
+		{ PIECE(".a:192.0.2.1"), "b.a", ".a:192.0.2.1" },
+		{ PIECE("192.0.2.9:192.0.2.1"), "192.0.2.9",
+		    "192.0.2.9:192.0.2.1" },
+		{ PIECE("b:r\0 192.0.2.1"), "a", "!192.0.2.1" },
+		/* IPv6. */
+		{ PIECE("2001:db8::1"), "a", "!2001:db8::1" },
+		{ PIECE("::1"), "a", "!::1" },
+		{ PIECE("::"), "a", "!::" },
+		{ PIECE("[2001:db8::1]"), "a", "![2001:db8::1]" },
+		{ PIECE("[IPv6:2001:db8::1] # x"), "a",
+		    "![IPv6:2001:db8::1] # x" },
+		{ PIECE("a.example:2001:db8::1"), "a.example",
+		    "a.example:2001:db8::1" },
+		{ PIECE(":2001:db8::1"), "a", ":2001:db8::1" },
+		{ PIECE(":::1"), "a", ":::1" },
+		{ PIECE("cafe:2001:db8::1"), "cafe", "!cafe:2001:db8::1" },
+		{ PIECE("cafe:[2001:db8::1]"), "cafe", "cafe:[2001:db8::1]" },
+		{ PIECE("cafe:[2001:db8::1]"), "a", "(none)" },
+		{ PIECE("cafe:192.0.2.1"), "cafe", "cafe:192.0.2.1" },
+		{ PIECE("coffe:2001:db8::1"), "coffe", "coffe:2001:db8::1" },
+		/* Mistakes. */
+		{ PIECE("eth0"), "a", "!eth0" },
+		{ PIECE("192.0.2.300"), "a", "!192.0.2.300" },
+		{ PIECE("192.0.2.1/24"), "a", "!192.0.2.1/24" },
+		{ PIECE("a 192.0.2.1"), "b", "!a 192.0.2.1" },
+		{ PIECE("a :192.0.2.1"), "b", "!a :192.0.2.1" },
+		{ PIECE("2001:db8::1 x"), "a", "!2001:db8::1 x" },
+		{ PIECE("2001:db8::1/64"), "a", "!2001:db8::1/64" },
+		{ PIECE("2001:db8:::1"), "a", "!2001:db8:::1" },
+		{ PIECE("fe80::1%eth0"), "a", "!fe80::1%eth0" },
+		{ PIECE("::1%lo"), "a", "::1%lo" },
+		/* No entries. */
+		{ PIECE("  # 192.0.2.1"), "a", "(none)" },
+		{ PIECE("#192.0.2.1\n \t\n"), "a", "(none)" },
+		{ PIECE("192.0.2.1\n # a comment\n\n"), "a", "!192.0.2.1" },
+		{ PIECE("b:r\0 \0"), "a", "(none)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(without_keys); i++)
+		find_in_three_ways(&addresses, &without_keys[i]);
 }
 
 static void
@@ -924,13 +1005,13 @@ compiles_only_a_long_strict_table(void **state)
 	struct stat st;
 
 	(void)state;
-	put_strict("a:r", 3, 65536);
-	assert_string_equal(find_strictly("a"), "a:r");
+	put_strict(&strict, "a:r", 3, 65536);
+	assert_string_equal(find_strictly(&strict, "a"), "a:r");
 	assert_int_equal(access(strict.index, F_OK), -1);
 	/* Whoever can write to the state directory hides nothing. */
 	assert_int_equal(stat(strict.text, &st), 0);
 	forge_with(&strict, &st, "", NULL);
-	assert_string_equal(find_strictly("a"), "a:r");
+	assert_string_equal(find_strictly(&strict, "a"), "a:r");
 	remove_files(&strict);
 }
 
@@ -987,6 +1068,19 @@ goes_through_malformed_entries(void **state)
 	remove_files(&strict);
 }
 
+static void
+goes_through_addresses(void **state)
+{
+	static const char text[] = "192.0.2.1 # x\n # y\nc d\n:v\nx:::\n::";
+	struct walked w = { .n = 0 };
+
+	(void)state;
+	put(addresses.text, text, sizeof text - 1);
+	assert_int_equal(table_walk(&addresses, walk, &w), 0);
+	assert_string_equal(w.text, "<|192.0.2.1 # x><|c d><|v><x|::><|::>");
+	remove_files(&addresses);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, clear_home)
 
 int
@@ -1011,9 +1105,11 @@ main(void)
 		TEST(works_without_an_index),
 		TEST(goes_through_all_entries),
 		TEST(overlooks_no_entry_of_a_strict_table),
+		TEST(finds_an_address_without_a_key),
 		TEST(compiles_only_a_long_strict_table),
 		TEST(finds_a_next_hop_as_it_is_named),
 		TEST(goes_through_malformed_entries),
+		TEST(goes_through_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);
