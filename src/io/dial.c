@@ -53,6 +53,25 @@ set_failed(struct dial_target *t, int error)
 	t->error = error;
 }
 
+/*
+ * Linux chooses a port at once, and gives it to one connection only, unless it
+ * is told that connect() follows: then as many connections are possible as
+ * without an address.
+ */
+static int
+bind_own(int fd, const struct ip *own)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = ip_sockaddr(own, 0, &ss);
+#ifdef IP_BIND_ADDRESS_NO_PORT
+	int on = 1;
+
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
+	    sizeof on);
+#endif
+	return bind(fd, (struct sockaddr *)&ss, len);
+}
+
 static enum start
 start_attempt(struct dial_target *t, int *fd)
 {
@@ -66,7 +85,8 @@ start_attempt(struct dial_target *t, int *fd)
 		return START_FAILED;
 	}
 	if (fdio_set_cloexec(*fd, true) == -1 ||
-	    fdio_set_nonblocking(*fd) == -1)
+	    fdio_set_nonblocking(*fd) == -1 ||
+	    (t->own && bind_own(*fd, t->own) == -1))
 		goto fail;
 	if (connect(*fd, (struct sockaddr *)&ss, len) == 0)
 		return START_CONNECTED;
@@ -255,6 +275,21 @@ dial_first(struct dial_target *t, size_t n, int timeout_ms, struct dialed *won)
 			return true;
 		}
 	}
+}
+
+int
+dial_try_own(const struct ip *own)
+{
+	int fd = socket(ip_is_v4(own) ? AF_INET : AF_INET6, SOCK_STREAM, 0);
+	int result, saved;
+
+	if (fd == -1)
+		return -1;
+	result = bind_own(fd, own);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
 }
 
 bool

@@ -25,6 +25,7 @@ enum dial_state {
 };
 
 struct dial_target {
+	const struct ip *own; /* ours, which it comes from; NULL: any */
 	struct ip ip;
 	uint16_t port;
 	enum dial_state state;
@@ -52,6 +53,12 @@ struct dialed {
  */
 bool dial_first(struct dial_target *, size_t n, int timeout_ms,
     struct dialed *won);
+
+/*
+ * Whether connections can come from this address of ours: 0, or -1 with errno,
+ * EADDRNOTAVAIL if this machine does not have it.
+ */
+int dial_try_own(const struct ip *);
 
 /* Our own address in a connection; false if it cannot be found out. */
 bool dial_own(int fd, struct ip *);

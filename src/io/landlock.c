@@ -34,6 +34,7 @@
 #define SCOPE_ALL UINT64_C(3) /* abstract sockets, signals */
 
 #define RULE_PATH_BENEATH 1
+#define RULE_NET_PORT 2
 #define CREATE_RULESET_VERSION 1U
 
 /* What is forbidden, apart from exceptions by rules. */
@@ -89,6 +90,23 @@ ruleset_except(int fd, const struct ruleset *r, const char *path,
 	close(b.fd);
 }
 
+/* Port 0 stands for whatever port the system chooses. */
+struct port {
+	uint64_t allowed, port;
+};
+
+/*
+ * A connection may come from an address of ours that is chosen; a kernel that
+ * does not know the rule does not restrict that either.
+ */
+static void
+ruleset_except_any_port(int fd)
+{
+	struct port p = { .allowed = NET_BIND_TCP, .port = 0 };
+
+	(void)syscall(SYS_landlock_add_rule, fd, RULE_NET_PORT, &p, 0U);
+}
+
 static bool
 ruleset_enforce(int fd)
 {
@@ -138,5 +156,6 @@ landlock_keep_writes(const char *directory, const char *const *file, size_t n)
 	    FS_WRITE_FILE | FS_TRUNCATE | FS_MAKE_REG | FS_REMOVE_FILE);
 	for (size_t i = 0; i < n; i++)
 		ruleset_except(fd, &r, file[i], FS_WRITE_FILE);
+	ruleset_except_any_port(fd);
 	(void)ruleset_enforce(fd);
 }

@@ -16,7 +16,8 @@
 /*
  * Files may be written, created and removed only below this directory, and
  * these n files may be written; all may be read and executed.  TCP connections
- * may be made, but not accepted; signals may be sent to children only.
+ * may be made, from any address but from no chosen port; signals may be sent to
+ * children only.
  */
 void landlock_keep_writes(const char *directory, const char *const *file,
     size_t n);

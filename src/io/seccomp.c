@@ -308,7 +308,8 @@ static const struct rule search_rules[] = {
 		{ EQUAL, 1, SOCK_DGRAM | SOCK_CLOEXEC } } },
 };
 
-static const short search_killed[] = { SYS_kill };
+/* No server: whoever may bind a socket to an address could make one. */
+static const short search_killed[] = { SYS_kill, SYS_listen };
 static const short search_unsupported[] = { SYS_socket };
 
 /*

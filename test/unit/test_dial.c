@@ -21,11 +21,14 @@
 static int try_socket(int, int, int);
 static int try_connect(int, const struct sockaddr *, socklen_t);
 static int try_poll(struct pollfd *, nfds_t, int);
+static int try_bind(int, const struct sockaddr *, socklen_t);
 
+#define bind try_bind
 #define socket try_socket
 #define connect try_connect
 #define poll try_poll
 #include "io/dial.c"
+#undef bind
 #undef socket
 #undef connect
 #undef poll
@@ -40,6 +43,7 @@ static struct {
 	int socket;             /* socket() */
 	int socket_after;       /* for this number of calls */
 	int poll;               /* the next poll() */
+	int bind;               /* bind() */
 } fault;
 
 static int
@@ -55,6 +59,12 @@ try_socket(int domain, int type, int protocol)
 	if (fault.socket && fault.socket_after-- <= 0)
 		return fail_with(fault.socket);
 	return socket(domain, type, protocol);
+}
+
+static int
+try_bind(int fd, const struct sockaddr *own, socklen_t len)
+{
+	return fault.bind ? fail_with(fault.bind) : bind(fd, own, len);
 }
 
 static int
@@ -454,6 +464,66 @@ connects_by_ipv6(void **state)
 	close(listener);
 }
 
+/* The others go on if one of our addresses is not there. */
+static void
+connects_from_an_address_of_ours(void **state)
+{
+	struct dial_target t[TARGETS_MAX];
+	struct ip own, here, elsewhere;
+	struct dialed won;
+
+	(void)state;
+	assert_true(ip_parse("127.0.0.9", 9, &here));
+	assert_true(ip_parse("192.0.2.1", 9, &elsewhere));
+	assert_int_equal(dial_try_own(&here), 0);
+	make_targets("gg", t);
+	t[0].own = t[1].own = &here;
+	assert_true(dial_first(t, 2, 5000, &won));
+	assert_true(dial_own(won.fd, &own));
+	assert_true(ip_equal(&own, &here));
+	close(won.fd);
+
+	fault.bind = EADDRNOTAVAIL;
+	make_targets("gg", t);
+	t[0].own = &elsewhere;
+	assert_int_equal(dial_try_own(&elsewhere), -1);
+	assert_int_equal(errno, EADDRNOTAVAIL);
+	assert_true(dial_first(t, 2, 5000, &won));
+	assert_int_equal(won.target, 1);
+	assert_int_equal(t[0].state, DIAL_UNABLE);
+	assert_int_equal(t[0].error, EADDRNOTAVAIL);
+	close(won.fd);
+	fault.bind = 0;
+
+	fault.socket = EMFILE;
+	assert_int_equal(dial_try_own(&here), -1);
+	assert_int_equal(errno, EMFILE);
+	fault.socket = 0;
+}
+
+/* Then connections to several servers can have the same port. */
+static void
+leaves_the_port_to_connect(void **state)
+{
+#ifdef IP_BIND_ADDRESS_NO_PORT
+	struct sockaddr_in sin;
+	socklen_t len = sizeof sin;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct ip here;
+
+	(void)state;
+	assert_true(ip_parse("127.0.0.1", 9, &here));
+	assert_int_equal(bind_own(fd, &here), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	assert_int_equal(sin.sin_port, 0);
+	assert_int_equal(sin.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+	close(fd);
+#else
+	(void)state;
+	skip();
+#endif
+}
+
 static void
 tells_our_own_address(void **state)
 {
@@ -510,6 +580,8 @@ main(void)
 		cmocka_unit_test(distinguishes_network_from_local_errors),
 		cmocka_unit_test(continues_when_poll_fails),
 		cmocka_unit_test(connects_by_ipv6),
+		cmocka_unit_test(connects_from_an_address_of_ours),
+		cmocka_unit_test(leaves_the_port_to_connect),
 		cmocka_unit_test(tells_our_own_address),
 		cmocka_unit_test(measures_the_time_to_connect),
 	};

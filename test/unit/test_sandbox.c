@@ -162,6 +162,24 @@ open_socket(void)
 }
 
 static int
+bind_to(uint16_t port)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+		.sin_port = htons(port) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return fd == -1 ? errno
+			: outcome(bind(fd, (struct sockaddr *)&in, sizeof in));
+}
+
+static int
+choose_address(void)
+{
+	return bind_to(0);
+}
+
+static int
 acknowledge_at_once(void)
 {
 	int on = 1;
@@ -364,6 +382,7 @@ test_allowed(void **state)
 		{ "search, file", SEARCH, write_file },
 		{ "search, replace", SEARCH, replace_inside },
 		{ "search, socket", SEARCH, open_socket },
+		{ "search, address", SEARCH, choose_address },
 		{ "search, process", SEARCH, start_process },
 		{ "search, program", SEARCH, spawn_and_kill },
 		{ "search, datagram", SEARCH, send_local_datagram },
@@ -424,6 +443,12 @@ set_no_delay(void)
 
 	return outcome(setsockopt(pair[0], IPPROTO_TCP, TCP_NODELAY, &on,
 	    sizeof on));
+}
+
+static int
+choose_port(void)
+{
+	return bind_to(40025);
 }
 
 static int
@@ -590,6 +615,7 @@ test_forbidden(void **state)
 		{ "search, mode", SEARCH, open_state_to_all, -SIGSYS, 0 },
 		{ "search, unix", SEARCH, open_unix_stream, EAFNOSUPPORT, 0 },
 		{ "search, family", SEARCH, open_alg, EAFNOSUPPORT, 0 },
+		{ "search, port", SEARCH, choose_port, EACCES, 4 },
 		{ "search, owner", SEARCH, own_signals, -SIGSYS, 0 },
 		{ "search, ioctl", SEARCH, own_signals_by_ioctl, -SIGSYS, 0 },
 		{ "search, terminal", SEARCH, type_on_terminal, -SIGSYS, 0 },
@@ -700,7 +726,7 @@ test_harmful(void **state)
 		SYS_io_uring_enter, SYS_io_uring_register, SYS_io_setup,
 		SYS_io_submit, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd,
 		SYS_add_key, SYS_request_key, SYS_keyctl, SYS_fanotify_init,
-		SYS_memfd_create, 447 /* memfd_secret */,
+		SYS_memfd_create, 447 /* memfd_secret */, SYS_listen,
 #ifdef __x86_64__
 		SYS_chmod, SYS_chown, SYS_lchown, SYS_iopl, SYS_ioperm,
 		SYS_modify_ldt, SYS_create_module, SYS_get_kernel_syms,
