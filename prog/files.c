@@ -22,6 +22,24 @@ files_of_qmail(bool are_read_only)
 			.lock = QMAIL_STATE "/ipfamily.lock",
 			.is_read_only = are_read_only,
 		},
+		.sources = {
+			{
+			    .text = "control/outgoingip6",
+			    .index = QMAIL_STATE "/outgoingip6.cdb",
+			    .lock = QMAIL_STATE "/outgoingip6.lock",
+			    .is_strict = true,
+			    .has_addresses = true,
+			    .is_read_only = are_read_only,
+			},
+			{
+			    .text = "control/outgoingip",
+			    .index = QMAIL_STATE "/outgoingip.cdb",
+			    .lock = QMAIL_STATE "/outgoingip.lock",
+			    .is_strict = true,
+			    .has_addresses = true,
+			    .is_read_only = are_read_only,
+			},
+		},
 		.policies = {
 			.text = "control/tlspolicy",
 			.index = QMAIL_STATE "/tlspolicy.cdb",

@@ -13,6 +13,29 @@ begin(struct view *v, const char *host)
 	out_json_text(&v->out, "host", host);
 }
 
+/* What the control files say about our addresses. */
+static void
+put_sources(struct out *out, const struct setup *s)
+{
+	char text[IP_TEXT_SIZE];
+
+	out_open(out, "outgoing", '[');
+	for (size_t i = 0; i < 2; i++) {
+		const struct outgoing *o = &s->outgoing[i];
+
+		if (o->line.len == 0)
+			continue;
+		out_open(out, NULL, '{');
+		out_json_text(out, "file", s->files->sources[i].text);
+		out_json_text(out, "line", buf_text(&o->line));
+		if (o->is_given)
+			out_json_text(out, "address", ip_format(&o->ip, text));
+		out_json_text(out, "fault", buf_text(&s->source_fault[i]));
+		out_close(out, '}');
+	}
+	out_close(out, ']');
+}
+
 static void
 setup(struct view *v, const struct setup *s)
 {
@@ -26,6 +49,7 @@ setup(struct view *v, const struct setup *s)
 	if (s->route.is_found)
 		out_json_text(out, "key", buf_text(&s->route.key));
 	out_close(out, '}');
+	put_sources(out, s);
 	out_open(out, "policy", '{');
 	out_json_text(out, "trustanchors", buf_text(&s->control.trustanchors));
 	out_json_number(out, "tlsstrictness",
@@ -152,7 +176,11 @@ begin_attempt(struct view *v, const char *host, const struct ip *ip)
 static void
 attempt_begins(struct view *v, const struct attempt *a)
 {
+	char text[IP_TEXT_SIZE];
+
 	begin_attempt(v, a->host, &a->ip);
+	out_json_text(&v->out, "from", ip_format(&a->own, text));
+	out_json_text(&v->out, "helo", a->helohost);
 	out_json_number(&v->out, "connect_ms", a->connect_ms);
 	out_open(&v->out, "steps", '[');
 }

@@ -11,6 +11,7 @@
 #include "check/installed.h"
 #include "check/selftest.h"
 #include "dns/resolvconf.h"
+#include "io/dial.h"
 #include "qmail/table.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
@@ -259,35 +260,46 @@ show_lines(struct work *w)
 struct walk {
 	struct entry *entry;
 	const char *(*fault)(const char *value, size_t n);
-	bool is_strict; /* as in struct table_files */
-	size_t n;       /* lines */
+	const struct table_files *files;
+	bool has_hops; /* the keys are next hops */
+	size_t n;      /* lines */
 };
+
+static const char *
+line_fault(const struct walk *walk, const char *key, size_t nkey,
+    const char *value, size_t nvalue)
+{
+	if (value == NULL)
+		return walk->files->is_strict
+			   ? "mail is deferred, because it has no colon"
+			   : "ignored, because it has no colon";
+	if (memchr(key, ' ', nkey) || memchr(key, '\t', nkey))
+		return "never used, because of the blank before the colon";
+	if (walk->has_hops && nkey > 0 && *key == '[')
+		return "never used, because of the brackets of the next hop";
+	return walk->fault(value, nvalue);
+}
 
 /*
  * Names the line by its key only, up to a '|': what follows may be a password.
+ * An address without a key is shown itself.
  */
 static void
 check_line(void *data, const char *key, size_t nkey, const char *value,
     size_t nvalue)
 {
 	struct walk *walk = data;
+	const char *fault = line_fault(walk, key, nkey, value, nvalue);
 	const char *bar = memchr(key, '|', nkey);
-	const size_t shown = bar ? (size_t)(bar - key) : nkey;
 	struct buf text = { 0 };
-	const char *fault;
 
 	walk->n++;
-	if (value == NULL)
-		fault = walk->is_strict
-			    ? "mail is deferred, because it has no colon"
-			    : "ignored, because it has no colon";
-	else if (memchr(key, ' ', nkey) || memchr(key, '\t', nkey))
-		fault = "never used, because of the blank before the colon";
-	else
-		fault = walk->fault(value, nvalue);
 	if (fault == NULL)
 		return;
-	buf_append(&text, key, shown);
+	if (walk->files->has_addresses && nkey == 0)
+		buf_append(&text, value, nvalue);
+	else
+		buf_append(&text, key, bar ? (size_t)(bar - key) : nkey);
 	buf_printf(&text, ": %s", fault);
 	warn(walk->entry, text.data, text.len);
 	buf_finish(&text);
@@ -299,7 +311,10 @@ show_table(struct work *w, const struct table_files *files,
 {
 	struct entry e = { .nwarning = 0 };
 	struct walk walk = {
-		.entry = &e, .fault = fault, .is_strict = files->is_strict
+		.entry = &e,
+		.fault = fault,
+		.files = files,
+		.has_hops = files != &w->listing->files->routes,
 	};
 
 	if (table_walk(files, check_line, &walk) == -1)
@@ -309,6 +324,65 @@ show_table(struct work *w, const struct table_files *files,
 	else
 		buf_printf(&e.value, "lines: %zu", walk.n);
 	show(w, files->text, &e);
+}
+
+static const char *
+source_fault(const char *value, size_t n, bool is_v4)
+{
+	struct ip ip;
+	bool is_given;
+	const char *fault = outgoing_parse(value, n, is_v4, &ip, &is_given);
+
+	if (fault == NULL && is_given && dial_try_own(&ip) == -1)
+		fault = "no connection can come from this address";
+	return fault;
+}
+
+static const char *
+source4_fault(const char *value, size_t n)
+{
+	return source_fault(value, n, true);
+}
+
+static const char *
+source6_fault(const char *value, size_t n)
+{
+	return source_fault(value, n, false);
+}
+
+/* A name for an address that no connection can come from. */
+static void
+check_helohost(void *data, const struct ip *ip, const char *name)
+{
+	char text[IP_TEXT_SIZE];
+	struct buf warning = { 0 };
+
+	(void)name;
+	if (dial_try_own(ip) == 0)
+		return;
+	buf_printf(&warning, "%s: no connection can come from this address",
+	    ip_format(ip, text));
+	warn_text(data, buf_text(&warning));
+	buf_finish(&warning);
+}
+
+static void
+show_helohosts(struct work *w)
+{
+	static const char path[] = "control/helohosts";
+	struct entry e = { .nwarning = 0 };
+	struct helohosts names = { .n = 0 };
+	struct dsn why = { 0 };
+
+	if (helohosts_read(&names, path, &why) == -1)
+		warn_text(&e, why.detail);
+	else if (access(path, F_OK) == -1)
+		buf_puts(&e.source, "none");
+	else
+		buf_printf(&e.value, "lines: %zu", names.n);
+	helohosts_walk(&names, check_helohost, &e);
+	show(w, path, &e);
+	helohosts_finish(&names);
 }
 
 /* The directories of the widespread TLS patch. */
@@ -356,8 +430,7 @@ show_ignored(struct work *w)
 {
 	static const char *const paths[] = { "control/authsenders",
 		"control/clientca.pem", "control/clientcert.pem",
-		"control/domainbindings", "control/helohosts",
-		"control/outgoingip", "control/outgoingip6", "control/smtpauth",
+		"control/domainbindings", "control/smtpauth",
 		"control/tlsclientciphers", "control/tlsclientmethod",
 		"control/tlsdestinations" };
 
@@ -525,6 +598,9 @@ listing_run(const struct listing *listing)
 	show_lines(&w);
 	show_table(&w, &listing->files->routes, route_fault);
 	show_table(&w, &listing->files->families, ipfamily_fault);
+	show_table(&w, &listing->files->sources[1], source4_fault);
+	show_table(&w, &listing->files->sources[0], source6_fault);
+	show_helohosts(&w);
 	show_table(&w, &listing->files->policies, tlspolicy_fault);
 	show_tlshosts(&w);
 	show_ipme(&w);

@@ -233,6 +233,7 @@ search(const struct probe *p, struct setup *setup)
 	enum search_result result;
 
 	config.attempt.observer = &observer;
+	config.wants_own = true;
 	result = search_server(&s, &setup->plan, &config);
 	if (result == SEARCH_READY)
 		quit(&s.server);

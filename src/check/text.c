@@ -108,10 +108,32 @@ show_policy(struct view *v, const struct setup *s)
 	put_if_any(v, "DANE", &dane);
 }
 
+/* Our address for a family, if the control files say something about it. */
+static void
+show_source(struct view *v, const struct setup *s, size_t i)
+{
+	const struct outgoing *o = &s->outgoing[i];
+	char text[IP_TEXT_SIZE];
+
+	if (o->line.len == 0)
+		return;
+	begin_line(v, "source");
+	printf("%s, by %s, line \"",
+	    o->is_given ? ip_format(&o->ip, text) : "any address",
+	    s->files->sources[i].text);
+	out_text(buf_text(&o->line));
+	putchar('"');
+	if (s->source_fault[i].len > 0)
+		fputs(": no connection can come from it", stdout);
+	out_end(&v->out);
+}
+
 static void
 show_setup(struct view *v, const struct setup *s)
 {
 	show_route(v, s);
+	for (size_t i = 0; i < 2; i++)
+		show_source(v, s, i);
 	show_policy(v, s);
 	out_wait(&v->out, "the DNS");
 }
@@ -225,9 +247,15 @@ show_hosts(struct view *v, const struct setup *s, int64_t now)
 static void
 attempt_begins(struct view *v, const struct attempt *a)
 {
+	char text[IP_TEXT_SIZE];
+
 	begin_line(v, "connected");
 	view_put_server(a);
 	printf(" in %d ms", a->connect_ms);
+	out_end(&v->out);
+	begin_line(v, " from");
+	printf("%s, as ", ip_format(&a->own, text));
+	out_text(a->helohost);
 	out_end(&v->out);
 	out_wait(&v->out, "the greeting");
 }

@@ -12,6 +12,8 @@ view_left_out(enum plan_use use)
 		[PLAN_NOT_BETTER] = "its MX host is no better than we are",
 		[PLAN_FAMILY] = "control/ipfamily",
 		[PLAN_POLICY] = "the TLS policy",
+		[PLAN_SOURCE] =
+		    "no connection can come from our address for it",
 		[PLAN_DUPLICATE] = "a host before it has the same address",
 		[PLAN_TOO_MANY] = "there are too many before it",
 		[PLAN_TIMED_OUT] = "it timed out lately",

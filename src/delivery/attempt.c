@@ -153,7 +153,7 @@ is_leaving(const struct work *w, enum smtp_outcome outcome)
 static enum attempt_result
 helo_instead(struct work *w, enum smtp_outcome *outcome)
 {
-	*outcome = smtp_session_helo(w->session, w->config->helohost);
+	*outcome = smtp_session_helo(w->session, w->attempt->helohost);
 	tell_reply(w);
 	if (*outcome == SMTP_DONE)
 		return ATTEMPT_READY;
@@ -193,7 +193,7 @@ hello_failed(struct work *w, enum smtp_outcome outcome)
 static enum attempt_result
 hello(struct work *w)
 {
-	const char *name = w->config->helohost;
+	const char *name = w->attempt->helohost;
 	enum smtp_outcome outcome = w->mode->only_helo
 					? smtp_session_helo(w->session, name)
 					: smtp_session_ehlo(w->session, name);
@@ -288,7 +288,7 @@ explain_end(struct smtp_session *session, const struct tls_start *tls)
 static enum smtp_outcome
 hello_in_tls(struct work *w)
 {
-	const char *name = w->config->helohost;
+	const char *name = w->attempt->helohost;
 	enum smtp_outcome outcome;
 
 	/* Before EHLO is sent nothing can be a reply to it. */

@@ -42,6 +42,7 @@ struct attempt {
 	const char *host; /* the server's name; NULL for a literal */
 	struct ip ip;
 	struct ip own;            /* our address, if it was asked for */
+	const char *helohost;     /* our name in EHLO */
 	int connect_ms;           /* how long it took to connect */
 	enum attempt_phase phase; /* the last one that was begun */
 	enum failure_cause cause; /* FAILURE_NONE: the server is ready */
@@ -87,7 +88,6 @@ struct attempt_observer {
 /* The same for every server. */
 struct attempt_config {
 	const struct attempt_observer *observer; /* or NULL */
-	const char *helohost;
 	unsigned long timeout_s; /* timeoutremote: for one whole reply */
 	const char *helper;      /* the program qmail-remote-tls */
 	unsigned long timeout_handshake_s;
@@ -125,8 +125,9 @@ struct server {
  * The connection is owned by *server afterwards if the result is READY, and is
  * closed otherwise, after QUIT if no reply is outstanding.  The session is only
  * working memory of the caller; its contents do not matter.  In *attempt the
- * caller has set address, host, ip and connect_ms, and zeroed the rest; the
- * other members describe what happened.  For AGAIN, *mode is changed.
+ * caller has set address, host, ip, own, helohost and connect_ms, and zeroed
+ * the rest; the other members describe what happened.  For AGAIN, *mode is
+ * changed.
  */
 enum attempt_result attempt_make(const struct attempt_config *,
     struct smtp_session *, struct attempt_mode *, int connection,

@@ -25,6 +25,7 @@ connector_begin(struct connector *c, struct plan *plan,
 	c->is_noted = mem_alloc(n, sizeof *c->is_noted);
 	for (size_t i = 0; i < n; i++) {
 		c->target[i].ip = plan->address[i].ip;
+		c->target[i].own = plan_source(plan, &c->target[i].ip)->ip;
 		c->target[i].port = plan->port;
 		if (plan->address[i].use != PLAN_USED)
 			c->target[i].state = DIAL_SKIPPED;
@@ -140,9 +141,10 @@ connector_again(struct connector *c, size_t i, struct dialed *won)
 bool
 connector_has_failed(const struct connector *c, size_t i)
 {
-	return has_failed(&c->target[i]) ||
-	       c->plan->address[i].use == PLAN_TIMED_OUT ||
-	       c->plan->address[i].use == PLAN_POLICY;
+	enum plan_use use = c->plan->address[i].use;
+
+	return has_failed(&c->target[i]) || use == PLAN_TIMED_OUT ||
+	       use == PLAN_POLICY || use == PLAN_SOURCE;
 }
 
 const char *
@@ -153,6 +155,8 @@ connector_reason(const struct connector *c, size_t i)
 
 	if (a->use == PLAN_POLICY)
 		return tls_skip_text(c->plan->host[a->host].policy.skip);
+	if (a->use == PLAN_SOURCE)
+		return plan_source(c->plan, &a->ip)->fault;
 	if (has_failed(t))
 		return strerror(t->error);
 	if (t->state == DIAL_CONNECTED)

@@ -43,8 +43,8 @@ bool connector_next(struct connector *, struct dialed *won);
 bool connector_again(struct connector *, size_t i, struct dialed *won);
 
 /*
- * No connection came about, tcpto said that none would, or the host cannot meet
- * the TLS policy.
+ * No connection came about, tcpto said that none would, the host cannot meet
+ * the TLS policy, or we cannot connect from our own address.
  */
 bool connector_has_failed(const struct connector *, size_t i);
 

@@ -69,7 +69,7 @@ record_unconnected(const struct connector *c)
 		const struct plan_address *a = &c->plan->address[i];
 
 		if (a->use != PLAN_USED && a->use != PLAN_TIMED_OUT &&
-		    a->use != PLAN_POLICY)
+		    a->use != PLAN_POLICY && a->use != PLAN_SOURCE)
 			continue;
 		report_puts(ip_format(&a->ip, address));
 		report_puts(": ");

@@ -114,6 +114,8 @@ use_of(const struct making *m, const struct ip *ip)
 		return PLAN_FAMILY;
 	if (last_host(m)->policy.skip != TLS_SKIP_NOT)
 		return PLAN_POLICY;
+	if (plan_source(m->plan, ip)->fault != NULL)
+		return PLAN_SOURCE;
 	if (m->nused == PLAN_ADDRESS_MAX)
 		return PLAN_TOO_MANY;
 	return is_duplicate(m, ip) ? PLAN_DUPLICATE : PLAN_USED;
@@ -238,10 +240,26 @@ refuse_policy(const struct plan *p, struct dsn *why)
 }
 
 static int
+refuse_sources(const struct plan *p, struct dsn *why)
+{
+	struct buf lines = { 0 };
+
+	for (size_t i = 0; i < 2; i++)
+		if (p->source[i].fault != NULL)
+			buf_printf(&lines, "%s%s", lines.len > 0 ? "\n" : "",
+			    p->source[i].fault);
+	refuse_config(buf_text(&lines), why);
+	buf_finish(&lines);
+	return -1;
+}
+
+static int
 none_left(const struct making *m, struct dsn *why)
 {
 	if (has_use(m->plan, PLAN_POLICY))
 		return refuse_policy(m->plan, why);
+	if (has_use(m->plan, PLAN_SOURCE))
+		return refuse_sources(m->plan, why);
 	if (has_use(m->plan, PLAN_FAMILY))
 		return refuse_config("control/ipfamily leaves no address.",
 		    why);
@@ -272,11 +290,18 @@ plan_make(struct plan *p, const struct mx_list *list,
 		.limit = own_preference(list, config) };
 
 	*p = (struct plan){ .port = config->port };
+	memcpy(p->source, config->source, sizeof p->source);
 	p->host = mem_alloc(list->nhost, sizeof *p->host);
 	p->address = mem_alloc(count_addresses(list), sizeof *p->address);
 	for (size_t i = 0; i < list->nhost; i++)
 		add_host(&m, &list->host[i]);
 	return m.nused > 0 ? 0 : none_left(&m, why);
+}
+
+const struct plan_source *
+plan_source(const struct plan *p, const struct ip *ip)
+{
+	return &p->source[ip_is_v4(ip)];
 }
 
 bool
@@ -301,6 +326,7 @@ bool
 plan_in_clear(struct plan *p, const struct plan *first, const bool *retry)
 {
 	*p = (struct plan){ .port = first->port };
+	memcpy(p->source, first->source, sizeof p->source);
 	p->host = mem_alloc(first->nhost, sizeof *p->host);
 	p->address = mem_alloc(first->naddress, sizeof *p->address);
 	for (size_t i = 0; i < first->nhost; i++) {

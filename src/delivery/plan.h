@@ -32,6 +32,7 @@ enum plan_use {
 	PLAN_NOT_BETTER, /* its host is no better MX host than this machine */
 	PLAN_FAMILY,     /* not of a family that control/ipfamily allows */
 	PLAN_POLICY, /* its host cannot meet the TLS policy, which says why */
+	PLAN_SOURCE, /* we cannot connect from our address for this family */
 	PLAN_DUPLICATE, /* a host before it has the same address and policy */
 	PLAN_TOO_MANY,  /* there are PLAN_ADDRESS_MAX before it */
 	PLAN_TIMED_OUT  /* recently; set by the connector */
@@ -53,6 +54,12 @@ struct plan_address {
 	int64_t noted[MEMORY_KINDS]; /* when, in Unix time; 0: not */
 };
 
+/* What connections of one address family come from. */
+struct plan_source {
+	const struct ip *ip; /* NULL: the system chooses */
+	const char *fault;   /* why that is impossible; or NULL */
+};
+
 /* Addresses in the order of trying; those of equal preference are together. */
 struct plan {
 	struct plan_host *host;
@@ -60,6 +67,7 @@ struct plan {
 	struct plan_address *address;
 	size_t naddress;
 	uint16_t port;
+	struct plan_source source[2]; /* IPv6, IPv4 */
 };
 
 /* All that a plan depends on, besides the hosts. */
@@ -71,15 +79,17 @@ struct plan_config {
 	bool is_relay; /* the hosts are a relay of ours, not MX hosts */
 	const struct tls_situation *situation; /* one for each host */
 	uint16_t port;
+	struct plan_source source[2]; /* IPv6, IPv4 */
 };
 
 /*
- * Makes a plan, which borrows the names in the list.  Left out are our own
- * addresses (of a relay only those in control/ipme), hosts that are no better
- * than one of ours (RFC 5321 section 5.1), addresses of a family that is not
- * wanted, and those of several hosts for all but the first, unless the name
- * decides what the server has to prove.  Within a host IPv6 and IPv4 take
- * turns; an address whose sessions stalled recently goes behind the others.
+ * Makes a plan, which borrows the names in the list, and the sources.  Left out
+ * are our own addresses (of a relay only those in control/ipme), hosts that are
+ * no better than one of ours (RFC 5321 section 5.1), addresses of a family that
+ * is not wanted or whose source is not usable, and those of several hosts for
+ * all but the first, unless the name decides what the server has to prove.
+ * Within a host IPv6 and IPv4 take turns; an address whose sessions stalled
+ * recently goes behind the others.
  *
  * -1 when no address is left: with stock's 5.4.6, with 4.1.2 when a better
  * host may be there but could not be looked up, with 4.4.1 when a file of ours
@@ -88,6 +98,9 @@ struct plan_config {
  */
 int plan_make(struct plan *, const struct mx_list *, const struct plan_config *,
     struct dsn *why);
+
+/* What a connection to this address comes from. */
+const struct plan_source *plan_source(const struct plan *, const struct ip *);
 
 /* Whether all hosts that are better than we are were left out because of this.
  */

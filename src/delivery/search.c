@@ -56,6 +56,17 @@ has_hung(const struct attempt *a, enum attempt_result result)
 	       strcmp(a->tls.text, TLS_TEXT_TIMED_OUT) == 0;
 }
 
+/* Our address and our name in this connection. */
+static void
+set_own(const struct search_config *c, int fd, struct attempt *a)
+{
+	const char *name = NULL;
+
+	if ((c->wants_own || c->helohosts->n > 0) && dial_own(fd, &a->own))
+		name = helohosts_find(c->helohosts, &a->own);
+	a->helohost = name ? name : c->helohost;
+}
+
 static enum attempt_result
 attempt(const struct work *w, struct attempt_mode *mode,
     const struct dialed *won)
@@ -72,8 +83,7 @@ attempt(const struct work *w, struct attempt_mode *mode,
 	a->host = host->is_literal ? NULL : host->name;
 	a->ip = plan->address[i].ip;
 	a->connect_ms = won->ms;
-	if (w->config->wants_own)
-		(void)dial_own(won->fd, &a->own);
+	set_own(w->config, won->fd, a);
 	if (observer)
 		observer->begins(observer->data, a);
 	result = attempt_make(&w->config->attempt, w->session, mode, won->fd, a,

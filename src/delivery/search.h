@@ -7,6 +7,7 @@
 #include "delivery/handoff.h"
 #include "delivery/history.h"
 #include "delivery/plan.h"
+#include "qmail/helohosts.h"
 
 /*
  * Follow a plan until a server is ready for MAIL.
@@ -21,8 +22,12 @@ struct search_config {
 	struct attempt_config attempt;
 	const struct tcpto *tcpto;
 	unsigned long timeoutconnect; /* seconds, for each connection */
-	int notes;      /* the memory of addresses, qmail/memory.h; -1: none */
-	bool wants_own; /* our address in each connection, for TLS reports */
+	int notes; /* the memory of addresses, qmail/memory.h; -1: none */
+
+	/* Our name in EHLO: by our address in the connection, or else this. */
+	const struct helohosts *helohosts;
+	const char *helohost;
+	bool wants_own; /* that address is wanted for something else, too */
 };
 
 /* Starts as { 0 }. */

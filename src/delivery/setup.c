@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/setup.h"
 
+#include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "delivery/failure.h"
@@ -43,6 +45,35 @@ read_situation(struct setup *s, struct dsn *why)
 	    (int64_t)time(NULL), why);
 }
 
+static void
+explain_source(struct setup *s, size_t i, int error)
+{
+	const char *reason = error == EADDRNOTAVAIL
+				 ? "not an address of this machine"
+				 : strerror(error);
+
+	buf_printf(&s->source_fault[i], "%s: %s: %s", s->files->sources[i].text,
+	    reason, buf_text(&s->outgoing[i].line));
+}
+
+/* What is said about a family that is not used does not matter. */
+static int
+read_sources(struct setup *s, struct dsn *why)
+{
+	for (size_t i = 0; i < 2; i++) {
+		struct outgoing *o = &s->outgoing[i];
+
+		if (s->family == (i == 0 ? IPFAMILY_4 : IPFAMILY_6))
+			continue;
+		if (outgoing_find(o, &s->files->sources[i], i == 1,
+			setup_next_hop(s), why) == -1)
+			return -1;
+		if (o->is_given && dial_try_own(&o->ip) == -1)
+			explain_source(s, i, errno);
+	}
+	return helohosts_read(&s->helohosts, "control/helohosts", why);
+}
+
 int
 setup_read(struct setup *s, struct dsn *why)
 {
@@ -55,7 +86,8 @@ setup_read(struct setup *s, struct dsn *why)
 	if (ipme_read(&s->ipme, "control/ipme", !setup_is_relayed(s), why) ==
 		-1 ||
 	    ipfamily_find(&s->family, &files->families, setup_next_hop(s),
-		why) == -1)
+		why) == -1 ||
+	    read_sources(s, why) == -1)
 		return -1;
 	dns_config_read(&s->dns, "/etc/resolv.conf");
 	return read_situation(s, why);
@@ -122,6 +154,15 @@ has_newer_policy(struct setup *s)
 	       situation_refetch(&s->situation, &s->list);
 }
 
+static struct plan_source
+source(const struct setup *s, size_t i)
+{
+	const struct outgoing *o = &s->outgoing[i];
+
+	return (struct plan_source){ .ip = o->is_given ? &o->ip : NULL,
+		.fault = s->source_fault[i].data };
+}
+
 int
 setup_plan(struct setup *s, struct dsn *why)
 {
@@ -133,6 +174,7 @@ setup_plan(struct setup *s, struct dsn *why)
 		.family = s->family,
 		.is_relay = setup_is_relayed(s),
 		.port = s->route.port,
+		.source = { source(s, 0), source(s, 1) },
 	};
 	int result;
 
@@ -164,7 +206,6 @@ setup_search_config(const struct setup *s)
 
 	return (struct search_config){
 		.attempt = {
-			.helohost = buf_text(&c->helohost),
 			.timeout_s = c->timeoutremote,
 			.helper = files->helper,
 			.timeout_handshake_s = c->timeoutconnect,
@@ -178,6 +219,8 @@ setup_search_config(const struct setup *s)
 		.tcpto = &files->tcpto,
 		.timeoutconnect = c->timeoutconnect,
 		.notes = s->notes,
+		.helohost = buf_text(&c->helohost),
+		.helohosts = &s->helohosts,
 		.wants_own = s->situation.wants_tlsrpt,
 	};
 }

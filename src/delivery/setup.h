@@ -6,6 +6,8 @@
 #include "delivery/search.h"
 #include "delivery/situation.h"
 #include "qmail/control.h"
+#include "qmail/helohosts.h"
+#include "qmail/outgoing.h"
 #include "qmail/route.h"
 
 /*
@@ -17,6 +19,7 @@ struct setup_files {
 	const char *helper; /* the program qmail-remote-tls */
 	const char *sts;    /* the program qmail-remote-sts */
 	struct table_files routes, families, policies;
+	struct table_files sources[2]; /* IPv6, IPv4 */
 	struct tcpto tcpto;
 	const char *memory; /* of addresses */
 
@@ -38,6 +41,9 @@ struct setup {
 	struct route route;
 	struct ipme ipme;
 	enum ipfamily family;
+	struct outgoing outgoing[2]; /* our address: IPv6, IPv4 */
+	struct buf source_fault[2];  /* why it cannot be used; or empty */
+	struct helohosts helohosts;
 	struct dns_config dns;
 	struct situation_config situation_config;
 	struct situation situation;
@@ -56,8 +62,9 @@ const char *setup_next_hop(const struct setup *);
 
 /*
  * Reads the control files.  -1 with a reason if one cannot be used: see
- * control_read(), route_find(), ipme_read(), ipfamily_find() and
- * situation_read().
+ * control_read(), route_find(), ipme_read(), ipfamily_find(), outgoing_find(),
+ * helohosts_read() and situation_read().  That an address of ours cannot be
+ * used is no failure yet: it concerns one address family.
  */
 int setup_read(struct setup *, struct dsn *why);
 

@@ -211,14 +211,14 @@ read_tlsrptsocket(struct buf *value)
 		buf_cut(value, 0);
 }
 
-/* Whether the name may be sent in EHLO.  Stock sends any name. */
-static bool
-is_sendable(const struct buf *name)
+/* Stock sends any name. */
+bool
+control_is_helohost(const char *name, size_t n)
 {
-	for (size_t i = 0; i < name->len; i++)
-		if (name->data[i] <= ' ' || name->data[i] > '~')
+	for (size_t i = 0; i < n; i++)
+		if (name[i] <= ' ' || name[i] > '~')
 			return false;
-	return name->len <= HELOHOST_MAX;
+	return n > 0 && n <= HELOHOST_MAX;
 }
 
 /*
@@ -246,7 +246,7 @@ read_helohost(struct control *c, enum control_result me_result, struct buf *me,
 	}
 	if (c->helohost.len == 0)
 		return refuse(path, "empty", why);
-	if (!is_sendable(&c->helohost))
+	if (!control_is_helohost(c->helohost.data, c->helohost.len))
 		return refuse(path, "not a host name", why);
 	return 0;
 }

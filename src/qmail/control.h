@@ -60,6 +60,12 @@ size_t control_blank_length(const char *, size_t n);
  */
 bool control_is_comment(const char *, size_t n);
 
+/*
+ * Whether the n bytes may be sent as our name in EHLO: 1 to 255 printable ASCII
+ * bytes without blanks.
+ */
+bool control_is_helohost(const char *, size_t n);
+
 /* What control/tlsrequired says of the header field TLS-Required: no. */
 enum control_tlsrequired {
 	CONTROL_TLSREQUIRED_IGNORED,

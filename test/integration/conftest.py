@@ -162,6 +162,13 @@ def smtp():
         server.stop()
 
 
+@pytest.fixture
+def only_local():
+    """only_local(): from now on no socket can have an address that is not of this machine; servers are there already."""
+    yield lambda: world.nonlocal_bind(False)
+    world.nonlocal_bind(True)
+
+
 @pytest.fixture(scope="session")
 def certs():
     return pki.Pki("/srv/pki")

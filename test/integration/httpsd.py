@@ -60,7 +60,8 @@ def chunked(*pieces, end=b"0\r\n\r\n"):
 class Session:
     """One connection: what the client asked, and how its handshake ended."""
 
-    def __init__(self):
+    def __init__(self, peer):
+        self.peer = peer
         self.request, self.name, self.failed = b"", None, None
 
 
@@ -86,10 +87,10 @@ class Server:
     def _accept(self):
         while True:
             try:
-                sock, _ = self.listener.accept()
+                sock, peer = self.listener.accept()
             except OSError:
                 return
-            session = Session()
+            session = Session(peer)
             self.sessions.append(session)
             threading.Thread(target=self._serve, args=(sock, session), daemon=True).start()
 

@@ -500,7 +500,58 @@ def test_json_of_routes(home, look):
     home.control("smtproutes", ":relay.example:26\n")
     assert json_of(look("--json", "--routes", "dst.example", host=None)) == [
         {"host": "dst.example", "route": {"relay": "relay.example", "port": 26, "key": ""},
-         "policy": {"trustanchors": "", "tlsstrictness": 0, "tlspolicy": "", "dane": ""}}]
+         "outgoing": [], "policy": {"trustanchors": "", "tlsstrictness": 0, "tlspolicy": "", "dane": ""}}]
+
+
+# Our addresses and names.
+
+def test_where_a_connection_comes_from_is_shown(home, dns, smtp, look):
+    dns.zone(f"dst.example A {ONE}\ndst.example AAAA {SIX}")
+    server = smtp(ONE)
+    home.control("outgoingip", "198.51.100.8\n.example:198.51.100.7 # ours\n")
+    home.control("outgoingip6", "::\n")
+    home.control("helohosts", "198.51.100.7:four.example\n")
+    shown = fields(look())
+    assert shown["source"] == ['any address, by control/outgoingip6, line "::"',
+                               '198.51.100.7, by control/outgoingip, line ".example:198.51.100.7 # ours"']
+    assert shown["from"] == ["198.51.100.7, as four.example"]
+    found, = json_of(look("--json", "dst.example", host=None))
+    assert found["outgoing"] == [
+        {"file": "control/outgoingip6", "line": "::", "fault": ""},
+        {"file": "control/outgoingip", "line": ".example:198.51.100.7 # ours", "address": "198.51.100.7", "fault": ""}]
+    assert [(a.get("from"), a.get("helo")) for a in found["attempts"] if a["outcome"] == "ready"] == [
+        ("198.51.100.7", "four.example")]
+    assert {s.peer[0] for s in server.sessions} == {"198.51.100.7"}
+
+
+def test_address_that_is_not_here_is_shown(home, dns, smtp, look, only_local):
+    dns.zone(f"dst.example A {ONE}\ndst.example AAAA {SIX}")
+    smtp(ONE)
+    only_local()
+    home.control("outgoingip6", "fd00:99::9\n")
+    done = look()
+    shown = fields(done)
+    assert done.returncode == DELIVERED and shown["from"] == [f"{ONE}, as me.example"]
+    assert shown["source"] == ['fd00:99::9, by control/outgoingip6, line "fd00:99::9": no connection can come from it']
+    assert f"{SIX} left out: no connection can come from our address for it" in shown["hosts"]
+    assert shown["failed"] == [f"dst.example ({SIX}): control/outgoingip6: not an address of this machine: fd00:99::9"]
+    found, = json_of(look("--json", "--routes", "dst.example", host=None))
+    assert found["outgoing"][0]["fault"] == "control/outgoingip6: not an address of this machine: fd00:99::9"
+    home.control("outgoingip", "10.99.0.9\n")
+    done = look()
+    assert done.returncode == DEFERRED and fields(done)["reason"][2:] == ["control/outgoingip: not an address of this machine: 10.99.0.9"]
+
+
+def test_addresses_that_are_not_here_are_warned_of(home, look, only_local):
+    only_local()
+    home.control("outgoingip", "# ours\n10.99.0.1\na.example:10.99.0.8\n10.99.0.9\n")
+    home.control("helohosts", "10.99.0.1:a.example\n10.99.0.9:b.example\n")
+    found = entries(look("--json", host=None))
+    warning = "no connection can come from this address"
+    assert found["control/outgoingip"]["warnings"] == [f"a.example: {warning}", f"10.99.0.9: {warning}"]
+    assert found["control/outgoingip"]["value"] == "lines: 3" and found["control/outgoingip6"]["source"] == "none"
+    assert found["control/helohosts"]["warnings"] == [f"10.99.0.9: {warning}"]
+    assert found["control/helohosts"]["value"] == "lines: 2"
 
 
 # Many destinations; another strictness.
@@ -608,6 +659,11 @@ WARNINGS = {
                          "dst.example : never used, because of the blank before the colon"),
     "route-with-password": ("smtproutes", "dst.example:a.example:25|user|secret\n", "dst.example: text behind the port"),
     "family": ("ipfamily", ":4\ndst.example:5\n", "dst.example: not an address family"),
+    "family-with-brackets": ("ipfamily", "[192.0.2.1]:4\n",
+                             "[192.0.2.1]: never used, because of the brackets of the next hop"),
+    "source": ("outgoingip", "192.0.2.1\ndst.example:eth0\n", "dst.example: not an address"),
+    "source-without-key": ("outgoingip6", "fe80::1%eth0\n", "fe80::1%eth0: not an address"),
+    "helohosts": ("helohosts", "192.0.2.1 a.example\n", "control/helohosts: text behind the name: 192.0.2.1 a.example"),
     "ipme": ("ipme", "192.0.2.1 here\n", "control/ipme: not an address: 192.0.2.1 here"),
     "ignored-file": ("tlsclientciphers", "HIGH\n", "this version does not read it"),
     "empty-helohost": ("helohost", "", "control/helohost: empty"),

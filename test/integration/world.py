@@ -181,6 +181,12 @@ def rehearse():
         raise Unavailable(trouble)
 
 
+def nonlocal_bind(allowed):
+    """Whether a socket can have an address that no interface has."""
+    for version in (4, 6):
+        _write(f"/proc/sys/net/ipv{version}/ip_nonlocal_bind", "1" if allowed else "0")
+
+
 def resolv_conf(text=DEFAULT_RESOLV_CONF):
     _write(RESOLV_CONF, text)
 

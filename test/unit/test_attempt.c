@@ -360,7 +360,6 @@ fake_close(int fd)
 }
 
 static const struct attempt_config config = {
-	.helohost = "me.example",
 	.timeout_s = 1200,
 	.helper = "/helper",
 	.timeout_handshake_s = 60,
@@ -406,7 +405,7 @@ run(const struct cell *c, struct attempt_mode *mode, struct attempt *a,
 	world.script = c->script;
 	world.seen = c->seen;
 	memset(server, 0xff, sizeof *server);
-	*a = (struct attempt){ 0 };
+	*a = (struct attempt){ .helohost = "me.example" };
 	*mode = (struct attempt_mode){
 		.policy = { .level = c->level, .name = "mx.example" },
 		.only_helo = c->only_helo,
@@ -775,7 +774,7 @@ follow_policy(const struct policy_cell *c, struct attempt_mode *mode,
 	world.script = c->script;
 	world.seen = "server";
 	world.verdict = c->verdict;
-	*a = (struct attempt){ 0 };
+	*a = (struct attempt){ .helohost = "me.example" };
 	*mode = (struct attempt_mode){ .policy = c->policy };
 	result = attempt_make(&config, &session, mode, CONNECTION, a, &server);
 	if (result != c->result || *world.script != '\0')
@@ -1130,7 +1129,7 @@ calls_the_observer_after_each_phase(void **state)
 			.policy = { .level = cases[i].level,
 			    .name = "mx.example" },
 		};
-		struct attempt a = { .address = 0 };
+		struct attempt a = { .helohost = "me.example" };
 		static struct smtp_session session;
 		struct server server;
 

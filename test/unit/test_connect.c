@@ -255,6 +255,31 @@ gives_the_reason_of_a_host_that_the_policy_leaves_out(void **state)
 	connector_finish(&c);
 }
 
+/* For each family; what could not be connected from is told of. */
+static void
+connects_from_our_address(void **state)
+{
+	struct plan p = read_plan("1g 2g 3g");
+	struct ip own = { .byte = { 1 } };
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	p.source[0].ip = &own;
+	p.source[1].fault = "control/outgoingip: x";
+	p.address[1].ip = ip_from_v4((const unsigned char[4]){ 0, 0, 0, 1 });
+	p.address[1].use = PLAN_SOURCE;
+	connector_begin(&c, &p, &files, 5, deadline_never());
+	assert_ptr_equal(c.target[0].own, &own);
+	assert_null(c.target[1].own);
+	assert_true(connector_next(&c, &won));
+	assert_true(connector_next(&c, &won));
+	assert_int_equal(won.target, 2);
+	assert_true(connector_has_failed(&c, 1));
+	assert_string_equal(connector_reason(&c, 1), "control/outgoingip: x");
+	connector_finish(&c);
+}
+
 /* By then tcpto has the result. */
 static void
 gives_the_reason_of_an_address_with_another_name(void **state)
@@ -329,6 +354,7 @@ main(void)
 		cmocka_unit_test(gives_the_reason),
 		cmocka_unit_test(
 		    gives_the_reason_of_a_host_that_the_policy_leaves_out),
+		cmocka_unit_test(connects_from_our_address),
 		cmocka_unit_test(
 		    gives_the_reason_of_an_address_with_another_name),
 		cmocka_unit_test(connects_once_more),

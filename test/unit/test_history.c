@@ -120,7 +120,9 @@ begin(struct world *w, const char *text)
 	static const char names[][2] = { "a", "b", "c" };
 
 	memset(w, 0, sizeof *w);
-	w->plan = (struct plan){ w->host, 3, w->address, 0, 25 };
+	w->plan = (struct plan){
+		.host = w->host, .nhost = 3, .address = w->address, .port = 25
+	};
 	w->connector.plan = &w->plan;
 	w->connector.target = w->target;
 	for (size_t i = 0; i < 3; i++)

@@ -121,9 +121,12 @@ reports_addresses_that_do_not_connect(void **state)
 	assert_null(strstr(written, "::b: "));
 }
 
-/* As by control/tlspolicy or MTA-STS, beside others that were tried. */
+/*
+ * By control/tlspolicy, MTA-STS or control/outgoingip6, beside others that were
+ * tried.
+ */
 static void
-reports_hosts_that_the_policy_leaves_out(void **state)
+reports_addresses_that_are_left_out(void **state)
 {
 	struct plan_host hosts[] = {
 		{ .name = "a", .policy = { .skip = TLS_SKIP_STS } },
@@ -135,18 +138,23 @@ reports_hosts_that_the_policy_leaves_out(void **state)
 		{ .host = 1, .use = PLAN_USED },
 		{ .host = 2, .use = PLAN_FAMILY },
 		{ .host = 2, .use = PLAN_POLICY },
+		{ .host = 1, .use = PLAN_SOURCE },
 	};
-	struct dial_target targets[4] = {
+	struct dial_target targets[5] = {
 		[0] = { .state = DIAL_SKIPPED },
 		[1] = { .state = DIAL_FAILED, .error = ECONNREFUSED },
 	};
 	struct plan plan = {
-		.host = hosts, .nhost = 3, .address = addresses, .naddress = 4
+		.host = hosts,
+		.nhost = 3,
+		.address = addresses,
+		.naddress = 5,
+		.source = { { .fault = "control/outgoingip6: x" } },
 	};
 	struct search s = { .connector = { .plan = &plan, .target = targets } };
 
 	(void)state;
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 5; i++)
 		addresses[i].ip.byte[15] = (unsigned char)i;
 	noserver_record(&s);
 	assert_string_equal(written,
@@ -154,7 +162,8 @@ reports_hosts_that_the_policy_leaves_out(void **state)
 	    "(#4.4.1)\n"
 	    "::: the MTA-STS policy of the domain does not list it\n"
 	    "::1: Connection refused\n"
-	    "::3: its TLSA records could not be looked up\n");
+	    "::3: its TLSA records could not be looked up\n"
+	    "::4: control/outgoingip6: x\n");
 }
 
 /* By MTA-STS; then at strictness 1, where clear text is next. */
@@ -222,7 +231,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reports_the_attempt_that_decides),
 		cmocka_unit_test(reports_addresses_that_do_not_connect),
-		cmocka_unit_test(reports_hosts_that_the_policy_leaves_out),
+		cmocka_unit_test(reports_addresses_that_are_left_out),
 		cmocka_unit_test(reports_the_others_where_tls_is_demanded),
 	};
 

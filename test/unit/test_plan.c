@@ -113,6 +113,7 @@ word_of(enum plan_use use)
 		[PLAN_NOT_BETTER] = "worse",
 		[PLAN_FAMILY] = "family",
 		[PLAN_POLICY] = "policy",
+		[PLAN_SOURCE] = "source",
 		[PLAN_DUPLICATE] = "again",
 		[PLAN_TOO_MANY] = "too-many",
 		[PLAN_TIMED_OUT] = "timed-out",
@@ -147,6 +148,7 @@ struct plan_case {
 	enum ipfamily family;
 	unsigned long strictness;
 	bool is_relay;
+	const char *broken; /* what cannot be connected from: "4", "6", "46" */
 };
 
 static const struct plan_case plans[] = {
@@ -209,6 +211,30 @@ static const struct plan_case plans[] = {
 	    "a=10.0.0.1(own) b=2001:db8::1(worse)", .status = "5.4.6",
 	    .family = IPFAMILY_4 },
 
+	/* Our own address for a family cannot be used. */
+	{ "5 a 2001:db8::1 192.0.2.1", "a=2001:db8::1(source) a=192.0.2.1",
+	    .broken = "6" },
+	{ "5 a 2001:db8::1 192.0.2.1", "a=2001:db8::1 a=192.0.2.1(source)",
+	    .broken = "4" },
+	{ "5 a 2001:db8::1 192.0.2.1", "a=192.0.2.1 a=2001:db8::1(source)",
+	    .family = IPFAMILY_46, .broken = "6" },
+	{ "5 a 2001:db8::1 192.0.2.1",
+	    "a=2001:db8::1(source) a=192.0.2.1(source)", .status = "4.4.1",
+	    .broken = "46" },
+	{ "5 a 192.0.2.1", "a=192.0.2.1(source)", .status = "4.4.1",
+	    .broken = "4" },
+	{ "5 a 192.0.2.1", "a=192.0.2.1", .broken = "6" },
+	{ "5 a 2001:db8::1 192.0.2.1",
+	    "a=192.0.2.1(source) a=2001:db8::1(family)", .status = "4.4.1",
+	    .family = IPFAMILY_4, .broken = "46" },
+	{ "5 a 192.0.2.1; 6 b 10.0.0.1", "a=192.0.2.1(source) b=10.0.0.1(own)",
+	    .status = "4.4.1", .broken = "4" },
+	{ "5 a 10.0.0.1; 6 b 192.0.2.1", "a=10.0.0.1(own) b=192.0.2.1(worse)",
+	    .status = "5.4.6", .broken = "4" },
+	{ "5 a 192.0.2.1; 6 b 192.0.2.1",
+	    "a=192.0.2.1(source) b=192.0.2.1(source)", .status = "4.4.1",
+	    .broken = "4" },
+
 	/* The same address again. */
 	{ "5 a 192.0.2.1; 5 b 192.0.2.1 192.0.2.2",
 	    "a=192.0.2.1 b=192.0.2.1(again) b=192.0.2.2", .status = NULL },
@@ -219,6 +245,19 @@ static const struct plan_case plans[] = {
 	{ "5 a 192.0.2.1; 5 b 192.0.2.1", "a=192.0.2.1 b=192.0.2.1",
 	    .strictness = 2 },
 };
+
+/* One for each family, in that order, that the letters name. */
+static void
+break_sources(struct plan_config *config, const char *families)
+{
+	static const struct ip own = { .byte = { 0x20, 1 } };
+
+	config->source[0].ip = &own;
+	if (families && strchr(families, '6'))
+		config->source[0].fault = "line 6";
+	if (families && strchr(families, '4'))
+		config->source[1].fault = "line 4";
+}
 
 static void
 plans_by_the_list(void **state)
@@ -242,6 +281,7 @@ plans_by_the_list(void **state)
 		int result;
 
 		read_zone(&z, c->zone);
+		break_sources(&config, c->broken);
 		result = plan_make(&p, &z.list, &config, &why);
 		if (strcmp(show(&p), c->plan) != 0)
 			fail_msg("%s: %s", c->zone, show(&p));
@@ -307,6 +347,18 @@ gives_the_reason_for_no_address(void **state)
 	read_zone(&z, "0 r 192.0.2.99");
 	assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
 	assert_string_equal(why.detail, "control/ipme lists the relay.");
+	plan_finish(&p);
+	/* That ipfamily leaves out the other address is no reason then. */
+	break_sources(&config, "46");
+	read_zone(&z, "0 r 2001:db8::1 192.0.2.1");
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
+	assert_string_equal(why.detail, "line 6\nline 4");
+	plan_finish(&p);
+	config.source[0].fault = NULL;
+	assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
+	assert_string_equal(why.text,
+	    "Sorry, I wasn't able to establish an SMTP connection.");
+	assert_string_equal(why.detail, "line 4");
 	plan_finish(&p);
 }
 
@@ -541,7 +593,11 @@ plans_a_second_pass(void **state)
 	read_zone(&z, "5 a 2001:db8::1 192.0.2.1; 6 b 192.0.2.2 192.0.2.3");
 	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
 	assert_int_equal(p.host[1].policy.level, TLS_LEVEL_ENCRYPT);
+	p.source[1].fault = "line 4";
 	assert_true(plan_in_clear(&second, &p, retry));
+	assert_string_equal(plan_source(&second, &p.address[1].ip)->fault,
+	    "line 4");
+	assert_null(plan_source(&second, &p.address[0].ip)->fault);
 	assert_string_equal(show(&second), "a=192.0.2.1 b=192.0.2.3");
 	assert_int_equal(second.host[0].policy.level, TLS_LEVEL_NONE);
 	assert_int_equal(second.host[1].policy.level, TLS_LEVEL_NONE);

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "delivery/attempt.h"
 #include "delivery/connect.h"
+#include "qmail/helohosts.h"
 #include "qmail/memory.h"
 
 /* Fakes of connections, attempts and the memory of addresses. */
@@ -24,6 +25,7 @@ static enum attempt_result fake_make(const struct attempt_config *,
     struct server *);
 static void fake_note(int, const struct ip *, enum memory_kind, int64_t);
 static bool fake_own(int, struct ip *);
+static const char *fake_name(const struct helohosts *, const struct ip *);
 
 #define connector_begin fake_begin
 #define connector_next fake_next
@@ -31,6 +33,7 @@ static bool fake_own(int, struct ip *);
 #define attempt_make fake_make
 #define memory_note fake_note
 #define dial_own fake_own
+#define helohosts_find fake_name
 #include "delivery/search.c"
 
 #define ADDRESSES 4
@@ -49,6 +52,7 @@ static struct {
 	struct attempt_mode mode; /* as passed to the first attempt */
 } world;
 
+static const struct helohosts no_names;
 static struct plan_host hosts[ADDRESSES];
 static struct plan_address addresses[ADDRESSES];
 
@@ -154,11 +158,28 @@ fake_own(int fd, struct ip *ip)
 	return true;
 }
 
+/* Of 100 and 200; an address that is not known is not looked up. */
+static const char *
+fake_name(const struct helohosts *h, const struct ip *ip)
+{
+	int number = ip->byte[15];
+
+	(void)h;
+	assert_int_not_equal(number, 0);
+	return number == 100 ? "first" : number == 200 ? "again" : NULL;
+}
+
 static struct plan
 make_plan(size_t naddress, enum tls_level level)
 {
 	static const char names[][2] = { "a", "b", "c", "d" };
-	struct plan p = { hosts, naddress, addresses, naddress, 25 };
+	struct plan p = {
+		.host = hosts,
+		.nhost = naddress,
+		.address = addresses,
+		.naddress = naddress,
+		.port = 25,
+	};
 
 	memset(addresses, 0, sizeof addresses);
 	for (size_t i = 0; i < naddress; i++) {
@@ -177,6 +198,8 @@ run(struct search *s, struct plan *p, const char *script, int refuses)
 		.attempt = { .timeout_s = 1200 },
 		.timeoutconnect = 60,
 		.notes = 9,
+		.helohosts = &no_names,
+		.helohost = "me.example",
 	};
 
 	memset(s, 0, sizeof *s);
@@ -260,6 +283,7 @@ notes_our_own_address_if_it_is_wanted(void **state)
 			.attempt = { .timeout_s = 1200 },
 			.timeoutconnect = 60,
 			.notes = 9,
+			.helohosts = &no_names,
 			.wants_own = is_wanted,
 		};
 		struct plan p = make_plan(3, TLS_LEVEL_MAY);
@@ -283,6 +307,33 @@ notes_our_own_address_if_it_is_wanted(void **state)
 		assert_true(ip_equal(&s.history.attempt[2].own, &none));
 		search_finish(&s);
 	}
+}
+
+/* By our address in each connection, if that can be found out. */
+static void
+chooses_our_name(void **state)
+{
+	static const char *const want[] = { "first", "me.example", "again",
+		"me.example" };
+	const struct helohosts names = { .n = 1 };
+	const struct search_config config = {
+		.attempt = { .timeout_s = 1200 },
+		.timeoutconnect = 60,
+		.notes = 9,
+		.helohosts = &names,
+		.helohost = "me.example",
+	};
+	struct plan p = make_plan(3, TLS_LEVEL_MAY);
+	struct search s = { .address = 0 };
+
+	(void)state;
+	memset(&world, 0, sizeof world);
+	world.script = "NANR";
+	world.refuses = -1;
+	assert_int_equal(search_server(&s, &p, &config), SEARCH_READY);
+	for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+		assert_string_equal(s.history.attempt[i].helohost, want[i]);
+	search_finish(&s);
 }
 
 /* Notes of other deliveries count if clear text is allowed. */
@@ -352,6 +403,8 @@ calls_the_observer_for_each_attempt(void **state)
 		.attempt = { .observer = &observer, .timeout_s = 1200 },
 		.timeoutconnect = 60,
 		.notes = 9,
+		.helohosts = &no_names,
+		.helohost = "me.example",
 	};
 	struct plan p = make_plan(2, TLS_LEVEL_MAY);
 	struct search s = { .address = 0 };
@@ -439,6 +492,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_a_plan),
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
+		cmocka_unit_test(chooses_our_name),
 		cmocka_unit_test(avoids_what_failed_before),
 		cmocka_unit_test(notes_our_own_address_if_it_is_wanted),
 		cmocka_unit_test(calls_the_observer_for_each_attempt),

@@ -11,10 +11,13 @@
 
 #include "delivery/lookup.h"
 #include "delivery/situation.h"
+#include "io/dial.h"
 #include "qmail/control.h"
+#include "qmail/helohosts.h"
 #include "qmail/ipfamily.h"
 #include "qmail/ipme.h"
 #include "qmail/memory.h"
+#include "qmail/outgoing.h"
 #include "qmail/route.h"
 #include "qmail/tcpto.h"
 
@@ -25,6 +28,10 @@ static int fake_route(const char *, const struct table_files *, struct route *,
 static int fake_ipme(struct ipme *, const char *, bool, struct dsn *);
 static int fake_family(enum ipfamily *, const struct table_files *,
     const char *, struct dsn *);
+static int fake_outgoing(struct outgoing *, const struct table_files *, bool,
+    const char *, struct dsn *);
+static int fake_names(struct helohosts *, const char *, struct dsn *);
+static int fake_try_own(const struct ip *);
 static void fake_config(struct dns_config *, const char *);
 static struct dns_resolver *fake_create(const struct dns_config *, bool);
 static void fake_destroy(struct dns_resolver *);
@@ -43,6 +50,9 @@ static bool fake_refetch(struct situation *, const struct mx_list *);
 #define route_find fake_route
 #define ipme_read fake_ipme
 #define ipfamily_find fake_family
+#define outgoing_find fake_outgoing
+#define helohosts_read fake_names
+#define dial_try_own fake_try_own
 #define dns_config_read fake_config
 #define dns_resolver_create fake_create
 #define dns_resolver_destroy fake_destroy
@@ -65,6 +75,9 @@ static struct {
 	bool wants_nothing; /* besides the hosts and their addresses */
 	bool is_read_only;
 	bool is_renewed; /* that policy, if it is asked for again */
+	enum ipfamily family;
+	bool has_sources; /* control/outgoingip and outgoingip6 have a line */
+	int bind_error;   /* of these addresses */
 	char log[200];
 } world;
 
@@ -125,8 +138,38 @@ fake_family(enum ipfamily *f, const struct table_files *files, const char *name,
 {
 	assert_string_equal(files->text, "families");
 	assert_string_equal(name, world.relay[0] ? world.relay : "dst.example");
-	*f = IPFAMILY_4;
+	*f = world.family;
 	return step("family", why);
+}
+
+static int
+fake_outgoing(struct outgoing *o, const struct table_files *files, bool is_v4,
+    const char *name, struct dsn *why)
+{
+	assert_string_equal(files->text, is_v4 ? "sources4" : "sources6");
+	assert_string_equal(name, world.relay[0] ? world.relay : "dst.example");
+	if (world.has_sources) {
+		o->is_given = true;
+		o->ip.byte[15] = is_v4 ? 4 : 6;
+		buf_puts(&o->line, is_v4 ? "line 4" : "line 6");
+	}
+	return step(is_v4 ? "from4" : "from6", why);
+}
+
+static int
+fake_names(struct helohosts *h, const char *path, struct dsn *why)
+{
+	assert_string_equal(path, "control/helohosts");
+	assert_int_equal(h->n, 0);
+	return step("names", why);
+}
+
+static int
+fake_try_own(const struct ip *ip)
+{
+	step(ip->byte[15] == 4 ? "try4" : "try6", NULL);
+	errno = world.bind_error;
+	return world.bind_error ? -1 : 0;
 }
 
 static void
@@ -256,6 +299,7 @@ files(bool are_read_only)
 		.policies = { .text = "policies" },
 		.routes = { .text = "routes" },
 		.families = { .text = "families" },
+		.sources = { { .text = "sources6" }, { .text = "sources4" } },
 		.tcpto = { .path4 = "tcpto" },
 		.memory = "addresses",
 		.are_read_only = are_read_only,
@@ -270,6 +314,8 @@ run(struct setup *s, const struct setup_files *f, const char *relay,
 	world.fails = fails;
 	world.is_read_only = f->are_read_only;
 	world.log[0] = '\0';
+	if (world.family == IPFAMILY_64 && !world.has_sources)
+		world.family = IPFAMILY_4;
 	*s = (struct setup){ .files = f, .host = "dst.example", .message = 8 };
 	*why = (struct dsn){ 0 };
 	if (setup_read(s, why) == -1)
@@ -281,6 +327,10 @@ static void
 finish(struct setup *s)
 {
 	control_finish(&s->control);
+	for (size_t i = 0; i < 2; i++) {
+		outgoing_finish(&s->outgoing[i]);
+		buf_finish(&s->source_fault[i]);
+	}
 	route_finish(&s->route);
 	plan_finish(&s->plan);
 }
@@ -295,7 +345,7 @@ makes_a_plan(void **state)
 	(void)state;
 	assert_int_equal(run(&s, &f, "", "", &why), 0);
 	assert_string_equal(world.log,
-	    "control route ipme family situation lookup find read");
+	    "control route ipme family from4 names situation lookup find read");
 	assert_false(setup_is_relayed(&s));
 	assert_string_equal(setup_next_hop(&s), "dst.example");
 	assert_int_equal(s.plan.naddress, 1);
@@ -311,8 +361,8 @@ makes_a_plan(void **state)
 static void
 asks_again_for_a_policy_that_lists_no_host(void **state)
 {
-	static const char log[] = "control route ipme family situation lookup "
-				  "find read refetch";
+	static const char log[] = "control route ipme family from4 names "
+				  "situation lookup find read refetch";
 	const struct setup_files f = files(false);
 	struct setup s;
 	struct dsn why;
@@ -343,7 +393,7 @@ does_not_ask_again_if_another_policy_leaves_hosts_out(void **state)
 	world.is_bogus = world.is_renewed = true;
 	assert_int_equal(run(&s, &f, "", "", &why), -1);
 	assert_string_equal(world.log,
-	    "control route ipme family situation lookup find read");
+	    "control route ipme family from4 names situation lookup find read");
 	assert_string_equal(why.status, "4.7.5");
 	finish(&s);
 	memset(&world, 0, sizeof world);
@@ -365,6 +415,73 @@ asks_for_no_more_than_is_wanted(void **state)
 	memset(&world, 0, sizeof world);
 }
 
+/* What is said about a family that is not used is not even read. */
+static void
+finds_our_addresses(void **state)
+{
+	static const struct {
+		enum ipfamily family;
+		const char *log; /* after "family", before "names" */
+	} cases[] = {
+		{ IPFAMILY_64, " from6 try6 from4 try4 " },
+		{ IPFAMILY_46, " from6 try6 from4 try4 " },
+		{ IPFAMILY_6, " family from6 try6 names " },
+		{ IPFAMILY_4, " family from4 try4 names " },
+	};
+	const struct setup_files f = files(false);
+	struct setup s;
+	struct dsn why;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		world.has_sources = true;
+		world.family = cases[i].family;
+		(void)run(&s, &f, "", "", &why);
+		assert_non_null(strstr(world.log, cases[i].log));
+		if (cases[i].family != IPFAMILY_6) {
+			assert_ptr_equal(s.plan.source[1].ip,
+			    &s.outgoing[1].ip);
+			assert_null(s.plan.source[1].fault);
+		}
+		assert_int_equal(s.plan.source[0].ip != NULL,
+		    cases[i].family != IPFAMILY_4);
+		finish(&s);
+	}
+	memset(&world, 0, sizeof world);
+}
+
+/* That is no failure of the delivery as long as the other family is left. */
+static void
+leaves_out_a_family_that_cannot_be_connected_from(void **state)
+{
+	static const struct {
+		int error;
+		const char *reason;
+	} cases[] = {
+		{ EADDRNOTAVAIL, "not an address of this machine" },
+		{ EACCES, "Permission denied" },
+	};
+	const struct setup_files f = files(false);
+	struct setup s;
+	struct dsn why;
+	char want[100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		world.has_sources = true;
+		world.family = IPFAMILY_4;
+		world.bind_error = cases[i].error;
+		assert_int_equal(run(&s, &f, "", "", &why), -1);
+		snprintf(want, sizeof want, "sources4: %s: line 4",
+		    cases[i].reason);
+		assert_string_equal(why.status, "4.4.1");
+		assert_string_equal(why.detail, want);
+		assert_int_equal(s.plan.address[0].use, PLAN_SOURCE);
+		finish(&s);
+	}
+	memset(&world, 0, sizeof world);
+}
+
 static void
 plans_for_the_relay_of_a_route(void **state)
 {
@@ -383,7 +500,7 @@ static void
 stops_at_the_first_failure(void **state)
 {
 	static const char *const steps[] = { "control", "route", "ipme",
-		"family", "situation", "lookup", "find" };
+		"family", "from4", "names", "situation", "lookup", "find" };
 	const struct setup_files f = files(false);
 	struct setup s;
 	struct dsn why;
@@ -411,7 +528,7 @@ writes_nothing_if_files_are_read_only(void **state)
 	(void)state;
 	assert_int_equal(run(&s, &f, "", "", &why), 0);
 	assert_string_equal(world.log,
-	    "control route ipme family situation lookup find load");
+	    "control route ipme family from4 names situation lookup find load");
 	config = setup_search_config(&s);
 	assert_int_equal(config.notes, -1);
 	assert_null(config.attempt.state);
@@ -460,7 +577,8 @@ sets_up_the_search(void **state)
 	(void)state;
 	assert_int_equal(run(&s, &f, "", "", &why), 0);
 	config = setup_search_config(&s);
-	assert_string_equal(config.attempt.helohost, "me.example");
+	assert_string_equal(config.helohost, "me.example");
+	assert_ptr_equal(config.helohosts, &s.helohosts);
 	assert_int_equal(config.attempt.timeout_s, 1200);
 	assert_string_equal(config.attempt.helper, "/helper");
 	assert_int_equal(config.attempt.timeout_handshake_s, 60);
@@ -492,6 +610,9 @@ main(void)
 		cmocka_unit_test(
 		    does_not_ask_again_if_another_policy_leaves_hosts_out),
 		cmocka_unit_test(asks_for_no_more_than_is_wanted),
+		cmocka_unit_test(finds_our_addresses),
+		cmocka_unit_test(
+		    leaves_out_a_family_that_cannot_be_connected_from),
 		cmocka_unit_test(plans_for_the_relay_of_a_route),
 		cmocka_unit_test(stops_at_the_first_failure),
 		cmocka_unit_test(writes_nothing_if_files_are_read_only),
