@@ -47,6 +47,8 @@ view_source(enum tls_source source)
 		[TLS_FROM_STS_ENFORCE] = "MTA-STS",
 		[TLS_FROM_STS_TESTING] =
 		    "control/tlsstrictness; MTA-STS is in testing mode",
+		[TLS_FROM_PORT] = "port 465",
+		[TLS_FROM_CREDENTIALS] = "the credentials for it",
 	};
 
 	return words[source];

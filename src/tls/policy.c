@@ -76,6 +76,51 @@ choose_without_dane(const struct tls_situation *s, bool is_tried)
 	return use(TLS_LEVEL_VERIFY, TLS_FROM_STS_ENFORCE);
 }
 
+/* The administrator has said that this host may do without TLS. */
+static bool
+may_be_clear(const struct tls_situation *s)
+{
+	if (s->rule == TLS_RULE_ABSENT)
+		return s->hostfile == TLS_HOSTFILE_CLEAR;
+	return s->rule == TLS_RULE_NONE || s->rule == TLS_RULE_MAY;
+}
+
+static struct choice
+raise_for_credentials(const struct tls_situation *s, struct choice c)
+{
+	enum tls_source source =
+	    c.source == TLS_FROM_STS_TESTING ? c.source : TLS_FROM_CREDENTIALS;
+
+	if (c.level >= TLS_LEVEL_VERIFY || s->rule == TLS_RULE_ENCRYPT)
+		return c;
+	if (may_be_clear(s))
+		return skip(TLS_SKIP_CREDENTIALS, TLS_LEVEL_VERIFY, c.source);
+	if (!s->has_anchors)
+		return skip(TLS_SKIP_UNVERIFIED, TLS_LEVEL_VERIFY, source);
+	return use(TLS_LEVEL_VERIFY, source);
+}
+
+/* Who hears nothing but TLS cannot be spoken to in clear text. */
+static struct choice
+raise_for_port(struct choice c)
+{
+	if (c.level >= TLS_LEVEL_ENCRYPT)
+		return c;
+	return use(TLS_LEVEL_ENCRYPT,
+	    c.source == TLS_FROM_STS_TESTING ? c.source : TLS_FROM_PORT);
+}
+
+/* What is demanded besides what the administrator and the DNS say. */
+static struct choice
+raise(const struct tls_situation *s, struct choice c)
+{
+	if (c.skip != TLS_SKIP_NOT)
+		return c;
+	if (s->has_credentials)
+		c = raise_for_credentials(s, c);
+	return s->is_implicit ? raise_for_port(c) : c;
+}
+
 /*
  * There are TLSA records, so the server has TLS, but they prove nothing (RFC
  * 7672 section 2.2).
@@ -157,7 +202,7 @@ choose(const struct tls_situation *s)
 static void
 add_dane(struct tls_policy *p, const struct tls_situation *s)
 {
-	struct choice c = choose_without_usable(s);
+	struct choice c = raise(s, choose_without_usable(s));
 
 	p->name = s->tlsa_base;
 	p->names = s->tlsa_names;
@@ -169,11 +214,12 @@ add_dane(struct tls_policy *p, const struct tls_situation *s)
 struct tls_policy
 tls_policy_choose(const struct tls_situation *s)
 {
-	struct choice c = choose(s);
+	struct choice c = raise(s, choose(s));
 	struct tls_policy p = { .level = c.level,
 		.name = s->name,
 		.source = c.source,
-		.skip = c.skip };
+		.skip = c.skip,
+		.is_implicit = s->is_implicit };
 
 	if (c.source == TLS_FROM_STS_TESTING && !s->is_listed)
 		p.testing = tls_skip_text(TLS_SKIP_STS);
@@ -226,8 +272,9 @@ bool
 tls_policy_allows_clear(const struct tls_policy *p)
 {
 	if (p->level == TLS_LEVEL_ENCRYPT)
-		return p->source == TLS_FROM_STRICTNESS ||
-		       p->source == TLS_FROM_STS_TESTING;
+		return !p->is_implicit &&
+		       (p->source == TLS_FROM_STRICTNESS ||
+			   p->source == TLS_FROM_STS_TESTING);
 	return p->level < TLS_LEVEL_ENCRYPT;
 }
 
@@ -265,6 +312,12 @@ tls_skip_text(enum tls_skip reason)
 	case TLS_SKIP_ANCHORS:
 		return "its certificate has to be verified, and there are no "
 		       "trust anchors";
+	case TLS_SKIP_CREDENTIALS:
+		return "credentials are sent in TLS only, and "
+		       "control/tlspolicy or control/notlshosts does without";
+	case TLS_SKIP_UNVERIFIED:
+		return "credentials are sent to a verified server only, and "
+		       "there are no trust anchors";
 	default:
 		return "";
 	}

@@ -23,6 +23,13 @@
  *
  * "TLS-Required: no" (RFC 8689) switches 2 and 3 off, but not a line of dane.
  * If no TLSA record is usable, TLS is mandatory, and 3 and 4 may demand more.
+ *
+ * What the first that applies decides is then raised: to TLS_LEVEL_ENCRYPT by
+ * TLS from the first byte (RFC 8314), and to a verified certificate or DANE by
+ * credentials, which "TLS-Required: no" does not switch off.  Only a line of
+ * encrypt lets credentials go to a server that is not verified.  A line of none
+ * or may, or a file in control/notlshosts, asks for what credentials must not
+ * do: such a host is not used.
  */
 
 enum tls_level {
@@ -92,6 +99,9 @@ struct tls_situation {
 
 	enum tls_sts sts;
 	bool is_listed; /* the MTA-STS policy has the MX host's name */
+
+	bool is_implicit;     /* TLS from the first byte: port 465 */
+	bool has_credentials; /* a password or token will be sent */
 };
 
 /* Which of the steps decided. */
@@ -103,10 +113,13 @@ enum tls_source {
 	TLS_FROM_STS_ENFORCE,
 
 	/*
-	 * The level is that of control/tlsstrictness.  The certificate is
-	 * verified all the same, and the result only recorded.
+	 * The level is that of control/tlsstrictness, or what it was raised to.
+	 * The certificate is verified all the same, and the result recorded.
 	 */
-	TLS_FROM_STS_TESTING
+	TLS_FROM_STS_TESTING,
+
+	TLS_FROM_PORT,       /* raised because TLS is implicit */
+	TLS_FROM_CREDENTIALS /* raised because there are credentials */
 };
 
 /* Why a host must not be used, though others of the next hop may be. */
@@ -117,7 +130,9 @@ enum tls_skip {
 	TLS_SKIP_DANE_ABSENT,   /* dane-only without TLSA records */
 	TLS_SKIP_DANE_UNUSABLE, /* dane-only, and no record can be used */
 	TLS_SKIP_STS,           /* the MTA-STS policy does not list it */
-	TLS_SKIP_ANCHORS        /* verification without trust anchors */
+	TLS_SKIP_ANCHORS,       /* verification without trust anchors */
+	TLS_SKIP_CREDENTIALS,   /* credentials, and a rule without TLS */
+	TLS_SKIP_UNVERIFIED     /* credentials without trust anchors */
 };
 
 /*
@@ -144,6 +159,7 @@ struct tls_policy {
 	const struct tlsa_set *tlsa; /* only for TLS_LEVEL_DANE */
 	enum tls_source source;
 	enum tls_skip skip; /* if not TLS_SKIP_NOT, the host is not used */
+	bool is_implicit;   /* TLS from the first byte, without STARTTLS */
 	struct tls_unusable unusable; /* only for TLS_LEVEL_DANE */
 
 	/*
@@ -163,7 +179,7 @@ struct tls_policy tls_policy_choose(const struct tls_situation *);
 enum tls_dane tls_dane_state(const struct tlsa_set *);
 
 /*
- * Whether STARTTLS is tried at all; whether TLS is mandatory; whether the
+ * Whether TLS is tried at all; whether TLS is mandatory; whether the
  * server must be authenticated, by its certificate's chain or by TLSA records.
  */
 bool tls_policy_tries(const struct tls_policy *);

@@ -28,6 +28,8 @@ enum {
 	STS,      /* -= none, tT testing, eE enforce; =TE: MX is not listed */
 	STRICT,   /* 0, 1, 2, 3 */
 	ANCHORS,  /* control/trustanchors: - no, y yes */
+	PORT,     /* - any, i 465: TLS from the first byte */
+	SECRET,   /* credentials: - no, y yes */
 	DIMENSIONS
 };
 
@@ -41,9 +43,11 @@ static const char *const letters[DIMENSIONS] = {
 	"-=tTeE",
 	"0123",
 	"-y",
+	"-i",
+	"-y",
 };
 
-#define COMBINATIONS (10 * 4 * 2 * 2 * 5 * 2 * 6 * 4 * 2)
+#define COMBINATIONS (10 * 4 * 2 * 2 * 5 * 2 * 6 * 4 * 2 * 2 * 2)
 
 static const struct {
 	enum tls_rule rule;
@@ -175,6 +179,47 @@ static const struct second {
 	{ "f", "-", "*", "*", "23", "-", SKIP(ANCHORS, VERIFY, STRICTNESS) },
 };
 
+/*
+ * What port 465 and credentials make of that.
+ *
+ * level: the level without them, as N M E V D for none, may, encrypt, verify,
+ * DANE; S: the host is left out.  testing: t the source is a testing policy of
+ * MTA-STS.
+ */
+#define SAME IS(NONE, RULE) /* not used */
+
+static const struct third {
+	const char *secret, *port, *line, *file, *level, *testing, *anchors;
+	bool is_raised;
+	struct outcome outcome;
+} third[] = {
+	/* What is enough already, or is not used at all. */
+	{ "*", "*", "*", "*", "SVD", "*", "*", false, SAME },
+	{ "-", "*", "*", "*", "E", "*", "*", false, SAME },
+	{ "-", "-", "*", "*", "NM", "*", "*", false, SAME },
+	{ "y", "*", "e", "*", "E", "*", "*", false, SAME },
+
+	/* The port alone. */
+	{ "-", "i", "*", "*", "NM", "-", "*", true, IS(ENCRYPT, PORT) },
+	{ "-", "i", "*", "*", "NM", "t", "*", true, IS(ENCRYPT, STS_TESTING) },
+
+	/* Credentials, where the administrator does without TLS. */
+	{ "y", "*", "nm", "*", "NM", "*", "*", true,
+	    SKIP(CREDENTIALS, VERIFY, RULE) },
+	{ "y", "*", "-", "c", "N", "*", "*", true,
+	    SKIP(CREDENTIALS, VERIFY, HOSTFILE) },
+
+	/* Credentials, and less than a verified certificate. */
+	{ "y", "*", "d", "*", "NME", "-", "y", true, IS(VERIFY, CREDENTIALS) },
+	{ "y", "*", "d", "*", "NME", "t", "y", true, IS(VERIFY, STS_TESTING) },
+	{ "y", "*", "d", "*", "NME", "*", "-", true,
+	    SKIP(UNVERIFIED, VERIFY, CREDENTIALS) },
+	{ "y", "*", "-", "-e", "NME", "-", "y", true, IS(VERIFY, CREDENTIALS) },
+	{ "y", "*", "-", "-e", "NME", "t", "y", true, IS(VERIFY, STS_TESTING) },
+	{ "y", "*", "-", "-e", "NME", "*", "-", true,
+	    SKIP(UNVERIFIED, VERIFY, CREDENTIALS) },
+};
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /* A combination: its letters, and their places. */
@@ -239,13 +284,49 @@ find_second(const struct combination *c, int rest)
 	return found;
 }
 
+/* Without a port or credentials. */
 static struct outcome
-expected(const struct combination *c)
+expected_plainly(const struct combination *c)
 {
 	const struct first *row = find_first(c);
 
 	return row->rest == OUTCOME ? row->outcome
 				    : find_second(c, row->rest)->outcome;
+}
+
+static const struct third *
+find_third(const struct combination *c, const struct outcome *plain)
+{
+	char level = plain->skip != TLS_SKIP_NOT ? 'S' : "NMEVD"[plain->level];
+	char testing = plain->source == TLS_FROM_STS_TESTING ? 't' : '-';
+	const struct third *found = NULL;
+
+	for (size_t i = 0; i < COUNT(third); i++) {
+		const struct third *row = &third[i];
+
+		if (!has(row->secret, c->letter[SECRET]) ||
+		    !has(row->port, c->letter[PORT]) ||
+		    !has(row->line, c->letter[LINE]) ||
+		    !has(row->file, c->letter[FILE_]) ||
+		    !has(row->level, level) || !has(row->testing, testing) ||
+		    !has(row->anchors, c->letter[ANCHORS]))
+			continue;
+		if (found)
+			fail_msg("%s: two third rows", c->letter);
+		found = row;
+	}
+	if (!found)
+		fail_msg("%s: no third row", c->letter);
+	return found;
+}
+
+static struct outcome
+expected(const struct combination *c)
+{
+	struct outcome plain = expected_plainly(c);
+	const struct third *row = find_third(c, &plain);
+
+	return row->is_raised ? row->outcome : plain;
 }
 
 /* If OpenSSL can use none of the records, they are as unusable ones. */
@@ -283,6 +364,8 @@ situation_of(const struct combination *c)
 		.is_listed = has("-te", sts),
 		.strictness = at[STRICT],
 		.has_anchors = c->letter[ANCHORS] == 'y',
+		.is_implicit = c->letter[PORT] == 'i',
+		.has_credentials = c->letter[SECRET] == 'y',
 	};
 }
 
@@ -323,7 +406,8 @@ check_details(const struct combination *c, const struct tls_situation *s,
 	} else if (c->letter[LINE] == '-' && c->letter[FILE_] == 'p')
 		anchors = "host.pem";
 	if (!is_same(p->name, name) || !is_same(p->names, names) ||
-	    !is_same(p->anchors, anchors) || p->tlsa != tlsa)
+	    !is_same(p->anchors, anchors) || p->tlsa != tlsa ||
+	    p->is_implicit != s->is_implicit)
 		fail_msg("%s: name %s", c->letter, p->name);
 }
 
@@ -341,9 +425,9 @@ check_consequences(const struct combination *c, const struct tls_policy *p)
 		[TLS_LEVEL_VERIFY] = { 1, 1, 1, 0, 2 },
 		[TLS_LEVEL_DANE] = { 1, 1, 1, 0, 1 },
 	};
-	bool is_soft =
-	    c->letter[STRICT] == '1' && (p->source == TLS_FROM_STRICTNESS ||
-					    p->source == TLS_FROM_STS_TESTING);
+	bool is_soft = c->letter[STRICT] == '1' && c->letter[PORT] == '-' &&
+		       (p->source == TLS_FROM_STRICTNESS ||
+			   p->source == TLS_FROM_STS_TESTING);
 
 	if (tls_policy_tries(p) != want[p->level].tries ||
 	    tls_policy_requires(p) != want[p->level].requires ||
@@ -421,12 +505,15 @@ every_row_is_used(void **state)
 	struct combination c = first_combination();
 	bool used_first[COUNT(first)] = { false };
 	bool used_second[COUNT(second)] = { false };
+	bool used_third[COUNT(third)] = { false };
 
 	(void)state;
 	do {
 		const struct first *row = find_first(&c);
+		const struct outcome plain = expected_plainly(&c);
 
 		used_first[row - first] = true;
+		used_third[find_third(&c, &plain) - third] = true;
 		if (row->rest != OUTCOME)
 			used_second[find_second(&c, row->rest) - second] = true;
 	} while (next(&c));
@@ -436,6 +523,9 @@ every_row_is_used(void **state)
 	for (size_t i = 0; i < COUNT(second); i++)
 		if (!used_second[i])
 			fail_msg("row %zu of the second table", i);
+	for (size_t i = 0; i < COUNT(third); i++)
+		if (!used_third[i])
+			fail_msg("row %zu of the third table", i);
 }
 
 /*
@@ -447,6 +537,35 @@ static bool
 is_equal(const struct tls_policy *a, const struct tls_policy *b)
 {
 	return a->level == b->level && a->skip == b->skip;
+}
+
+/* Credentials, and who hears nothing but TLS. */
+static void
+keeps_secrets(const struct combination *c)
+{
+	struct tls_situation s = situation_of(c), other = s;
+	struct tls_policy p = tls_policy_choose(&s), q;
+
+	if (p.skip != TLS_SKIP_NOT)
+		return;
+	if (s.has_credentials && !tls_policy_verifies(&p) &&
+	    s.rule != TLS_RULE_ENCRYPT)
+		fail_msg("%s: credentials to anybody", c->letter);
+	if ((s.has_credentials || s.is_implicit) &&
+	    (!tls_policy_requires(&p) || tls_policy_falls_back(&p)))
+		fail_msg("%s: not without TLS", c->letter);
+	if ((s.has_credentials || s.is_implicit) && tls_policy_allows_clear(&p))
+		fail_msg("%s: clear text in the end", c->letter);
+	if (p.level == TLS_LEVEL_DANE && s.has_credentials &&
+	    p.unusable.skip == TLS_SKIP_NOT &&
+	    p.unusable.level != TLS_LEVEL_VERIFY)
+		fail_msg("%s: credentials without usable records", c->letter);
+
+	/* Neither ever demands less. */
+	other.has_credentials = other.is_implicit = false;
+	q = tls_policy_choose(&other);
+	if (q.skip != TLS_SKIP_NOT || p.level < q.level)
+		fail_msg("%s: weaker", c->letter);
 }
 
 static void
@@ -495,9 +614,10 @@ every_combination_keeps_promises(void **state)
 	struct combination c = first_combination();
 
 	(void)state;
-	do
+	do {
 		keeps_promises(&c);
-	while (next(&c));
+		keeps_secrets(&c);
+	} while (next(&c));
 }
 
 int
