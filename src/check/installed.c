@@ -50,6 +50,18 @@ find_mark(const struct buf *file, char name[WORD_MAX + 1],
 	return false;
 }
 
+/* The installer lets qmailr run the programs, not read them. */
+static void
+describe_unreadable(const char *path, struct buf *what, struct buf *fault)
+{
+	const int error = errno;
+
+	if (error == EACCES && access(path, X_OK) == 0)
+		buf_puts(what, "can be run; only root can read its version");
+	else
+		buf_puts(fault, strerror(error));
+}
+
 void
 installed_describe(const char *path, const char *name, const char *version,
     struct buf *what, struct buf *fault)
@@ -58,7 +70,7 @@ installed_describe(const char *path, const char *name, const char *version,
 	struct buf file = { 0 };
 
 	if (fdio_read_file(path, PROGRAM_MAX, &file) == -1)
-		buf_puts(fault, strerror(errno));
+		describe_unreadable(path, what, fault);
 	else if (file.len >= 2 && memcmp(file.data, "#!", 2) == 0)
 		buf_puts(fault, "a script: a wrapper in front of this program, "
 				"or something in its place");

@@ -719,6 +719,18 @@ def test_other_program_in_our_place_is_warned_of(home, look, kind, warning):
     assert entries(look("--json", host=None))[path]["warnings"] == [warning]
 
 
+def test_program_as_it_is_installed_is_not_warned_of(home, look):
+    """qmailr may run it, and not read it."""
+    path = f"{home.path}/bin/qmail-remote"
+    shutil.copy(os.path.realpath(path), f"{path}.copy")
+    os.chmod(f"{path}.copy", 0o711)
+    os.rename(f"{path}.copy", path)
+    assert entries(look("--json", host=None))[path]["value"].startswith("qmail-remote ")
+    os.chown(home.run_path, 65534, 65534)
+    found = entries(look("--json", host=None))[path]
+    assert (found["value"], found["warnings"]) == ("can be run; only root can read its version", [])
+
+
 def test_helper_is_tried(site, home, look):
     site.want(2)
     home.control("clientcert", f"{site.certs.client_cert}\n")
