@@ -4,9 +4,20 @@
 
 usage: install.py BUILD-DIRECTORY
        install.py --uninstall BUILD-DIRECTORY
+       install.py --package DIRECTORY BUILD-DIRECTORY
+       DIRECTORY/install [--uninstall] [--name NAME]
 
-"meson install" runs the first form.  The main program goes to bin/NAME, where
-NAME is the build option program_name.  Rules for bin, at every moment and
+"meson install" runs the first form.  The third puts into DIRECTORY what a
+package of a distribution has: the programs, their build options and this
+installer, which the fourth form runs on the machine of the administrator.
+
+The main program goes to bin/NAME, where NAME is the build option program_name.
+The installer of a package looks for our program in bin: an upgrade goes to the
+names that it finds.  Only the first time NAME is to be given, if it is another
+one than the build option.
+
+The exit code is 0, or 3 if nothing was changed because the administrator has to
+decide something, or 1 if something failed.  Rules for bin, at every moment and
 wherever the installer is killed:
 
 * NAME can be run: qmail-rspawn bounces mail if its program is missing.
@@ -43,9 +54,14 @@ FIRST_TEXTS = {
     "qmail-remote-io": (b"I (qmail-remote-io) was invoked improperly.\0",),
     "qmail-remote-tls": (b"c:k:n:s:t:v:\0", b"%s/trustanchors.cdb\0"),
 }
+OPTIONS = "options.json"  # the build options, in a package
+PACKAGE_OPTIONS = ("program_name", "qmail_home", "qmail_run", "qmailr_user", "qmail_group")
 STOCK_PAGE = "man8/qmail-remote.8"  # qmail has one of this name
 PAGES = [STOCK_PAGE, "man8/qmail-remote-check.8", "man8/qmail-remote-io.8", "man8/qmail-remote-sts.8",
          "man8/qmail-remote-tcpto.8", "man8/qmail-remote-tls.8", "man5/qmail-remote-control.5"]
+
+
+NOTHING_CHANGED = 3
 
 
 class Stop(Exception):
@@ -64,26 +80,44 @@ def notify(text):
         pass
 
 
+def read_options(build):
+    """The build options: of a package, or of a build directory."""
+    try:
+        with open(f"{build}/{OPTIONS}", encoding="utf-8") as f:
+            return json.load(f)
+    except FileNotFoundError:
+        pass
+    try:
+        with open(f"{build}/meson-info/intro-buildoptions.json", encoding="utf-8") as f:
+            return {o["name"]: o["value"] for o in json.load(f)}
+    except (OSError, ValueError) as e:
+        raise Stop(f"{build} is not a build directory that meson has set up: {e}") from None
+
+
 class Settings:
     """The build options that concern installation."""
 
-    def __init__(self, build):
-        try:
-            with open(f"{build}/meson-info/intro-buildoptions.json", encoding="utf-8") as f:
-                option = {o["name"]: o["value"] for o in json.load(f)}
-        except (OSError, ValueError) as e:
-            raise Stop(f"{build} is not a build directory that meson has set up: {e}") from None
+    def __init__(self, build, name=None):
+        option = read_options(build)
         self.build = build
+        self.is_package = os.path.exists(f"{build}/{OPTIONS}")
         self.destdir = os.environ.get("DESTDIR", "")
-        self.name = option["program_name"]
+        self.name = name or option["program_name"]
         self.home = option["qmail_home"]
         self.bin = f"{self.destdir}{self.home}/bin"
         self.run = self.destdir + (option["qmail_run"] or f"{self.home}/run")
         self.state = f"{self.run}/qmail-remote"
-        self.man = self.destdir + os.path.join(option["prefix"], option["mandir"])
+        # The pages of a package belong to the distribution's package manager.
+        self.man = None if self.is_package else self.destdir + os.path.join(option["prefix"], option["mandir"])
         self.user = option["qmailr_user"]
         self.group = option["qmail_group"]
         self.programs = [(name, f"{self.bin}/{name}") for name in HELPERS] + [(MAIN, f"{self.bin}/{self.name}")]
+
+    def command_for(self, name):
+        """What the administrator types to choose another name for the main program."""
+        if self.is_package:
+            return f"{self.build}/install --name {name}"
+        return f"meson configure {self.build} -Dprogram_name={name}"
 
 
 class Kind(enum.Enum):
@@ -153,20 +187,19 @@ def names_program(found, name):
 # Obstacles to an installation.  Each function yields sentences.
 
 def main_obstacles(settings, main):
-    configure = f"meson configure {settings.build} -Dprogram_name="
     if main.kind == Kind.LINK:
         yield (f"{main.path} is a symbolic link to {os.readlink(main.path)}. Install under another name "
-               f"({configure}...) and change the link yourself, or replace the link by the program.")
+               f"({settings.command_for('...')}) and change the link yourself, or replace the link by the program.")
     elif main.kind == Kind.OTHER:
         yield f"{main.path} is not a file."
     elif main.kind in (Kind.SCRIPT, Kind.BINARY):
         started = programs_started_by(main)
         if started:
             yield (f"{main.path} is a wrapper around {', '.join(started)}, and without it what it does, such as "
-                   f"signing, would end. Install behind it: {configure}{started[0]}")
+                   f"signing, would end. Install behind it: {settings.command_for(started[0])}")
         elif main.kind == Kind.SCRIPT:
-            yield (f"{main.path} is a script, perhaps a wrapper that signs mail. Install behind it: {configure}NAME, "
-                   "with the NAME that it runs, often qmail-remote.orig; or move the script away.")
+            yield (f"{main.path} is a script, perhaps a wrapper that signs mail. Install behind it: "
+                   f"{settings.command_for('NAME')}, with the NAME that it runs, often qmail-remote.orig; or move the script away.")
 
 
 def helper_obstacles(found):
@@ -205,16 +238,21 @@ def orig_obstacles(settings, orig, main, helper):
                f"Put the wrapper back, or remove {orig.path} if there is to be none.")
     else:
         yield (f"{orig.path} is there, and this installer did not make it: usually a wrapper runs it. "
-               f"If so, install behind the wrapper: meson configure {settings.build} -Dprogram_name={orig.base}. "
+               f"If so, install behind the wrapper: {settings.command_for(orig.base)}. "
                "If it is a copy that nothing runs, give it another name.")
+
+
+def all_of_ours(settings):
+    """Our main program, under whatever names."""
+    for path in sorted(glob.glob(f"{glob.escape(settings.bin)}/{MAIN}*")):
+        found = look(path)
+        if found.kind == Kind.OURS and found.name == MAIN:
+            yield found
 
 
 def others_of_ours(settings):
     """Our main program under other names, which uses the same helpers."""
-    for path in sorted(glob.glob(f"{glob.escape(settings.bin)}/{MAIN}*")):
-        found = look(path)
-        if found.kind == Kind.OURS and found.name == MAIN and found.base != settings.name:
-            yield found
+    return (found for found in all_of_ours(settings) if found.base != settings.name)
 
 
 def helpers_obstacles(settings, version):
@@ -226,7 +264,12 @@ def helpers_obstacles(settings, version):
 
 
 def home_obstacles(settings):
-    if not settings.destdir and not os.path.isdir(settings.bin):
+    if settings.destdir or os.path.isdir(settings.bin):
+        return
+    if settings.is_package:
+        yield (f"there is no directory {settings.bin}. When qmail is there, run {settings.build}/install; for a qmail "
+               "somewhere else, build a package with another qmail_home.")
+    else:
         yield (f"there is no directory {settings.bin}. If qmail is somewhere else: "
                f"meson configure {settings.build} -Dqmail_home=...; to install for another machine, set DESTDIR.")
 
@@ -463,7 +506,7 @@ def remove_state(settings):
 
 
 def remove_pages(settings):
-    for page in PAGES:
+    for page in PAGES if settings.man else ():
         path = f"{settings.man}/{page}"
         if not os.path.isfile(path):
             continue
@@ -488,18 +531,84 @@ def uninstall(settings):
     remove_pages(settings)
 
 
-def main():
-    words = sys.argv[1:]
+# Packages.
+
+def pack(directory, build):
+    """Fill a directory of a package: the programs, their options, this installer."""
+    options = read_options(build)
+    settings = Settings(build)
+    new_version(settings)
+    os.makedirs(directory, exist_ok=True)
+    for name, _ in settings.programs:
+        shutil.copyfile(f"{build}/{name}", f"{directory}/{name}")
+        os.chmod(f"{directory}/{name}", 0o755)
+    with open(__file__, encoding="utf-8") as f:
+        _, rest = f.read().split("\n", 1)
+    with open(f"{directory}/install", "w", encoding="utf-8") as f:
+        f.write(f"#!/usr/bin/python3\n{rest}")
+    os.chmod(f"{directory}/install", 0o755)
+    with open(f"{directory}/{OPTIONS}", "w", encoding="utf-8") as f:
+        json.dump({key: options[key] for key in PACKAGE_OPTIONS}, f, indent=1)
+        f.write("\n")
+    os.chmod(f"{directory}/{OPTIONS}", 0o644)
+
+
+def check_name(name):
+    """An upgrade finds our program by the beginning of its name."""
+    if not re.fullmatch(r"qmail-remote[-.\w]*", name, re.ASCII) or name in HELPERS or name.endswith(".stock"):
+        raise Stop(f"{name} cannot be the name of the program: it begins with {MAIN}, has only letters, digits, "
+                   "dots, - and _, does not end in .stock, and is not one of our other programs")
+
+
+def package_settings(directory, name):
+    """For each name that our program has, or is to have."""
+    if name is not None:
+        check_name(name)
+        return [Settings(directory, name)]
+    first = Settings(directory)
+    return [Settings(directory, found.base) for found in all_of_ours(first)] or [first]
+
+
+def run_from_package(directory, action, words):
+    """False if that is not how the installer of a package is used."""
+    if words and (len(words) != 2 or words[0] != "--name"):
+        return False
+    for settings in package_settings(directory, words[1] if words else None):
+        action(settings)
+    return True
+
+
+def run_from_source(action, words):
+    """False if that is not how it is used."""
+    if len(words) == 3 and words[0] == "--package" and action is install:
+        pack(*words[1:])
+        return True
+    if len(words) != 1 or words[0].startswith("-"):
+        return False
+    action(Settings(words[0]))
+    return True
+
+
+def run(directory, words):
+    """What the words ask for; exits with the usage if they ask for nothing."""
     action = install
     if words[:1] == ["--uninstall"]:
         action = uninstall
         words = words[1:]
-    if len(words) != 1 or words[0].startswith("-"):
-        sys.exit("usage: install.py [--uninstall] BUILD-DIRECTORY")
+    if os.path.exists(f"{directory}/{OPTIONS}"):
+        if not run_from_package(directory, action, words):
+            sys.exit("usage: install [--uninstall] [--name NAME]")
+    elif not run_from_source(action, words):
+        sys.exit("usage: install.py [--uninstall] BUILD-DIRECTORY\n"
+                 "       install.py --package DIRECTORY BUILD-DIRECTORY")
+
+
+def main():
     try:
-        action(Settings(words[0]))
+        run(os.path.dirname(os.path.abspath(__file__)), sys.argv[1:])
     except Stop as e:
-        sys.exit(f"qmail-remote: {e}")
+        print(f"qmail-remote: {e}", file=sys.stderr)
+        sys.exit(NOTHING_CHANGED)
     except OSError as e:
         sys.exit(f"qmail-remote: {e.filename or 'error'}: {e.strerror}")
 

@@ -46,6 +46,7 @@ def pytest_addoption(parser):
                      help="build directory with the programs, configured with qmail_home=/srv/qmail")
     parser.addoption("--recorded", action="store_true",
                      help="run the programs that tell what their sandbox would kill them for")
+    parser.addoption("--qmail", metavar="DIR", help="the source of a qmail, for the tests with a real one")
     parser.addoption("--under", help="run qmail-remote, and what it starts, below this command")
 
 
@@ -97,7 +98,8 @@ def put_under(command, program):
 VERY_MANY = 15
 
 # They test what is the same in each build.
-_NO_PROGRAM = {f"test_{name}.py" for name in ("conventions", "count", "differential", "harness", "install", "tools")}
+_NO_PROGRAM = {f"test_{name}.py" for name in ("conventions", "count", "differential", "harness", "install", "package",
+                                                "tools")}
 
 
 def _not_in_sample(items):
@@ -111,6 +113,8 @@ def _not_in_sample(items):
 
 def pytest_collection_modifyitems(config, items):
     dropped = _not_in_sample(items) if config.getoption("sample") else []
+    if not config.getoption("qmail"):
+        dropped += [i for i in items if i.get_closest_marker("qmail")]
     if not config.getoption("long"):
         dropped += [i for i in items if i.get_closest_marker("long")]
     if config.getoption("recorded"):

@@ -118,11 +118,11 @@ class Site:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    def refuses(self, *words):
+    def refuses(self, *words, code=3):
         """It fails with a reason and leaves everything as it was."""
         before = self.state()
         done = self.run(*words)
-        assert done.returncode == 1 and self.state() == before, done
+        assert done.returncode == code and self.state() == before, done
         return done.stderr
 
     def put(self, name, data, mode=0o755):
@@ -397,7 +397,7 @@ def test_refuses_helpers_of_another_version(site):
 def test_refuses_without_a_qmail(site):
     site.bin.rmdir()
     done = site.run()
-    assert done.returncode == 1 and f"there is no directory {site.bin}" in done.stderr
+    assert done.returncode == 3 and f"there is no directory {site.bin}" in done.stderr
     assert not site.bin.exists()
 
 
@@ -408,10 +408,12 @@ def test_refuses_what_was_not_built(site):
         [sys.executable, INSTALLER, str(site.path)], check=False, stderr=subprocess.PIPE, text=True).stderr
 
 
-@pytest.mark.parametrize("words", [(), ("-h",), ("a", "b"), ("--uninstall",)], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("-h",), ("a", "b"), ("--uninstall",), ("--package", "a"),
+                                   ("--uninstall", "--package", "a", "b")], ids=" ".join)
 def test_wrong_arguments_are_told_the_usage(words):
     done = subprocess.run([sys.executable, INSTALLER, *words], check=False, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (1, "usage: install.py [--uninstall] BUILD-DIRECTORY\n")
+    assert (done.returncode, done.stderr) == (
+        1, "usage: install.py [--uninstall] BUILD-DIRECTORY\n       install.py --package DIRECTORY BUILD-DIRECTORY\n")
 
 
 # Under another name.
@@ -542,7 +544,7 @@ def test_a_read_only_directory_is_told_and_left_alone(site):
     world._mount(path, path, None, world.MS_BIND)
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
-        assert "Read-only file system" in site.refuses()
+        assert "Read-only file system" in site.refuses(code=1)
     finally:
         subprocess.run(["umount", path], check=True)
 
