@@ -172,3 +172,40 @@ def test_namespaces_are_looked_for_before_packages_are_installed(tool, tmp_path)
     assert done.stderr.endswith("unshare: unshare failed: Out of luck\n")
     assert not (tmp_path / "installed").exists()
     assert "run me as root" not in done.stderr    # which it is
+
+
+def programs_test(build, *before):
+    """What "meson test" runs for the tests of the programs."""
+    return run(*before, f"{TOP}/test/integration/run", str(build))
+
+
+def test_meson_leaves_a_build_directory_of_check_to_check(tmp_path):
+    (tmp_path / "build.options").write_text("\n")
+    done = programs_test(tmp_path / "build")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "1..0 # SKIP in a build directory of ./check they run by ./check, in sets\n"
+
+
+@pytest.mark.parametrize("home, before, why", [
+    (b"/var/qmail", (), "the programs are not built for the qmail of the tests: meson setup -Dqmail_home=/srv/qmail"),
+    (b"/srv/qmail", ("setpriv", "--bounding-set=-sys_admin"), "no private namespaces: "),
+    (b"/srv/qmail", ("env", "-C", "/", "PYTHONPATH=/nonexistent", "sh", "-c", 'exec /usr/bin/python3 -S "$@"', "sh"),
+     "modules of Python are missing: pytest, pytest-xdist, dnspython, cryptography, aiosmtpd"),
+], ids=["other-home", "no-namespaces", "no-modules"])
+def test_meson_skips_the_tests_of_the_programs_where_they_cannot_run(tmp_path, home, before, why):
+    (tmp_path / "qmail-remote").write_bytes(b"\x7fELF\0" + home + b"\0")
+    done = programs_test(tmp_path, *before)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"1..0 # SKIP {why}") and done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("-l",), ("--against", "/bin/true"), ("--long", "--qmail"), ("--long", "x")], ids=" ".join)
+def test_check_tells_its_usage(words):
+    done = run(f"{TOP}/check", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "check: usage: ./check [--long [--against PROGRAM] [--qmail DIRECTORY]]\n"
+
+
+def test_check_refuses_what_is_no_source_of_a_qmail(tmp_path):
+    done = run(f"{TOP}/check", "--long", "--qmail", ".", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"check: {tmp_path}/. is not the source of a qmail\n")
