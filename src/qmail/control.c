@@ -62,21 +62,22 @@ control_line(const char *path, struct buf *line)
 }
 
 /*
- * Parses the number at the start of the line, or uses the fallback.  False if
- * there is no number.
+ * Parses the number at the start of the line, or uses the fallback.  Returns
+ * how many digits it has.
  */
-static bool
+static size_t
 leading_number(const struct buf *line, struct control_range range,
     unsigned long *value)
 {
-	unsigned long n = 0;
+	unsigned long number = 0;
+	size_t n =
+	    str_number(buf_text(line), line->len, range.maximum, &number);
 
-	if (str_number(buf_text(line), line->len, range.maximum, &n) == 0) {
+	if (n == 0)
 		*value = range.fallback;
-		return false;
-	}
-	*value = n < range.minimum ? range.minimum : n;
-	return true;
+	else
+		*value = number < range.minimum ? range.minimum : number;
+	return n;
 }
 
 enum control_result
@@ -88,7 +89,7 @@ control_number(const char *path, struct control_range range,
 	int saved = errno;
 
 	if (result != CONTROL_UNREADABLE)
-		leading_number(&line, range, value);
+		(void)leading_number(&line, range, value);
 	buf_finish(&line);
 	errno = saved;
 	return result;
@@ -159,18 +160,26 @@ read_path(const char *path, struct buf *value, struct dsn *why)
 /*
  * A number that is a policy.  Anything else in the file is an error, not the
  * default: mail must not be sent under a weaker policy than was meant.
+ * is_whole: so is text behind the number, but for a comment.
  */
 static int
-read_policy(const char *path, struct control_range range, unsigned long *value,
-    struct dsn *why)
+read_policy(const char *path, bool is_whole, struct control_range range,
+    unsigned long *value, struct dsn *why)
 {
 	struct buf line = { 0 };
 	int result = 0;
 
-	if (control_line(path, &line) == CONTROL_UNREADABLE)
+	if (control_line(path, &line) == CONTROL_UNREADABLE) {
 		result = refuse(path, strerror(errno), why);
-	else if (!leading_number(&line, range, value) && line.len > 0)
-		result = refuse(path, "not a number", why);
+	} else if (line.len > 0) {
+		size_t n = leading_number(&line, range, value);
+
+		if (n == 0 ||
+		    (is_whole &&
+			!control_is_comment(buf_text(&line) + n, line.len - n)))
+			result = refuse(path, "not a number", why);
+	} else
+		*value = range.fallback;
 	buf_finish(&line);
 	return result;
 }
@@ -182,21 +191,26 @@ read_choice(const char *path, unsigned long maximum, unsigned long fallback,
 {
 	const struct control_range range = { 0, maximum + 1, fallback };
 
-	if (read_policy(path, range, value, why) == -1)
+	if (read_policy(path, true, range, value, why) == -1)
 		return -1;
 	return *value > maximum ? refuse(path, "no such choice", why) : 0;
 }
 
+/*
+ * control/tlsstrictness is older than the others, and has always been read as
+ * qmail reads numbers.
+ */
 static int
 read_policies(struct control *c, struct dsn *why)
 {
 	static const struct control_range strictness = { 0, 2, 0 };
 	static const struct control_range fetching = { 0, 600, 0 };
 
-	if (read_policy("control/tlsstrictness", strictness, &c->tlsstrictness,
-		why) == -1 ||
+	if (read_policy("control/tlsstrictness", false, strictness,
+		&c->tlsstrictness, why) == -1 ||
 	    read_choice("control/dane", 1, 0, &c->dane, why) == -1 ||
-	    read_policy("control/mtasts", fetching, &c->mtasts, why) == -1)
+	    read_policy("control/mtasts", true, fetching, &c->mtasts, why) ==
+		-1)
 		return -1;
 	return read_choice("control/tlsrequired", CONTROL_TLSREQUIRED_REPORTS,
 	    CONTROL_TLSREQUIRED_REPORTS, &c->tlsrequired, why);

@@ -95,7 +95,8 @@ struct control {
  * name is empty or not allowed in a command (a control byte, a blank, an 8-bit
  * byte, more than 255 bytes).  So it is if a file that was meant to be a policy
  * has no number, or one without a meaning: tlsstrictness, dane, mtasts,
- * tlsrequired.  The detail has the file and the reason.
+ * tlsrequired; and in the last three of them, if anything but a comment follows
+ * the number.  The detail has the file and the reason.
  *
  * A tlsrptsocket that cannot be read is none: it does not concern the mail.
  */

@@ -528,11 +528,19 @@ never_guesses_a_policy(void **state)
 		{ "dane", "on\n", -1, "not a number" },
 		{ "dane", "-1\n", -1, "not a number" },
 		{ "dane", " 1\n", -1, "not a number" },
+		{ "dane", "0x1\n", -1, "not a number" },
+		{ "dane", "1yes\n", -1, "not a number" },
 		{ "mtasts", "0\n", 0, "" },
 		{ "mtasts", "600\n", 600, "" },
 		{ "mtasts", "601\n", 600, "" },
 		{ "mtasts", "99999999999999999999\n", 600, "" },
-		{ "mtasts", "5s\n", 5, "" },
+		{ "mtasts", "5s\n", -1, "not a number" },
+		{ "mtasts", "1x\n", -1, "not a number" },
+		{ "mtasts", "5 s\n", -1, "not a number" },
+		{ "mtasts", "5#\n", -1, "not a number" },
+		{ "mtasts", "1,5\n", -1, "not a number" },
+		{ "mtasts", "5\t# seconds\n", 5, "" },
+		{ "mtasts", "5 \r\n7s\n", 5, "" },
 		{ "mtasts", "\n", 0, "" },
 		{ "mtasts", "yes\n", -1, "not a number" },
 		{ "tlsrequired", "0\n", CONTROL_TLSREQUIRED_IGNORED, "" },
@@ -541,6 +549,7 @@ never_guesses_a_policy(void **state)
 		{ "tlsrequired", "\n", CONTROL_TLSREQUIRED_REPORTS, "" },
 		{ "tlsrequired", "3\n", -1, "no such choice" },
 		{ "tlsrequired", "no\n", -1, "not a number" },
+		{ "tlsrequired", "0-no\n", -1, "not a number" },
 	};
 	struct buf want = { 0 };
 
