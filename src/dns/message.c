@@ -54,7 +54,7 @@ limit_ttl(struct dns_answer *answer, uint32_t ttl_s)
 
 /* What the answer section has for one owner. */
 struct finding {
-	bool is_malformed;
+	bool is_malformed; /* or has more TLSA records than can be kept */
 	bool is_alias;
 	struct dns_name target;
 };
@@ -198,18 +198,19 @@ note_ip(struct dns_answer *answer, struct ip ip)
 	answer->ip[answer->nip++] = ip;
 }
 
-/* RFC 6698 section 2.1. */
+/*
+ * RFC 6698 section 2.1.  If one of them were left out, the others could demand
+ * less than all of them do.
+ */
 static void
 note_tlsa(struct dns_answer *answer, struct finding *found, struct wire data)
 {
 	uint8_t usage = wire_u8(&data), selector = wire_u8(&data);
 	uint8_t matching = wire_u8(&data);
 
-	if (data.bad)
+	if (data.bad || !tlsa_add(&answer->tlsa, usage, selector, matching,
+			    data.at, wire_left(&data)))
 		found->is_malformed = true;
-	else
-		(void)tlsa_add(&answer->tlsa, usage, selector, matching,
-		    data.at, wire_left(&data));
 }
 
 /* Joins the character-strings, one or more (RFC 1035 section 3.3.14). */

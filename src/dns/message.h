@@ -98,9 +98,10 @@ size_t dns_question_write(unsigned char *, const char *name, int type,
  *
  * The character-strings of a TXT record are joined.  A longer record than
  * DNS_TEXT_SIZE_MAX is left out whole, because a part of it could mean
- * something else.  Of TLSA records those are kept that fit into a set, in the
- * order of the answer.  The answer for type CNAME is the alias itself: it is
- * not followed, and its target is in canonical.
+ * something else.  TLSA records are kept in the order of the answer; if they do
+ * not fit into a set, the answer is DNS_REPLY_FAILED.  The answer for type
+ * CNAME is the alias itself: it is not followed, and its target is in
+ * canonical.
  *
  * CNAMEs are followed inside the answer section, at most 16, from the name
  * asked for to the owner of the records.  Records of other owners and addresses

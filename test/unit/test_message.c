@@ -661,18 +661,22 @@ texts_are_bounded(void **state)
 	check("many, and a bad one", &a, DNS_TEMPFAIL, 0);
 }
 
+/* If some of the records were left out, the others might prove less. */
 static void
 tlsa_sets_are_bounded(void **state)
 {
 	static const unsigned char data[60003] = { 3, 1, 0 };
 	static const struct {
+		const char *name;
 		size_t length[4];
-		size_t nrr;
+		size_t nrr; /* 0: the lookup fails */
 	} sets[] = {
-		{ { 20003, 20003, 20003, 4 }, 3 },
-		{ { TLSA_BYTES_MAX + 3, 3, 4 }, 2 },
-		{ { 60003, 4 }, 1 },
-		{ { TLSA_BYTES_MAX + 4 }, 0 },
+		{ "as large as a set",
+		    { 20003, 20003, TLSA_BYTES_MAX - 40000 + 3, 3 }, 4 },
+		{ "a byte more",
+		    { 20003, 20003, TLSA_BYTES_MAX - 40000 + 3, 4 }, 0 },
+		{ "a large one first", { 60003, 4 }, 0 },
+		{ "a large one", { TLSA_BYTES_MAX + 4 }, 0 },
 	};
 	struct packet p;
 	struct dns_answer a;
@@ -684,20 +688,23 @@ tlsa_sets_are_bounded(void **state)
 			put_data(&p, "a", DNS_TLSA, data,
 			    sets[i].length[p.byte[7]]);
 		parse(&a, "a", DNS_TLSA, &p);
-		/* If none fits, DANE must not be off. */
-		check("large", &a, sets[i].nrr > 0 ? DNS_FOUND : DNS_TEMPFAIL,
-		    sets[i].nrr);
+		check(sets[i].name, &a,
+		    sets[i].nrr > 0 ? DNS_FOUND : DNS_TEMPFAIL, sets[i].nrr);
 		dns_answer_finish(&a);
 	}
 
-	begin(&p, ANSWER, 200, "a", DNS_TLSA);
-	for (unsigned char i = 0; i < 200; i++)
+	begin(&p, ANSWER, TLSA_RECORDS_MAX, "a", DNS_TLSA);
+	for (unsigned char i = 0; i < TLSA_RECORDS_MAX; i++)
 		put_data(&p, "a", DNS_TLSA, (unsigned char[]){ 3, 1, 1, i }, 4);
 	parse(&a, "a", DNS_TLSA, &p);
-	check("many", &a, DNS_FOUND, TLSA_RECORDS_MAX);
+	check("as many as in a set", &a, DNS_FOUND, TLSA_RECORDS_MAX);
 	for (size_t i = 0; i < TLSA_RECORDS_MAX; i++)
 		assert_int_equal(tlsa_data(&a.tlsa, i)[0], i);
 	dns_answer_finish(&a);
+	p.byte[7]++;
+	put_data(&p, "a", DNS_TLSA, (unsigned char[]){ 3, 1, 1, 0 }, 4);
+	parse(&a, "a", DNS_TLSA, &p);
+	check("one more", &a, DNS_TEMPFAIL, 0);
 }
 
 static void
