@@ -412,23 +412,29 @@ record_test(struct work *w, struct tls_result *r, const struct tls_facts *facts)
 		why = is_old(r) ? ATTEMPT_TEXT_OLD
 				: facts->text[TLS_FACT_VERDICT];
 	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing, why);
-	if (*why != '\0' || !facts->is_known[TLS_FACT_VERDICT])
+	if (*why != '\0' || !facts->is_known[TLS_FACT_VERDICT] ||
+	    r->proof != TLS_PROOF_NONE)
 		return;
 	r->proof = TLS_PROOF_PKIX;
 	(void)str_copy(r->verified, sizeof r->verified, policy->name);
 }
 
-/* What the result means under the policy, beyond what the helper knows. */
+/*
+ * What the result means under the policy, beyond what the helper knows.  It is
+ * the same whether it was seen without OpenSSL that no TLSA record can be used,
+ * or is seen only now.
+ */
 static void
 judge_result(struct work *w, struct tls_result *r,
     const struct tls_facts *facts)
 {
-	enum tls_source source = w->mode->policy.source;
+	const struct tls_policy *policy = &w->mode->policy;
 
-	if (source == TLS_FROM_STS_TESTING)
+	if (policy->level == TLS_LEVEL_DANE && r->proof == TLS_PROOF_UNUSABLE)
+		w->attempt->source = policy->unusable.source;
+	if (w->attempt->source == TLS_FROM_STS_TESTING)
 		record_test(w, r, facts);
-	else if (source == TLS_FROM_DANE && r->proof == TLS_PROOF_NONE)
-		/* That no record can be used was seen without OpenSSL. */
+	if (policy->is_without_usable)
 		r->proof = TLS_PROOF_UNUSABLE;
 }
 

@@ -55,7 +55,8 @@ struct attempt {
 	struct tls_result tls;
 	struct cleartext cleartext; /* why there was no TLS */
 
-	enum tls_source source; /* of the policy */
+	/* Of the policy, or of what holds in place of its TLSA records. */
+	enum tls_source source;
 	/* MTA-STS testing: why it would have failed, or "". */
 	char testing[TLS_TEXT_SIZE];
 };

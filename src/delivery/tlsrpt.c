@@ -267,7 +267,8 @@ is_sts(const struct tls_policy *p)
 static bool
 is_dane(const struct tls_policy *p)
 {
-	return p->level == TLS_LEVEL_DANE || p->source == TLS_FROM_DANE;
+	return p->level == TLS_LEVEL_DANE || p->source == TLS_FROM_DANE ||
+	       p->is_without_usable;
 }
 
 static void

@@ -8,19 +8,20 @@ struct choice {
 	enum tls_level level;
 	enum tls_source source;
 	enum tls_skip skip;
+	bool is_without_usable;
 };
 
 static struct choice
 use(enum tls_level level, enum tls_source source)
 {
-	return (struct choice){ level, source, TLS_SKIP_NOT };
+	return (struct choice){ level, source, TLS_SKIP_NOT, false };
 }
 
 /* The level is what is demanded: a caller that goes on all the same is safe. */
 static struct choice
 skip(enum tls_skip reason, enum tls_level level, enum tls_source source)
 {
-	return (struct choice){ level, source, reason };
+	return (struct choice){ level, source, reason, false };
 }
 
 static struct choice
@@ -114,11 +115,16 @@ raise_for_port(struct choice c)
 static struct choice
 raise(const struct tls_situation *s, struct choice c)
 {
+	bool is_without_usable = c.is_without_usable;
+
 	if (c.skip != TLS_SKIP_NOT)
 		return c;
 	if (s->has_credentials)
 		c = raise_for_credentials(s, c);
-	return s->is_implicit ? raise_for_port(c) : c;
+	if (s->is_implicit)
+		c = raise_for_port(c);
+	c.is_without_usable = is_without_usable;
+	return c;
 }
 
 /*
@@ -134,9 +140,10 @@ choose_without_usable(const struct tls_situation *s)
 		return skip(TLS_SKIP_DANE_UNUSABLE, TLS_LEVEL_DANE,
 		    TLS_FROM_RULE);
 	c = choose_without_dane(s, true);
-	return c.level < TLS_LEVEL_VERIFY
-		   ? use(TLS_LEVEL_ENCRYPT, TLS_FROM_DANE)
-		   : c;
+	if (c.level < TLS_LEVEL_VERIFY)
+		c = use(TLS_LEVEL_ENCRYPT, TLS_FROM_DANE);
+	c.is_without_usable = true;
+	return c;
 }
 
 static struct choice
@@ -199,6 +206,15 @@ choose(const struct tls_situation *s)
 	}
 }
 
+/* Why MTA-STS in testing mode would not use the host; NULL: it would. */
+static const char *
+test_host(const struct tls_situation *s, enum tls_source source)
+{
+	return source == TLS_FROM_STS_TESTING && !s->is_listed
+		   ? tls_skip_text(TLS_SKIP_STS)
+		   : NULL;
+}
+
 static void
 add_dane(struct tls_policy *p, const struct tls_situation *s)
 {
@@ -207,6 +223,7 @@ add_dane(struct tls_policy *p, const struct tls_situation *s)
 	p->name = s->tlsa_base;
 	p->names = s->tlsa_names;
 	p->tlsa = s->tlsa;
+	p->testing = test_host(s, c.source);
 	p->unusable =
 	    (struct tls_unusable){ c.level, c.source, c.skip, s->name };
 }
@@ -221,10 +238,10 @@ tls_policy_choose(const struct tls_situation *s)
 		.skip = c.skip,
 		.is_implicit = s->is_implicit };
 
-	if (c.source == TLS_FROM_STS_TESTING && !s->is_listed)
-		p.testing = tls_skip_text(TLS_SKIP_STS);
+	p.testing = test_host(s, c.source);
 	if (c.skip != TLS_SKIP_NOT)
 		return p;
+	p.is_without_usable = c.is_without_usable;
 	if (c.level == TLS_LEVEL_DANE)
 		add_dane(&p, s);
 	else if (c.level == TLS_LEVEL_VERIFY && c.source == TLS_FROM_RULE) {

@@ -160,11 +160,18 @@ struct tls_policy {
 	enum tls_source source;
 	enum tls_skip skip; /* if not TLS_SKIP_NOT, the host is not used */
 	bool is_implicit;   /* TLS from the first byte, without STARTTLS */
+
+	/*
+	 * There are TLSA records, and none can be used, as was seen without
+	 * OpenSSL: this is what holds in their place.
+	 */
+	bool is_without_usable;
 	struct tls_unusable unusable; /* only for TLS_LEVEL_DANE */
 
 	/*
-	 * For TLS_FROM_STS_TESTING: why MTA-STS would not use the host at all.
-	 * NULL: it would if the certificate verifies.
+	 * Where TLS_FROM_STS_TESTING holds, also in place of TLSA records: why
+	 * MTA-STS would not use the host at all.  NULL: it would if the
+	 * certificate verifies.
 	 */
 	const char *testing;
 };

@@ -343,17 +343,18 @@ def proof(scene, mail):
     """What the last line says of the server's authentication, if this host takes the mail in TLS."""
     first = mail == "first"
     dane = scene.dane if first else "none"
+    records = "DANE records unusable, " if dane == "unusable" else ""
     if dane == "matches":
         return r"DANE \(3 1 1\)"
     if scene.sts in ("listed", "unlisted"):
-        return f"MTA-STS, {_SHOWN}"
-    if dane == "unusable" and scene.strictness < 2:
-        return "DANE records unusable, certificate not verified"
+        return f"MTA-STS, {records}{_SHOWN}"
+    if records and scene.strictness < 2:
+        return f"{records}certificate not verified"
     if scene.sts == "testing":
         if first and scene.step == "handshake" and scene.saw.kind != "whole" and scene.strictness < 2:
             return "MTA-STS testing: .+, certificate not verified"
-        return f"MTA-STS testing, {_SHOWN}"
-    return _SHOWN if scene.strictness == 2 else "certificate not verified"
+        return f"MTA-STS testing, {records}{_SHOWN}"
+    return records + (_SHOWN if scene.strictness == 2 else "certificate not verified")
 
 
 def _with_policy(scene, needs):

@@ -162,7 +162,7 @@ def expected(name, strictness=0, anchors=True, level=None):
     if verdict is UNUSABLE:
         if strictness < 2:
             return "K", f"DANE records unusable, {NOT_VERIFIED}"
-        return ("K", f"(DANE records unusable, )?{verified}") if anchors and name.verifies else ("Z", None)
+        return ("K", f"DANE records unusable, {verified}") if anchors and name.verifies else ("Z", None)
     if not anchors and level is None:
         return "K", None
     if strictness == 2:

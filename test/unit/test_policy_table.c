@@ -411,6 +411,24 @@ check_details(const struct combination *c, const struct tls_situation *s,
 		fail_msg("%s: name %s", c->letter, p->name);
 }
 
+/* What is not about the session, but is to be told of it. */
+static void
+check_remarks(const struct combination *c, const struct tls_policy *p)
+{
+	bool is_used = p->skip == TLS_SKIP_NOT;
+	bool is_dane = is_used && p->level == TLS_LEVEL_DANE;
+	enum tls_source source =
+	    is_dane ? expected_unusable(c).source : p->source;
+	bool is_tested = source == TLS_FROM_STS_TESTING;
+
+	if (p->is_without_usable !=
+	    (is_used && find_first(c)->rest == REST_FLOOR))
+		fail_msg("%s: is_without_usable", c->letter);
+	if ((p->testing != NULL) !=
+	    (is_used && is_tested && has("=TE", c->letter[STS])))
+		fail_msg("%s: testing: %s", c->letter, p->testing);
+}
+
 /* The level decides, and whether it is only that of strictness 1. */
 static void
 check_consequences(const struct combination *c, const struct tls_policy *p)
@@ -452,6 +470,7 @@ check(const struct combination *c)
 	check_outcome(c, "", &want, p.level, p.source, p.skip);
 	check_details(c, &s, &p);
 	check_consequences(c, &p);
+	check_remarks(c, &p);
 	if (p.level != TLS_LEVEL_DANE || p.skip != TLS_SKIP_NOT)
 		return;
 	want = expected_unusable(c);
