@@ -325,17 +325,31 @@ was_told(const struct history *h, size_t n)
 	return false;
 }
 
+/*
+ * The failure-reason-code (RFC 8460 section 4.4): an error message.  Why none
+ * of the TLSA records would do, their domain knows best, and the text about it
+ * names a file of ours.
+ */
+static const char *
+reason_of(const struct attempt *a)
+{
+	if (strcmp(a->testing, tls_skip_text(TLS_SKIP_STS)) == 0)
+		return MX_MISMATCH;
+	if (a->tls.status == TLS_STATUS_FAILED)
+		return a->tls.proof == TLS_PROOF_UNUSABLE ? NULL : a->tls.text;
+	return a->testing;
+}
+
 static void
 put_attempt(struct work *w, const struct attempt *a, enum code code)
 {
 	static const struct ip unknown;
-	bool is_mismatch = strcmp(a->testing, tls_skip_text(TLS_SKIP_STS)) == 0;
 	const struct failure f = {
 		.code = code,
 		.ip = &a->ip,
 		.own = ip_equal(&a->own, &unknown) ? NULL : &a->own,
 		.mx = a->host,
-		.reason = is_mismatch ? MX_MISMATCH : a->testing,
+		.reason = reason_of(a),
 	};
 
 	put_failure(w, &f);

@@ -57,7 +57,8 @@ try_socket(int domain, int type, int protocol)
  *
  * The policies of the hosts a, b and c, one letter for each:
  *	n by control/tlsstrictness, c no TLS,
- *	d TLSA records, u TLSA records that are all unusable,
+ *	d TLSA records, u TLSA records that are all unusable, v the same at
+ *	strictness 2,
  *	s MTA-STS, t the same in testing mode;
  * and of hosts that are left out:
  *	S not listed by MTA-STS, F the look-up of TLSA records failed, A there
@@ -69,8 +70,8 @@ try_socket(int domain, int type, int protocol)
  *	in TLS: + ready, u ready without a usable record, N E T M what MTA-STS
  *	would have refused: the name, the time, the issuer, the host; A Z what
  *	we could not find out;
- *	the handshake failed: x somehow, n e t as above, l our own fault, U no
- *	record can be used;
+ *	the handshake failed: x somehow, n e t as above, X Y the same with a
+ *	text, l our own fault, U V no record can be used;
  *	no TLS: - not offered, r refused, g refused at the greeting, d died;
  *	ready in clear text: c no STARTTLS, and after what failed before: R
  *	refused, p no reply, i no valid reply, h handshake, H EHLO in TLS, I no
@@ -107,6 +108,9 @@ policy_of(char letter)
 		{ 'd', { .level = TLS_LEVEL_DANE, .source = TLS_FROM_DANE } },
 		{ 'u',
 		    { .level = TLS_LEVEL_ENCRYPT, .source = TLS_FROM_DANE } },
+		{ 'v', { .level = TLS_LEVEL_VERIFY,
+			   .source = TLS_FROM_STRICTNESS,
+			   .is_without_usable = true } },
 		{ 's', { .level = TLS_LEVEL_VERIFY,
 			   .source = TLS_FROM_STS_ENFORCE } },
 		{ 't', { .level = TLS_LEVEL_MAY,
@@ -147,9 +151,9 @@ add_host(char letter)
 	strcpy(host->name, names[delivery.list.nhost]);
 	h->name = host->name;
 	h->policy = policy_of(letter);
-	if (strchr("duFU", letter) != NULL)
+	if (strchr("duvFU", letter) != NULL)
 		strcpy(host->tlsa.base, "base.example");
-	if (strchr("duU", letter) != NULL) {
+	if (strchr("duvU", letter) != NULL) {
 		tlsa_add(&host->tlsa.set, 3, 1, 1, "\x00\xab", 2);
 		tlsa_add(&host->tlsa.set, 2, 0, 2, "\x7f", 1);
 	}
@@ -165,7 +169,7 @@ static const struct {
 	enum tls_proof proof;
 	enum tls_cause tls;
 	enum cleartext_reason reason;
-	const char *testing;
+	const char *text; /* what a test of MTA-STS or the handshake said */
 } outcomes[] = {
 #define READY TLS_STATUS_READY
 #define FAILED TLS_STATUS_FAILED
@@ -187,6 +191,12 @@ static const struct {
 	{ 't', FAILURE_TLS, FAILED, 0, TLS_CAUSE_NOT_TRUSTED, 0, "" },
 	{ 'U', FAILURE_TLS, FAILED, TLS_PROOF_UNUSABLE, TLS_CAUSE_HANDSHAKE, 0,
 	    "" },
+	{ 'X', FAILURE_TLS, FAILED, 0, TLS_CAUSE_HANDSHAKE, 0,
+	    "no \"shared\" cipher" },
+	{ 'Y', FAILURE_TLS, FAILED, 0, TLS_CAUSE_NAME, 0,
+	    "certificate verify failed: name mismatch" },
+	{ 'V', FAILURE_TLS, FAILED, TLS_PROOF_UNUSABLE, TLS_CAUSE_HANDSHAKE, 0,
+	    "control/tlspolicy demands DANE" },
 	{ 'l', FAILURE_TLS_SETUP, TLS_STATUS_LOCAL, 0, 0, 0, "" },
 	{ '-', FAILURE_STARTTLS_NOT_OFFERED, NO_TLS, 0, 0, 0, "" },
 	{ 'r', FAILURE_STARTTLS_REFUSED, NO_TLS, 0, 0, 0, "" },
@@ -227,7 +237,8 @@ add_attempt(const char *word)
 	a->tls.proof = outcomes[i].proof;
 	a->tls.cause = outcomes[i].tls;
 	a->cleartext.reason = outcomes[i].reason;
-	strcpy(a->testing, outcomes[i].testing);
+	strcpy(outcomes[i].status == FAILED ? a->tls.text : a->testing,
+	    outcomes[i].text);
 }
 
 static void
@@ -527,6 +538,13 @@ tells_how_tls_went(void **state)
 		{ "d", "a1e", TLSA ONE(204, 1) },
 		{ "d", "a1x", TLSA ONE(205, 1) },
 		{ "n", "a1x", NO_POLICY ONE(205, 1) },
+		{ "n", "a1X",
+		    NO_POLICY FAILURES(FAILURE(205, "a", 1,
+			REASON("no \\\"shared\\\" cipher"))) RESULT(1, 1) },
+		{ "s", "a1Y",
+		    STS FAILURES(FAILURE(202, "a", 1,
+			REASON("certificate verify failed: name mismatch")))
+			RESULT(1, 1) },
 		/* It failed with this server in another delivery. */
 		{ "n", "a1K", NO_POLICY ONE(205, 1) },
 		/* tlsa-invalid: the mail goes all the same, or not. */
@@ -534,7 +552,13 @@ tells_how_tls_went(void **state)
 		    TLSA FAILURES(FAILURE(304, "a", 1, "")) RESULT(0, 1) },
 		{ "u", "a1u",
 		    TLSA FAILURES(FAILURE(304, "a", 1, "")) RESULT(0, 1) },
+		/* The same at strictness 2. */
+		{ "v", "a1u",
+		    TLSA FAILURES(FAILURE(304, "a", 1, "")) RESULT(0, 1) },
+		{ "v", "a1t", TLSA ONE(203, 1) },
 		{ "d", "a1U", TLSA ONE(304, 1) },
+		/* Files of ours are no business of the domain. */
+		{ "d", "a1V", TLSA ONE(304, 1) },
 		{ "u", "a1-", TLSA ONE(201, 1) },
 		/* MTA-STS in testing mode: the mail goes. */
 		{ "t", "a1N",
