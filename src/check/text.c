@@ -85,6 +85,22 @@ show_rule(struct view *v, const struct tlspolicy *rule)
 	out_end(&v->out);
 }
 
+/* Without trust anchors TLS is used with those that have it from elsewhere. */
+static void
+show_exceptions(struct view *v, const struct situation *s)
+{
+	static const char *const when[2][2] = {
+		{ "never", "only by control/tlshosts" },
+		{ "only by TLSA records",
+		    "only by TLSA records or control/tlshosts" },
+	};
+
+	begin_line(v, "TLS");
+	printf("%s: there is no control/trustanchors",
+	    when[s->wants_tlsa][s->files.has_pems]);
+	out_end(&v->out);
+}
+
 static void
 show_policy(struct view *v, const struct setup *s)
 {
@@ -99,11 +115,11 @@ show_policy(struct view *v, const struct setup *s)
 
 	if (s->situation.rule.level != TLSPOLICY_ABSENT)
 		show_rule(v, &s->situation.rule);
+	else if (c->trustanchors.len == 0)
+		show_exceptions(v, &s->situation);
 	else
 		put_line(v, "TLS",
-		    c->trustanchors.len == 0
-			? "never: there is no control/trustanchors"
-			: what[c->tlsstrictness > 2 ? 2 : c->tlsstrictness]);
+		    what[c->tlsstrictness > 2 ? 2 : c->tlsstrictness]);
 	view_dane(s, &dane);
 	put_if_any(v, "DANE", &dane);
 }

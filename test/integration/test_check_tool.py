@@ -218,6 +218,18 @@ def test_route_and_policy_are_shown(home, smtp, look):
     assert shown["TLS"] == ["never: there is no control/trustanchors"]
 
 
+@pytest.mark.parametrize("dane, has_pems, when", [
+    (False, False, "never"), (True, False, "only by TLSA records"), (False, True, "only by control/tlshosts"),
+    (True, True, "only by TLSA records or control/tlshosts")])
+def test_tls_without_trust_anchors_is_shown(home, dns, smtp, look, dane, has_pems, when):
+    home.control("dane", "1\n" if dane else None)
+    if has_pems:
+        os.mkdir(f"{home.path}/control/tlshosts")
+    dns.zone(f"dst.example A {ONE}")
+    smtp(ONE)
+    assert fields(look())["TLS"] == [f"{when}: there is no control/trustanchors"]
+
+
 def test_reply_of_a_server_is_shown_clean(dns, smtp, look):
     dns.zone(f"dst.example A {ONE}")
     smtp(ONE, greeting=b"554-\x1b[2J\xff\x07no\r\n554 mail\r\n")
