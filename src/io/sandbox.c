@@ -51,6 +51,13 @@ sandbox_enter_search(const char *directory, const char *const *file, size_t n)
 	seccomp_install(SECCOMP_SEARCH);
 }
 
+void
+sandbox_enter_fetch(const char *directory, const char *const *file, size_t n)
+{
+	landlock_keep_writes(directory, file, n);
+	seccomp_install(SECCOMP_FETCH);
+}
+
 /* There is no limit on file sizes: the report may go to a file. */
 void
 sandbox_enter_bytes(size_t memory)

@@ -46,7 +46,8 @@
  * qmail-remote-sts has two processes.  The one that talks to a policy host
  * drops the same as qmail-remote-io when it is connected, before it reads a
  * byte of the host's reply.  The other one checks what the first says, and
- * writes it to the state directory; it has the rights of qmail-remote.
+ * writes it to the state directory; it has the rights of qmail-remote, but for
+ * local sockets.
  *
  * qmail-remote-tls drops the same after it has read its files.  Its libraries
  * are updated without a new build of it.  So a call that is in no list, which
@@ -68,6 +69,10 @@ void sandbox_harden(void);
  * ignored.
  */
 void sandbox_enter_search(const char *directory, const char *const *file,
+    size_t n);
+
+/* The same for qmail-remote-sts, without any local socket. */
+void sandbox_enter_fetch(const char *directory, const char *const *file,
     size_t n);
 
 /*

@@ -20,6 +20,14 @@ sandbox_enter_search(const char *directory, const char *const *file, size_t n)
 }
 
 void
+sandbox_enter_fetch(const char *directory, const char *const *file, size_t n)
+{
+	(void)directory;
+	(void)file;
+	(void)n;
+}
+
+void
 sandbox_enter_bytes(size_t memory)
 {
 	(void)memory;

@@ -289,9 +289,7 @@ static const struct rule harmful_rules[] = {
  * Linux 6.12 on Landlock ensures that no other process is signalled.
  *
  * State files get at most group permissions.  The interfaces are read with a
- * netlink socket, with musl also with a local datagram socket.  TLS reports are
- * sent with one.  A local stream socket would lead to a service that trusts the
- * user.
+ * netlink socket; musl asks for the number of one with a local datagram socket.
  */
 static const struct rule search_rules[] = {
 	{ SYS_clone, KILL, { { ANY_OF, 0, CLONE_UNUSUAL } } },
@@ -301,6 +299,18 @@ static const struct rule search_rules[] = {
 	{ SYS_socket, ALLOW, { { EQUAL, 0, AF_INET } } },
 	{ SYS_socket, ALLOW, { { EQUAL, 0, AF_INET6 } } },
 	{ SYS_socket, ALLOW, { { EQUAL, 0, AF_NETLINK }, { EQUAL, 2, 0 } } },
+#ifndef __GLIBC__
+	{ SYS_socket, ALLOW,
+	    { { EQUAL, 0, AF_UNIX },
+		{ EQUAL, 1, SOCK_DGRAM | SOCK_CLOEXEC } } },
+#endif
+};
+
+/*
+ * TLS reports are sent with a local datagram socket.  A local stream socket
+ * would lead to a service that trusts the user.
+ */
+static const struct rule report_rules[] = {
 	{ SYS_socket, ALLOW,
 	    { { EQUAL, 0, AF_UNIX }, { EQUAL, 1, SOCK_DGRAM } } },
 	{ SYS_socket, ALLOW,
@@ -482,6 +492,17 @@ static const struct filter {
 	struct list list[5];
 } filters[] = {
 	[SECCOMP_SEARCH] = {
+		ALLOW, FAIL(ENOSYS),
+		{ RULES(harmful_rules), RULES(search_rules),
+		    RULES(report_rules) },
+		{
+		    LIST(harmful, KILL),
+		    LIST(search_killed, KILL),
+		    LIST(search_unsupported, FAIL(EAFNOSUPPORT)),
+		    LIST(search_unknown, FAIL(ENOSYS)),
+		},
+	},
+	[SECCOMP_FETCH] = {
 		ALLOW, FAIL(ENOSYS),
 		{ RULES(harmful_rules), RULES(search_rules) },
 		{

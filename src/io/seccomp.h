@@ -10,6 +10,7 @@
  */
 enum seccomp_filter {
 	SECCOMP_SEARCH,     /* find a server, start programs */
+	SECCOMP_FETCH,      /* the same, and tell no collector of reports */
 	SECCOMP_BYTES,      /* read, write, poll, allocate memory */
 	SECCOMP_TLS,        /* and what a TLS library needs */
 	SECCOMP_TLS_READING /* and read files */

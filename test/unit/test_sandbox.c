@@ -270,7 +270,7 @@ no_call(void)
 	return outcome(syscall(-1)) == ENOSYS ? 0 : -1;
 }
 
-enum situation { HARDENED, SEARCH, BYTES, TLS, READING, CHILD_TLS };
+enum situation { HARDENED, SEARCH, FETCH, BYTES, TLS, READING, CHILD_TLS };
 
 static void
 enter(enum situation situation)
@@ -283,6 +283,9 @@ enter(enum situation situation)
 		break;
 	case SEARCH:
 		sandbox_enter_search(directory, files, 2);
+		break;
+	case FETCH:
+		sandbox_enter_fetch(directory, files, 2);
 		break;
 	case BYTES:
 		sandbox_enter_bytes(MEMORY);
@@ -390,6 +393,12 @@ test_allowed(void **state)
 		{ "search, modes", SEARCH, keep_state },
 		{ "search, limit", SEARCH, lower_limit },
 		{ "search, no call", SEARCH, no_call },
+		{ "fetch, read", FETCH, open_outside },
+		{ "fetch, replace", FETCH, replace_inside },
+		{ "fetch, socket", FETCH, open_socket },
+		{ "fetch, program", FETCH, spawn_and_kill },
+		{ "fetch, interfaces", FETCH, find_interfaces },
+		{ "fetch, modes", FETCH, keep_state },
 		{ "bytes", BYTES, move_bytes },
 		{ "bytes, message", BYTES, read_message },
 		{ "bytes, memory", BYTES, use_memory },
@@ -620,6 +629,13 @@ test_forbidden(void **state)
 		{ "search, ioctl", SEARCH, own_signals_by_ioctl, -SIGSYS, 0 },
 		{ "search, terminal", SEARCH, type_on_terminal, -SIGSYS, 0 },
 		{ "search, newer call", SEARCH, call_newer, ENOSYS, 0 },
+		{ "fetch, write", FETCH, write_outside, EACCES, 1 },
+		{ "fetch, signal", FETCH, signal_parent, -SIGSYS, 0 },
+		{ "fetch, unix", FETCH, open_unix_stream, EAFNOSUPPORT, 0 },
+#ifdef __GLIBC__
+		{ "fetch, datagram", FETCH, send_local_datagram, EAFNOSUPPORT,
+		    0 },
+#endif
 		{ "bytes, open", BYTES, open_outside, -SIGSYS, 0 },
 		{ "bytes, socket", BYTES, open_socket, -SIGSYS, 0 },
 		{ "bytes, option", BYTES, acknowledge_at_once, -SIGSYS, 0 },
