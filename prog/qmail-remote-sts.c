@@ -4,19 +4,13 @@
  *
  * A delivery that needs a policy starts it, and may end before it does.  An
  * administrator can run it for some domains, or for all that are remembered.
- *
- * Each fetch has two processes.  One talks to the network, and gives up its
- * rights when it is connected.  The other one takes from it an entry of the
- * cache, checks that, and puts it in place.
  */
 #define _DEFAULT_SOURCE /* setgroups(), clearenv() */
 
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <dirent.h>
 #include <errno.h>
 #include <grp.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,40 +19,31 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/str.h"
 #include "io/fdio.h"
+#include "io/random.h"
 #include "io/sandbox.h"
-#include "io/spawn.h"
-#include "qmail/control.h"
 #include "sts/cache.h"
-#include "sts/fetch.h"
 #include "sts/request.h"
+#include "sts/upkeep.h"
 
 #include "config.h"
+#include "job.h"
 #include "version.h"
 
-#define EXIT_NOT_FETCHED 1
 #define EXIT_USAGE 3
 #define EXIT_FATAL 111
 
-#define FETCH_MS (INT64_C(60) * 1000)
 #define STALL_MS 2000
-#define LIFE_S 65 /* ends what hangs all the same */
-#define READ_PIECE ((size_t)4096)
-#define MEMORY_MAX ((size_t)64 << 20)
 #define JOBS_MAX 4 /* at once, of the option -a */
+
+/*
+ * So many fetches for deliveries share one look at the state directory, which
+ * may have many files.
+ */
+#define FETCHES_TO_TIDY 16
 
 /* The helper's descriptors 0 to 2 are /dev/null. */
 static const char *const written[] = { "/dev/null" };
-
-/* A fetch.  Descriptors are -1 if there are none. */
-struct job {
-	const char *domain;
-	const char *id; /* of the record; NULL: it is asked for */
-	int lock, place;
-	int out;        /* gets the entry */
-	bool is_upkeep; /* nobody needs the policy now */
-};
 
 /* Processes of fetches that run, and whether one has failed. */
 struct running {
@@ -84,354 +69,6 @@ die_out_of_memory(void)
 }
 
 /*
- * Standard output, which is /dev/null for a delivery.  A line is one write,
- * because several processes print.
- */
-
-static void
-print(struct buf *line)
-{
-	buf_putc(line, '\n');
-	(void)fdio_write_all(1, buf_text(line), line->len, STALL_MS);
-	buf_finish(line);
-}
-
-static void
-print_words(const char *domain, const char *text)
-{
-	struct buf line = { 0 };
-
-	buf_printf(&line, "%s: %s", domain, text);
-	print(&line);
-}
-
-static void
-put_policy(struct buf *line, const struct sts_entry *e)
-{
-	struct sts_text rest = sts_text_of(&e->policy.mx), pattern;
-
-	buf_printf(line, "%s, expires in %lu seconds",
-	    sts_mode_name(e->policy.mode), e->policy.max_age_s);
-	while (sts_text_line(&rest, &pattern)) {
-		buf_puts(line, ", mx ");
-		buf_append(line, pattern.at, pattern.n);
-	}
-}
-
-/* What the entry says now; and the error if it could not be written. */
-static void
-print_entry(const struct job *job, const struct sts_entry *e, int error)
-{
-	struct buf line = { 0 };
-
-	/* Upkeep is silent while all is well. */
-	if (job->is_upkeep && e->failures == 0 && error == 0)
-		return;
-	buf_printf(&line, "%s: ", e->domain);
-	if (e->failures == 0)
-		put_policy(&line, e);
-	else
-		buf_printf(&line, "%s (%s)%s", e->failure.reason,
-		    sts_cause_name(e->failure.cause),
-		    e->has_policy ? "; the last policy has not expired" : "");
-	if (error != 0)
-		buf_printf(&line, "; unable to write to %s: %s", QMAIL_STATE,
-		    strerror(error));
-	print(&line);
-}
-
-/*
- * The process that talks to the network.
- */
-
-/* What a fetch needs. */
-struct tools {
-	struct sts_fetch fetch;
-	struct buf anchors;
-	struct ipme ipme;
-};
-
-/* -1 with the reason. */
-static int
-read_files(struct tools *t, struct sts_failure *why)
-{
-	static const char path[] = "control/trustanchors";
-	struct dsn fault = { 0 };
-
-	if (control_line(path, &t->anchors) == CONTROL_UNREADABLE)
-		return sts_failure_set(why, STS_CAUSE_LOCAL, "%s: %s", path,
-		    strerror(errno));
-	if (t->anchors.len == 0)
-		return sts_failure_set(why, STS_CAUSE_LOCAL,
-		    "%s is missing or empty", path);
-	if (ipme_read(&t->ipme, "control/ipme", true, &fault) == -1)
-		return sts_failure_set(why, STS_CAUSE_LOCAL, "%s",
-		    fault.detail);
-	t->fetch.anchors = t->anchors.data;
-	t->fetch.ipme = &t->ipme;
-	return 0;
-}
-
-static void
-begin(struct tools *t, const struct job *job)
-{
-	struct dns_config config;
-
-	*t = (struct tools){
-		.fetch = {
-			.domain = job->domain,
-			.helper = QMAIL_HOME "/bin/qmail-remote-tls",
-			.state = job->lock != -1 ? QMAIL_STATE : NULL,
-			.until = deadline_in(FETCH_MS),
-		},
-	};
-	dns_config_read(&config, "/etc/resolv.conf");
-	t->fetch.resolver = dns_resolver_create(&config, false);
-}
-
-/* Sockets to name servers are closed before the rights are dropped. */
-static void
-end_asking(struct tools *t)
-{
-	dns_resolver_destroy(t->fetch.resolver);
-	t->fetch.resolver = NULL;
-}
-
-static void
-end(struct tools *t)
-{
-	end_asking(t);
-	buf_finish(&t->anchors);
-	ipme_finish(&t->ipme);
-}
-
-/*
- * Finds the id of the policy.  If the DNS does not answer, a policy is kept
- * fresh all the same.  -1 if there is nothing to fetch: the cause is
- * STS_CAUSE_NONE then.
- */
-static int
-find_id(const struct tools *t, const struct job *job,
-    const struct sts_entry *old, char id[STS_ID_SIZE], struct sts_failure *why)
-{
-	struct sts_record record = { .is_known = false };
-	const char *found = job->id;
-
-	if (!found) {
-		sts_fetch_record(&t->fetch, &record);
-		found = sts_record_id(&record);
-	}
-	if (found[0] == '\0' && !record.is_known && old->has_policy)
-		found = old->id;
-	if (found[0] != '\0')
-		return str_copy(id, STS_ID_SIZE, found);
-	return sts_failure_set(why, STS_CAUSE_NONE,
-	    record.is_known ? "there is no valid MTA-STS record"
-			    : "no answer for the MTA-STS record");
-}
-
-static int
-fetch_policy(struct tools *t, struct sts_policy *policy,
-    struct sts_failure *why)
-{
-	struct tls_start session;
-
-	if (sts_fetch_connect(&t->fetch, &session, why) == -1)
-		return -1;
-	end_asking(t);
-	sandbox_enter_bytes(MEMORY_MAX);
-	return sts_fetch_policy(&t->fetch, &session, policy, why);
-}
-
-/* Makes an entry of a policy, or of why there is none. */
-static void
-fetch(struct sts_entry *e, const struct job *job, const struct sts_entry *old)
-{
-	struct tools tools;
-	struct sts_policy policy = { .max_age_s = 0 };
-	struct sts_failure why = { .cause = STS_CAUSE_NONE };
-	char id[STS_ID_SIZE];
-
-	begin(&tools, job);
-	if (find_id(&tools, job, old, id, &why) == 0 &&
-	    read_files(&tools, &why) == 0 &&
-	    fetch_policy(&tools, &policy, &why) == 0)
-		sts_entry_succeed(e, id, &policy, (int64_t)time(NULL));
-	else
-		sts_entry_fail(e, &why, (int64_t)time(NULL));
-	end(&tools);
-}
-
-/* Writes the entry to a pipe. */
-static int
-run_fetch(const struct job *job, const struct sts_entry *old, int fd)
-{
-	struct sts_entry e = { .failures = 0 };
-	struct buf text = { 0 };
-	int result;
-
-	(void)str_copy(e.domain, sizeof e.domain, job->domain);
-	fetch(&e, job, old);
-	sts_entry_format(&e, &text);
-	result = fdio_write_all(fd, buf_text(&text), text.len, STALL_MS);
-	buf_finish(&text);
-	sts_entry_finish(&e);
-	return result == 0 ? 0 : EXIT_FATAL;
-}
-
-/*
- * The process that writes to the state directory.
- */
-
-static void
-close_all(const struct job *job)
-{
-	const int fds[] = { job->lock, job->place, job->out };
-
-	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
-		if (fds[i] != -1)
-			close(fds[i]);
-}
-
-/* Starts the other process; returns its pid and where its entry comes from. */
-static pid_t
-start_fetch(const struct job *job, const struct sts_entry *old, int *fd)
-{
-	int ends[2];
-	pid_t pid;
-
-	if (pipe(ends) == -1)
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		close(ends[0]);
-		(void)fdio_set_cloexec(ends[1], true);
-		/* The locks must end with this process's parent. */
-		close_all(job);
-		_exit(run_fetch(job, old, ends[1]));
-	}
-	close(ends[1]);
-	*fd = ends[0];
-	if (pid == -1)
-		close(ends[0]);
-	return pid;
-}
-
-/* Up to the end of file; what is too long is no entry. */
-static void
-read_entry(int fd, struct buf *text)
-{
-	struct deadline until = deadline_in(FETCH_MS + STALL_MS);
-	ssize_t got = 1;
-
-	while (got > 0 && text->len <= STS_ENTRY_MAX &&
-	       fdio_wait(fd, POLLIN, until) == 1) {
-		got = fdio_read(fd, buf_reserve(text, READ_PIECE), READ_PIECE);
-		if (got > 0)
-			text->len += (size_t)got;
-	}
-}
-
-/* Fills a zeroed entry with what the other process says. */
-static void
-get_entry(struct sts_entry *e, const struct job *job,
-    const struct sts_entry *old)
-{
-	struct sts_failure why = { .cause = STS_CAUSE_NONE };
-	char how[SPAWN_TEXT_SIZE];
-	struct buf text = { 0 };
-	int fd = -1;
-	pid_t pid = start_fetch(job, old, &fd);
-
-	if (pid == -1) {
-		(void)sts_failure_set(&why, STS_CAUSE_LOCAL, "%s",
-		    strerror(errno));
-		sts_entry_fail(e, &why, (int64_t)time(NULL));
-		return;
-	}
-	read_entry(fd, &text);
-	close(fd);
-	spawn_describe(spawn_kill(pid), how);
-	if (sts_entry_parse(e, job->domain, buf_text(&text), text.len) == -1) {
-		(void)sts_failure_set(&why, STS_CAUSE_LOCAL,
-		    "the process that fetches: %s", how);
-		sts_entry_fail(e, &why, (int64_t)time(NULL));
-	}
-	buf_finish(&text);
-}
-
-/*
- * Tells the delivery first: the disk may be slow.  Returns the error if the
- * cache could not be written, or 0.
- */
-static int
-publish(const struct job *job, const struct sts_entry *e)
-{
-	struct buf text = { 0 };
-	int error = 0;
-
-	sts_entry_format(e, &text);
-	if (job->out != -1) {
-		(void)fdio_write_all(job->out, buf_text(&text), text.len,
-		    STALL_MS);
-		close(job->out);
-	}
-	if (job->lock != -1 && sts_cache_write(QMAIL_STATE, job->domain,
-				   job->lock, buf_text(&text), text.len) == -1)
-		error = errno;
-	buf_finish(&text);
-	return error;
-}
-
-/* There was nothing to fetch. */
-static int
-leave(const struct job *job, const struct sts_failure *why)
-{
-	if (job->lock != -1)
-		sts_lock_drop(QMAIL_STATE, job->domain, job->lock);
-	if (job->is_upkeep)
-		return 0;
-	print_words(job->domain, why->reason);
-	return EXIT_NOT_FETCHED;
-}
-
-/* Combines what is known with the result of the fetch. */
-static int
-conclude(const struct job *job, struct sts_entry *known,
-    struct sts_entry *result)
-{
-	int64_t now = (int64_t)time(NULL);
-	bool is_fetched = result->has_policy;
-
-	if (!is_fetched && result->failure.cause == STS_CAUSE_NONE)
-		return leave(job, &result->failure);
-	if (is_fetched)
-		sts_entry_succeed(known, result->id, &result->policy, now);
-	else
-		sts_entry_fail(known, &result->failure, now);
-	if (!job->is_upkeep)
-		known->used = now;
-	print_entry(job, known, publish(job, known));
-	return is_fetched ? 0 : EXIT_NOT_FETCHED;
-}
-
-static int
-run_job(const struct job *job)
-{
-	struct sts_entry known = { .failures = 0 }, result = { .failures = 0 };
-	int code;
-
-	(void)alarm(LIFE_S);
-	(void)sts_cache_read(&known, QMAIL_STATE, job->domain);
-	(void)str_copy(known.domain, sizeof known.domain, job->domain);
-	get_entry(&result, job, &known);
-	code = conclude(job, &known, &result);
-	sts_entry_finish(&known);
-	sts_entry_finish(&result);
-	return code;
-}
-
-/*
  * For a delivery.
  */
 
@@ -446,12 +83,24 @@ take_descriptor(unsigned long number)
 	return fd;
 }
 
+/*
+ * Without this the directory would grow where nobody runs the option -a.
+ * Nobody waits for this process any more.
+ */
+static void
+tidy_now_and_then(void)
+{
+	if (random_below(FETCHES_TO_TIDY) == 0)
+		sts_upkeep_tidy(QMAIL_STATE, (int64_t)time(NULL));
+}
+
 static int
 serve_delivery(const struct sts_request *request)
 {
 	char domain[STS_DOMAIN_SIZE];
 	struct job job = { .domain = domain, .id = request->id };
 	struct sts_text id = { request->id, strlen(request->id) };
+	int result;
 	pid_t pid;
 
 	/* Both become part of a file; nothing else has looked at them. */
@@ -467,7 +116,11 @@ serve_delivery(const struct sts_request *request)
 	if (pid != 0)
 		return pid == -1 ? fatal("fork") : 0;
 	(void)setsid();
-	return run_job(&job);
+	result = job_run(&job);
+	job_close_locks(&job);
+	if (job.lock != -1)
+		tidy_now_and_then();
+	return result;
 }
 
 /*
@@ -504,7 +157,7 @@ take_locks(struct job *job)
 	if (job->lock != -1)
 		sts_lock_drop(QMAIL_STATE, job->domain, job->lock);
 	if (!job->is_upkeep)
-		print_words(job->domain, fault);
+		job_print(job->domain, fault);
 	return false;
 }
 
@@ -518,12 +171,12 @@ start_job(struct running *r, struct job *job)
 		sts_cache_begin(job->lock);
 	pid = fork();
 	if (pid == 0)
-		_exit(run_job(job));
+		_exit(job_run(job));
 	if (pid == -1)
 		r->has_failed = fatal("fork") != 0;
 	else
 		r->n++;
-	close_all(job);
+	job_close_locks(job);
 }
 
 static int
@@ -536,7 +189,7 @@ fetch_domains(char **name)
 		struct job job = { .domain = domain, .out = -1 };
 
 		if (!sts_domain_read(domain, *name)) {
-			print_words(*name, "it cannot have a policy");
+			job_print(*name, "it cannot have a policy");
 			r.has_failed = true;
 			continue;
 		}
@@ -548,75 +201,26 @@ fetch_domains(char **name)
 		if (r.n > 0)
 			wait_for_one(&r);
 	}
-	return r.has_failed ? EXIT_NOT_FETCHED : 0;
-}
-
-/* What is to be done with the file of an entry. */
-enum upkeep { LEAVE, REFRESH, REMOVE };
-
-static enum upkeep
-look_at(const char *domain, int64_t now)
-{
-	struct sts_entry entry = { .failures = 0 };
-	enum upkeep what = LEAVE;
-
-	/* A damaged one is as good as none. */
-	if (sts_cache_read(&entry, QMAIL_STATE, domain) == -1 ||
-	    sts_entry_is_useless(&entry, now))
-		what = REMOVE;
-	else if (sts_entry_is_due(&entry, now))
-		what = REFRESH;
-	sts_entry_finish(&entry);
-	return what;
+	return r.has_failed ? JOB_NOT_FETCHED : 0;
 }
 
 /* Looks again when it has the lock. */
 static void
-keep_up(struct running *r, const char *domain, int64_t now)
+refresh(struct running *r, const char *domain, int64_t now)
 {
 	struct job job = { .domain = domain, .out = -1, .is_upkeep = true };
 
-	if (look_at(domain, now) == LEAVE || !take_locks(&job))
+	if (sts_upkeep_of(QMAIL_STATE, domain, now) != STS_UPKEEP_REFRESH ||
+	    !take_locks(&job))
 		return;
-	switch (look_at(domain, now)) {
-	case REFRESH:
+	if (sts_upkeep_of(QMAIL_STATE, domain, now) == STS_UPKEEP_REFRESH) {
 		start_job(r, &job);
 		return;
-	case REMOVE:
-		sts_cache_remove(QMAIL_STATE, domain);
-		break;
-	case LEAVE:
-		break;
 	}
 	if (job.lock != -1)
 		sts_lock_drop(QMAIL_STATE, domain, job.lock);
 	if (job.place != -1)
 		close(job.place);
-}
-
-/* The file of a fetch that was killed. */
-static void
-remove_leftover(const char *domain)
-{
-	int64_t since;
-	int fd;
-
-	if (sts_lock_take(QMAIL_STATE, domain, &fd, &since) == STS_LOCK_TAKEN)
-		sts_lock_drop(QMAIL_STATE, domain, fd);
-}
-
-/* The names of files, each ended by NUL: the directory changes meanwhile. */
-static int
-read_names(struct buf *names)
-{
-	DIR *dir = opendir(QMAIL_STATE);
-	const struct dirent *entry;
-
-	if (!dir)
-		return -1;
-	while ((entry = readdir(dir)))
-		buf_append(names, entry->d_name, strlen(entry->d_name) + 1);
-	return closedir(dir);
 }
 
 static int
@@ -627,22 +231,19 @@ keep_all_up(void)
 	int64_t now = (int64_t)time(NULL);
 	char domain[STS_DOMAIN_SIZE];
 
-	if (read_names(&names) == -1)
+	if (sts_upkeep_list(QMAIL_STATE, &names) == -1)
 		return fatal("read " QMAIL_STATE);
 	for (size_t i = 0; i < names.len; i += strlen(names.data + i) + 1) {
-		enum sts_file kind = sts_file_of(names.data + i, domain);
-
-		if (kind == STS_FILE_NEW)
-			remove_leftover(domain);
-		else if (kind == STS_FILE_ENTRY)
-			keep_up(&r, domain, now);
+		sts_upkeep_clean(QMAIL_STATE, names.data + i, now);
+		if (sts_file_of(names.data + i, domain) == STS_FILE_ENTRY)
+			refresh(&r, domain, now);
 		if (r.n == JOBS_MAX)
 			wait_for_one(&r);
 	}
 	while (r.n > 0)
 		wait_for_one(&r);
 	buf_finish(&names);
-	return r.has_failed ? EXIT_NOT_FETCHED : 0;
+	return r.has_failed ? JOB_NOT_FETCHED : 0;
 }
 
 /* Root works with the rights of a delivery: those of the directory's owner. */
@@ -713,7 +314,7 @@ main(int argc, char **argv)
 	clearenv();
 	set_signals();
 	sandbox_harden();
-	sandbox_enter_search(QMAIL_STATE, written,
+	sandbox_enter_fetch(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
 	return is_request ? serve_delivery(&request)
 			  : serve_administrator(argv + 1);

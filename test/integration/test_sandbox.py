@@ -38,7 +38,7 @@ HARMFUL = dict.fromkeys((
 DEEDS = {
     "read-queue": KILLED, "read-etc": KILLED, "write": KILLED, "create": KILLED, "state": KILLED,
     "truncate": KILLED, "unlink": KILLED, "mkdir": KILLED,
-    "connect": KILLED, "unix": KILLED, "exec": KILLED, "fork": KILLED, "ptrace": KILLED, "kill": KILLED,
+    "connect": KILLED, "unix": KILLED, "datagram": KILLED, "exec": KILLED, "fork": KILLED, "ptrace": KILLED, "kill": KILLED,
     "option": KILLED, "map-code": KILLED, "map-file": KILLED, "make-code": KILLED, "uring": KILLED, "x32": KILLED,
     "int80": KILLED, "dup": KILLED, "limit": KILLED, "dumpable": KILLED, "newer": KILLED, "memory": errno.ENOMEM,
 }
@@ -244,6 +244,20 @@ def test_sts_is_stopped(policy, plant, deed):
         assert "failed local the process that fetches: " in test_sts.read(test_sts.ENTRY)
     else:
         assert run.code == 0
+
+
+@pytest.mark.parametrize("deed, expected", [
+    ("datagram", errno.EAFNOSUPPORT), ("unix", errno.EAFNOSUPPORT), ("write", errno.EACCES), ("kill", KILLED)])
+def test_the_other_process_of_sts_is_stopped(policies, plant, home, deed, expected):
+    """It reads what the first one has made of the reply: there the word is in one piece again."""
+    if deed == "datagram" and "musl" in home.kind:
+        pytest.skip("that of musl may need it to know the interface of a name server")
+    plant("qmail-remote-sts")
+    text = test_sts.POLICY.encode()
+    policies.server(httpsd.chunked(text + b"x: plan", b"ted-" + deed.encode() + b"\n"))
+    run = policies.run()
+    was_stopped(deed, expected)
+    assert (run.code != 0) == (expected == KILLED)
 
 
 def test_only_one_process_of_sts_can_open_files_during_the_reply(policies):

@@ -623,6 +623,19 @@ def test_it_outlives_the_delivery(site, host):
     assert entry()["mode"] == "enforce"
 
 
+def test_some_fetches_tidy_the_directory(site):
+    """Where nobody runs the option -a; one in sixteen does it."""
+    write(f"{STATE}/sts-damaged.example", "garbage")
+    for n in range(400):
+        delivery = Delivery(site, domain=f"n{n}.example")
+        assert Entry(delivery.result())["tried"].endswith(" 1")
+        gone()
+        if not os.path.exists(f"{STATE}/sts-damaged.example"):
+            break
+    assert {name for name in os.listdir(STATE) if not name.startswith(("sts.lock.", "trustanchors"))} == {
+        f"sts-n{i}.example" for i in range(n + 1)}
+
+
 def files_of(pid):
     """What its descriptors lead to."""
     return [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
