@@ -165,11 +165,8 @@ take_locks(struct job *job)
 static void
 start_job(struct running *r, struct job *job)
 {
-	pid_t pid;
+	pid_t pid = fork();
 
-	if (job->lock != -1)
-		sts_cache_begin(job->lock);
-	pid = fork();
 	if (pid == 0)
 		_exit(job_run(job));
 	if (pid == -1)

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/fdio.h"
@@ -18,6 +20,8 @@
 
 /* For a file to move under a lock once more takes another whole fetch. */
 #define LOCK_TRIES 5
+
+#define MARK_MS 10 /* from taking a lock to marking its file */
 
 static struct buf
 path_of(const char *state, const char *prefix, const char *domain)
@@ -90,6 +94,38 @@ is_at(const char *path, const struct stat *file)
 }
 
 /*
+ * Marks the file: its mtime is now.  The group may read it, whatever the umask
+ * is.  Best effort: without it nobody waits for the fetch.
+ */
+static void
+mark(int fd)
+{
+	static const char text[] = "a policy is being fetched\n";
+
+	(void)fchmod(fd, 0640);
+	if (ftruncate(fd, 0) == 0)
+		(void)fdio_write_all(fd, text, sizeof text - 1, 0);
+}
+
+/*
+ * When the file was marked that another process has locked.  A mark that is not
+ * new may be that of a fetch that was killed, and the other process about to
+ * mark the file: so it is looked at again a moment later.
+ */
+static int64_t
+time_of_mark(int fd)
+{
+	struct stat st = { .st_mtime = 0 };
+
+	(void)fstat(fd, &st);
+	if (st.st_mtime + 1 < time(NULL)) {
+		(void)poll(NULL, 0, MARK_MS);
+		(void)fstat(fd, &st);
+	}
+	return (int64_t)st.st_mtime;
+}
+
+/*
  * Tries once.  The file may have been renamed or removed between being opened
  * and locked: then it is not the lock any more, and *has_moved is set.
  */
@@ -104,11 +140,13 @@ try_lock(const char *path, int *fd, int64_t *since, bool *has_moved)
 	if (*fd == -1)
 		return STS_LOCK_NONE;
 	if (fdio_lock(*fd, FDIO_LOCK_EXCLUSIVE, 0) == 0) {
-		if (is_at(path, &st))
+		if (is_at(path, &st)) {
+			mark(*fd);
 			return STS_LOCK_TAKEN;
+		}
 		*has_moved = true;
 	} else if (errno == EWOULDBLOCK) {
-		*since = (int64_t)st.st_mtime;
+		*since = time_of_mark(*fd);
 		result = STS_LOCK_BUSY;
 	}
 	close(*fd);
@@ -194,23 +232,6 @@ sts_place_take(const char *state, int *fd)
 /*
  * Writing.
  */
-
-/*
- * The group may read it, whatever the umask is.  A device keeps its mode: root
- * may have started this with any descriptor.
- */
-void
-sts_cache_begin(int fd)
-{
-	static const char text[] = "a policy is being fetched\n";
-	struct stat st;
-
-	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode))
-		return;
-	(void)fchmod(fd, 0640);
-	if (ftruncate(fd, 0) == 0)
-		(void)fdio_write_all(fd, text, sizeof text - 1, 0);
-}
 
 static int
 replace(int fd, const void *text, size_t n)

@@ -35,11 +35,14 @@ void sts_cache_remove(const char *state, const char *domain);
 /*
  * The right to fetch the policy of a domain.  It lasts as long as a process has
  * the descriptor, which is close-on-exec and may be given to another program.
+ * The file is marked with the time at which the lock was taken: so others know
+ * whether to wait for the fetch.
  */
 enum sts_lock {
-	STS_LOCK_TAKEN, /* *fd is the file sts.new-DOMAIN, open for writing */
-	STS_LOCK_BUSY,  /* another process is fetching, since *since */
-	STS_LOCK_NONE   /* there can be no such file: fetch without */
+	/* *fd is the file sts.new-DOMAIN, open for writing, and marked */
+	STS_LOCK_TAKEN,
+	STS_LOCK_BUSY, /* another process is fetching, since *since */
+	STS_LOCK_NONE  /* there can be no such file: fetch without */
 };
 
 /* *fd is -1 if the lock is not taken; *since is a Unix time. */
@@ -60,12 +63,6 @@ void sts_lock_drop(const char *state, const char *domain, int fd);
  * if all are taken.
  */
 enum sts_lock sts_place_take(const char *state, int *fd);
-
-/*
- * Notes in the file of the lock that a fetch begins now.  Best effort: without
- * it nobody waits for the fetch.
- */
-void sts_cache_begin(int fd);
 
 /*
  * Writes n bytes, an entry as text, into the file of the lock, syncs it, and

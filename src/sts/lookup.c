@@ -241,8 +241,6 @@ fetch(struct sts_lookup *l, enum reason reason, struct locks *locks)
 		drop_locks(l, locks);
 		return;
 	}
-	if (locks->lock != -1)
-		sts_cache_begin(locks->lock);
 	if (need == STS_NEED_REFRESH) {
 		start_refresh(l, locks);
 		return;

@@ -503,7 +503,6 @@ start_other(const char *domain, int (*act)(const char *, int))
 		alarm(20);
 		if (sts_lock_take(".", domain, &fd, &since) != STS_LOCK_TAKEN)
 			_exit(1);
-		sts_cache_begin(fd);
 		if (write(ready[1], "x", 1) != 1)
 			_exit(1);
 		poll(NULL, 0, 200);
@@ -595,7 +594,6 @@ does_not_wait_for_a_fetch_that_takes_long(void **state)
 	put_entry("good.example", 50000, 0);
 	assert_int_equal(sts_lock_take(".", "good.example", &fd, &since),
 	    STS_LOCK_TAKEN);
-	sts_cache_begin(fd);
 	l = look_up("good.example", &one);
 	assert_false(l.is_refreshing);
 	is(&l, STS_SOURCE_CACHE, 0);
