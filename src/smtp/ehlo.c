@@ -15,9 +15,22 @@ static const struct {
 	{ "SIZE", SMTP_EXT_SIZE },
 	{ "8BITMIME", SMTP_EXT_8BITMIME },
 	{ "LIMITS", SMTP_EXT_LIMITS },
+	{ "AUTH", SMTP_EXT_AUTH },
 };
 
 #define NKNOWN (sizeof known / sizeof known[0])
+
+static const struct {
+	const char *name;
+	enum smtp_mechanism mechanism;
+} mechanisms[] = {
+	{ "PLAIN", SMTP_MECHANISM_PLAIN },
+	{ "LOGIN", SMTP_MECHANISM_LOGIN },
+	{ "OAUTHBEARER", SMTP_MECHANISM_OAUTHBEARER },
+	{ "XOAUTH2", SMTP_MECHANISM_XOAUTH2 },
+};
+
+#define NMECHANISM (sizeof mechanisms / sizeof mechanisms[0])
 
 static bool
 is_blank(char c)
@@ -66,6 +79,20 @@ add_named_limit(struct smtp_ehlo *e, const char *word, size_t n)
 		add_limit(&e->mailmax, word + prefix, n - prefix);
 }
 
+static bool
+is_word(const char *known_word, const char *word, size_t n)
+{
+	return strlen(known_word) == n && str_case_equal(known_word, word, n);
+}
+
+static void
+add_mechanism(struct smtp_ehlo *e, const char *word, size_t n)
+{
+	for (size_t i = 0; i < NMECHANISM; i++)
+		if (is_word(mechanisms[i].name, word, n))
+			e->mechanisms |= mechanisms[i].mechanism;
+}
+
 static void
 add_parameters(struct smtp_ehlo *e, enum smtp_extension extension,
     const char *at, const char *end)
@@ -79,7 +106,21 @@ add_parameters(struct smtp_ehlo *e, enum smtp_extension extension,
 	} else if (extension == SMTP_EXT_LIMITS) {
 		while (word = next_word(&at, end, &n), n > 0)
 			add_named_limit(e, word, n);
+	} else if (extension == SMTP_EXT_AUTH) {
+		while (word = next_word(&at, end, &n), n > 0)
+			add_mechanism(e, word, n);
 	}
+}
+
+/* "AUTH=LOGIN": the keyword ends at the '=', and a parameter begins behind it.
+ */
+static bool
+is_old_auth(const char *keyword, size_t n)
+{
+	static const char old[] = "AUTH=";
+
+	return n >= sizeof old - 1 &&
+	       str_case_equal(keyword, old, sizeof old - 1);
 }
 
 /*
@@ -95,13 +136,26 @@ smtp_ehlo_add(struct smtp_ehlo *e, const char *line, size_t n)
 
 	if (keyword != line)
 		return;
+	if (is_old_auth(keyword, len)) {
+		len = strlen("AUTH");
+		at = keyword + len + 1;
+	}
 	for (size_t i = 0; i < NKNOWN; i++) {
-		if (strlen(known[i].keyword) != len ||
-		    !str_case_equal(known[i].keyword, keyword, len))
+		if (!is_word(known[i].keyword, keyword, len))
 			continue;
 		e->extensions |= known[i].extension;
 		add_parameters(e, known[i].extension, at, end);
 	}
+}
+
+const char *
+smtp_mechanism_name(enum smtp_mechanism mechanism)
+{
+	size_t i = 0;
+
+	while (i + 1 < NMECHANISM && mechanisms[i].mechanism != mechanism)
+		i++;
+	return mechanisms[i].name;
 }
 
 bool
@@ -120,6 +174,9 @@ format_parameters(const struct smtp_ehlo *e, enum smtp_extension extension,
 		buf_printf(b, " RCPTMAX=%" PRIu64, e->rcptmax);
 	if (extension == SMTP_EXT_LIMITS && e->mailmax > 0)
 		buf_printf(b, " MAILMAX=%" PRIu64, e->mailmax);
+	for (size_t i = 0; extension == SMTP_EXT_AUTH && i < NMECHANISM; i++)
+		if (e->mechanisms & mechanisms[i].mechanism)
+			buf_printf(b, " %s", mechanisms[i].name);
 }
 
 void

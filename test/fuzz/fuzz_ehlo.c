@@ -27,6 +27,22 @@ limit(uint64_t *least, const char *digits)
 		*least = n;
 }
 
+static void
+mechanisms(struct smtp_ehlo *e, char *word)
+{
+	e->extensions |= SMTP_EXT_AUTH;
+	for (; word; word = strtok(NULL, " \t")) {
+		if (strcasecmp(word, "PLAIN") == 0)
+			e->mechanisms |= SMTP_MECHANISM_PLAIN;
+		if (strcasecmp(word, "LOGIN") == 0)
+			e->mechanisms |= SMTP_MECHANISM_LOGIN;
+		if (strcasecmp(word, "OAUTHBEARER") == 0)
+			e->mechanisms |= SMTP_MECHANISM_OAUTHBEARER;
+		if (strcasecmp(word, "XOAUTH2") == 0)
+			e->mechanisms |= SMTP_MECHANISM_XOAUTH2;
+	}
+}
+
 /* The reference; changes the line, which has no NULs. */
 static void
 add_reference(struct smtp_ehlo *e, char *line)
@@ -42,7 +58,11 @@ add_reference(struct smtp_ehlo *e, char *line)
 		e->extensions |= SMTP_EXT_PIPELINING;
 	if (strcasecmp(word, "8BITMIME") == 0)
 		e->extensions |= SMTP_EXT_8BITMIME;
-	if (strcasecmp(word, "SIZE") == 0) {
+	if (strcasecmp(word, "AUTH") == 0)
+		mechanisms(e, strtok(NULL, " \t"));
+	else if (strncasecmp(word, "AUTH=", 5) == 0)
+		mechanisms(e, word + 5);
+	else if (strcasecmp(word, "SIZE") == 0) {
 		e->extensions |= SMTP_EXT_SIZE;
 		word = strtok(NULL, " \t");
 		limit(&e->size, word ? word : "");
@@ -61,6 +81,7 @@ check_same(const struct smtp_ehlo *a, const struct smtp_ehlo *b)
 {
 	CHECK(a->extensions == b->extensions && a->size == b->size);
 	CHECK(a->rcptmax == b->rcptmax && a->mailmax == b->mailmax);
+	CHECK(a->mechanisms == b->mechanisms);
 }
 
 static void

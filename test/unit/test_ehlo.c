@@ -181,12 +181,62 @@ reads_limits(void **state)
 	}
 }
 
+/* The mechanisms that we know, in any order, also of an old server. */
+static void
+reads_mechanisms(void **state)
+{
+	static const struct {
+		const char *lines[2];
+		bool has_auth;
+		unsigned mechanisms;
+		const char *text;
+	} cases[] = {
+		{ { "AUTH PLAIN LOGIN" }, true, 3, "AUTH PLAIN LOGIN" },
+		{ { "auth login plain" }, true, 3, "AUTH PLAIN LOGIN" },
+		{ { "AUTH XOAUTH2 OAUTHBEARER" }, true, 12,
+		    "AUTH OAUTHBEARER XOAUTH2" },
+		{ { "AUTH CRAM-MD5 GSSAPI" }, true, 0, "AUTH" },
+		{ { "AUTH" }, true, 0, "AUTH" },
+		{ { "AUTH PLAINX XPLAIN LOGIN," }, true, 0, "AUTH" },
+		{ { "AUTH=LOGIN" }, true, 2, "AUTH LOGIN" },
+		{ { "AUTH=LOGIN PLAIN" }, true, 3, "AUTH PLAIN LOGIN" },
+		{ { "Auth=" }, true, 0, "AUTH" },
+		{ { "AUTH PLAIN", "AUTH=LOGIN" }, true, 3, "AUTH PLAIN LOGIN" },
+		{ { "AUTHX PLAIN" }, false, 0, "" },
+		{ { "AUTHX=PLAIN" }, false, 0, "" },
+		{ { "X AUTH PLAIN" }, false, 0, "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct smtp_ehlo e = { 0 }, back = { 0 };
+		struct buf text = { 0 };
+
+		for (size_t k = 0; k < 2 && cases[i].lines[k]; k++)
+			smtp_ehlo_add(&e, cases[i].lines[k],
+			    strlen(cases[i].lines[k]));
+		smtp_ehlo_format(&e, &text);
+		smtp_ehlo_parse(&back, buf_text(&text));
+		if (smtp_ehlo_has(&e, SMTP_EXT_AUTH) != cases[i].has_auth ||
+		    e.mechanisms != cases[i].mechanisms ||
+		    back.mechanisms != cases[i].mechanisms ||
+		    strcmp(buf_text(&text), cases[i].text) != 0)
+			fail_msg("%s: %u, %s", cases[i].lines[0], e.mechanisms,
+			    buf_text(&text));
+		buf_finish(&text);
+	}
+	assert_string_equal(smtp_mechanism_name(SMTP_MECHANISM_PLAIN), "PLAIN");
+	assert_string_equal(smtp_mechanism_name(SMTP_MECHANISM_XOAUTH2),
+	    "XOAUTH2");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_keywords),
 		cmocka_unit_test(reads_limits),
+		cmocka_unit_test(reads_mechanisms),
 		cmocka_unit_test(survives_a_format_and_parse),
 		cmocka_unit_test(reads_odd_words),
 	};
