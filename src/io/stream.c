@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#define _DEFAULT_SOURCE /* explicit_bzero() */
+
 #include "io/stream.h"
 
 #include <assert.h>
@@ -58,6 +60,13 @@ stream_put(struct stream *s, const void *p, size_t n)
 	}
 	memcpy(s->out + s->out_end, p, n);
 	s->out_end += n;
+}
+
+void
+stream_wipe_written(struct stream *s)
+{
+	explicit_bzero(s->out, s->out_start);
+	explicit_bzero(s->out + s->out_end, sizeof s->out - s->out_end);
 }
 
 bool

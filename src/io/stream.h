@@ -54,6 +54,9 @@ size_t stream_room(const struct stream *);
 /* Appends to the output; n must not be more than stream_room(). */
 void stream_put(struct stream *, const void *, size_t n);
 
+/* Overwrites what was written, for instance a secret. */
+void stream_wipe_written(struct stream *);
+
 /* Whether there is output that has not been written yet. */
 bool stream_is_pending(const struct stream *);
 

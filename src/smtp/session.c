@@ -36,8 +36,8 @@ deadline_at_most(const struct smtp_session *s, unsigned long limit_s)
 						: limit_s));
 }
 
-static struct deadline
-hello_deadline(const struct smtp_session *s)
+struct deadline
+smtp_session_hello_deadline(const struct smtp_session *s)
 {
 	return deadline_at_most(s, SMTP_HELLO_TIMEOUT_S);
 }
@@ -209,17 +209,27 @@ send_command(struct smtp_session *s, const char *verb, const char *argument,
 }
 
 enum smtp_outcome
+smtp_session_command(struct smtp_session *s, const char *verb,
+    const char *argument, struct deadline until)
+{
+	enum smtp_outcome outcome = send_command(s, verb, argument, until);
+
+	return outcome == SMTP_DONE ? smtp_session_reply(s, until, NULL)
+				    : outcome;
+}
+
+enum smtp_outcome
 smtp_session_greeting(struct smtp_session *s)
 {
-	return expect_code(s, smtp_session_reply(s, hello_deadline(s), NULL),
-	    220);
+	return expect_code(s,
+	    smtp_session_reply(s, smtp_session_hello_deadline(s), NULL), 220);
 }
 
 static enum smtp_outcome
 send_hello(struct smtp_session *s, const char *verb, const char *helohost,
     struct smtp_ehlo *offered)
 {
-	struct deadline until = hello_deadline(s);
+	struct deadline until = smtp_session_hello_deadline(s);
 	enum smtp_outcome outcome;
 
 	s->ehlo = (struct smtp_ehlo){ 0 };
@@ -262,23 +272,13 @@ smtp_session_lacks_memory(const struct smtp_session *s)
 	return s->stream.error == ENOMEM || s->stream.error == ENOBUFS;
 }
 
-static enum smtp_outcome
-command(struct smtp_session *s, const char *verb, int code,
-    struct deadline until)
-{
-	enum smtp_outcome outcome = send_command(s, verb, "", until);
-
-	if (outcome == SMTP_DONE)
-		outcome = smtp_session_reply(s, until, NULL);
-	return expect_code(s, outcome, code);
-}
-
 enum smtp_outcome
 smtp_session_starttls(struct smtp_session *s)
 {
-	enum smtp_outcome outcome =
-	    command(s, "STARTTLS", 220, hello_deadline(s));
+	enum smtp_outcome outcome = smtp_session_command(s, "STARTTLS", "",
+	    smtp_session_hello_deadline(s));
 
+	outcome = expect_code(s, outcome, 220);
 	if (outcome == SMTP_DONE && stream_has_input(&s->stream))
 		return smtp_session_show_unsolicited(s);
 	return outcome;

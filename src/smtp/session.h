@@ -131,6 +131,19 @@ struct deadline smtp_session_deadline(const struct smtp_session *);
  */
 struct deadline smtp_session_closing_deadline(struct smtp_session *);
 
+/*
+ * Sends one command line and reads its reply, both before the deadline.  DONE
+ * if the reply is well-formed, whatever its code is; UNSOLICITED if there is
+ * input before the line is sent.  verb and argument are the line, without its
+ * end; one of at most STREAM_OUT_SIZE bytes can be sent.
+ */
+enum smtp_outcome smtp_session_command(struct smtp_session *, const char *verb,
+    const char *argument, struct deadline);
+
+/* The deadline for a reply before MAIL: timeoutremote, or less if that is more.
+ */
+struct deadline smtp_session_hello_deadline(const struct smtp_session *);
+
 /* Reads the greeting.  DONE for 220. */
 enum smtp_outcome smtp_session_greeting(struct smtp_session *);
 
