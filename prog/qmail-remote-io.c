@@ -4,19 +4,39 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/mask.h"
 #include "delivery/batch.h"
 #include "delivery/handoff.h"
 #include "delivery/lesson.h"
 #include "delivery/record.h"
+#include "delivery/secrets.h"
 #include "io/sandbox.h"
 #include "qmail/memory.h"
 #include "qmail/quote.h"
 #include "qmail/report.h"
+#include "smtp/auth.h"
 
 #include "start.h"
 #include "version.h"
 
 #define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
+
+/* What the server must not repeat in the report. */
+static bool
+hide_secrets(const struct handoff *h)
+{
+	static struct mask mask;
+	struct credentials credentials = { .kind = CREDENTIALS_NONE };
+
+	if (h->secrets == 0)
+		return true;
+	if (!secrets_take((int)h->secrets, &credentials))
+		return false;
+	smtp_auth_hide(&credentials, &mask);
+	credentials_finish(&credentials);
+	report_mask(&mask);
+	return true;
+}
 
 /* qmail-remote has looked at all of it before. */
 static bool
@@ -105,7 +125,8 @@ main(int argc, char **argv)
 	if (version_is_wanted(argc, argv))
 		return version_print(VERSION_MARK("qmail-remote-io"));
 	start_program();
-	if (!is_invoked_properly(argc, argv, &h, &reverse_path))
+	if (!is_invoked_properly(argc, argv, &h, &reverse_path) ||
+	    !hide_secrets(&h))
 		return refuse_invocation();
 	sandbox_enter_bytes(MEMORY_MAX);
 	deliver(&h, buf_text(&reverse_path));

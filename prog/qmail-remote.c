@@ -7,6 +7,7 @@
 #include "delivery/handoff.h"
 #include "delivery/noserver.h"
 #include "delivery/search.h"
+#include "delivery/secrets.h"
 #include "delivery/setup.h"
 #include "delivery/tlsrpt.h"
 #include "io/fdio.h"
@@ -44,12 +45,31 @@ enter_home(void)
 	    sizeof written / sizeof *written);
 }
 
+/* The descriptors of the handoff stay open over exec.  0, or -1 with errno. */
+static int
+keep_open(const struct setup *setup, const struct server *server,
+    const struct credentials *credentials, struct handoff *h)
+{
+	int secrets;
+
+	if (setup->notes != -1 && fdio_set_cloexec(setup->notes, false) == 0)
+		h->memory = (unsigned long)setup->notes;
+	if (fdio_set_cloexec(server->fd, false) == -1 ||
+	    (h->status != 0 && fdio_set_cloexec(server->status, false) == -1))
+		return -1;
+	if (credentials == NULL)
+		return 0;
+	secrets = secrets_put(credentials);
+	h->secrets = secrets == -1 ? 0 : (unsigned long)secrets;
+	return secrets == -1 ? -1 : 0;
+}
+
 /* Becomes qmail-remote-io; reports if that failed. */
 static _Noreturn void
-become_io(const struct setup *setup, struct search *search, char **envelope)
+become_io(const struct setup *setup, struct search *search,
+    const struct attempt_config *attempt, char **envelope)
 {
 	static char *const environment[] = { NULL };
-	const struct server *server = &search->server;
 	struct handoff h = {
 		.timeout_s = setup->control.timeoutremote,
 		.envelope = envelope,
@@ -57,10 +77,7 @@ become_io(const struct setup *setup, struct search *search, char **envelope)
 	struct dsn why = { 0 };
 
 	search_hand_over(search, &h);
-	if (setup->notes != -1 && fdio_set_cloexec(setup->notes, false) == 0)
-		h.memory = (unsigned long)setup->notes;
-	if (fdio_set_cloexec(server->fd, false) == 0 &&
-	    (h.status == 0 || fdio_set_cloexec(server->status, false) == 0))
+	if (keep_open(setup, &search->server, attempt->credentials, &h) == 0)
 		execve(PROGRAM_IO, handoff_format(&h), environment);
 	failure_set(&why, FAILURE_EXEC, "");
 	dsn_detail(&why, "%s", strerror(errno));
@@ -108,7 +125,7 @@ main(int argc, char **argv)
 	result = search_server(&search, &setup.plan, &config);
 	tell_collector(&setup, &search);
 	if (result == SEARCH_READY)
-		become_io(&setup, &search, argv + 2);
+		become_io(&setup, &search, &config.attempt, argv + 2);
 	noserver_record(&search);
 	report_end();
 	end_helpers();

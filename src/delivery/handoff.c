@@ -8,7 +8,7 @@
 #include "base/keyword.h"
 #include "base/mem.h"
 
-#define KEYWORDS 11
+#define KEYWORDS 12
 
 #define FIRST_FD 3 /* the others are the message, the report and /dev/null */
 
@@ -38,6 +38,7 @@ describe(struct handoff *h, struct keyword k[KEYWORDS])
 		{ "helo", .number = &h->helo, 1 },
 		{ "status", .number = &h->status, INT_MAX },
 		{ "helper", .number = &h->helper, INT_MAX },
+		{ "secrets", .number = &h->secrets, INT_MAX },
 	};
 
 	memcpy(k, table, sizeof table);
@@ -69,7 +70,8 @@ is_consistent(const struct handoff *h)
 {
 	return h->fd >= FIRST_FD && (h->status == 0) == (h->helper == 0) &&
 	       (h->status == 0 || h->status >= FIRST_FD) &&
-	       (h->memory == 0 || h->memory >= FIRST_FD);
+	       (h->memory == 0 || h->memory >= FIRST_FD) &&
+	       (h->secrets == 0 || h->secrets >= FIRST_FD);
 }
 
 bool

@@ -22,6 +22,7 @@ struct handoff {
 	const char *before;      /* lines on servers that failed; NULL: none */
 	unsigned long memory;    /* of addresses, qmail/memory.h; 0: none */
 	unsigned long helo;      /* 1: HELO, since EHLO had no usable reply */
+	unsigned long secrets;   /* see delivery/secrets.h; 0: no AUTH */
 	char **envelope;         /* sender, recipients, NULL */
 };
 

@@ -39,6 +39,7 @@ static struct {
 	bool is_lost;   /* it could not be written */
 	bool in_line;   /* the last byte was not a line end */
 	size_t replies; /* bytes of remote text so far */
+	const struct mask *mask;
 	size_t len;
 	char data[8192];
 } report;
@@ -108,10 +109,31 @@ clean(char c)
 }
 
 void
+report_mask(const struct mask *mask)
+{
+	report.mask = mask;
+}
+
+void
 report_text(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n && report.in_record; i++)
 		put(clean(s[i]));
+}
+
+static void
+put_masked(const char *s, size_t n)
+{
+	static const struct mask none;
+	const struct mask *mask = report.mask != NULL ? report.mask : &none;
+	size_t start, end = 0, from = 0;
+
+	while (mask_next(mask, s, n, &start, &end)) {
+		report_text(s + from, start - from);
+		report_text("*", 1);
+		from = end;
+	}
+	report_text(s + from, n - from);
 }
 
 void
@@ -126,7 +148,7 @@ report_line(const char *label, const char *s)
 	if (report.in_line)
 		report_puts("\n");
 	report_puts(label);
-	report_puts(s);
+	put_masked(s, strlen(s));
 	report_puts("\n");
 }
 
@@ -143,7 +165,7 @@ report_reply(const char *s, size_t n)
 		report.replies += n;
 	}
 	report_puts("Remote host said: ");
-	report_text(s, n);
+	put_masked(s, n);
 	/* A truncated reply has no final line end. */
 	if (n < REPORT_REPLY_MAX && report.in_line)
 		report_puts("\n");

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/dsn.h"
+#include "base/mask.h"
 
 /*
  * Write the report for qmail-rspawn.
@@ -29,6 +30,12 @@ enum report_message { REPORT_DELIVERED, REPORT_TEMPORARY, REPORT_PERMANENT };
  * writes one report does not need to call this.
  */
 void report_begin(void);
+
+/*
+ * From now on the mask is applied to replies and to the text of lines: to what
+ * a server may have said, and not to sentences of ours.  Borrowed; NULL: none.
+ */
+void report_mask(const struct mask *);
 
 /*
  * Begins the record of the next recipient, or of the message, and ends the

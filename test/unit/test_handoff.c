@@ -53,6 +53,7 @@ assert_same(const struct handoff *a, const struct handoff *b)
 	assert_same_text(a->before, b->before);
 	assert_int_equal(a->memory, b->memory);
 	assert_int_equal(a->helo, b->helo);
+	assert_int_equal(a->secrets, b->secrets);
 	assert_int_equal(count(a->envelope), count(b->envelope));
 	for (size_t i = 0; a->envelope[i]; i++)
 		assert_string_equal(a->envelope[i], b->envelope[i]);
@@ -83,6 +84,7 @@ comes_through(void **state)
 		    .helper = 4711,
 		    .before = "mx.example (192.0.2.1): no\nmx.example: no",
 		    .memory = 6,
+		    .secrets = 7,
 		    .helo = 1,
 		    .envelope = plain(odd) },
 		{ .fd = 65536,
@@ -148,6 +150,8 @@ refuses_nonsense(void **state)
 		    { "io", FINE, "status=1", "helper=4", MAIL, NULL } },
 		{ "memory on the report",
 		    { "io", FINE, "memory=1", MAIL, NULL } },
+		{ "secrets from the report",
+		    { "io", FINE, "secrets=1", MAIL, NULL } },
 		{ "the arguments of 0.1.0", { "io", "4", "192.0.2.1", "60", "",
 						"", "a@b", "c@d", NULL } },
 	};

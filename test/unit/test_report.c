@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/mask.h"
 #include "qmail/report.h"
 
 /* How the report is read: at once, slowly, or not at all. */
@@ -488,6 +489,35 @@ waits_for_its_reader(void **state)
 	buf_finish(&b);
 }
 
+static void
+repeat_a_secret(const void *mask)
+{
+	report_mask(mask);
+	report_message(REPORT_TEMPORARY);
+	report_puts("a secret of ours\n");
+	report_reply("535 secret\n535 c2VjcmV0, secret secre", 37);
+	report_line("TLS: ", "of secret");
+	report_mask(NULL);
+	report_line("", "secret");
+}
+
+/* In replies and lines, but not in what is our own. */
+static void
+masks_what_a_server_repeats(void **state)
+{
+	struct mask mask = { 0 };
+	struct buf b = { 0 };
+
+	(void)state;
+	mask_add_secret(&mask, "secret", 6);
+	assert_int_equal(hear(repeat_a_secret, &mask, READS, &b), 0);
+	assert_string_equal(buf_text(&b),
+	    "Za secret of ours\nRemote host said: 535 *\n535 *, * *\n"
+	    "TLS: of *\nsecret\n");
+	mask_finish(&mask);
+	buf_finish(&b);
+}
+
 int
 main(void)
 {
@@ -499,6 +529,7 @@ main(void)
 		cmocka_unit_test(cuts_a_reply),
 		cmocka_unit_test(limits_all_replies),
 		cmocka_unit_test(waits_for_its_reader),
+		cmocka_unit_test(masks_what_a_server_repeats),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
