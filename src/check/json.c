@@ -232,9 +232,11 @@ step(struct view *v, const struct attempt *a, const struct check_step *s)
 {
 	struct out *out = &v->out;
 
-	(void)a;
 	out_open(out, NULL, '{');
 	out_json_text(out, "step", s->name);
+	if (a->phase == ATTEMPT_IN_AUTH)
+		out_json_text(out, "mechanism",
+		    smtp_mechanism_name(a->mechanism));
 	out_json_number(out, "ms", s->ms);
 	out_json_lines(out, "reply", s->reply, s->n);
 	if (s->facts != NULL && s->facts->is_known[TLS_FACT_NAMES])

@@ -50,7 +50,9 @@ name_of(const struct observer *o, const struct attempt *a)
 		[ATTEMPT_IN_HELLO] = "EHLO",
 		[ATTEMPT_IN_STARTTLS] = "STARTTLS",
 		[ATTEMPT_IN_HANDSHAKE] = "handshake",
+		[ATTEMPT_IN_GREETING_TLS] = "greeting",
 		[ATTEMPT_IN_HELLO_TLS] = "EHLO",
+		[ATTEMPT_IN_AUTH] = "AUTH",
 	};
 
 	if (a->phase == ATTEMPT_IN_HELLO && (a->used_helo || o->sent_ehlo))

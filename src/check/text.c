@@ -324,12 +324,14 @@ step(struct view *v, const struct attempt *a, const struct check_step *s)
 {
 	char label[16];
 
-	(void)a;
 	snprintf(label, sizeof label, " %s", s->name);
 	begin_line(v, label);
 	printf("%4lld ms", (long long)s->ms);
+	if (a->phase == ATTEMPT_IN_AUTH)
+		printf("  %s%s", smtp_mechanism_name(a->mechanism),
+		    s->n > 0 ? ":" : "");
 	if (s->n > 0)
-		fputs("  ", stdout);
+		fputs(a->phase == ATTEMPT_IN_AUTH ? " " : "  ", stdout);
 	put_last_line(s->reply, s->n);
 	out_end(&v->out);
 	if (s->facts != NULL)

@@ -25,7 +25,7 @@ struct check_result {
 
 /* A phase of an attempt that has ended. */
 struct check_step {
-	const char *name;  /* "greeting", "EHLO", "STARTTLS", "handshake" ... */
+	const char *name;  /* "greeting", "EHLO", "handshake", "AUTH" ... */
 	int64_t ms;        /* how long it took */
 	const char *reply; /* n bytes, lines as the server sent them */
 	size_t n;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/attempt.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mask.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "smtp/auth.h"
 #include "tls/helper.h"
 
 static const struct cleartext no_reason = { .reason = CLEARTEXT_NO_REASON };
@@ -20,18 +23,39 @@ struct work {
 	struct attempt *attempt;
 	struct server *server;
 	int fd;
+	struct mask mask; /* hides the credentials */
 };
+
+/* The last reply as it may be shown; NULL if there is none. */
+static char *
+masked_reply(const struct work *w, size_t *n)
+{
+	const struct smtp_reply *reply = &w->session->reply;
+	char *text;
+
+	*n = reply->len;
+	if (*n == 0)
+		return NULL;
+	text = mem_alloc(*n, 1);
+	memcpy(text, reply->text, *n);
+	*n = mask_apply(&w->mask, text, *n);
+	return text;
+}
 
 /* The present phase has ended, with the last reply or without one. */
 static void
 tell_reply(const struct work *w)
 {
 	const struct attempt_observer *observer = w->config->observer;
-	const struct smtp_reply *reply = &w->session->reply;
+	char *text;
+	size_t n;
 
-	if (observer)
-		observer->phase_has_ended(observer->data, w->attempt,
-		    reply->text, reply->len, NULL);
+	if (!observer)
+		return;
+	text = masked_reply(w, &n);
+	observer->phase_has_ended(observer->data, w->attempt, text ? text : "",
+	    n, NULL);
+	free(text);
 }
 
 /*
@@ -39,22 +63,13 @@ tell_reply(const struct work *w)
  */
 
 static void
-keep_reply(struct attempt *a, const struct smtp_reply *reply)
-{
-	free(a->reply);
-	a->reply = NULL;
-	a->nreply = reply->len;
-	if (reply->len == 0)
-		return;
-	a->reply = mem_alloc(reply->len, 1);
-	memcpy(a->reply, reply->text, reply->len);
-}
-
-static void
 set_failure(struct work *w, enum failure_cause cause)
 {
-	w->attempt->cause = cause;
-	keep_reply(w->attempt, &w->session->reply);
+	struct attempt *a = w->attempt;
+
+	a->cause = cause;
+	free(a->reply);
+	a->reply = masked_reply(w, &a->nreply);
 }
 
 static void
@@ -253,11 +268,12 @@ handshake_failed(struct work *w, const struct tls_result *r)
 }
 
 /*
- * Why there is no reply to EHLO in TLS: the server's doing, as with TLS 1.3,
- * where a client learns late of a refusal; or that of the helper, or ours.
+ * Why there is no reply in TLS: the server's doing, as with TLS 1.3, where a
+ * client learns late of a refusal; or that of the helper, or ours.
  */
 static struct tls_result
-explain_end(struct smtp_session *session, const struct tls_start *tls)
+explain_end(struct smtp_session *session, const struct tls_start *tls,
+    const char *silence)
 {
 	struct tls_result r = { .status = TLS_STATUS_LOCAL };
 	char text[TLS_TEXT_SIZE] = "out of memory";
@@ -266,8 +282,7 @@ explain_end(struct smtp_session *session, const struct tls_start *tls)
 	if (!smtp_session_lacks_memory(session)) {
 		if (!smtp_session_has_ended(session)) {
 			r.status = TLS_STATUS_FAILED;
-			(void)str_copy(r.text, sizeof r.text,
-			    "no reply to EHLO after the handshake");
+			(void)str_copy(r.text, sizeof r.text, silence);
 			return r;
 		}
 		end = tls_helper_end(tls->status, tls->pid, text);
@@ -284,15 +299,43 @@ explain_end(struct smtp_session *session, const struct tls_start *tls)
 	return r;
 }
 
+/* No reply in TLS, where there has been none before: there is no session. */
+static enum attempt_result
+no_session(struct work *w, struct tls_start *tls, const char *silence)
+{
+	struct tls_result failed = explain_end(w->session, tls, silence);
+
+	tls_helper_stop(tls);
+	return handshake_failed(w, &failed);
+}
+
+/* With implicit TLS. */
+static enum attempt_result
+greet_in_tls(struct work *w, struct tls_start *tls)
+{
+	enum smtp_outcome outcome;
+
+	w->attempt->phase = ATTEMPT_IN_GREETING_TLS;
+	outcome = smtp_session_greeting(w->session);
+	tell_reply(w);
+	if (outcome == SMTP_DONE)
+		return ATTEMPT_READY;
+	if (outcome == SMTP_DIED)
+		return no_session(w, tls, "no greeting after the handshake");
+	set_failure(w, FAILURE_GREETING);
+	return leave(w, outcome, ATTEMPT_NEXT);
+}
+
 /* HELO is tried in TLS too, if EHLO is refused there. */
 static enum smtp_outcome
-hello_in_tls(struct work *w)
+send_hello_in_tls(struct work *w)
 {
 	const char *name = w->attempt->helohost;
 	enum smtp_outcome outcome;
 
 	/* Before EHLO is sent nothing can be a reply to it. */
-	if (stream_has_input(&w->session->stream))
+	if (!w->mode->policy.is_implicit &&
+	    stream_has_input(&w->session->stream))
 		return smtp_session_show_unsolicited(w->session);
 	outcome = smtp_session_ehlo(w->session, name);
 	if (outcome != SMTP_REFUSED || is_leaving(w, outcome))
@@ -303,42 +346,159 @@ hello_in_tls(struct work *w)
 
 /* EHLO in TLS; the extensions offered in clear text are discarded. */
 static enum attempt_result
-hello_again(struct work *w, struct tls_start *tls)
+hello_in_tls(struct work *w, struct tls_start *tls)
 {
 	struct cleartext why = { .reason = CLEARTEXT_HELLO_INVALID };
-	enum attempt_result result = ATTEMPT_NEXT;
 	enum smtp_outcome outcome;
-	struct tls_result failed;
 
 	w->attempt->phase = ATTEMPT_IN_HELLO_TLS;
-	w->attempt->tls = tls->result;
-	w->fd = tls->fd;
-	smtp_session_init(w->session, tls->fd, w->config->timeout_s);
-	w->session->is_through_helper = true;
-	outcome = hello_in_tls(w);
+	outcome = send_hello_in_tls(w);
 	tell_reply(w);
-	if (outcome == SMTP_DONE) {
-		w->server->status = tls->status;
-		w->server->helper = tls->pid;
-		result = ready(w);
-		if (result != ATTEMPT_READY)
-			close(tls->status);
-		return result;
-	}
-	if (outcome == SMTP_DIED) {
-		failed = explain_end(w->session, tls);
-		tls_helper_stop(tls);
-		return handshake_failed(w, &failed);
-	}
+	if (outcome == SMTP_DONE)
+		return ATTEMPT_READY;
+	if (outcome == SMTP_DIED)
+		return no_session(w, tls,
+		    "no reply to EHLO after the handshake");
 	set_failure(w, FAILURE_HELLO);
 	if (outcome == SMTP_REFUSED) {
 		why.reason = CLEARTEXT_HELLO_REFUSED;
 		why.code = w->session->reply.code;
 	}
-	if (outcome != SMTP_UNSOLICITED)
-		result = without_tls(w, &why);
-	close(tls->status);
-	return leave(w, outcome, result);
+	return leave(w, outcome,
+	    outcome == SMTP_UNSOLICITED ? ATTEMPT_NEXT : without_tls(w, &why));
+}
+
+/*
+ * AUTH.
+ */
+
+/*
+ * Credentials go to a server that has proved who it is, or for which the
+ * administrator has said that it need not.
+ */
+static bool
+may_have_credentials(const struct work *w)
+{
+	const struct tls_policy *policy = &w->mode->policy;
+	const struct tls_result *r = &w->attempt->tls;
+
+	return r->status == TLS_STATUS_READY &&
+	       (tls_result_is_verified(r) ||
+		   (policy->level == TLS_LEVEL_ENCRYPT &&
+		       policy->source == TLS_FROM_RULE));
+}
+
+/* The policy has demanded less than the credentials need. */
+static enum attempt_result
+not_verified(struct work *w, struct tls_start *tls)
+{
+	struct tls_result failed = { .status = TLS_STATUS_FAILED };
+
+	(void)str_copy(failed.text, sizeof failed.text,
+	    "the server is not verified, and does not get the credentials");
+	tls_helper_stop(tls);
+	return handshake_failed(w, &failed);
+}
+
+/* The reply to EHLO shows what there is instead. */
+static enum attempt_result
+no_mechanism(struct work *w)
+{
+	const struct smtp_ehlo *offered = &w->session->ehlo;
+	bool has_password =
+	    w->config->credentials->kind == CREDENTIALS_PASSWORD;
+	enum failure_cause cause = has_password ? FAILURE_AUTH_TOKEN_WANTED
+						: FAILURE_AUTH_PASSWORD_WANTED;
+	enum smtp_mechanism other = smtp_auth_choose(offered,
+	    has_password ? CREDENTIALS_TOKEN : CREDENTIALS_PASSWORD);
+
+	if (!smtp_ehlo_has(offered, SMTP_EXT_AUTH))
+		cause = FAILURE_AUTH_NOT_OFFERED;
+	else if (other == SMTP_MECHANISM_NONE)
+		cause = FAILURE_AUTH_MECHANISM;
+	set_failure(w, cause);
+	return leave(w, SMTP_DONE, ATTEMPT_NEXT);
+}
+
+/*
+ * The connection died; that of the TLS session may be our fault, and then no
+ * other server is tried.
+ */
+static enum attempt_result
+died_in_auth(struct work *w, struct tls_start *tls)
+{
+	struct tls_result end = explain_end(w->session, tls, "");
+
+	if (end.status == TLS_STATUS_LOCAL) {
+		tls_helper_stop(tls);
+		return handshake_failed(w, &end);
+	}
+	set_died(w);
+	return leave(w, SMTP_DIED, ATTEMPT_NEXT);
+}
+
+/*
+ * After a refusal that is definite no other server is tried: it has the same
+ * accounts, and many tries would lock ours.
+ */
+static enum attempt_result
+auth_failed(struct work *w, enum smtp_outcome outcome)
+{
+	bool is_definite = outcome == SMTP_REFUSED &&
+			   smtp_reply_class(&w->session->reply) == 5;
+
+	set_failure(w, is_definite ? FAILURE_CREDENTIALS : FAILURE_AUTH);
+	w->attempt->is_local = is_definite;
+	return leave(w, outcome, is_definite ? ATTEMPT_LOCAL : ATTEMPT_NEXT);
+}
+
+static enum attempt_result
+authenticate(struct work *w, struct tls_start *tls)
+{
+	const struct credentials *credentials = w->config->credentials;
+	enum smtp_mechanism mechanism;
+	enum smtp_outcome outcome;
+
+	if (!may_have_credentials(w))
+		return not_verified(w, tls);
+	mechanism = smtp_auth_choose(&w->session->ehlo, credentials->kind);
+	if (mechanism == SMTP_MECHANISM_NONE)
+		return no_mechanism(w);
+	w->attempt->phase = ATTEMPT_IN_AUTH;
+	w->attempt->mechanism = mechanism;
+	outcome = smtp_auth(w->session, mechanism, credentials);
+	tell_reply(w);
+	if (outcome == SMTP_DONE)
+		return ATTEMPT_READY;
+	if (outcome == SMTP_DIED)
+		return died_in_auth(w, tls);
+	return auth_failed(w, outcome);
+}
+
+/* The session in TLS, up to MAIL. */
+static enum attempt_result
+begin_session(struct work *w, struct tls_start *tls)
+{
+	enum attempt_result result = ATTEMPT_READY;
+
+	w->attempt->tls = tls->result;
+	w->fd = tls->fd;
+	smtp_session_init(w->session, tls->fd, w->config->timeout_s);
+	w->session->is_through_helper = true;
+	if (w->mode->policy.is_implicit)
+		result = greet_in_tls(w, tls);
+	if (result == ATTEMPT_READY)
+		result = hello_in_tls(w, tls);
+	if (result == ATTEMPT_READY && w->config->credentials)
+		result = authenticate(w, tls);
+	if (result == ATTEMPT_READY)
+		result = ready(w);
+	if (result == ATTEMPT_READY) {
+		w->server->status = tls->status;
+		w->server->helper = tls->pid;
+	} else if (tls->status != -1)
+		close(tls->status);
+	return result;
 }
 
 /* What the server has to prove. */
@@ -469,7 +629,7 @@ start_tls(struct work *w)
 	    policy->unusable.skip != TLS_SKIP_NOT)
 		return prove_nothing(w, &tls);
 	judge_result(w, &tls.result, &facts);
-	return hello_again(w, &tls);
+	return begin_session(w, &tls);
 }
 
 static struct cleartext
@@ -534,38 +694,58 @@ not_offered(struct work *w)
 	return leave(w, SMTP_DONE, without_tls(w, &no_reason));
 }
 
+/* Greeting, EHLO and STARTTLS. */
+static enum attempt_result
+begin_in_clear(struct work *w)
+{
+	enum attempt_result result = greet(w);
+	enum smtp_outcome outcome;
+
+	if (result != ATTEMPT_READY)
+		return result;
+	w->attempt->phase = ATTEMPT_IN_HELLO;
+	result = hello(w);
+	if (result != ATTEMPT_READY)
+		return result;
+	if (!tls_policy_tries(&w->mode->policy))
+		return ready(w);
+	if (!smtp_ehlo_has(&w->session->ehlo, SMTP_EXT_STARTTLS))
+		return not_offered(w);
+	w->attempt->phase = ATTEMPT_IN_STARTTLS;
+	outcome = smtp_session_starttls(w->session);
+	tell_reply(w);
+	if (outcome != SMTP_DONE)
+		return starttls_refused(w, outcome);
+	return start_tls(w);
+}
+
 enum attempt_result
 attempt_make(const struct attempt_config *config, struct smtp_session *session,
     struct attempt_mode *mode, int connection, struct attempt *attempt,
     struct server *server)
 {
-	struct work w = { config, session, mode, attempt, server, connection };
+	struct work w = { .config = config,
+		.session = session,
+		.mode = mode,
+		.attempt = attempt,
+		.server = server,
+		.fd = connection };
 	enum attempt_result result;
-	enum smtp_outcome outcome;
 
+	/* tls_policy_choose() knows both. */
+	assert(tls_policy_requires(&mode->policy) ||
+	       !(config->credentials || mode->policy.is_implicit));
 	*server = (struct server){ .fd = -1 };
 	attempt->tls.status = TLS_STATUS_NONE;
 	attempt->source = mode->policy.source;
 	attempt->cleartext = mode->cleartext;
 	attempt->used_helo = mode->only_helo;
 	smtp_session_init(session, connection, config->timeout_s);
-	result = greet(&w);
-	if (result != ATTEMPT_READY)
-		return result;
-	attempt->phase = ATTEMPT_IN_HELLO;
-	result = hello(&w);
-	if (result != ATTEMPT_READY)
-		return result;
-	if (!tls_policy_tries(&mode->policy))
-		return ready(&w);
-	if (!smtp_ehlo_has(&session->ehlo, SMTP_EXT_STARTTLS))
-		return not_offered(&w);
-	attempt->phase = ATTEMPT_IN_STARTTLS;
-	outcome = smtp_session_starttls(session);
-	tell_reply(&w);
-	if (outcome != SMTP_DONE)
-		return starttls_refused(&w, outcome);
-	return start_tls(&w);
+	if (config->credentials)
+		smtp_auth_hide(config->credentials, &w.mask);
+	result = mode->policy.is_implicit ? start_tls(&w) : begin_in_clear(&w);
+	mask_finish(&w.mask);
+	return result;
 }
 
 /* The policy is named if it is one of MTA-STS. */

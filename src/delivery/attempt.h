@@ -16,18 +16,21 @@
 
 /*
  * Make one connected server ready for MAIL: greeting, EHLO, STARTTLS, the
- * handshake, and EHLO in TLS.
+ * handshake, and EHLO in TLS; or the handshake first (RFC 8314 section 3.3),
+ * then greeting and EHLO in TLS.  Then AUTH, if there are credentials.
  *
  * Only this module decides what a failure before MAIL means for the delivery.
  */
 
-/* The phases of an attempt, in order. */
+/* The phases of an attempt, in order; with implicit TLS from HANDSHAKE on. */
 enum attempt_phase {
 	ATTEMPT_IN_GREETING,
 	ATTEMPT_IN_HELLO, /* EHLO or HELO */
 	ATTEMPT_IN_STARTTLS,
 	ATTEMPT_IN_HANDSHAKE,
-	ATTEMPT_IN_HELLO_TLS
+	ATTEMPT_IN_GREETING_TLS, /* only with implicit TLS */
+	ATTEMPT_IN_HELLO_TLS,
+	ATTEMPT_IN_AUTH
 };
 
 /*
@@ -48,7 +51,8 @@ struct attempt {
 	enum failure_cause cause; /* FAILURE_NONE: the server is ready */
 	bool is_local;            /* it is ours, no other server would help */
 	bool used_helo;           /* no EHLO was sent on this connection */
-	char *reply;              /* the lines that decided; owned, or NULL */
+	enum smtp_mechanism mechanism; /* of AUTH, if that was sent */
+	char *reply; /* the lines that decided; owned, or NULL */
 	size_t nreply;
 
 	/* TLS_STATUS_NONE: no handshake was begun, or nothing came of it. */
@@ -86,7 +90,10 @@ struct attempt_observer {
 	void *data;
 };
 
-/* The same for every server. */
+/*
+ * The same for every server.  What a server says that has something of the
+ * credentials in it is masked before it is kept or told to anybody.
+ */
 struct attempt_config {
 	const struct attempt_observer *observer; /* or NULL */
 	unsigned long timeout_s; /* timeoutremote: for one whole reply */
@@ -96,8 +103,13 @@ struct attempt_config {
 	const char *state;      /* directory for compiled anchors */
 	const char *clientcert; /* both, or NULL */
 	const char *clientkey;
-	const struct credentials *credentials; /* or NULL */
-	bool is_implicit_tls; /* port 465: TLS from the first byte */
+
+	/*
+	 * To authenticate with, or NULL.  They are sent to a server that is
+	 * verified, or that a line of encrypt in control/tlspolicy is about;
+	 * the policies of the plan have to demand it.
+	 */
+	const struct credentials *credentials;
 };
 
 /*

@@ -63,6 +63,24 @@ static const struct row {
 	    "Connected to @ but TLS failed." },
 	[FAILURE_TLS_SETUP] = { TEMPORARY, "4.3.5",
 	    "Connected to @ but TLS is not set up." },
+	/*
+	 * All of them are temporary, because it is our mistake, or that of the
+	 * server's administrator, and not one of the mail.
+	 */
+	[FAILURE_AUTH_NOT_OFFERED] = { TEMPORARY, "4.7.4",
+	    "Connected to @ but it does not offer AUTH." },
+	[FAILURE_AUTH_MECHANISM] = { TEMPORARY, "4.7.4",
+	    "Connected to @ but it offers no AUTH mechanism that I know." },
+	[FAILURE_AUTH_TOKEN_WANTED] = { TEMPORARY, "4.7.4",
+	    "Connected to @ but it wants an access token, and I have a "
+	    "password." },
+	[FAILURE_AUTH_PASSWORD_WANTED] = { TEMPORARY, "4.7.4",
+	    "Connected to @ but it wants a password, and I have an access "
+	    "token." },
+	[FAILURE_AUTH] = { TEMPORARY, "4.7.0",
+	    "Connected to @ but authentication failed." },
+	[FAILURE_CREDENTIALS] = { TEMPORARY, "4.7.8",
+	    "Connected to @ but my credentials were rejected." },
 	[FAILURE_MEMORY_IN_SESSION] = { TEMPORARY, "4.3.0",
 	    "Connected to @ but I ran out of memory." },
 
