@@ -5,7 +5,7 @@
     pytest --long test/integration               the long tests too
     pytest -m timed test/integration             those with an upper bound on time: for a machine that does nothing else
     pytest --untimed test/integration            upper bounds on time do not count: for one that does
-    pytest --sample test/integration             one in four of the variants of a test that has very many
+    pytest --sample test/integration             one in four of the variants of a test that has many
     pytest --build DIR test/integration          programs of another build directory
     pytest --recorded test/integration           programs that tell what their sandbox would kill them for
     pytest --under COMMAND test/integration      qmail-remote, and what it starts, below valgrind or the like
@@ -41,7 +41,7 @@ PROGRAMS = "/srv/programs"
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the long tests too")
     parser.addoption("--untimed", action="store_true", help="upper bounds on time do not count")
-    parser.addoption("--sample", action="store_true", help="one in four of the variants of a test that has very many")
+    parser.addoption("--sample", action="store_true", help="one in four of the variants of a test that has many")
     parser.addoption("--build", default=os.path.join(TOP, "build", "check"),
                      help="build directory with the programs, configured with qmail_home=/srv/qmail")
     parser.addoption("--recorded", action="store_true",
@@ -95,7 +95,7 @@ def put_under(command, program):
     os.chmod(program, 0o755)
 
 
-VERY_MANY = 15
+MANY = 4
 
 # They test what is the same in each build.
 _NO_PROGRAM = {f"test_{name}.py" for name in ("conventions", "count", "differential", "harness", "install", "package",
@@ -103,12 +103,12 @@ _NO_PROGRAM = {f"test_{name}.py" for name in ("conventions", "count", "different
 
 
 def _not_in_sample(items):
-    """Three in four of the variants of each test with very many, and tests that run no program of the build."""
+    """Three in four of the variants of each test with many, and tests that run no program of the build."""
     tests = {}
     for item in items:
         tests.setdefault((item.path, item.originalname), []).append(item)
     return [item for (path, _), variants in tests.items() for n, item in enumerate(variants)
-            if path.name in _NO_PROGRAM or (len(variants) > VERY_MANY and n % 4)]
+            if path.name in _NO_PROGRAM or (len(variants) > MANY and n % 4)]
 
 
 def pytest_collection_modifyitems(config, items):

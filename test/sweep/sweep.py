@@ -86,7 +86,7 @@ def build_alloc():
         quiet = dict(check=True, cwd=TOP, stdout=subprocess.DEVNULL)
         if not os.path.exists(f"{programs}/build.ninja"):
             subprocess.run(["meson", "setup", programs, "-Dqmail_home=/srv/qmail", "-Dstatic=disabled",
-                            "-Dtests=disabled", f"-Dc_link_args={shim}"], **quiet)
+                            "-Dtests=disabled", "-Doptimization=0", f"-Dc_link_args={shim}"], **quiet)
         subprocess.run(["ninja", "-C", programs, *qmailhome.PROGRAMS], **quiet)
     return programs
 
