@@ -35,11 +35,11 @@ class Queue:
         """`meddle` is called with each delivery that was started."""
         self.home, self.concurrency, self.meddle = home, concurrency, meddle
         self.waiting, self.log, self.bounces = [], [], {}
-        self.deliveries = 0
+        self.deliveries, self.last_number = 0, 100
         self.lock = threading.Lock()
 
     def put(self, sender, recipient, data):
-        number = 100 + len(self.waiting)
+        number = self.last_number = self.last_number + 1
         path = f"{self.home.path}/queue/mess/{number}"
         with open(path, "wb") as f:
             f.write(data)
