@@ -235,6 +235,20 @@ append_lower(struct buf *b, const char *s, size_t n)
 
 /* Look-up in the file itself. */
 
+/*
+ * Whether an index has the key.  With one of these bytes it is no domain, but
+ * perhaps the start of a line that lacks its first colon, so that a password
+ * would be in the key.
+ */
+static bool
+is_indexed(const char *key, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (key[i] == '|' || key[i] == ' ' || key[i] == '\t')
+			return false;
+	return true;
+}
+
 /* The place of an entry is its line. */
 static void
 compile_entry(struct compiling *out, const struct buf *text,
@@ -243,6 +257,8 @@ compile_entry(struct compiling *out, const struct buf *text,
 	const char *end = c->next;
 	struct compiled_place place;
 
+	if (!is_indexed(e->key, e->keylen))
+		return;
 	if (end[-1] == '\n')
 		end--;
 	place.offset = (uint64_t)(c->line - buf_text(text));
@@ -281,7 +297,8 @@ scan(const struct buf *text, const char *host, const struct table_files *files,
 
 /*
  * The index needs a look-up for each dot of the host.  For a host longer than
- * any that can get mail, one pass over the text is better.
+ * any that can get mail, one pass over the text is better; and for one with
+ * bytes that no key in an index has, it is needed.
  */
 static bool
 is_compilable(const struct table_files *files, const char *host,
@@ -289,7 +306,8 @@ is_compilable(const struct table_files *files, const char *host,
 {
 	off_t uncompiled = files->is_strict ? STRICT_TEXT_MAX : 0;
 
-	return st->st_size > uncompiled && strlen(host) <= COMPILED_KEY_MAX;
+	return st->st_size > uncompiled && strlen(host) <= COMPILED_KEY_MAX &&
+	       is_indexed(host, strlen(host));
 }
 
 /* Reads the file, and compiles it if no other process does.  -1 with errno. */

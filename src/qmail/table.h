@@ -16,7 +16,9 @@
  * a line.
  *
  * A long file is compiled into an index (io/compiled.h), which only says where
- * to look: what is found has always been read from the file itself.
+ * to look: what is found has always been read from the file itself.  The index
+ * has keys and no values, so no password is in it; a key with a '|' or a blank
+ * is not in it either.
  */
 struct table_files {
 	const char *text;  /* control/NAME */

@@ -330,7 +330,8 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	write_long(text, left);
 	check_outgoing(next_hop, is_v4, &f);
 	CHECK(access(paths.index, F_OK) == 0 ||
-	      strlen(host) > COMPILED_KEY_MAX);
+	      strlen(host) > COMPILED_KEY_MAX ||
+	      !is_indexed(host, strlen(host)));
 	check_outgoing(next_hop, is_v4, &f);
 	(void)is_address(part, n, &ip);
 	check_names(text, left, &ip);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE /* memmem() */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,6 +43,7 @@ static const struct table_files damaged = FILES("damaged");
 static const struct table_files many = FILES("many");
 static const struct table_files same = FILES("same");
 static const struct table_files wide = FILES("wide");
+static const struct table_files secret = FILES("secret");
 static const struct table_files strict = {
 	.text = "strict",
 	.index = "strict.cdb",
@@ -189,6 +192,14 @@ write_large_files(void)
 		buf_printf(&text, ".Example:relay%d\n", i);
 	put(same.text, text.data, text.len);
 	buf_cut(&text, 0);
+	for (int i = 0; i < 200000; i++)
+		buf_printf(&text, "domain%d.example:relay:587|user|hunter%d\n",
+		    i, i);
+	buf_puts(&text, "relay|user|hunter2:x\n"
+			"a.example relay user hunter2:x\n"
+			"a.example\tuser:hunter2\n");
+	put(secret.text, text.data, text.len);
+	buf_cut(&text, 0);
 	buf_puts(&text, "a:r\n:");
 	memset(buf_reserve(&text, 1 << 20), 'x', 1 << 20);
 	text.len += 1 << 20;
@@ -268,7 +279,8 @@ static int
 leave_home(void **state)
 {
 	static const struct table_files *const all[] = { &forged, &marked, &nul,
-		&lonely, &damaged, &many, &same, &wide, &strict, &addresses };
+		&lonely, &damaged, &many, &same, &wide, &secret, &strict,
+		&addresses };
 
 	clear_home(state);
 	for (size_t i = 0; i < COUNT(all); i++)
@@ -581,6 +593,39 @@ holds_very_many(void **state)
 		    "relay199999");
 		assert_int_equal(access(same.index, F_OK), 0);
 	}
+}
+
+/* Before and after there is one. */
+static void
+finds_keys_that_are_in_no_index(void **state)
+{
+	(void)state;
+	put_text("a|b:r\na b:s\na\tb:t\n.c:u\n:v\n");
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(find("a|b"), "r");
+		assert_string_equal(find("a b"), "s");
+		assert_string_equal(find("a\tb"), "t");
+		assert_string_equal(find("x|y.c"), "u");
+		assert_string_equal(find("b"), "v");
+		assert_true(is_compiled());
+	}
+}
+
+/* Also of lines that are written as other programs have them. */
+static void
+keeps_no_password_in_the_index(void **state)
+{
+	struct buf index = { 0 };
+
+	(void)state;
+	assert_string_equal(find_with(&secret, "domain77.example"),
+	    "relay:587|user|hunter77");
+	assert_int_equal(fdio_read_file(secret.index, 1 << 28, &index), 0);
+	assert_non_null(memmem(index.data, index.len, "domain77.example", 16));
+	assert_null(memmem(index.data, index.len, "hunter", 6));
+	buf_finish(&index);
+	assert_string_equal(find_with(&secret, "domain77.example"),
+	    "relay:587|user|hunter77");
 }
 
 static void
@@ -1096,6 +1141,8 @@ main(void)
 		TEST(survives_damage),
 		TEST(serves_many_at_once),
 		TEST(holds_very_many),
+		TEST(finds_keys_that_are_in_no_index),
+		TEST(keeps_no_password_in_the_index),
 		TEST(holds_very_long_lines),
 		TEST(uses_only_lines_with_the_key),
 		TEST(reads_nothing_outside_the_list),
