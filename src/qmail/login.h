@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMAIL_LOGIN_H
+#define QMAIL_LOGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/credentials.h"
+#include "base/dsn.h"
+
+/*
+ * Credentials as a line of a control file has them: user|password, or
+ * user|token=path, where the first line of the file at the path is an OAuth 2.0
+ * access token.
+ *
+ * All bytes behind the '|' are the password, so it may have a '|' itself.
+ */
+
+#define LOGIN_USER_MAX 255 /* bytes (RFC 4616 section 2) */
+
+/*
+ * Bytes of a password or token.  In base64, and with the user name, it is still
+ * shorter than the 12288 bytes of a line in an AUTH exchange (RFC 4954 section
+ * 4).
+ */
+#define LOGIN_SECRET_MAX 8192
+
+/* Valid when zeroed: no credentials. */
+struct login {
+	/* Of CREDENTIALS_TOKEN there is no secret before login_read_token(). */
+	struct credentials credentials;
+	struct buf token; /* the path of its file; else empty */
+	const char *file; /* the control file; set by who has read the line */
+};
+
+/* Whether there are credentials. */
+bool login_is_given(const struct login *);
+
+/*
+ * Parses n bytes into *login, which is empty.  Returns what is wrong with them,
+ * without any of them, or NULL: a user name or secret is missing or too long,
+ * the name has a control byte, or the password a NUL.
+ */
+const char *login_parse(struct login *, const char *, size_t n);
+
+/*
+ * Reads the token, if there is to be one.  -1 with 4.3.0 if its file is
+ * missing or cannot be read, or if the line is empty, too long, or has a byte
+ * that is not printable ASCII.  The detail has the path and the reason.
+ */
+int login_read_token(struct login *, struct dsn *why);
+
+/* Overwrites and frees all; there are no credentials then. */
+void login_finish(struct login *);
+
+#endif
