@@ -10,11 +10,15 @@ files_of_qmail(bool are_read_only)
 		.state = QMAIL_STATE,
 		.helper = QMAIL_HOME "/bin/qmail-remote-tls",
 		.sts = QMAIL_HOME "/bin/qmail-remote-sts",
-		.routes = {
-			.text = "control/smtproutes",
-			.index = QMAIL_STATE "/smtproutes.cdb",
-			.lock = QMAIL_STATE "/smtproutes.lock",
-			.is_read_only = are_read_only,
+		.relays = {
+			.routes = {
+				.text = "control/smtproutes",
+				.index = QMAIL_STATE "/smtproutes.cdb",
+				.lock = QMAIL_STATE "/smtproutes.lock",
+				.is_read_only = are_read_only,
+			},
+			.senders = "control/authsenders",
+			.auth = "control/smtpauth",
 		},
 		.families = {
 			.text = "control/ipfamily",

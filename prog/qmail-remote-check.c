@@ -81,6 +81,15 @@ become_qmailr(void)
 	return setuid(st.st_uid);
 }
 
+/* Of the owner of the state directory; another user sees less. */
+static bool
+has_rights_of_qmailr(void)
+{
+	struct stat st;
+
+	return stat(QMAIL_STATE, &st) == 0 && geteuid() == st.st_uid;
+}
+
 /* NO_COLOR is the convention of no-color.org. */
 static struct view
 choose_view(const struct options *o)
@@ -103,7 +112,7 @@ choose_view(const struct options *o)
 static int
 check(const struct options *o, struct view *view)
 {
-	const struct setup_files files = files_of_qmail(true);
+	struct setup_files files = files_of_qmail(true);
 	const struct listing listing = {
 		.files = &files,
 		.view = view,
@@ -121,6 +130,7 @@ check(const struct options *o, struct view *view)
 		.strictness = o->strictness,
 	};
 
+	files.relays.may_lack_rights = !has_rights_of_qmailr();
 	if (o->host == NULL)
 		return listing_run(&listing) ? 0 : EXIT_DEFERRED;
 	if (strcmp(o->host, "-") == 0)

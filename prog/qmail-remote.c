@@ -114,6 +114,7 @@ main(int argc, char **argv)
 	}
 	enter_home();
 	setup.host = argv[1];
+	setup.sender = argv[2];
 	if (setup_read(&setup, &why) == -1 ||
 	    setup_check_envelope(argv + 2, &why) == -1)
 		fail(&why);

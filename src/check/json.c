@@ -36,6 +36,31 @@ put_sources(struct out *out, const struct setup *s)
 	out_close(out, ']');
 }
 
+/* Never the secret. */
+static void
+put_login(struct out *out, const struct setup *s)
+{
+	const struct login *login = &s->route.login;
+	struct buf warnings = { 0 };
+
+	if (!login_is_given(login) && s->route.unread.len == 0)
+		return;
+	out_open(out, "credentials", '{');
+	if (s->route.unread.len > 0)
+		out_json_text(out, "unreadable", buf_text(&s->route.unread));
+	else {
+		out_json_text(out, "user", buf_text(&login->credentials.user));
+		out_json_text(out, "kind",
+		    login->token.len > 0 ? "token" : "password");
+		out_json_text(out, "file", login->file);
+		view_exposed(s, &warnings);
+		out_json_lines(out, "warnings", buf_text(&warnings),
+		    warnings.len);
+		buf_finish(&warnings);
+	}
+	out_close(out, '}');
+}
+
 static void
 setup(struct view *v, const struct setup *s)
 {
@@ -46,9 +71,12 @@ setup(struct view *v, const struct setup *s)
 	if (setup_is_relayed(s))
 		out_json_text(out, "relay", buf_text(&s->route.relay));
 	out_json_number(out, "port", s->route.port);
-	if (s->route.is_found)
+	if (s->route.file != NULL) {
+		out_json_text(out, "file", s->route.file);
 		out_json_text(out, "key", buf_text(&s->route.key));
+	}
 	out_close(out, '}');
+	put_login(out, s);
 	put_sources(out, s);
 	out_open(out, "policy", '{');
 	out_json_text(out, "trustanchors", buf_text(&s->control.trustanchors));

@@ -12,6 +12,8 @@
 #include "check/selftest.h"
 #include "dns/resolvconf.h"
 #include "io/dial.h"
+#include "qmail/authsenders.h"
+#include "qmail/smtpauth.h"
 #include "qmail/table.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
@@ -261,8 +263,9 @@ struct walk {
 	struct entry *entry;
 	const char *(*fault)(const char *value, size_t n);
 	const struct table_files *files;
-	bool has_hops; /* the keys are next hops */
-	size_t n;      /* lines */
+	bool has_hops;     /* the keys are next hops */
+	bool has_password; /* a value has a '|' */
+	size_t n;          /* lines */
 };
 
 static const char *
@@ -294,6 +297,8 @@ check_line(void *data, const char *key, size_t nkey, const char *value,
 	struct buf text = { 0 };
 
 	walk->n++;
+	if (value != NULL && memchr(value, '|', nvalue) != NULL)
+		walk->has_password = true;
 	if (fault == NULL)
 		return;
 	if (walk->files->has_addresses && nkey == 0)
@@ -306,6 +311,13 @@ check_line(void *data, const char *key, size_t nkey, const char *value,
 }
 
 static void
+warn_if_exposed(struct entry *e, const char *path)
+{
+	if (view_is_exposed(path))
+		warn_text(e, "it has passwords, and all users can read it");
+}
+
+static void
 show_table(struct work *w, const struct table_files *files,
     const char *(*fault)(const char *, size_t))
 {
@@ -314,7 +326,7 @@ show_table(struct work *w, const struct table_files *files,
 		.entry = &e,
 		.fault = fault,
 		.files = files,
-		.has_hops = files != &w->listing->files->routes,
+		.has_hops = files != &w->listing->files->relays.routes,
 	};
 
 	if (table_walk(files, check_line, &walk) == -1)
@@ -323,6 +335,8 @@ show_table(struct work *w, const struct table_files *files,
 		buf_puts(&e.source, "none");
 	else
 		buf_printf(&e.value, "lines: %zu", walk.n);
+	if (!walk.has_hops && walk.has_password)
+		warn_if_exposed(&e, files->text);
 	show(w, files->text, &e);
 }
 
@@ -385,6 +399,60 @@ show_helohosts(struct work *w)
 	helohosts_finish(&names);
 }
 
+/* Names the line by its number only. */
+static void
+check_secret(void *data, size_t line, const char *fault, const char *token)
+{
+	struct walk *walk = data;
+	struct buf text = { 0 };
+
+	walk->n++;
+	if (fault != NULL)
+		buf_printf(&text, "line %zu: %s", line, fault);
+	else if (*token != '\0' && access(token, R_OK) == -1)
+		buf_printf(&text, "line %zu: %s: %s", line, token,
+		    strerror(errno));
+	else if (*token != '\0' && view_is_exposed(token))
+		buf_printf(&text, "line %zu: all users can read %s", line,
+		    token);
+	if (text.len > 0)
+		warn(walk->entry, text.data, text.len);
+	buf_finish(&text);
+}
+
+/* A file that only qmailr may read says nothing to other users. */
+static void
+show_secrets(struct work *w, const char *path,
+    int (*go_through)(const char *,
+	void (*)(void *, size_t, const char *, const char *), void *))
+{
+	struct entry e = { .nwarning = 0 };
+	struct walk walk = { .entry = &e };
+
+	if (go_through(path, check_secret, &walk) == 0)
+		buf_printf(&e.value, "lines: %zu", walk.n);
+	else if (errno == EACCES && w->listing->files->relays.may_lack_rights)
+		buf_puts(&e.source, "this user cannot read it");
+	else
+		warn_text(&e, strerror(errno));
+	if (access(path, F_OK) == -1) {
+		buf_cut(&e.value, 0);
+		buf_puts(&e.source, "none");
+	} else if (walk.n > 0)
+		warn_if_exposed(&e, path);
+	show(w, path, &e);
+}
+
+static void
+show_routes(struct work *w)
+{
+	const struct relay_files *files = &w->listing->files->relays;
+
+	show_table(w, &files->routes, route_fault);
+	show_secrets(w, files->senders, authsenders_walk);
+	show_secrets(w, files->auth, smtpauth_walk);
+}
+
 /* The directories of the widespread TLS patch. */
 static void
 show_tlshosts(struct work *w)
@@ -428,9 +496,8 @@ show_ipme(struct work *w)
 static void
 show_ignored(struct work *w)
 {
-	static const char *const paths[] = { "control/authsenders",
-		"control/clientca.pem", "control/clientcert.pem",
-		"control/domainbindings", "control/smtpauth",
+	static const char *const paths[] = { "control/clientca.pem",
+		"control/clientcert.pem", "control/domainbindings",
 		"control/tlsclientciphers", "control/tlsclientmethod",
 		"control/tlsdestinations" };
 
@@ -596,7 +663,7 @@ listing_run(const struct listing *listing)
 	if (!w.is_readable)
 		show_control_failure(&w, &why);
 	show_lines(&w);
-	show_table(&w, &listing->files->routes, route_fault);
+	show_routes(&w);
 	show_table(&w, &listing->files->families, ipfamily_fault);
 	show_table(&w, &listing->files->sources[1], source4_fault);
 	show_table(&w, &listing->files->sources[0], source6_fault);

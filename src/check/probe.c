@@ -255,7 +255,10 @@ enum check_verdict
 probe_run(const struct probe *p)
 {
 	struct setup setup = {
-		.files = p->files, .host = p->host, .message = -1
+		.files = p->files,
+		.host = p->host,
+		.sender = p->envelope[0],
+		.message = -1,
 	};
 	struct view *view = p->view;
 	struct dsn why = { 0 };

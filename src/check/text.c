@@ -58,12 +58,54 @@ show_route(struct view *v, const struct setup *s)
 		printf(", port %u", s->route.port);
 	} else
 		printf("the MX hosts of the domain, port %u", s->route.port);
-	if (s->route.is_found) {
-		fputs(", by control/smtproutes, line of \"", stdout);
+	if (s->route.file != NULL) {
+		printf(", by %s, line of \"", s->route.file);
 		out_text(buf_text(&s->route.key));
 		putchar('"');
 	}
 	out_end(&v->out);
+}
+
+/* A line for each warning. */
+static void
+put_warnings(struct view *v, const char *lines)
+{
+	while (*lines != '\0') {
+		size_t n = strcspn(lines, "\n");
+
+		out_colour(&v->out, OUT_YELLOW);
+		fputs("  warning: ", stdout);
+		out_colour(&v->out, OUT_PLAIN);
+		out_bytes(lines, n);
+		out_end(&v->out);
+		lines += n + (lines[n] != '\0');
+	}
+}
+
+/* Never the secret. */
+static void
+show_login(struct view *v, const struct setup *s)
+{
+	const struct login *login = &s->route.login;
+	struct buf warnings = { 0 };
+
+	if (s->route.unread.len > 0) {
+		begin_line(v, "AUTH");
+		fputs("not known: this user cannot read ", stdout);
+		out_text(buf_text(&s->route.unread));
+		out_end(&v->out);
+	}
+	if (!login_is_given(login))
+		return;
+	begin_line(v, "AUTH");
+	fputs("as \"", stdout);
+	out_text(buf_text(&login->credentials.user));
+	printf("\", with a %s, by %s",
+	    login->token.len > 0 ? "token" : "password", login->file);
+	out_end(&v->out);
+	view_exposed(s, &warnings);
+	put_warnings(v, buf_text(&warnings));
+	buf_finish(&warnings);
 }
 
 /* A line, if there is something to say. */
@@ -148,6 +190,7 @@ static void
 show_setup(struct view *v, const struct setup *s)
 {
 	show_route(v, s);
+	show_login(v, s);
 	for (size_t i = 0; i < 2; i++)
 		show_source(v, s, i);
 	show_policy(v, s);
@@ -422,16 +465,7 @@ entry(struct view *v, const struct check_entry *e)
 	if (*e->source != '\0')
 		printf("%s(%s)", *e->value != '\0' ? "  " : "", e->source);
 	out_end(&v->out);
-	for (const char *line = e->warnings; *line != '\0';) {
-		size_t n = strcspn(line, "\n");
-
-		out_colour(&v->out, OUT_YELLOW);
-		fputs("  warning: ", stdout);
-		out_colour(&v->out, OUT_PLAIN);
-		out_bytes(line, n);
-		out_end(&v->out);
-		line += n + (line[n] != '\0');
-	}
+	put_warnings(v, e->warnings);
 }
 
 const struct view view_text = {

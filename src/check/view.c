@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "check/view.h"
 
+#include <sys/stat.h>
 #include <stdio.h>
 
 const char *
@@ -110,6 +111,28 @@ view_tlsa(const struct tlsa_set *set, size_t i, struct buf *text)
 	buf_printf(text, "%u %u %u ", r->usage, r->selector, r->matching);
 	for (size_t k = 0; k < r->n; k++)
 		buf_printf(text, "%02x", tlsa_data(set, i)[k]);
+}
+
+bool
+view_is_exposed(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0;
+}
+
+void
+view_exposed(const struct setup *s, struct buf *lines)
+{
+	const struct login *login = &s->route.login;
+	const char *const path[] = { login->file, buf_text(&login->token) };
+
+	if (!login_is_given(login))
+		return;
+	for (size_t i = 0; i < sizeof path / sizeof *path; i++)
+		if (view_is_exposed(path[i]))
+			buf_printf(lines, "%sall users can read %s",
+			    lines->len > 0 ? "\n" : "", path[i]);
 }
 
 const char *

@@ -2,6 +2,7 @@
 #ifndef CHECK_VIEW_H
 #define CHECK_VIEW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "check/out.h"
@@ -87,6 +88,12 @@ void view_sts(const struct setup *, int64_t now, struct buf *);
 
 /* Appends record i of a set: "3 1 1 0123..." */
 void view_tlsa(const struct tlsa_set *, size_t i, struct buf *);
+
+/* Whether all users of this machine can read or change a file. */
+bool view_is_exposed(const char *path);
+
+/* Appends a line for each such file with the credentials of the route. */
+void view_exposed(const struct setup *, struct buf *);
 
 /* What is remembered of an address. */
 const char *view_noted(enum memory_kind);

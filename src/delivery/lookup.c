@@ -60,7 +60,7 @@ static int
 no_relay(const struct lookup *l, struct dsn *why)
 {
 	failure_set(why, FAILURE_HOST_UNCERTAIN, "");
-	return dsn_detail(why, "control/smtproutes: the DNS has no relay %s",
+	return dsn_detail(why, "%s: the DNS has no relay %s", l->relay_file,
 	    show(l->host).text);
 }
 

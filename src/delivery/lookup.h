@@ -26,6 +26,7 @@ struct lookup_texts {
 struct lookup {
 	const char *host;              /* a domain, or a relay */
 	bool is_relay;                 /* the host itself, never its MX hosts */
+	const char *relay_file;        /* the control file that names it */
 	struct dns_resolver *resolver; /* NULL: it could not be set up */
 	unsigned long timeout_s;       /* for each wave of questions, or 0 */
 

@@ -10,6 +10,8 @@
 #include "qmail/quote.h"
 #include "smtp/transaction.h"
 
+#define SUBMISSIONS_PORT 465 /* RFC 8314 section 7.3 */
+
 bool
 setup_is_relayed(const struct setup *s)
 {
@@ -39,6 +41,8 @@ read_situation(struct setup *s, struct dsn *why)
 		.next_hop = setup_next_hop(s),
 		.is_relay = setup_is_relayed(s),
 		.is_trusted = s->dns.is_trusted,
+		.is_implicit_tls = s->route.port == SUBMISSIONS_PORT,
+		.has_credentials = login_is_given(&s->route.login),
 		.message = s->message,
 	};
 	return situation_read(&s->situation, &s->situation_config,
@@ -80,7 +84,8 @@ setup_read(struct setup *s, struct dsn *why)
 	const struct setup_files *files = s->files;
 
 	if (control_read(&s->control, why) == -1 ||
-	    route_find(s->host, &files->routes, &s->route, why) == -1)
+	    relay_find(&files->relays, s->host, s->sender, &s->route, why) ==
+		-1)
 		return -1;
 	/* A relay may have the address of one of our interfaces. */
 	if (ipme_read(&s->ipme, "control/ipme", !setup_is_relayed(s), why) ==
@@ -122,6 +127,7 @@ find_hosts(struct setup *s, struct dsn *why)
 {
 	struct lookup lookup = { .host = setup_next_hop(s),
 		.is_relay = setup_is_relayed(s),
+		.relay_file = s->route.file,
 		.timeout_s = s->control.timeoutdns,
 		.port = s->route.port };
 	int result;
@@ -215,6 +221,9 @@ setup_search_config(const struct setup *s)
 					  ? c->clientcert.data
 					  : NULL,
 			.clientkey = key_path(c),
+			.credentials = login_is_given(&s->route.login)
+					   ? &s->route.login.credentials
+					   : NULL,
 		},
 		.tcpto = &files->tcpto,
 		.timeoutconnect = c->timeoutconnect,

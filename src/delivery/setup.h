@@ -8,7 +8,7 @@
 #include "qmail/control.h"
 #include "qmail/helohosts.h"
 #include "qmail/outgoing.h"
-#include "qmail/route.h"
+#include "qmail/relay.h"
 
 /*
  * From a host, the control files and the DNS to a plan.  All paths are relative
@@ -18,7 +18,8 @@ struct setup_files {
 	const char *state;  /* directory for state files */
 	const char *helper; /* the program qmail-remote-tls */
 	const char *sts;    /* the program qmail-remote-sts */
-	struct table_files routes, families, policies;
+	struct relay_files relays;
+	struct table_files families, policies;
 	struct table_files sources[2]; /* IPv6, IPv4 */
 	struct tcpto tcpto;
 	const char *memory; /* of addresses */
@@ -30,11 +31,12 @@ struct setup_files {
 	bool are_read_only;
 };
 
-/* Starts with files, host and message set, and the rest zero. */
+/* Starts with files, host, sender and message set, and the rest zero. */
 struct setup {
 	const struct setup_files *files;
-	const char *host; /* a domain, or an address literal */
-	int message;      /* descriptor of the message, or -1 */
+	const char *host;   /* a domain, or an address literal */
+	const char *sender; /* of the envelope; NULL: not known */
+	int message;        /* descriptor of the message, or -1 */
 
 	/* Known after setup_read(). */
 	struct control control;
@@ -62,7 +64,7 @@ const char *setup_next_hop(const struct setup *);
 
 /*
  * Reads the control files.  -1 with a reason if one cannot be used: see
- * control_read(), route_find(), ipme_read(), ipfamily_find(), outgoing_find(),
+ * control_read(), relay_find(), ipme_read(), ipfamily_find(), outgoing_find(),
  * helohosts_read() and situation_read().  That an address of ours cannot be
  * used is no failure yet: it concerns one address family.
  */

@@ -238,6 +238,8 @@ describe(struct situation *s, const struct mx_list *list, size_t i,
 		.is_exhaustive = s->files.is_exhaustive,
 		.is_not_required = s->is_not_required,
 		.is_trusted = s->config->is_trusted,
+		.is_implicit = s->config->is_implicit_tls,
+		.has_credentials = s->config->has_credentials,
 	};
 	if (tlshosts_find(&s->files, host->name, &kind, &s->host[i].pem, why) ==
 	    -1)

@@ -26,8 +26,10 @@ struct situation_config {
 	struct sts_config sts;
 	const char *next_hop; /* the relay, or the host */
 	bool is_relay;
-	bool is_trusted; /* the resolver: its AD bit can be relied on */
-	int message;     /* descriptor of the message, or -1 */
+	bool is_trusted;      /* the resolver: its AD bit can be relied on */
+	bool is_implicit_tls; /* the port is one of TLS from the first byte */
+	bool has_credentials; /* they will be sent to the server */
+	int message;          /* descriptor of the message, or -1 */
 };
 
 /* What is known of one host, and of its TLSA records. */

@@ -6,9 +6,7 @@
 
 #include "base/ip.h"
 #include "base/str.h"
-
-#define SMTP_PORT 25
-#define PORT_MAX 65535
+#include "qmail/control.h"
 
 /*
  * Three dots and digits are meant as an IPv4 address, because no top-level
@@ -55,44 +53,77 @@ relay_fault(const char *s, size_t n)
 	return name_length(s, n) == n ? NULL : "not a host name";
 }
 
-/*
- * Parses the n bytes after the relay's colon.  Returns what is wrong with them
- * as a port; NULL if they are valid.  Other programs allow credentials there;
- * stock ignores them, and the server then refuses the mail.
- */
-static const char *
-parse_port(const char *s, size_t n, uint16_t *port)
+size_t
+route_relay_length(const char *s, size_t n)
 {
-	unsigned long number = 0;
-	size_t at = str_number(s, n, PORT_MAX + 1, &number);
+	const char *close = n > 0 && *s == '[' ? memchr(s, ']', n) : NULL;
+	size_t i = close != NULL ? (size_t)(close - s) : 0;
 
-	if (number == 0 || number > PORT_MAX)
-		return "no usable port";
-	*port = (uint16_t)number;
-	if (at == n)
-		return NULL;
-	if (s[at] != ' ' && s[at] != '\t')
-		return "text behind the port";
-	while (s[at] == ' ' || s[at] == '\t')
-		at++;
-	return s[at] == '#' ? NULL : "text behind the port";
+	while (i < n && s[i] != ':' && s[i] != ';' && s[i] != '|' &&
+	       control_blank_length(s + i, 1) == 0)
+		i++;
+	return i;
 }
 
-/* Parses the value of an entry.  Returns what is wrong with it, or NULL. */
-static const char *
-parse_value(const char *s, size_t n, struct route *r)
+/* Parses the port at the start of n bytes; returns its length, or 0. */
+static size_t
+parse_port(const char *s, size_t n, struct route *r)
 {
-	size_t relay = table_part_length(s, n);
+	unsigned long number = 0;
+	size_t digits = str_number(s, n, ROUTE_PORT_MAX + 1, &number);
+
+	if (number == 0 || number > ROUTE_PORT_MAX)
+		return 0;
+	r->port = (uint16_t)number;
+	r->has_port = true;
+	return digits;
+}
+
+/* Parses what is behind relay and port: credentials, or a comment. */
+static const char *
+parse_rest(const char *s, size_t n, struct route *r)
+{
+	if (n == 0)
+		return NULL;
+	if (*s == '|')
+		return login_parse(&r->login, s + 1, n - 1);
+	if (!r->has_port)
+		return "text behind the relay";
+	return control_is_comment(s, n) ? NULL : "text behind the port";
+}
+
+const char *
+route_parse(const char *s, size_t n, struct route *r)
+{
+	size_t relay = route_relay_length(s, n), at = relay, digits;
 	const char *fault = relay_fault(s, relay);
 	struct ip ip;
 
 	/* Without brackets its last group could be a port. */
 	if (ip_parse(s, n, &ip) && memchr(s, ':', n))
 		return "IPv6 address without brackets";
-	if (!fault && relay < n)
-		fault = parse_port(s + relay + 1, n - relay - 1, &r->port);
-	if (!fault)
-		buf_append(&r->relay, s, relay);
+	if (fault)
+		return fault;
+	r->port = ROUTE_PORT;
+	if (at < n && (s[at] == ':' || s[at] == ';')) {
+		at++;
+		digits = parse_port(s + at, n - at, r);
+		if (digits == 0)
+			return "no usable port";
+		at += digits;
+	}
+	buf_append(&r->relay, s, relay);
+	return parse_rest(s + at, n - at, r);
+}
+
+/* The same for an entry of smtproutes. */
+static const char *
+parse_value(const char *s, size_t n, struct route *r)
+{
+	const char *fault = route_parse(s, n, r);
+
+	if (!fault && r->relay.len == 0 && login_is_given(&r->login))
+		fault = "credentials without a relay";
 	return fault;
 }
 
@@ -144,19 +175,18 @@ route_find(const char *host, const struct table_files *files, struct route *r,
 	const char *fault = NULL;
 	int result = 0;
 
-	buf_cut(&r->relay, 0);
-	buf_cut(&r->key, 0);
-	r->is_found = false;
-	r->port = SMTP_PORT;
+	route_finish(r);
+	r->port = ROUTE_PORT;
 	if (table_find(files, host, &f) == -1)
 		result = refuse_file(files->text, why);
 	else if (f.found) {
 		fault = parse_value(buf_text(&f.value), f.value.len, r);
-		r->is_found = true;
+		r->file = r->login.file = files->text;
 		buf_append(&r->key, buf_text(&f.key), f.key.len);
 	}
 	if (fault)
 		result = refuse_line(files->text, &f, fault, why);
+	buf_wipe(&f.value);
 	table_entry_finish(&f);
 	return result;
 }
@@ -166,12 +196,15 @@ route_finish(struct route *r)
 {
 	buf_finish(&r->relay);
 	buf_finish(&r->key);
+	buf_finish(&r->unread);
+	login_finish(&r->login);
+	*r = (struct route){ .port = 0 };
 }
 
 const char *
 route_fault(const char *value, size_t n)
 {
-	struct route r = { .port = SMTP_PORT };
+	struct route r = { .port = ROUTE_PORT };
 	const char *fault = parse_value(value, n, &r);
 
 	route_finish(&r);

@@ -511,7 +511,7 @@ def test_json_of_an_address_that_is_left_out(home, dns, look):
 def test_json_of_routes(home, look):
     home.control("smtproutes", ":relay.example:26\n")
     assert json_of(look("--json", "--routes", "dst.example", host=None)) == [
-        {"host": "dst.example", "route": {"relay": "relay.example", "port": 26, "key": ""},
+        {"host": "dst.example", "route": {"relay": "relay.example", "port": 26, "file": "control/smtproutes", "key": ""},
          "outgoing": [], "policy": {"trustanchors": "", "tlsstrictness": 0, "tlspolicy": "", "dane": ""}}]
 
 
@@ -669,7 +669,15 @@ WARNINGS = {
     "route-without-colon": ("smtproutes", "dst.example\n:a.example\n", "dst.example: ignored, because it has no colon"),
     "route-with-blank": ("smtproutes", "dst.example :a.example\n",
                          "dst.example : never used, because of the blank before the colon"),
-    "route-with-password": ("smtproutes", "dst.example:a.example:25|user|secret\n", "dst.example: text behind the port"),
+    "route-with-password": ("smtproutes", "dst.example:a.example:25 user secret\n", "dst.example: text behind the port"),
+    "route-that-all-can-read": ("smtproutes", "dst.example:a.example:25|user|secret\n",
+                                "it has passwords, and all users can read it"),
+    "secrets-that-all-can-read": ("smtpauth", "a.example|user|secret\n", "it has passwords, and all users can read it"),
+    "senders-that-all-can-read": ("authsenders", ":a.example|user|secret\n",
+                                  "it has passwords, and all users can read it"),
+    "malformed-credentials": ("smtpauth", "# x\na.example user secret\n", "line 2: text behind the relay"),
+    "malformed-sender": ("authsenders", "\n\nuser@our.example::26|user|secret\n", "line 3: a port without a relay"),
+    "missing-token": ("smtpauth", "a.example|user|token=/none\n", "line 1: /none: No such file or directory"),
     "family": ("ipfamily", ":4\ndst.example:5\n", "dst.example: not an address family"),
     "family-with-brackets": ("ipfamily", "[192.0.2.1]:4\n",
                              "[192.0.2.1]: never used, because of the brackets of the next hop"),

@@ -447,6 +447,7 @@ look_up(struct mx_list *list, const char *host, bool is_relay,
 {
 	struct lookup l = { .host = host,
 		.is_relay = is_relay,
+		.relay_file = "control/smtproutes",
 		.resolver = &resolver,
 		.timeout_s = timeout_s };
 	int result = lookup_hosts(list, &l, why);
@@ -923,6 +924,7 @@ check_tls_case(size_t i)
 	struct lookup_texts texts;
 	struct lookup l = { .host = tls_cases[i].host,
 		.is_relay = wants & RELAY,
+		.relay_file = "control/smtproutes",
 		.resolver = &resolver,
 		.timeout_s = tls_cases[i].timeout_s,
 		.wants_tlsa = wants & TLSA,

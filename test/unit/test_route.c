@@ -106,12 +106,32 @@ static const struct route_case cases[] = {
 	{ "[foo:[1.2.3.4]:26", "[foo", "[1.2.3.4]", 26 },
 	{ "[2001:r", "[2001", "r", 25 },
 	{ ".4]:r:26", "[::1.2.3.4]", "r", 26 },
+	/* A semicolon before the port. */
+	{ ":r;587", "a", "r", 587 },
+	{ ":r;587 # hi", "a", "r", 587 },
+	{ ":[1.2.3.4];587", "a", "[1.2.3.4]", 587 },
+	{ ":[2001:db8::1];587", "a", "[2001:db8::1]", 587 },
+	{ "a:;26", "a", "", 26 },
+	{ ":r;", "a", NULL, 0 },
+	{ ":r;0", "a", NULL, 0 },
+	{ ":2001:db8::1;587", "a", NULL, 0 },
+	/* Credentials. */
+	{ ":r:587|user|pass", "a", "r", 587 },
+	{ ":r;587|user|pass", "a", "r", 587 },
+	{ ":r|user|pass", "a", "r", 25 },
+	{ ":r|user|pa:ss # x", "a", "r", 25 },
+	{ ":[r]:587|user|pass", "a", NULL, 0 },
+	{ ":[1.2.3.4]:587|user|pass", "a", "[1.2.3.4]", 587 },
+	{ ":[::1]|user|pass", "a", "[::1]", 25 },
+	{ ":r:587|user", "a", NULL, 0 },
+	{ ":r:587|user|", "a", NULL, 0 },
+	{ ":r:587||pass", "a", NULL, 0 },
+	{ ":r:587 |user|pass", "a", NULL, 0 },
+	{ ":r:|user|pass", "a", NULL, 0 },
+	/* They would go to whatever servers the DNS names. */
+	{ "a::587|user|pass", "a", NULL, 0 },
+	{ "a:|user|pass", "a", NULL, 0 },
 	/* Syntax of other programs after a relay or its port. */
-	{ ":r:587|user|pass", "a", NULL, 0 },
-	{ ":r|user|pass", "a", NULL, 0 },
-	{ ":r|user|pa:ss", "a", NULL, 0 },
-	{ ":r;587", "a", NULL, 0 },
-	{ ":r;587|user|pass", "a", NULL, 0 },
 	{ ":r:587 user pass", "a", NULL, 0 },
 	{ ":r:587\tuser pass # x", "a", NULL, 0 },
 	{ ":r:587:user:pass", "a", NULL, 0 },
@@ -126,10 +146,6 @@ static const struct route_case cases[] = {
 	{ ":user@r", "a", NULL, 0 },
 	{ ":smtp:[r]:587", "a", NULL, 0 },
 	{ ":[r]:587", "a", NULL, 0 },
-	{ ":[1.2.3.4]:587|user|pass", "a", NULL, 0 },
-	{ ":[1.2.3.4];587", "a", NULL, 0 },
-	{ ":[::1]|user|pass", "a", NULL, 0 },
-	{ "a::587|user|pass", "a", NULL, 0 },
 	{ ":\"r\"", "a", NULL, 0 },
 	{ ":*", "a", NULL, 0 },
 	/* Lines for which stock bounces the mail. */
@@ -219,6 +235,10 @@ shows_the_line(void **state)
 		    "IPv6 address without brackets: .example:2001" },
 		{ ":[::1", "not an address: :[" },
 		{ ":1.2.3.256", "not an address: :1.2.3.256" },
+		{ "a.example:|u|p", "credentials without a relay: a.example:" },
+		{ ":r|u", "no '|' behind the user name: :r" },
+		{ ":r u", "text behind the relay: :r" },
+		{ ":r:25 u", "text behind the port: :r" },
 	};
 
 	(void)state;
@@ -236,15 +256,15 @@ shows_the_line(void **state)
 static void
 hides_passwords(void **state)
 {
-	static const char *const values[] = { "relay:587|user|hunter2",
-		"relay|user|hunter2", "relay|us:er|hunter2",
-		"relay;587|hunter2", "relay:587 user hunter2",
-		"relay:587:user:hunter2", "relay:hunter2", "relay:hunter2@x",
-		"relay hunter2", "relay\thunter2", "[relay|hunter2]:587",
-		"[relay]:587|hunter2", "[1.2.3.4]:587|user|hunter2",
-		"[1.2.3.4]hunter2", "[::1]:587 hunter2", "[::1 hunter2",
-		":587|user|hunter2", "|hunter2", "\"hunter2\"", "relay/hunter2",
-		"relay#hunter2", "relay:587 # hunter2|\r" };
+	static const char *const values[] = { "relay;587|hunter2",
+		"relay:587 user hunter2", "relay:587:user:hunter2",
+		"relay:hunter2", "relay:hunter2@x", "relay hunter2",
+		"relay\thunter2", "[relay|hunter2]:587",
+		"[relay]:587|u|hunter2", "[1.2.3.4]hunter2",
+		"[::1]:587 hunter2", "[::1 hunter2", ":587|user|hunter2",
+		"|hunter2", "|u|hunter2", "\"hunter2\"", "relay/hunter2",
+		"relay#hunter2", "relay:587|hunter2", "relay:587||hunter2",
+		"relay|u\x01|hunter2" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(values); i++) {
@@ -256,10 +276,62 @@ hides_passwords(void **state)
 		got = find("a.example");
 		if (strstr(got, "hunter"))
 			fail_msg("%s: %s", values[i], got);
-		if (!strstr(values[i], " # ") &&
-		    !strstr(got, "4.4.1 smtproutes: "))
+		if (!strstr(got, "4.4.1 smtproutes: "))
 			fail_msg("%s: %s", values[i], got);
 	}
+}
+
+static void
+has_the_credentials_of_the_line(void **state)
+{
+	static const char text[] = "a:r:587|user|pa|ss \nb:r|u|token=/t\nc:r\n";
+	struct route r = { .port = 0 };
+	struct dsn why = { 0 };
+
+	(void)state;
+	put_text(text);
+	assert_int_equal(route_find("a", &files, &r, &why), 0);
+	assert_int_equal(r.login.credentials.kind, CREDENTIALS_PASSWORD);
+	assert_string_equal(buf_text(&r.login.credentials.user), "user");
+	assert_string_equal(buf_text(&r.login.credentials.secret), "pa|ss");
+	assert_string_equal(r.login.file, files.text);
+	assert_string_equal(r.file, files.text);
+	assert_string_equal(buf_text(&r.key), "a");
+	assert_true(r.has_port);
+	assert_int_equal(route_find("b", &files, &r, &why), 0);
+	assert_int_equal(r.login.credentials.kind, CREDENTIALS_TOKEN);
+	assert_string_equal(buf_text(&r.login.token), "/t");
+	assert_false(r.has_port);
+	assert_int_equal(route_find("c", &files, &r, &why), 0);
+	assert_false(login_is_given(&r.login));
+	assert_int_equal(route_find("d", &files, &r, &why), 0);
+	assert_null(r.file);
+	assert_int_equal(r.port, 25);
+	route_finish(&r);
+}
+
+static void
+parses_a_value_alone(void **state)
+{
+	struct route r = { .port = 0 };
+
+	(void)state;
+	assert_null(route_parse("|u|p", 4, &r));
+	assert_int_equal(r.relay.len, 0);
+	assert_int_equal(r.port, 25);
+	assert_true(login_is_given(&r.login));
+	route_finish(&r);
+	assert_null(route_fault("r|u|p", 5));
+	assert_string_equal(route_fault("|u|p", 4),
+	    "credentials without a relay");
+	assert_int_equal(route_relay_length("[::1]:25", 8), 5);
+	assert_int_equal(route_relay_length("[::1", 4), 1);
+	assert_int_equal(route_relay_length("r", 1), 1);
+	assert_int_equal(route_relay_length("r;2", 3), 1);
+	assert_int_equal(route_relay_length("r|u|p", 5), 1);
+	assert_int_equal(route_relay_length("r x:2", 5), 1);
+	assert_int_equal(route_relay_length(":2", 2), 0);
+	assert_int_equal(route_relay_length("", 0), 0);
 }
 
 static void
@@ -280,6 +352,8 @@ main(void)
 		cmocka_unit_test(parses_relays_and_ports),
 		cmocka_unit_test(shows_the_line),
 		cmocka_unit_test(hides_passwords),
+		cmocka_unit_test(has_the_credentials_of_the_line),
+		cmocka_unit_test(parses_a_value_alone),
 		cmocka_unit_test(shows_the_unreadable_file),
 	};
 

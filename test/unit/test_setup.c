@@ -18,13 +18,13 @@
 #include "qmail/ipme.h"
 #include "qmail/memory.h"
 #include "qmail/outgoing.h"
-#include "qmail/route.h"
+#include "qmail/relay.h"
 #include "qmail/tcpto.h"
 
 /* Fakes of everything that reads a file or asks the DNS. */
 static int fake_control(struct control *, struct dsn *);
-static int fake_route(const char *, const struct table_files *, struct route *,
-    struct dsn *);
+static int fake_relay(const struct relay_files *, const char *, const char *,
+    struct route *, struct dsn *);
 static int fake_ipme(struct ipme *, const char *, bool, struct dsn *);
 static int fake_family(enum ipfamily *, const struct table_files *,
     const char *, struct dsn *);
@@ -47,7 +47,7 @@ static int fake_find(struct situation *, const struct mx_list *, struct dsn *);
 static bool fake_refetch(struct situation *, const struct mx_list *);
 
 #define control_read fake_control
-#define route_find fake_route
+#define relay_find fake_relay
 #define ipme_read fake_ipme
 #define ipfamily_find fake_family
 #define outgoing_find fake_outgoing
@@ -68,7 +68,9 @@ static bool fake_refetch(struct situation *, const struct mx_list *);
 #include "delivery/setup.c"
 
 static struct {
-	const char *relay;  /* of the route */
+	const char *relay; /* of the route */
+	uint16_t port;     /* of the route */
+	bool has_credentials;
 	const char *fails;  /* the step that fails */
 	bool is_unlisted;   /* by the MTA-STS policy */
 	bool is_bogus;      /* its TLSA records */
@@ -111,13 +113,17 @@ fake_control(struct control *c, struct dsn *why)
 }
 
 static int
-fake_route(const char *name, const struct table_files *files, struct route *r,
-    struct dsn *why)
+fake_relay(const struct relay_files *files, const char *name,
+    const char *sender, struct route *r, struct dsn *why)
 {
 	assert_string_equal(name, "dst.example");
-	assert_string_equal(files->text, "routes");
+	assert_string_equal(sender, "src@src.example");
+	assert_string_equal(files->auth, "auth");
 	buf_puts(&r->relay, world.relay);
-	r->port = 26;
+	r->port = world.port;
+	r->file = "routes";
+	if (world.has_credentials)
+		r->login.credentials.kind = CREDENTIALS_PASSWORD;
 	return step("route", why);
 }
 
@@ -255,13 +261,16 @@ fake_situation_read(struct situation *s, const struct situation_config *c,
 	    world.relay[0] ? world.relay : "dst.example");
 	assert_int_equal(c->is_relay, world.relay[0] != '\0');
 	assert_int_equal(c->message, 8);
+	assert_int_equal(c->is_implicit_tls, world.port == 465);
+	assert_int_equal(c->has_credentials, world.has_credentials);
 	return step("situation", why);
 }
 
 static void
 fake_want(struct situation *s, struct lookup *l)
 {
-	assert_int_equal(l->port, 26);
+	assert_int_equal(l->port, world.port);
+	assert_string_equal(l->relay_file, "routes");
 	l->wants_tlsa = s->wants_tlsa;
 }
 
@@ -297,7 +306,7 @@ files(bool are_read_only)
 		.helper = "/helper",
 		.sts = "/sts",
 		.policies = { .text = "policies" },
-		.routes = { .text = "routes" },
+		.relays = { .auth = "auth" },
 		.families = { .text = "families" },
 		.sources = { { .text = "sources6" }, { .text = "sources4" } },
 		.tcpto = { .path4 = "tcpto" },
@@ -316,7 +325,12 @@ run(struct setup *s, const struct setup_files *f, const char *relay,
 	world.log[0] = '\0';
 	if (world.family == IPFAMILY_64 && !world.has_sources)
 		world.family = IPFAMILY_4;
-	*s = (struct setup){ .files = f, .host = "dst.example", .message = 8 };
+	if (world.port == 0)
+		world.port = 26;
+	*s = (struct setup){ .files = f,
+		.host = "dst.example",
+		.sender = "src@src.example",
+		.message = 8 };
 	*why = (struct dsn){ 0 };
 	if (setup_read(s, why) == -1)
 		return -1;
@@ -601,10 +615,37 @@ sets_up_the_search(void **state)
 	finish(&s);
 }
 
+/* Port 465 is the one of TLS from the first byte (RFC 8314). */
+static void
+hands_credentials_and_port_on(void **state)
+{
+	const struct setup_files f = files(false);
+	struct setup s;
+	struct dsn why;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct attempt_config c;
+
+		world.port = i & 1 ? 465 : 587;
+		world.has_credentials = i & 2;
+		assert_int_equal(run(&s, &f, "relay.example", "", &why), 0);
+		c = setup_search_config(&s).attempt;
+		if (i & 2)
+			assert_ptr_equal(c.credentials,
+			    &s.route.login.credentials);
+		else
+			assert_null(c.credentials);
+		finish(&s);
+	}
+	memset(&world, 0, sizeof world);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hands_credentials_and_port_on),
 		cmocka_unit_test(makes_a_plan),
 		cmocka_unit_test(asks_again_for_a_policy_that_lists_no_host),
 		cmocka_unit_test(

@@ -54,6 +54,7 @@ static void fake_finish(struct sts_lookup *);
  *	no, report		what the header of the message says
  *	unread			there is no message
  *	nameless		the next hop cannot have an MTA-STS policy
+ *	implicit, credentials	TLS from the first byte, AUTH
  */
 static struct {
 	const char *words;
@@ -228,6 +229,8 @@ read_words(struct situation *s, const char *words, struct dsn *why)
 		.next_hop = world.next_hop ? world.next_hop : "dst.example",
 		.is_relay = world.is_relay,
 		.is_trusted = has("trusted"),
+		.is_implicit_tls = has("implicit"),
+		.has_credentials = has("credentials"),
 		.message = has("unread") ? -1 : MESSAGE,
 	};
 	*s = (struct situation){ 0 };
@@ -533,6 +536,7 @@ describes_what_holds_for_all_hosts(void **state)
 		assert_null(t->pem);
 		assert_false(t->is_exhaustive);
 		assert_false(t->is_not_required);
+		assert_false(t->is_implicit || t->has_credentials);
 		assert_false(t->is_trusted);
 		assert_int_equal(t->dane, TLS_DANE_OFF);
 		assert_null(t->tlsa);
@@ -542,14 +546,15 @@ describes_what_holds_for_all_hosts(void **state)
 	situation_finish(&s);
 	assert_null(s.of);
 	control.tlsstrictness = 0;
-	reads(&s,
-	    "anchors exhaustive trusted dane no obeyed verify attributes");
+	reads(&s, "anchors exhaustive trusted dane no obeyed verify attributes "
+		  "implicit credentials");
 	finds(&s, &list);
 	for (size_t i = 0; i < s.n; i++) {
 		const struct tls_situation *t = &s.of[i];
 
 		assert_true(t->has_anchors && t->is_exhaustive);
 		assert_true(t->is_not_required && t->is_trusted);
+		assert_true(t->is_implicit && t->has_credentials);
 		assert_int_equal(t->strictness, 0);
 		assert_string_equal(t->match, "a.example,.b");
 		assert_string_equal(t->anchors, "/own");
