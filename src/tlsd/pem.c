@@ -205,8 +205,13 @@ digit_value(char c)
 static void
 append_group(struct buf *data, unsigned long bits, unsigned digits)
 {
-	for (unsigned i = 1; i < digits; i++)
-		buf_putc(data, (char)(bits >> (24 - 8 * i) & 0xff));
+	const unsigned char bytes[] = {
+		bits >> 16 & 0xff,
+		bits >> 8 & 0xff,
+		bits & 0xff,
+	};
+
+	buf_append(data, bytes, digits - 1);
 }
 
 bool
