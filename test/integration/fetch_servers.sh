@@ -16,13 +16,14 @@ unset CDPATH
 top=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
 servers=${SERVERS_DIR:-$top/build/servers}
 
-# SERVER PACKAGE PROGRAM, the program as a path below the root.
+# SERVER PACKAGE[,PACKAGE...] PROGRAM, the program as a path below the root.
 list='postfix postfix usr/lib/postfix/sbin/master
 exim exim4-daemon-light usr/sbin/exim4
 opensmtpd opensmtpd usr/sbin/smtpd
 unbound unbound usr/sbin/unbound
 nsd nsd usr/sbin/nsd
 nginx nginx usr/sbin/nginx
+lighttpd lighttpd,lighttpd-mod-openssl,lighttpd-mod-deflate usr/sbin/lighttpd
 ldns ldnsutils usr/bin/ldns-signzone'
 
 # What was unpacked fits this system only.
@@ -75,9 +76,9 @@ installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# PACKAGE and, one a line, the libraries that it needs and the machine lacks.
+# The packages and, one a line, the libraries that they need and the machine lacks.
 closure() {
-    todo=$1
+    todo=$(echo "$1" | tr , ' ')
     seen=
     while [ -n "$todo" ]; do
         next=
@@ -103,7 +104,7 @@ download() {
     (cd "$1" && apt apt-get download $(closure "$2") 2>&1)
 }
 
-# SERVER PACKAGE PROGRAM; says why if it cannot.
+# SERVER PACKAGES PROGRAM; says why if it cannot.
 fetch() {
     new=$servers/$1.new
     if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then

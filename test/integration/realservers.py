@@ -698,14 +698,43 @@ forward-zone:
         return int(float(re.search(rf"^{re.escape(what)}=(.*)$", self.stats(), re.MULTILINE)[1]))
 
 
-class Nginx(Daemon):
-    """Hosts of MTA-STS policies: mta-sts.KIND.nginx.example for each kind of site."""
+class PolicyHost(Daemon):
+    """Hosts of MTA-STS policies: mta-sts.KIND.NAME.example for each kind of site, all with one certificate."""
 
+    sites = {}      # kind: what the server does with a request for the policy
+
+    def __init__(self, certs, policy):
+        self.certs, self.policy = certs, policy
+        super().__init__()
+
+    def host(self, kind):
+        return f"mta-sts.{kind}.{self.name}.example"
+
+    def zone(self):
+        lines = [f'_mta-sts.{kind}.{self.name}.example TXT "v=STSv1; id=1;"' for kind in self.sites]
+        for kind in self.sites:
+            lines += [f"{self.host(kind)} A {self.addresses[0]}", f"{self.host(kind)} AAAA {self.addresses[1]}"]
+        return "\n".join(lines)
+
+    def ready(self, address):
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+            return s.connect_ex((address, 443)) == 0
+
+    def certificate(self):
+        return pki.make(self.name, self.certs.intermediate, chain=[self.certs.intermediate],
+                        names=[self.host(kind) for kind in self.sites])
+
+    def write_policy(self, folder="files", before=""):
+        """Returns the document root."""
+        root = f"{self.folder}/{folder}"
+        _write(f"{_folder(f'{root}/.well-known')}/mta-sts.txt", before + self.policy)
+        return root
+
+
+class Nginx(PolicyHost):
     name = "nginx"
     program = "usr/sbin/nginx"
     addresses = ("198.51.100.90", "2001:db8::5:90")
-
-    # What nginx does with a request for the policy, which is also a file.
     sites = {
         "file": "types {} default_type text/plain;",
         "text": "default_type text/plain; return 200 '$policy';",
@@ -719,34 +748,17 @@ class Nginx(Daemon):
         "limited": "types {} default_type text/plain; limit_except POST { deny all; }",
     }
 
-    def __init__(self, certs, policy):
-        self.certs, self.policy = certs, policy
-        super().__init__()
-
-    def zone(self):
-        lines = [f'_mta-sts.{kind}.nginx.example TXT "v=STSv1; id=1;"' for kind in self.sites]
-        for kind in self.sites:
-            lines += [f"mta-sts.{kind}.nginx.example A {self.addresses[0]}",
-                      f"mta-sts.{kind}.nginx.example AAAA {self.addresses[1]}"]
-        return "\n".join(lines)
-
-    def ready(self, address):
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
-            return s.connect_ex((address, 443)) == 0
-
     def configure(self):
-        leaf = pki.make("nginx", self.certs.intermediate, chain=[self.certs.intermediate],
-                        names=[f"mta-sts.{kind}.nginx.example" for kind in self.sites])
+        leaf = self.certificate()
         chain = _write(f"{self.folder}/etc/chain.pem", leaf.chain_pem.decode())
         key = _write(f"{self.folder}/etc/key.pem", leaf.key_pem.decode(), 0o600)
-        files = _folder(f"{self.folder}/files/.well-known")
-        _write(f"{files}/mta-sts.txt", self.policy)
+        files = self.write_policy()
         servers = "".join(f"""
     server {{
         listen {self.addresses[0]}:443 ssl;
         listen [{self.addresses[1]}]:443 ssl;
-        server_name mta-sts.{kind}.nginx.example;
-        root {self.folder}/files;
+        server_name {self.host(kind)};
+        root {files};
         location = /.well-known/mta-sts.txt {{ {what} }}
     }}""" for kind, what in self.sites.items())
         temporary = "".join(f"    {name}_temp_path {self.folder}/temporary;\n"
@@ -768,3 +780,57 @@ http {{
 }}
 """)
         return ["-e", self.log, "-c", conf]
+
+
+class Lighttpd(PolicyHost):
+    """The scripts of CGI are files with headers, and /bin/cat runs them; see `scripts`.
+
+    What it knows of a file must not be kept from one request to the next: its type is one of the things that differ.
+    """
+
+    name = "lighttpd"
+    program = "usr/sbin/lighttpd"
+    addresses = ("198.51.100.91", "2001:db8::5:91")
+    sites = {
+        "file": "",
+        "charset": 'mimetype.assign = (".txt" => "text/plain; charset=utf-8")',
+        "gzip": 'deflate.mimetypes = ("text/plain")',
+        "chunked": 'server.document-root = var.base + "/chunked"\n cgi.assign = (".txt" => "/bin/cat")',
+        "length": 'server.document-root = var.base + "/length"\n cgi.assign = (".txt" => "/bin/cat")',
+        "short": 'server.document-root = var.base + "/short"\n cgi.assign = (".txt" => "/bin/cat")',
+        "no-type": "mimetype.assign = ()",
+        "html": 'mimetype.assign = (".txt" => "text/html")',
+        "redirect": 'url.redirect = ("" => "https://mta-sts.file.lighttpd.example/.well-known/mta-sts.txt")',
+        "missing": 'server.document-root = var.base + "/etc"',
+        "limited": 'url.access-deny = ("")',
+        "broken": 'cgi.assign = (".txt" => "/bin/false")',
+    }
+
+    def scripts(self):
+        """Headers of replies: with no length, with the right one, and with one that is not reached."""
+        size = len(self.policy)
+        for kind, length in (("chunked", ""), ("length", f"Content-Length: {size}\n"),
+                             ("short", f"Content-Length: {size + 1}\n")):
+            self.write_policy(kind, f"Content-Type: text/plain\n{length}\n")
+
+    def configure(self):
+        leaf = self.certificate()
+        chain = _write(f"{self.folder}/etc/chain.pem", (leaf.key_pem + leaf.chain_pem).decode(), 0o600)
+        self.scripts()
+        hosts = "".join(f'$HTTP["host"] == "{self.host(kind)}" {{\n {what}\n}}\n' for kind, what in self.sites.items())
+        conf = _write(f"{self.folder}/etc/lighttpd.conf", f"""\
+var.base = "{self.folder}"
+server.modules = ("mod_access", "mod_redirect", "mod_deflate", "mod_cgi", "mod_openssl")
+server.bind = "{self.addresses[0]}"
+server.port = 443
+server.document-root = "{self.write_policy()}"
+server.errorlog = "{self.log}"
+server.upload-dirs = ("{self.folder}")
+server.stat-cache-engine = "disable"
+server.stream-response-body = 1
+mimetype.assign = (".txt" => "text/plain")
+ssl.pemfile = "{chain}"
+ssl.engine = "enable"
+$SERVER["socket"] == "[{self.addresses[1]}]:443" {{ ssl.engine = "enable" }}
+{hosts}""")
+        return ["-D", "-f", conf, "-m", f"{self.root}/usr/lib/lighttpd"]

@@ -1,16 +1,25 @@
-"""MTA-STS policies as nginx serves them."""
+"""MTA-STS policies as real web servers serve them."""
 
 import pytest
 
 import realservers
 from test_sts import FETCH, GOOD, POLICY, Site
 
-SITES = {
+NOT_TEXT = "the reply is not text/plain"
+# What comes of each kind of site; None: the policy.
+NGINX = {
     "file": None, "text": None, "chunked": None, "gzip": None,
-    "no-type": "the reply is not text/plain", "html": "the reply is not text/plain",
+    "no-type": NOT_TEXT, "html": NOT_TEXT,
     "redirect": "the host replied 301", "missing": "the host replied 404", "limited": "the host replied 403",
     "closed": "the reply was cut off",
 }
+LIGHTTPD = {
+    "file": None, "charset": None, "chunked": None, "length": None, "gzip": None,
+    "no-type": NOT_TEXT, "html": NOT_TEXT,
+    "redirect": "the host replied 301", "missing": "the host replied 404", "limited": "the host replied 403",
+    "short": "the reply was cut off", "broken": "the host replied 500",
+}
+SERVERS = {realservers.Nginx: NGINX, realservers.Lighttpd: LIGHTTPD}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,23 +28,19 @@ def _stop():
     realservers.stop_all()
 
 
-@pytest.fixture
-def nginx(certs, dns):
-    server = realservers.start(realservers.Nginx, certs, POLICY)
-    dns.zone(server.zone())
-    return server
-
-
-@pytest.mark.parametrize("kind", SITES)
-def test_policies_of_nginx(nginx, home, dns, certs, kind):
+@pytest.mark.parametrize("server, kind", [(s, kind) for s, kinds in SERVERS.items() for kind in kinds],
+                         ids=lambda value: getattr(value, "name", value))
+def test_policies_of_real_servers(home, dns, certs, server, kind):
     """We do not offer gzip."""
-    domain = f"{kind}.nginx.example"
+    dns.zone(realservers.start(server, certs, POLICY).zone())
+    domain, reason = f"{kind}.{server.name}.example", SERVERS[server][kind]
     run = Site(home, dns, certs).run(domain)
-    if SITES[kind] is None:
+    if reason is None:
         assert (run.code, run.said) == (0, GOOD.replace("dst.example", domain, 1))
     else:
-        assert (run.code, run.said) == (1, f"{domain}: {SITES[kind]} ({FETCH})\n")
+        assert (run.code, run.said) == (1, f"{domain}: {reason} ({FETCH})\n")
 
 
-def test_every_site_of_nginx_is_tried():
-    assert set(SITES) == set(realservers.Nginx.sites)
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+def test_every_site_is_tried(server):
+    assert set(SERVERS[server]) == set(server.sites)
