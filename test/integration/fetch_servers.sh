@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fetch the servers that test_real_*.py and test_dane.py talk to, and unpack them; nothing is installed.
+# Fetch the servers that test_real_*.py and test_dane.py talk to, and what test_sts_opinion.py asks, and unpack them;
+# nothing is installed.
 #
 #     fetch_servers.sh [SERVER...]            all of them, without arguments
 #
@@ -24,7 +25,8 @@ unbound unbound usr/sbin/unbound
 nsd nsd usr/sbin/nsd
 nginx nginx usr/sbin/nginx
 lighttpd lighttpd,lighttpd-mod-openssl,lighttpd-mod-deflate usr/sbin/lighttpd
-ldns ldnsutils usr/bin/ldns-signzone'
+ldns ldnsutils usr/bin/ldns-signzone
+sts-resolver postfix-mta-sts-resolver usr/bin/mta-sts-daemon'
 
 # What was unpacked fits this system only.
 system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_ID-}") || system=unknown
@@ -76,7 +78,7 @@ installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# The packages and, one a line, the libraries that they need and the machine lacks.
+# The packages and, one a line, the libraries and modules that they need and the machine lacks.
 closure() {
     todo=$(echo "$1" | tr , ' ')
     seen=
@@ -87,7 +89,7 @@ closure() {
             seen="$seen $package"
             echo "$package"
             for library in $(apt apt-cache depends "$package" 2>/dev/null |
-                sed -n 's/^ *|\{0,1\}\(Pre\)\{0,1\}Depends: \(lib[^ ]*\)$/\2/p'); do
+                sed -nE 's/^ *\|?(Pre)?Depends: ((lib|python3-)[^ ]*)$/\2/p'); do
                 installed "$library" || next="$next $library"
             done
         done

@@ -84,6 +84,11 @@ class Server:
     def requests(self):
         return [s.request for s in self.sessions if s.request]
 
+    def steps(self, session):
+        """The script for this request."""
+        assert session.request
+        return self.script
+
     def _accept(self):
         while True:
             try:
@@ -108,7 +113,7 @@ class Server:
                 if not data:
                     raise _Gone
                 session.request += data
-            for step in self.script:
+            for step in self.steps(session):
                 self._play(sock, step)
             sock.unwrap()
         except (_Gone, OSError, ValueError) as e:
