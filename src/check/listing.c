@@ -266,6 +266,7 @@ struct walk {
 	bool has_hops;     /* the keys are next hops */
 	bool has_password; /* a value has a '|' */
 	size_t n;          /* lines */
+	size_t ndefault;   /* of them, with the empty key */
 };
 
 static const char *
@@ -299,6 +300,7 @@ check_line(void *data, const char *key, size_t nkey, const char *value,
 	walk->n++;
 	if (value != NULL && memchr(value, '|', nvalue) != NULL)
 		walk->has_password = true;
+	walk->ndefault += nkey == 0;
 	if (fault == NULL)
 		return;
 	if (walk->files->has_addresses && nkey == 0)
@@ -337,6 +339,10 @@ show_table(struct work *w, const struct table_files *files,
 		buf_printf(&e.value, "lines: %zu", walk.n);
 	if (!walk.has_hops && walk.has_password)
 		warn_if_exposed(&e, files->text);
+	/* Others take the first one, or each at a time. */
+	if (files->has_addresses && walk.ndefault > 1)
+		warn_text(&e, "several addresses for all mail: the last one "
+			      "is used");
 	show(w, files->text, &e);
 }
 

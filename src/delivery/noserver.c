@@ -57,10 +57,29 @@ record_attempt(const struct search *s, const struct attempt *a)
 		report_line("TLS: ", tls);
 }
 
+/* An address of ours that was chosen may be the reason why it failed. */
+static void
+record_address(const struct connector *c, size_t i)
+{
+	const struct plan_address *a = &c->plan->address[i];
+	const struct ip *own = plan_source(c->plan, &a->ip)->ip;
+	char text[IP_TEXT_SIZE];
+
+	report_puts(ip_format(&a->ip, text));
+	report_puts(": ");
+	report_puts(connector_reason(c, i));
+	if (own != NULL && a->use == PLAN_USED) {
+		report_puts(" (from ");
+		report_puts(ip_format(own, text));
+		report_puts(")");
+	}
+	report_puts("\n");
+}
+
 static void
 record_unconnected(const struct connector *c)
 {
-	char text[FAILURE_TEXT_SIZE], address[IP_TEXT_SIZE];
+	char text[FAILURE_TEXT_SIZE];
 	size_t told = 0;
 
 	report_message(failure_message_kind(FAILURE_NOT_CONNECTED, false));
@@ -71,10 +90,7 @@ record_unconnected(const struct connector *c)
 		if (a->use != PLAN_USED && a->use != PLAN_TIMED_OUT &&
 		    a->use != PLAN_POLICY && a->use != PLAN_SOURCE)
 			continue;
-		report_puts(ip_format(&a->ip, address));
-		report_puts(": ");
-		report_puts(connector_reason(c, i));
-		report_puts("\n");
+		record_address(c, i);
 		told++;
 	}
 }

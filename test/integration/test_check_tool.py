@@ -556,7 +556,7 @@ def test_address_that_is_not_here_is_shown(home, dns, smtp, look, only_local):
 
 def test_addresses_that_are_not_here_are_warned_of(home, look, only_local):
     only_local()
-    home.control("outgoingip", "# ours\n10.99.0.1\na.example:10.99.0.8\n10.99.0.9\n")
+    home.control("outgoingip", "# ours\nb.example:10.99.0.1\na.example:10.99.0.8\n10.99.0.9\n")
     home.control("helohosts", "10.99.0.1:a.example\n10.99.0.9:b.example\n")
     found = entries(look("--json", host=None))
     warning = "no connection can come from this address"
@@ -682,6 +682,7 @@ WARNINGS = {
     "family-with-brackets": ("ipfamily", "[192.0.2.1]:4\n",
                              "[192.0.2.1]: never used, because of the brackets of the next hop"),
     "source": ("outgoingip", "192.0.2.1\ndst.example:eth0\n", "dst.example: not an address"),
+    "sources-for-all": ("outgoingip", "198.51.100.7\n198.51.100.8\n", "several addresses for all mail: the last one is used"),
     "source-without-key": ("outgoingip6", "fe80::1%eth0\n", "fe80::1%eth0: not an address"),
     "helohosts": ("helohosts", "192.0.2.1 a.example\n", "control/helohosts: text behind the name: 192.0.2.1 a.example"),
     "ipme": ("ipme", "192.0.2.1 here\n", "control/ipme: not an address: 192.0.2.1 here"),

@@ -170,6 +170,14 @@ def test_what_is_left_out_stands_beside_what_has_failed(home, dns, only_local):
                           "192.0.2.98: Connection refused"]
 
 
+def test_a_failed_connection_is_told_with_our_address(home, dns):
+    dns.zone("dst.example A 192.0.2.98\ndst.example AAAA 2001:db8::98")
+    home.control("outgoingip", f"{FROM4}\n")
+    run = home.run()
+    check(run, NO_CONNECTION)
+    assert lines(run) == ["2001:db8::98: Connection refused", f"192.0.2.98: Connection refused (from {FROM4})"]
+
+
 # The name.
 
 @pytest.mark.parametrize("files, peer, name", [

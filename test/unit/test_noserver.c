@@ -115,6 +115,11 @@ reports_addresses_that_do_not_connect(void **state)
 	    "::: Connection refused\n"
 	    "::2: skipped, it timed out lately\n"
 	    "::3: Connection refused\n");
+	/* From an address that was chosen; nothing was tried from there. */
+	plan.source[0].ip = &addresses[5].ip;
+	noserver_record(&s);
+	assert_non_null(strstr(written, "::: Connection refused (from ::5)\n"));
+	assert_non_null(strstr(written, "::2: skipped, it timed out lately\n"));
 	plan.naddress = ADDRESSES;
 	noserver_record(&s);
 	assert_non_null(strstr(written, "::a: "));
