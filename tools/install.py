@@ -199,7 +199,8 @@ def main_obstacles(settings, main):
                    f"signing, would end. Install behind it: {settings.command_for(started[0])}")
         elif main.kind == Kind.SCRIPT:
             yield (f"{main.path} is a script, perhaps a wrapper that signs mail. Install behind it: "
-                   f"{settings.command_for('NAME')}, with the NAME that it runs, often qmail-remote.orig; or move the script away.")
+                   f"{settings.command_for('NAME')}, with the NAME that it runs, often qmail-remote.orig; or move "
+                   "the script away.")
 
 
 def helper_obstacles(found):

@@ -13,7 +13,7 @@ import pytest
 import world
 from test_install import FIRST, INSTALLER, PROGRAMS, STOCK, TOP, WRAPPER, Site, version
 
-HINT = "mail is sent as before. To install the programs later"
+HINT = "nothing in the bin of qmail was changed. To install the programs later"
 
 
 class PackageSite(Site):
@@ -25,8 +25,8 @@ class PackageSite(Site):
         self.pack()
 
     def pack(self):
-        done = subprocess.run(["python3", INSTALLER, "--package", str(self.lib), str(self.build)], check=False, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(["python3", INSTALLER, "--package", str(self.lib), str(self.build)], check=False,
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert (done.returncode, done.stdout) == (0, "")
 
     def pack_version(self, number):
@@ -92,15 +92,16 @@ def test_it_is_installed_upgraded_and_removed(site):
     assert site.is_ours("qmail-remote") and site.has("qmail-remote.stock") == STOCK
 
 
-@pytest.mark.parametrize("words", [("abort-upgrade", "9.9.9"), ("abort-deconfigure", "in-favour", "x", "1")], ids=" ".join)
+@pytest.mark.parametrize("words", [("abort-upgrade", "9.9.9"), ("abort-deconfigure", "in-favour", "x", "1")],
+                         ids=" ".join)
 def test_other_calls_of_postinst_change_nothing(site, words):
     site.put("qmail-remote", STOCK)
     assert site.script("postinst", *words) == ""
     assert site.state() == {"qmail-remote": STOCK}
 
 
-@pytest.mark.parametrize("words", [("upgrade", "9.9.9"), ("failed-upgrade", "1"), ("deconfigure", "in-favour", "x", "1")],
-                         ids=" ".join)
+@pytest.mark.parametrize("words", [("upgrade", "9.9.9"), ("failed-upgrade", "1"),
+                                   ("deconfigure", "in-favour", "x", "1")], ids=" ".join)
 def test_other_calls_of_prerm_change_nothing(site, words):
     site.put("qmail-remote", STOCK)
     site.command()
@@ -170,7 +171,8 @@ def test_without_a_program_to_go_back_to_ours_stay(site):
     assert site.state() == before
 
 
-@pytest.mark.parametrize("name, words", [("postinst", ("configure", "")), ("prerm", ("remove",))], ids=["postinst", "prerm"])
+@pytest.mark.parametrize("name, words", [("postinst", ("configure", "")), ("prerm", ("remove",))],
+                         ids=["postinst", "prerm"])
 def test_what_fails_is_told_to_dpkg(site, name, words):
     """dpkg says so, and runs the script again at the next try."""
     site.put("qmail-remote", STOCK)
@@ -188,7 +190,8 @@ def test_what_fails_is_told_to_dpkg(site, name, words):
     assert site.state() != before
 
 
-@pytest.mark.parametrize("name", ["", "qmail-remote-io", "a", "../qmail-remote", "qmail-remote.stock", "qmail-remote a"])
+@pytest.mark.parametrize("name", ["", "qmail-remote-io", "a", "../qmail-remote", "qmail-remote.stock",
+                                  "qmail-remote a"])
 def test_it_refuses_a_name_that_an_upgrade_would_not_find(site, name):
     site.put("qmail-remote", FIRST)
     assert "cannot be the name of the program" in site.command("--name", name, code=3)

@@ -1,4 +1,4 @@
-"""A real qmail around our programs: qmail-inject, qmail-start, qmail-send, qmail-rspawn of the source that --qmail names."""
+"""A real qmail around our programs: qmail-inject, qmail-send, qmail-rspawn of the source that --qmail names."""
 
 import glob
 import os
@@ -28,7 +28,7 @@ PATIENCE = 120
 def add_users():
     """In files of this world."""
     groups = {"qmail": FIRST_ID, "nofiles": FIRST_ID + 1}
-    entries = {"passwd": [f"{user}:x:{FIRST_ID + n}:{groups[group]}::{HOME}/{'alias' if user == 'alias' else ''}:/bin/sh\n"
+    entries = {"passwd": [f"{user}:x:{FIRST_ID + n}:{groups[group]}::{HOME}/alias:/bin/sh\n"
                           for n, (user, group) in enumerate(USERS.items())],
                "group": [f"{group}:x:{number}:\n" for group, number in groups.items()]}
     for name, lines in entries.items():

@@ -199,7 +199,8 @@ def test_meson_skips_the_tests_of_the_programs_where_they_cannot_run(tmp_path, h
     assert done.stdout.startswith(f"1..0 # SKIP {why}") and done.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [("-l",), ("--against", "/bin/true"), ("--long", "--qmail"), ("--long", "x")], ids=" ".join)
+@pytest.mark.parametrize("words", [("-l",), ("--against", "/bin/true"), ("--long", "--qmail"), ("--long", "x")],
+                         ids=" ".join)
 def test_check_tells_its_usage(words):
     done = run(f"{TOP}/check", *words)
     assert (done.returncode, done.stdout) == (1, "")
