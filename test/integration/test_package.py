@@ -45,8 +45,8 @@ class PackageSite(Site):
         return done.stdout
 
     def script(self, name, *words, code=0):
-        """A script of debian/, as dpkg runs it."""
-        with open(f"{TOP}/debian/{name}", encoding="utf-8") as f:
+        """A script of debian/, as dpkg runs it, or another one."""
+        with open(f"{TOP}/{name}" if "/" in name else f"{TOP}/debian/{name}", encoding="utf-8") as f:
             text = f.read().replace("/usr/lib/qmail-remote/install", str(self.lib / "install"))
         done = subprocess.run(["sh", "-s", *words], check=False, input=text, text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, start_new_session=True)
@@ -206,3 +206,54 @@ def test_wrong_arguments_are_told_the_usage(site, words):
 def test_the_changelog_of_the_package_has_its_version():
     with open(f"{TOP}/debian/changelog", encoding="utf-8") as f:
         assert f.readline().startswith(f"qmail-remote ({version()}) ")
+
+
+# The package for Alpine.
+
+@pytest.fixture
+def alpine(tmp_path, request):
+    """Run functions of the APKBUILD, in a source that has been built."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "output").symlink_to(os.path.abspath(request.config.getoption("build")))
+    (source / "tools").symlink_to(f"{TOP}/tools")
+
+    def run(commands):
+        done = subprocess.run(["sh", "-euc", f'. {TOP}/contrib/alpine/APKBUILD\n{commands}'], check=False, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=source,
+                              env={"PATH": os.environ["PATH"], "pkgdir": str(tmp_path / "pkg")})
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+    return run
+
+
+def test_alpine_has_programs_installer_and_pages(alpine, tmp_path):
+    alpine("package")
+    found = {os.path.relpath(path, tmp_path / "pkg") for folder, _, names in os.walk(tmp_path / "pkg")
+             for path in (os.path.join(folder, name) for name in names)}
+    assert {f"usr/lib/qmail-remote/{name}" for name in (*PROGRAMS, "install", "options.json")} <= found
+    pages = {os.path.basename(path) for path in found if "/man/man" in path}
+    assert pages == set(os.listdir(f"{TOP}/man")) and len(found) == len(PROGRAMS) + 2 + len(pages)
+
+
+def test_alpine_has_the_version_and_its_scripts(alpine):
+    number, *scripts = alpine('printf "%s\\n" "$pkgver" $install').split()
+    assert number == version() and len(scripts) == 3
+    for name in scripts:
+        assert os.access(f"{TOP}/contrib/alpine/{name}", os.X_OK)
+
+
+def test_alpine_scripts_install_upgrade_and_remove(site):
+    folder = "contrib/alpine/qmail-remote"
+    site.put("qmail-remote", STOCK)
+    site.script(f"{folder}.post-install")
+    assert site.is_ours("qmail-remote") and site.has("qmail-remote.stock") == STOCK
+    site.pack_version("9.9.9")
+    site.script(f"{folder}.post-upgrade")
+    assert site.is_ours("qmail-remote")
+    site.script(f"{folder}.pre-deinstall")
+    assert site.state() == {"qmail-remote": STOCK}
+    site.put("qmail-remote", WRAPPER)
+    for script in ("post-install", "post-upgrade", "pre-deinstall"):
+        site.script(f"{folder}.{script}")
+        assert site.state() == {"qmail-remote": WRAPPER}
