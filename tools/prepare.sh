@@ -3,7 +3,7 @@
 # that was done before is skipped.
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config libc-ares-dev
-	libssl-dev"
+	libssl-dev libidn2-dev libunistring-dev"
 demo_packages="$build_packages python3 python3-dnspython python3-cryptography
 	iproute2 openssl"
 check_packages="$demo_packages libcmocka-dev python3-pytest

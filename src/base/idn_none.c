@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/idn.h"
+
+#include "base/utf8.h"
+
+const char *
+idn_to_ascii(struct buf *ascii, const char *domain, size_t n)
+{
+	if (!utf8_is_ascii(domain, n))
+		return "this program was built without libidn2";
+	buf_append(ascii, domain, n);
+	return NULL;
+}
+
+bool
+idn_is_supported(void)
+{
+	return false;
+}
