@@ -7,8 +7,9 @@
 #include "base/buf.h"
 
 /*
- * Appends n bytes as a JSON string with its quotes (RFC 8259 section 7).  Bytes
- * that are not printable ASCII become \u00XX, whatever their character set is.
+ * Appends n bytes as a JSON string with its quotes (RFC 8259 section 7).  What
+ * is not printable ASCII is escaped: characters if all of it is UTF-8, else
+ * each byte as \u00XX.
  */
 void json_string(struct buf *, const char *, size_t n);
 

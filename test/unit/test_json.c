@@ -21,6 +21,10 @@ escapes_what_json_does_not_allow(void **state)
 	buf_cut(&json, 0);
 	json_string(&json, "", 0);
 	assert_string_equal(buf_text(&json), "\"\"");
+	buf_cut(&json, 0);
+	json_string(&json, "b\xc3\xbc\xe3\x80\x82\xf0\x9f\x98\x80", 10);
+	assert_string_equal(buf_text(&json),
+	    "\"b\\u00fc\\u3002\\ud83d\\ude00\"");
 	buf_finish(&json);
 }
 
