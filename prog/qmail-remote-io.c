@@ -41,10 +41,14 @@ hide_secrets(const struct handoff *h)
 /* qmail-remote has looked at all of it before. */
 static bool
 is_invoked_properly(int argc, char **argv, struct handoff *h,
-    struct buf *reverse_path)
+    struct smtp_ehlo *ehlo, struct buf *reverse_path)
 {
-	return handoff_parse(h, argc, argv) &&
-	       quote_sender(reverse_path, h->envelope[0]) == 0 &&
+	if (!handoff_parse(h, argc, argv))
+		return false;
+	if (h->extensions)
+		smtp_ehlo_parse(ehlo, h->extensions);
+	return quote_sender(reverse_path, h->envelope[0],
+		   smtp_ehlo_has(ehlo, SMTP_EXT_SMTPUTF8)) == 0 &&
 	       reverse_path->len <= SMTP_PATH_MAX;
 }
 
@@ -92,8 +96,13 @@ leave_notes(const struct handoff *h, const struct batch *batch,
 }
 
 static void
-deliver(const struct handoff *h, const char *reverse_path)
+deliver(const struct handoff *h, const struct smtp_ehlo *ehlo,
+    const char *reverse_path)
 {
+	const struct batch_sender sender = {
+		.path = reverse_path,
+		.needs_smtputf8 = quote_needs_smtputf8(h->envelope[0]),
+	};
 	/* Too large for the stack. */
 	static struct smtp_session session;
 	static struct smtp_message message;
@@ -102,13 +111,10 @@ deliver(const struct handoff *h, const char *reverse_path)
 
 	smtp_session_init(&session, (int)h->fd, h->timeout_s);
 	session.is_through_helper = h->helper > 0;
-	if (h->extensions)
-		smtp_ehlo_parse(&session.ehlo, h->extensions);
-	batch_prepare(&batch, h->envelope + 1, count(h->envelope + 1),
-	    session.ehlo.rcptmax);
-	smtp_message_open(&message, 0,
-	    smtp_transaction_measures(&session.ehlo));
-	batch_run(&batch, reverse_path, &session, &message);
+	session.ehlo = *ehlo;
+	batch_prepare(&batch, h->envelope + 1, count(h->envelope + 1), ehlo);
+	smtp_message_open(&message, 0, smtp_transaction_measures(ehlo));
+	batch_run(&batch, &sender, &session, &message);
 	outcome = batch_outcome(&batch, &session, &message);
 	record_outcome(&outcome, h, &session);
 	report_end();
@@ -120,16 +126,17 @@ int
 main(int argc, char **argv)
 {
 	static struct buf reverse_path;
+	struct smtp_ehlo ehlo = { 0 };
 	struct handoff h;
 
 	if (version_is_wanted(argc, argv))
 		return version_print(VERSION_MARK("qmail-remote-io"));
 	start_program();
-	if (!is_invoked_properly(argc, argv, &h, &reverse_path) ||
+	if (!is_invoked_properly(argc, argv, &h, &ehlo, &reverse_path) ||
 	    !hide_secrets(&h))
 		return refuse_invocation();
 	sandbox_enter_bytes(MEMORY_MAX);
-	deliver(&h, buf_text(&reverse_path));
+	deliver(&h, &ehlo, buf_text(&reverse_path));
 	close((int)h.fd);
 	end_helpers();
 	return 0;

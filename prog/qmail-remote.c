@@ -67,12 +67,12 @@ keep_open(const struct setup *setup, const struct server *server,
 /* Becomes qmail-remote-io; reports if that failed. */
 static _Noreturn void
 become_io(const struct setup *setup, struct search *search,
-    const struct attempt_config *attempt, char **envelope)
+    const struct attempt_config *attempt)
 {
 	static char *const environment[] = { NULL };
 	struct handoff h = {
 		.timeout_s = setup->control.timeoutremote,
-		.envelope = envelope,
+		.envelope = setup->envelope.address,
 	};
 	struct dsn why = { 0 };
 
@@ -116,7 +116,7 @@ main(int argc, char **argv)
 	setup.host = argv[1];
 	setup.sender = argv[2];
 	if (setup_read(&setup, &why) == -1 ||
-	    setup_check_envelope(argv + 2, &why) == -1)
+	    setup_read_envelope(&setup, argv + 2, &why) == -1)
 		fail(&why);
 	if (setup_plan(&setup, &why) == -1) {
 		tell_collector(&setup, &search);
@@ -126,7 +126,7 @@ main(int argc, char **argv)
 	result = search_server(&search, &setup.plan, &config);
 	tell_collector(&setup, &search);
 	if (result == SEARCH_READY)
-		become_io(&setup, &search, &config.attempt, argv + 2);
+		become_io(&setup, &search, &config.attempt);
 	noserver_record(&search);
 	report_end();
 	end_helpers();

@@ -67,6 +67,8 @@ setup(struct view *v, const struct setup *s)
 	struct out *out = &v->out;
 	struct buf dane = { 0 };
 
+	if (strcmp(s->host, buf_text(&s->domain)) != 0)
+		out_json_text(out, "domain", buf_text(&s->domain));
 	out_open(out, "route", '{');
 	if (setup_is_relayed(s))
 		out_json_text(out, "relay", buf_text(&s->route.relay));

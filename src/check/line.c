@@ -9,6 +9,15 @@ static void
 begin(struct view *v, const char *host)
 {
 	v->host = host;
+	v->domain = NULL;
+}
+
+/* The host as it was given cannot be shown if it is not ASCII. */
+static void
+setup(struct view *v, const struct setup *s)
+{
+	v->domain =
+	    strcmp(s->host, buf_text(&s->domain)) != 0 ? &s->domain : NULL;
 }
 
 static void
@@ -22,6 +31,11 @@ result(struct view *v, const struct check_result *r)
 
 	out_begin(&v->out);
 	out_text(v->host);
+	if (v->domain != NULL) {
+		fputs(" (", stdout);
+		out_text(buf_text(v->domain));
+		putchar(')');
+	}
 	printf(": %s", words[r->verdict]);
 	if (r->ready != NULL) {
 		fputs(" through ", stdout);
@@ -40,5 +54,6 @@ result(struct view *v, const struct check_result *r)
 
 const struct view view_line = {
 	.begin = begin,
+	.setup = setup,
 	.result = result,
 };

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/idn.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "check/installed.h"
 #include "check/selftest.h"
 #include "dns/resolvconf.h"
@@ -269,6 +271,18 @@ struct walk {
 	size_t ndefault;   /* of them, with the empty key */
 };
 
+/* A key in UTF-8 that no domain can match. */
+static bool
+is_no_domain(const char *key, size_t n)
+{
+	struct buf ascii = { 0 };
+	bool is_fine = !utf8_is_international(key, n) ||
+		       idn_to_ascii(&ascii, key, n) == NULL;
+
+	buf_finish(&ascii);
+	return !is_fine;
+}
+
 static const char *
 line_fault(const struct walk *walk, const char *key, size_t nkey,
     const char *value, size_t nvalue)
@@ -279,6 +293,8 @@ line_fault(const struct walk *walk, const char *key, size_t nkey,
 			   : "ignored, because it has no colon";
 	if (memchr(key, ' ', nkey) || memchr(key, '\t', nkey))
 		return "never used, because of the blank before the colon";
+	if (is_no_domain(key, nkey))
+		return "never used, because IDNA2008 has no such domain";
 	if (walk->has_hops && nkey > 0 && *key == '[')
 		return "never used, because of the brackets of the next hop";
 	return walk->fault(value, nvalue);

@@ -267,7 +267,8 @@ probe_run(const struct probe *p)
 	if (view->begin)
 		view->begin(view, p->host);
 	if (setup_read(&setup, &why) == -1 ||
-	    (p->envelope[0] && setup_check_envelope(p->envelope, &why) == -1))
+	    (p->envelope[0] &&
+		setup_read_envelope(&setup, p->envelope, &why) == -1))
 		return conclude_without_server(p, &why);
 	if (p->strictness >= 0)
 		setup.control.tlsstrictness = (unsigned long)p->strictness;

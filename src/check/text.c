@@ -189,6 +189,8 @@ show_source(struct view *v, const struct setup *s, size_t i)
 static void
 show_setup(struct view *v, const struct setup *s)
 {
+	if (strcmp(s->host, buf_text(&s->domain)) != 0)
+		put_line(v, "domain", buf_text(&s->domain));
 	show_route(v, s);
 	show_login(v, s);
 	for (size_t i = 0; i < 2; i++)

@@ -66,8 +66,9 @@ struct view {
 	void (*entries_end)(struct view *);
 
 	struct out out;
-	const char *host;        /* the destination */
-	bool is_within_attempts; /* JSON: their array is open */
+	const char *host;         /* the destination */
+	const struct buf *domain; /* with A-labels, if that differs; or NULL */
+	bool is_within_attempts;  /* JSON: their array is open */
 };
 
 extern const struct view view_text, view_json, view_line;

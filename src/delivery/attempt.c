@@ -221,6 +221,15 @@ hello(struct work *w)
 	return hello_failed(w, outcome);
 }
 
+/* The envelope needs SMTPUTF8 (RFC 6531), which another server may offer. */
+static enum attempt_result
+without_smtputf8(struct work *w)
+{
+	smtp_reply_reset(&w->session->reply);
+	set_failure(w, FAILURE_SMTPUTF8_NOT_OFFERED);
+	return leave(w, SMTP_DONE, ATTEMPT_NO_SMTPUTF8);
+}
+
 /*
  * MAIL can be sent, unless there is an unsolicited reply or the connection is
  * closed: before MAIL another server can still be tried.
@@ -243,6 +252,9 @@ ready(struct work *w)
 		set_died(w);
 		return leave(w, SMTP_DIED, ATTEMPT_NEXT);
 	}
+	if (w->mode->needs_smtputf8 &&
+	    !smtp_ehlo_has(&w->session->ehlo, SMTP_EXT_SMTPUTF8))
+		return without_smtputf8(w);
 	w->attempt->cause = FAILURE_NONE;
 	w->server->fd = w->fd;
 	w->server->ehlo = w->session->ehlo;

@@ -69,8 +69,9 @@ enum attempt_result {
 	ATTEMPT_READY,  /* MAIL can be sent */
 	ATTEMPT_NEXT,   /* not this address: try the next one */
 	ATTEMPT_NO_TLS, /* the same; the only reason is that it has no TLS */
-	ATTEMPT_AGAIN,  /* this address once more, as the mode now says */
-	ATTEMPT_LOCAL   /* our own failure: no other server would help */
+	ATTEMPT_NO_SMTPUTF8, /* the same; it only does not offer SMTPUTF8 */
+	ATTEMPT_AGAIN,       /* this address once more, as the mode now says */
+	ATTEMPT_LOCAL        /* our own failure: no other server would help */
 };
 
 struct server;
@@ -119,6 +120,7 @@ struct attempt_config {
 struct attempt_mode {
 	struct tls_policy policy;
 	bool only_helo;             /* do not send EHLO */
+	bool needs_smtputf8;        /* do not use a server without it */
 	struct cleartext cleartext; /* why TLS is not tried any more */
 };
 

@@ -18,11 +18,13 @@
 
 /* A path as it goes out; NULL if no command can hold it. */
 static char *
-quote(const char *recipient)
+quote(const char *recipient, const struct smtp_ehlo *ehlo)
 {
+	bool knows_smtputf8 = smtp_ehlo_has(ehlo, SMTP_EXT_SMTPUTF8);
 	struct buf path = { 0 };
 
-	if (quote_mailbox(&path, recipient) == -1 || path.len > SMTP_PATH_MAX) {
+	if (quote_mailbox(&path, recipient, knows_smtputf8) == -1 ||
+	    path.len > SMTP_PATH_MAX) {
 		buf_finish(&path);
 		return NULL;
 	}
@@ -32,16 +34,19 @@ quote(const char *recipient)
 }
 
 static void
-quote_recipients(struct batch *b, char *const *recipient)
+quote_recipients(struct batch *b, char *const *recipient,
+    const struct smtp_ehlo *ehlo)
 {
 	for (size_t i = 0; i < b->nrecipient; i++) {
-		char *path = quote(recipient[i]);
+		char *path = quote(recipient[i], ehlo);
 
 		if (!path) {
 			b->verdict[i].kind = VERDICT_UNSENDABLE;
 			continue;
 		}
 		b->path[b->npath] = path;
+		b->needs_smtputf8[b->npath] =
+		    quote_needs_smtputf8(recipient[i]);
 		b->place[b->npath++] = i;
 	}
 }
@@ -62,14 +67,15 @@ divide(struct batch *b, uint64_t rcptmax)
 
 void
 batch_prepare(struct batch *b, char *const *recipient, size_t nrecipient,
-    uint64_t rcptmax)
+    const struct smtp_ehlo *ehlo)
 {
 	*b = (struct batch){ .nrecipient = nrecipient };
 	b->verdict = mem_alloc(nrecipient, sizeof *b->verdict);
 	b->path = mem_alloc(nrecipient, sizeof *b->path);
 	b->place = mem_alloc(nrecipient, sizeof *b->place);
-	quote_recipients(b, recipient);
-	divide(b, rcptmax);
+	b->needs_smtputf8 = mem_alloc(nrecipient, sizeof *b->needs_smtputf8);
+	quote_recipients(b, recipient, ehlo);
+	divide(b, ehlo->rcptmax);
 	b->attempted = mem_alloc(b->nattempted, sizeof *b->attempted);
 	/* Not zeroed: most replies are short, and take one page of it. */
 	b->kept = mem_resize(NULL, BATCH_KEPT_MAX, 1);
@@ -111,14 +117,27 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	v->reply = keep(b, reply, ROOM_RECIPIENT);
 }
 
+/* Of the transaction under way, with so many recipients. */
+static bool
+needs_smtputf8(const struct batch *b, const struct batch_sender *sender,
+    size_t count)
+{
+	bool needs = sender->needs_smtputf8;
+
+	for (size_t i = 0; i < count && !needs; i++)
+		needs = b->needs_smtputf8[b->first + i];
+	return needs;
+}
+
 static void
-run_one(struct batch *b, const char *reverse_path, size_t count,
+run_one(struct batch *b, const struct batch_sender *sender, size_t count,
     struct attempted *a, struct smtp_session *s, struct smtp_message *m)
 {
 	struct smtp_envelope envelope = {
-		.reverse_path = reverse_path,
+		.reverse_path = sender->path,
 		.forward_path = (const char *const *)b->path + b->first,
 		.nrecipient = count,
+		.needs_smtputf8 = needs_smtputf8(b, sender, count),
 		.verdict = take_verdict,
 		.context = b,
 	};
@@ -174,8 +193,8 @@ is_in_step(const struct attempted *a)
 }
 
 void
-batch_run(struct batch *b, const char *reverse_path, struct smtp_session *s,
-    struct smtp_message *m)
+batch_run(struct batch *b, const struct batch_sender *sender,
+    struct smtp_session *s, struct smtp_message *m)
 {
 	bool goes_on = true;
 
@@ -184,7 +203,7 @@ batch_run(struct batch *b, const char *reverse_path, struct smtp_session *s,
 		size_t left = b->npath - b->first;
 		size_t count = left < b->at_a_time ? left : b->at_a_time;
 
-		run_one(b, reverse_path, count, a, s, m);
+		run_one(b, sender, count, a, s, m);
 		b->first += count;
 		take_reply(a, &s->reply);
 		goes_on = is_in_step(a);
@@ -225,6 +244,7 @@ batch_finish(struct batch *b)
 		free(b->path[i]);
 	free(b->path);
 	free(b->place);
+	free(b->needs_smtputf8);
 	free(b->verdict);
 	free(b->attempted);
 	free(b->kept);

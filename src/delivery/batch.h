@@ -24,6 +24,7 @@ struct batch {
 	size_t npath;
 	char **path;
 	size_t *place;
+	bool *needs_smtputf8;
 	size_t at_a_time; /* recipients of a transaction */
 
 	size_t first;       /* path of the transaction under way */
@@ -37,18 +38,24 @@ struct batch {
 #define BATCH_KEPT_MAX 65536
 
 /*
- * Quotes the recipients for a server with this RCPTMAX (0: none).  Those that
- * no command can hold are not sent; they have their verdict at once.
+ * Quotes the recipients for a server that offers this: RCPTMAX, SMTPUTF8.
+ * Those that no command can hold are not sent; they have their verdict at once.
  */
 void batch_prepare(struct batch *, char *const *recipient, size_t nrecipient,
-    uint64_t rcptmax);
+    const struct smtp_ehlo *);
+
+/* The sender of a message, quoted, and whether it needs SMTPUTF8. */
+struct batch_sender {
+	const char *path;
+	bool needs_smtputf8;
+};
 
 /*
- * Runs the transactions, until one ends the session.  reverse_path is quoted.
- * The texts of replies stay those of the batch and of the session.
+ * Runs the transactions, until one ends the session.  The texts of replies stay
+ * those of the batch and of the session.
  */
-void batch_run(struct batch *, const char *reverse_path, struct smtp_session *,
-    struct smtp_message *);
+void batch_run(struct batch *, const struct batch_sender *,
+    struct smtp_session *, struct smtp_message *);
 
 /* The results, as delivery/outcome takes them; borrowed. */
 struct outcome batch_outcome(const struct batch *, const struct smtp_session *,

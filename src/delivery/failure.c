@@ -63,6 +63,8 @@ static const struct row {
 	    "Connected to @ but TLS failed." },
 	[FAILURE_TLS_SETUP] = { TEMPORARY, "4.3.5",
 	    "Connected to @ but TLS is not set up." },
+	[FAILURE_SMTPUTF8_NOT_OFFERED] = { TEMPORARY, "4.6.7",
+	    "Connected to @ but it does not offer SMTPUTF8." },
 	/*
 	 * All of them are temporary, because it is our mistake, or that of the
 	 * server's administrator, and not one of the mail.

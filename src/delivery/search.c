@@ -96,42 +96,94 @@ attempt(const struct work *w, struct attempt_mode *mode,
 	return result;
 }
 
-static enum attempt_result
-try_address(const struct work *w, struct dialed *won)
+/* Uses a connection, and as many to the same address as it takes. */
+static enum search_result
+try_address(const struct work *w, struct attempt_mode *mode, struct dialed *won)
 {
 	struct search *s = w->search;
 	const size_t i = won->target;
-	struct attempt_mode mode = first_mode(s->connector.plan, i);
-	enum attempt_result result = attempt(w, &mode, won);
+	enum attempt_result result = attempt(w, mode, won);
 
 	while (result == ATTEMPT_AGAIN) {
 		if (!connector_again(&s->connector, i, won))
-			return ATTEMPT_NEXT;
-		result = attempt(w, &mode, won);
+			return SEARCH_NONE;
+		result = attempt(w, mode, won);
 	}
 	s->address = i;
+	switch (result) {
+	case ATTEMPT_READY:
+		return SEARCH_READY;
+	case ATTEMPT_LOCAL:
+		return SEARCH_LOCAL;
+	case ATTEMPT_NO_TLS:
+		w->had_no_tls[i] = true;
+		return SEARCH_NONE;
+	default:
+		return SEARCH_NONE;
+	}
+}
+
+static enum search_result
+follow_once(const struct work *w)
+{
+	struct connector *c = &w->search->connector;
+	enum search_result result = SEARCH_NONE;
+	struct dialed won;
+
+	while (result == SEARCH_NONE && connector_next(c, &won)) {
+		struct attempt_mode mode = first_mode(c->plan, won.target);
+
+		mode.needs_smtputf8 = w->config->needs_smtputf8;
+		result = try_address(w, &mode, &won);
+	}
+	return result;
+}
+
+/* As the session went that had everything but SMTPUTF8. */
+static struct attempt_mode
+mode_of(const struct plan *plan, const struct attempt *a)
+{
+	struct attempt_mode mode = {
+		.policy = plan->host[plan->address[a->address].host].policy,
+		.only_helo = a->used_helo,
+	};
+
+	mode.cleartext = a->cleartext;
+	if (a->cleartext.reason != CLEARTEXT_NO_REASON)
+		mode.policy.level = TLS_LEVEL_NONE;
+	return mode;
+}
+
+/*
+ * No server offers SMTPUTF8: the first of those that are ready without it is
+ * used.  What it says of the addresses counts, as when stock sends them.
+ */
+static enum search_result
+follow_without_smtputf8(const struct work *w)
+{
+	struct search *s = w->search;
+	const size_t n = s->history.n;
+	enum search_result result = SEARCH_NONE;
+
+	for (size_t i = s->history.pass; i < n && result == SEARCH_NONE; i++) {
+		const struct attempt *a = &s->history.attempt[i];
+		struct attempt_mode mode = mode_of(s->connector.plan, a);
+		struct dialed won;
+
+		if (a->cause == FAILURE_SMTPUTF8_NOT_OFFERED &&
+		    !deadline_passed(s->connector.until) &&
+		    connector_again(&s->connector, a->address, &won))
+			result = try_address(w, &mode, &won);
+	}
 	return result;
 }
 
 static enum search_result
 follow(const struct work *w)
 {
-	struct dialed won;
+	enum search_result result = follow_once(w);
 
-	while (connector_next(&w->search->connector, &won)) {
-		switch (try_address(w, &won)) {
-		case ATTEMPT_READY:
-			return SEARCH_READY;
-		case ATTEMPT_NO_TLS:
-			w->had_no_tls[won.target] = true;
-			break;
-		case ATTEMPT_LOCAL:
-			return SEARCH_LOCAL;
-		default:
-			break;
-		}
-	}
-	return SEARCH_NONE;
+	return result == SEARCH_NONE ? follow_without_smtputf8(w) : result;
 }
 
 static struct deadline

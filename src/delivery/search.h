@@ -28,6 +28,7 @@ struct search_config {
 	const struct helohosts *helohosts;
 	const char *helohost;
 	bool wants_own; /* that address is wanted for something else, too */
+	bool needs_smtputf8; /* a server that offers it is preferred */
 };
 
 /* Starts as { 0 }. */
@@ -48,6 +49,11 @@ struct search {
  * failed and the policy allows that, and with HELO if EHLO failed.  If no
  * server is ready then, those whose only fault was to have no TLS are tried
  * once more in clear text, where the policy merely prefers TLS.
+ *
+ * With needs_smtputf8, a server that is ready but does not offer SMTPUTF8 is
+ * left for the next one.  If no server that is reached offers it, the first of
+ * these is used all the same.  What is preferred for its TLS comes before that:
+ * clear text is tried only after all servers with TLS, with SMTPUTF8 or not.
  *
  * No connection is begun after ten times timeoutconnect plus timeoutremote,
  * half an hour by default.  This bounds the search whatever the number of

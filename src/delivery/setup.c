@@ -7,8 +7,6 @@
 
 #include "delivery/failure.h"
 #include "delivery/lookup.h"
-#include "qmail/quote.h"
-#include "smtp/transaction.h"
 
 #define SUBMISSIONS_PORT 465 /* RFC 8314 section 7.3 */
 
@@ -21,7 +19,8 @@ setup_is_relayed(const struct setup *s)
 const char *
 setup_next_hop(const struct setup *s)
 {
-	return setup_is_relayed(s) ? buf_text(&s->route.relay) : s->host;
+	return setup_is_relayed(s) ? buf_text(&s->route.relay)
+				   : buf_text(&s->domain);
 }
 
 static int
@@ -84,8 +83,10 @@ setup_read(struct setup *s, struct dsn *why)
 	const struct setup_files *files = s->files;
 
 	if (control_read(&s->control, why) == -1 ||
-	    relay_find(&files->relays, s->host, s->sender, &s->route, why) ==
-		-1)
+	    envelope_append_domain(&s->domain, s->host,
+		FAILURE_RECIPIENT_UNSENDABLE, why) == -1 ||
+	    relay_find(&files->relays, buf_text(&s->domain), s->sender,
+		&s->route, why) == -1)
 		return -1;
 	/* A relay may have the address of one of our interfaces. */
 	if (ipme_read(&s->ipme, "control/ipme", !setup_is_relayed(s), why) ==
@@ -98,28 +99,10 @@ setup_read(struct setup *s, struct dsn *why)
 	return read_situation(s, why);
 }
 
-static bool
-is_deliverable(const char *address, int (*quote)(struct buf *, const char *))
-{
-	struct buf path = { 0 };
-	bool ok = quote(&path, address) == 0 && path.len <= SMTP_PATH_MAX;
-
-	buf_finish(&path);
-	return ok;
-}
-
 int
-setup_check_envelope(char *const *envelope, struct dsn *why)
+setup_read_envelope(struct setup *s, char *const *envelope, struct dsn *why)
 {
-	char *const *recipient = envelope + 1;
-
-	if (!is_deliverable(envelope[0], quote_sender))
-		return failure_set(why, FAILURE_SENDER_UNSENDABLE, "");
-	while (*recipient && !is_deliverable(*recipient, quote_mailbox))
-		recipient++;
-	if (!*recipient)
-		return failure_set(why, FAILURE_RECIPIENT_UNSENDABLE, "");
-	return 0;
+	return envelope_read(&s->envelope, envelope, why);
 }
 
 static int
@@ -231,5 +214,6 @@ setup_search_config(const struct setup *s)
 		.helohost = buf_text(&c->helohost),
 		.helohosts = &s->helohosts,
 		.wants_own = s->situation.wants_tlsrpt,
+		.needs_smtputf8 = s->envelope.needs_smtputf8,
 	};
 }

@@ -2,6 +2,7 @@
 #ifndef DELIVERY_SETUP_H
 #define DELIVERY_SETUP_H
 
+#include "delivery/envelope.h"
 #include "delivery/plan.h"
 #include "delivery/search.h"
 #include "delivery/situation.h"
@@ -38,8 +39,12 @@ struct setup {
 	const char *sender; /* of the envelope; NULL: not known */
 	int message;        /* descriptor of the message, or -1 */
 
+	/* Known after setup_read_envelope(). */
+	struct envelope envelope;
+
 	/* Known after setup_read(). */
 	struct control control;
+	struct buf domain; /* the host, with A-labels */
 	struct route route;
 	struct ipme ipme;
 	enum ipfamily family;
@@ -59,22 +64,20 @@ struct setup {
 /* Whether the route has a relay, which stands for the host then. */
 bool setup_is_relayed(const struct setup *);
 
-/* The relay, or else the host: what is looked up. */
+/* The relay, or else the host with A-labels: what is looked up. */
 const char *setup_next_hop(const struct setup *);
 
 /*
  * Reads the control files.  -1 with a reason if one cannot be used: see
  * control_read(), relay_find(), ipme_read(), ipfamily_find(), outgoing_find(),
- * helohosts_read() and situation_read().  That an address of ours cannot be
- * used is no failure yet: it concerns one address family.
+ * helohosts_read() and situation_read(); or with 5.1.3 if the host is not a
+ * domain that IDNA2008 allows.  That an address of ours cannot be used is no
+ * failure yet: it concerns one address family.
  */
 int setup_read(struct setup *, struct dsn *why);
 
-/*
- * Whether SMTP can send these addresses: sender, recipients, NULL.  -1 with
- * 5.1.3 if there is no way to write the sender, or any of the recipients.
- */
-int setup_check_envelope(char *const *envelope, struct dsn *why);
+/* Reads sender, recipients, NULL: envelope_read(). */
+int setup_read_envelope(struct setup *, char *const *envelope, struct dsn *why);
 
 /*
  * Looks the hosts up in the DNS (lookup_hosts()), finds what their TLS depends

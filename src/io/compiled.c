@@ -38,7 +38,7 @@
 #define SUM_SIZE 8
 
 static const char stamp_key[] = "source";
-static const char stamp_magic[] = "qr-cdb 2"; /* changes with the format */
+static const char stamp_magic[] = "qr-cdb 3"; /* changes with the format */
 
 #define STAMP_KEY_SIZE (sizeof stamp_key - 1)
 #define STAMP_MAGIC_SIZE (sizeof stamp_magic - 1)

@@ -8,8 +8,10 @@
 
 #include "io/compiled.h"
 #include "io/fdio.h"
+#include "base/idn.h"
 #include "base/ip.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "qmail/control.h"
 
 #define TEXT_MAX ((size_t)1 << 30)
@@ -203,10 +205,28 @@ next_entry(struct cursor *c, struct entry *e)
 	return false;
 }
 
-static bool
-has_key(const struct entry *e, const char *key, size_t n)
+/*
+ * Replaces the key by one with A-labels, which is in space, if it is in UTF-8.
+ * What IDNA2008 does not allow stays as it is, and is no key of any domain.
+ */
+static void
+convert_key(struct entry *e, struct buf *space)
 {
-	return e->keylen == n && str_case_equal(e->key, key, n);
+	buf_cut(space, 0);
+	if (!utf8_is_international(e->key, e->keylen) ||
+	    idn_to_ascii(space, e->key, e->keylen) != NULL)
+		return;
+	e->key = space->data;
+	e->keylen = space->len;
+}
+
+static bool
+has_key(const struct entry *e, const char *key, size_t n, struct buf *space)
+{
+	struct entry converted = *e;
+
+	convert_key(&converted, space);
+	return converted.keylen == n && str_case_equal(converted.key, key, n);
 }
 
 /*
@@ -268,31 +288,63 @@ compile_entry(struct compiling *out, const struct buf *text,
 	compiling_add(out, buf_text(key), e->keylen, &place);
 }
 
+/* False for most hosts, and then no key needs to be converted. */
+static bool
+may_match_utf8(const char *host, size_t n)
+{
+	static const char prefix[] = "xn--";
+	const size_t len = sizeof prefix - 1;
+
+	for (size_t i = 0; i + len <= n; i++)
+		if (str_case_equal(host + i, prefix, len))
+			return true;
+	return !utf8_is_ascii(host, n);
+}
+
+/* An index with it would hide it from a program that can convert it. */
+static bool
+is_inconvertible(const struct entry *e)
+{
+	return !idn_is_supported() && utf8_is_international(e->key, e->keylen);
+}
+
 /*
  * In one pass finds the entry for host (longest key, last of equal ones) and,
- * if out is not NULL, compiles all entries.
+ * if out is not NULL, compiles all entries.  Whether the index can be used.
  */
-static void
+static bool
 scan(const struct buf *text, const char *host, const struct table_files *files,
     struct table_entry *f, struct compiling *out)
 {
 	const char *start = buf_text(text);
 	size_t mark = control_bom_length(start, text->len);
-	size_t n = strlen(host);
+	size_t n = strlen(host), length = 0;
+	bool converts = out || may_match_utf8(host, n), is_usable = true;
 	struct entry e, best = { 0 };
-	struct buf key = { 0 };
+	struct buf key = { 0 }, space = { 0 };
 	struct cursor c;
 
 	cursor_init(&c, start + mark, text->len - mark, files);
 	while (next_entry(&c, &e)) {
+		struct entry converted = e;
+
+		if (converts)
+			convert_key(&converted, &space);
 		if (out)
-			compile_entry(out, text, &c, &e, &key);
-		if (matches(&e, host, n) && e.keylen >= best.keylen)
+			compile_entry(out, text, &c, &converted, &key);
+		if (is_inconvertible(&e))
+			is_usable = false;
+		if (matches(&converted, host, n) &&
+		    converted.keylen >= length) {
 			best = e;
+			length = converted.keylen;
+		}
 	}
 	if (best.key)
 		set_entry(f, &best);
 	buf_finish(&key);
+	buf_finish(&space);
+	return is_usable;
 }
 
 /*
@@ -317,6 +369,7 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 {
 	struct compiling *out = NULL;
 	struct buf text = { 0 };
+	bool is_usable = false;
 	int saved, result;
 
 	if (is_compilable(files, host, st) && !files->is_read_only)
@@ -324,9 +377,9 @@ find_in_text(int fd, const struct stat *st, const struct table_files *files,
 	result = fdio_read_to_end(fd, st, TEXT_MAX, &text);
 	saved = errno;
 	if (result == 0)
-		scan(&text, host, files, f, out);
+		is_usable = scan(&text, host, files, f, out);
 	/* If this fails, the text is used next time too. */
-	if (out && result == 0)
+	if (out && is_usable)
 		(void)compiling_end(out, fd);
 	else if (out)
 		compiling_abort(out);
@@ -380,17 +433,18 @@ read_entry(int fd, const struct stat *st, const struct compiled_place *place,
     const char *key, const struct table_files *files, struct table_entry *f)
 {
 	size_t keylen = strlen(key);
-	struct buf line = { 0 };
+	struct buf line = { 0 }, space = { 0 };
 	struct cursor c;
 	struct entry e, last = { 0 };
 
 	if (read_line(fd, st, place, &line, files, &c))
 		while (next_entry(&c, &e))
-			if (has_key(&e, key, keylen))
+			if (has_key(&e, key, keylen, &space))
 				last = e;
 	if (last.key)
 		set_entry(f, &last);
 	buf_finish(&line);
+	buf_finish(&space);
 	return f->found;
 }
 

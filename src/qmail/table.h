@@ -15,6 +15,9 @@
  * lines with the same key the last one counts.  A NUL separates entries within
  * a line.
  *
+ * The host has A-labels; a key in UTF-8 is the same as one with A-labels
+ * (base/idn.h).
+ *
  * A long file is compiled into an index (io/compiled.h), which only says where
  * to look: what is found has always been read from the file itself.  The index
  * has keys and no values, so no password is in it; a key with a '|' or a blank

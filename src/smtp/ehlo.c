@@ -16,6 +16,7 @@ static const struct {
 	{ "8BITMIME", SMTP_EXT_8BITMIME },
 	{ "LIMITS", SMTP_EXT_LIMITS },
 	{ "AUTH", SMTP_EXT_AUTH },
+	{ "SMTPUTF8", SMTP_EXT_SMTPUTF8 },
 };
 
 #define NKNOWN (sizeof known / sizeof known[0])

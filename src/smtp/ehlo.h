@@ -18,7 +18,8 @@ enum smtp_extension {
 	SMTP_EXT_SIZE = 1 << 2,       /* RFC 1870 */
 	SMTP_EXT_8BITMIME = 1 << 3,   /* RFC 6152 */
 	SMTP_EXT_LIMITS = 1 << 4,     /* RFC 9422 */
-	SMTP_EXT_AUTH = 1 << 5        /* RFC 4954 */
+	SMTP_EXT_AUTH = 1 << 5,       /* RFC 4954 */
+	SMTP_EXT_SMTPUTF8 = 1 << 6    /* RFC 6531 */
 };
 
 /* The mechanisms of AUTH that we know. */

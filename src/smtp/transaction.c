@@ -59,6 +59,13 @@ sends_8bit(const struct smtp_session *s, const struct smtp_message *m)
 	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_8BITMIME);
 }
 
+/* It says what the paths are, so no refusal can be a reason to leave it out. */
+static bool
+sends_smtputf8(const struct smtp_session *s, const struct smtp_envelope *e)
+{
+	return e->needs_smtputf8 && smtp_ehlo_has(&s->ehlo, SMTP_EXT_SMTPUTF8);
+}
+
 /* Writes the parameters of MAIL, each with a space before it. */
 static size_t
 mail_parameters(const struct transaction *t, char *out, size_t size)
@@ -70,6 +77,8 @@ mail_parameters(const struct transaction *t, char *out, size_t size)
 		n = snprintf(out, size, " SIZE=%" PRIu64, m->measure.size);
 	if (sends_8bit(t->session, m))
 		n += snprintf(out + n, size - (size_t)n, " BODY=8BITMIME");
+	if (sends_smtputf8(t->session, t->envelope))
+		n += snprintf(out + n, size - (size_t)n, " SMTPUTF8");
 	return (size_t)n;
 }
 

@@ -15,7 +15,8 @@
  * the same code with another limit.  Mail data is sent only after a 354 reply,
  * and for at least one accepted recipient.  MAIL has SIZE (RFC 1870) and
  * BODY=8BITMIME (RFC 6152) if the server offers them.  If it refuses MAIL with
- * them all the same, MAIL is sent once more without them.
+ * them all the same, MAIL is sent once more without them.  It has SMTPUTF8 (RFC
+ * 6531) if the envelope needs that, and the server offers it.
  */
 
 /*
@@ -27,6 +28,7 @@ struct smtp_envelope {
 	const char *reverse_path; /* as it is sent, without < and > */
 	const char *const *forward_path;
 	size_t nrecipient;
+	bool needs_smtputf8;
 
 	/*
 	 * Called for each recipient in order, if there was a reply; outcome is

@@ -48,6 +48,7 @@ find_last(const char *text, size_t size, const char *key, size_t keylen,
     struct entry *last)
 {
 	const char *at = text + control_bom_length(text, size), *line;
+	struct buf space = { 0 };
 	bool any = false;
 	size_t n;
 
@@ -59,14 +60,14 @@ find_last(const char *text, size_t size, const char *key, size_t keylen,
 			struct entry e;
 
 			if (parse_entry(&e, line, (size_t)(stop - line)) &&
-			    e.keylen == keylen &&
-			    str_case_equal(e.key, key, keylen)) {
+			    has_key(&e, key, keylen, &space)) {
 				*last = e;
 				any = true;
 			}
 			line = stop + 1;
 		}
 	}
+	buf_finish(&space);
 	return any;
 }
 

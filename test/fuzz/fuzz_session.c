@@ -644,6 +644,8 @@ run_delivery(struct smtp_session *s, size_t nrecipient)
 {
 	static const struct handoff h = { .address = "192.0.2.1" };
 	static struct smtp_message message;
+	static const struct batch_sender sender = { "sender@example.org",
+		false };
 	char names[RECIPIENTS][sizeof "r0@example.org"];
 	char *recipient[RECIPIENTS];
 	struct outcome outcome;
@@ -654,9 +656,9 @@ run_delivery(struct smtp_session *s, size_t nrecipient)
 		recipient[i] = names[i];
 		snprintf(names[i], sizeof names[i], "r%zu@example.org", i);
 	}
-	batch_prepare(&batch, recipient, nrecipient, s->ehlo.rcptmax);
+	batch_prepare(&batch, recipient, nrecipient, &s->ehlo);
 	smtp_message_open(&message, fd, smtp_transaction_measures(&s->ehlo));
-	batch_run(&batch, "sender@example.org", s, &message);
+	batch_run(&batch, &sender, s, &message);
 	outcome = batch_outcome(&batch, s, &message);
 	record_outcome(&outcome, &h, s);
 	report_end();

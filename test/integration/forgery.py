@@ -3,7 +3,7 @@
 import os
 import struct
 
-MAGIC = b"qr-cdb 2"
+MAGIC = b"qr-cdb 3"
 HEAD, RECORD_HEAD, STAMP_KEY = 2048, 8, b"source"
 FRONT = HEAD + RECORD_HEAD + len(STAMP_KEY) + len(MAGIC) + 64 + 2048 + 8
 WORD = (1 << 64) - 1

@@ -566,6 +566,44 @@ def test_addresses_that_are_not_here_are_warned_of(home, look, only_local):
     assert found["control/helohosts"]["value"] == "lines: 2"
 
 
+# Domains in UTF-8, and SMTPUTF8.
+
+@pytest.fixture
+def idn(pytestconfig):
+    with open(f"{pytestconfig.option.build}/qmail-remote-check", "rb") as f:
+        if b"built without libidn2" in f.read():
+            pytest.skip("this build has no libidn2")
+
+
+def test_a_domain_in_utf8_is_shown_in_its_a_labels(home, dns, smtp, look, idn):
+    host, domain = "bücher.example", "xn--bcher-kva.example"
+    home.control("smtproutes", f"b\u00fccher.example::26\n☺.example:{ONE}\n")
+    dns.zone(f"{domain} A {ONE}")
+    smtp(ONE, port=26, ehlo=("8BITMIME", "SMTPUTF8"))
+    found = fields(look(host=host))
+    assert (found["to"], found["domain"]) == (["b??cher.example"], [domain])
+    assert "26" in found["route"][0] and found["offers"] == ["8BITMIME,SMTPUTF8"]
+    assert "domain" not in fields(look(host=domain))
+    found, = json_of(look("--json", host, host=None))
+    assert (found["host"], found["domain"], found["result"]["verdict"]) == (host, domain, "delivered")
+    assert look("-", host=None, text=f"{host}\n").stdout.startswith(f"b??cher.example ({domain}): delivered ")
+    assert "never used, because IDNA2008 has no such domain" in look(host=None).stdout
+
+
+def test_a_domain_that_idna_does_not_allow_is_bounced(look, dns):
+    found = fields(look(host="e\u212ample.example"))
+    assert found["reason"][0] == "Sorry, that address cannot be sent by SMTP. (#5.1.3)"
+
+
+def test_addresses_that_need_smtputf8_need_a_server_with_it(dns, smtp, look):
+    dns.zone(f"dst.example MX 1 m1.example.\ndst.example MX 2 m2.example.\nm1.example A {ONE}\nm2.example A {TWO}")
+    smtp(ONE)
+    smtp(TWO, ehlo=("SMTPUTF8",))
+    assert ONE in result(look("a@src.example", "b@dst.example"))
+    done = look("a@src.example", "é@dst.example")
+    assert TWO in result(done) and fields(done)["failed"] == ["it does not offer SMTPUTF8"]
+
+
 # Many destinations; another strictness.
 
 @pytest.mark.parametrize("strictness, verdict", [("0", DELIVERED), ("1", DELIVERED), ("2", DEFERRED)])

@@ -824,7 +824,7 @@ def test_an_index_of_the_former_format_is_not_used(site, forged):
     """0.1.0 had the certificates themselves in it, whoever had put them there."""
     impostor = site.certs.other_root
     data = bytearray(forged["nothing"]) + impostor.der
-    write(state(site), bytes(data.replace(b"qr-cdb 2", b"qr-cdb 1")))
+    write(state(site), bytes(data.replace(b"qr-cdb 3", b"qr-cdb 1")))
     site.mx()
     distrusted(site, site.server(cert=pki.make("x", impostor, names=["m1.example"])))
 

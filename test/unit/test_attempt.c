@@ -65,7 +65,8 @@ static int fake_close(int);
  * What the server does, one word for each step, in the order of the steps:
  *	g greeting, e EHLO, h HELO, s STARTTLS, t handshake, a AUTH
  * and after the letter, with the reply's code if there is one:
- *	+ success (e+tls: STARTTLS is offered; e+plain, e+xoauth2, e+other:
+ *	+ success (e+tls: STARTTLS is offered; e+utf8: SMTPUTF8;
+ *	e+tls,utf8: both; e+plain, e+xoauth2, e+other:
  *	AUTH with this mechanism, or one that we do not know), - refused, !
  *malformed, ^ unsolicited, x no reply, m no reply because we have no memory For
  *a handshake: + done, - failed, ~ timed out, m failed because of us; and after
@@ -134,6 +135,9 @@ set_extensions(struct smtp_ehlo *e, const char *word)
 	*e = (struct smtp_ehlo){ 0 };
 	if (strncmp(word, "+tls", 4) == 0)
 		e->extensions = SMTP_EXT_STARTTLS;
+	if (strncmp(word, "+utf8", 5) == 0 ||
+	    strncmp(word, "+tls,utf8", 9) == 0)
+		e->extensions |= SMTP_EXT_SMTPUTF8;
 	if (strncmp(word, "+plain", 6) == 0)
 		smtp_ehlo_add(e, "AUTH PLAIN", 10);
 	if (strncmp(word, "+xoauth2", 8) == 0)
@@ -416,8 +420,11 @@ static const char *const failures[] = {
 	[FAILURE_AUTH_PASSWORD_WANTED] = "password wanted",
 	[FAILURE_AUTH] = "auth",
 	[FAILURE_CREDENTIALS] = "credentials",
+	[FAILURE_SMTPUTF8_NOT_OFFERED] = "utf8",
 	[FAILURE_MEMORY_IN_SESSION] = "memory",
 };
+
+static bool needs_smtputf8; /* the envelope, in the cells that are checked */
 
 struct cell {
 	enum tls_level level;
@@ -449,6 +456,7 @@ run(const struct cell *c, struct attempt_mode *mode, struct attempt *a,
 	*mode = (struct attempt_mode){
 		.policy = { .level = c->level, .name = "mx.example" },
 		.only_helo = c->only_helo,
+		.needs_smtputf8 = needs_smtputf8,
 	};
 	if (attempt_make(&config, &session, mode, CONNECTION, a, server) !=
 	    c->result)
@@ -1489,10 +1497,52 @@ tells_the_observer_no_secret(void **state)
 	credentials_finish(&c);
 }
 
+/*
+ * Where the envelope needs SMTPUTF8, that is asked last: whatever else is wrong
+ * with a server counts before it.  What was offered before TLS does not count.
+ */
+static void
+leaves_a_server_without_smtputf8(void **state)
+{
+	static const struct cell cells[] = {
+		{ NONE, 0, "g+ e+utf8", "", ATTEMPT_READY, "", "", "", "" },
+		{ NONE, 0, "g+ e+", "", ATTEMPT_NO_SMTPUTF8, "utf8", "", "",
+		    "quit close100" },
+		{ NONE, 1, "g+ h+", "", ATTEMPT_NO_SMTPUTF8, "utf8", "", "",
+		    "quit close100" },
+		{ NONE, 0, "g+ e+", "late", ATTEMPT_NEXT, "hello", "421", "",
+		    "close100" },
+		{ NONE, 0, "g-554", "", ATTEMPT_NEXT, "greeting", "554", "",
+		    "quit close100" },
+		{ MAY, 0, "g+ e+tls s+ t+ e+utf8", "", ATTEMPT_READY, "", "",
+		    HANDSHAKE, "" },
+		{ MAY, 0, "g+ e+tls,utf8 s+ t+ e+", "", ATTEMPT_NO_SMTPUTF8,
+		    "utf8", "", HANDSHAKE, "quit close101 close102" },
+		{ MAY, 0, "g+ e+tls s-454", "", ATTEMPT_NO_SMTPUTF8, "utf8", "",
+		    "STARTTLS refused (454)", "quit close100" },
+		{ MAY, 0, "g+ e+tls s+ t-", "", ATTEMPT_AGAIN, "tls", "",
+		    "no cipher", "" },
+		{ MUST, 0, "g+ e+", "", ATTEMPT_NO_TLS, "not offered", "", "",
+		    "quit close100" },
+		{ MUST, 0, "g+ e+utf8", "", ATTEMPT_NO_TLS, "not offered", "",
+		    "", "quit close100" },
+		{ MUST, 0, "g+ e+tls s+ t+ e+", "", ATTEMPT_NO_SMTPUTF8, "utf8",
+		    "", HANDSHAKE, "quit close101 close102" },
+		{ PROVE, 0, "g+ e+utf8", "", ATTEMPT_NEXT, "not offered", "",
+		    "", "quit close100" },
+	};
+
+	(void)state;
+	needs_smtputf8 = true;
+	check(cells, sizeof cells / sizeof *cells);
+	needs_smtputf8 = false;
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(leaves_a_server_without_smtputf8),
 		cmocka_unit_test(makes_a_server_ready_in_clear_text),
 		cmocka_unit_test(reports_what_failed_in_clear_text),
 		cmocka_unit_test(requires_tls),

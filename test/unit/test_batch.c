@@ -27,6 +27,9 @@ static char long_name[SMTP_PATH_MAX + 10];
 static char *const odd_names[] = { (char[]){ "0@x\n" }, (char[]){ "0@x" },
 	long_name, (char[]){ "1@x" }, (char[]){ "2@x>" } };
 
+static const struct batch_sender sender = { "s@x", false };
+static const struct smtp_ehlo nothing; /* is offered */
+
 struct script {
 	const char *name;
 	uint64_t rcptmax, mailmax;
@@ -151,9 +154,10 @@ runs_transactions(void **state)
 		smtp_session_init(&session, p.fd, 30);
 		session.ehlo.extensions = SMTP_EXT_PIPELINING;
 		session.ehlo.mailmax = c->mailmax;
-		batch_prepare(&b, names, c->nrecipient, c->rcptmax);
+		session.ehlo.rcptmax = c->rcptmax;
+		batch_prepare(&b, names, c->nrecipient, &session.ehlo);
 		smtp_message_open(&mail, fd, false);
-		batch_run(&b, "s@x", &session, &mail);
+		batch_run(&b, &sender, &session, &mail);
 		o = batch_outcome(&b, &session, &mail);
 		assert_true(o.is_pipelined);
 		end = peer_end(&p, &heard);
@@ -187,9 +191,10 @@ leaves_out_unsendable_recipients(void **state)
 	memset(long_name, 'x', sizeof long_name - 1);
 	smtp_session_init(&session, p.fd, 30);
 	session.ehlo.extensions = SMTP_EXT_PIPELINING;
-	batch_prepare(&b, odd_names, 5, 1);
+	session.ehlo.rcptmax = 1;
+	batch_prepare(&b, odd_names, 5, &session.ehlo);
 	smtp_message_open(&mail, fd, false);
-	batch_run(&b, "s@x", &session, &mail);
+	batch_run(&b, &sender, &session, &mail);
 	assert_int_equal(peer_end(&p, &heard), 0);
 	assert_int_equal(b.nattempted, 2);
 	for (size_t i = 0; i < 5; i++)
@@ -199,6 +204,70 @@ leaves_out_unsendable_recipients(void **state)
 	buf_finish(&heard);
 	batch_finish(&b);
 	close(fd);
+}
+
+/*
+ * SMTPUTF8 is asked for where it is offered, for each transaction with an
+ * address in UTF-8.  Otherwise addresses go as from stock, with quotes.
+ */
+static void
+asks_for_smtputf8_where_an_address_needs_it(void **state)
+{
+	static char text[][8] = { "0@x", "\xc3\xa9@x", "\xe9@x", "a@\xc3\xa9" };
+	char *const recipients[] = { text[0], text[1], text[2], text[3] };
+	static const struct {
+		unsigned extensions;
+		const char *sender;
+		bool needs_smtputf8;
+		const char *script[20];
+	} cases[] = {
+		{ SMTP_EXT_PIPELINING | SMTP_EXT_SMTPUTF8, "s@x", false,
+		    { ONE(0), TAKEN, ">250\r\n",
+			"<MAIL FROM:<s@x> SMTPUTF8\r\n"
+			"RCPT TO:<\xc3\xa9@x>\r\n" DATA,
+			TAKEN, ">250\r\n",
+			"<" MAIL "RCPT TO:<\"\xe9\"@x>\r\n" DATA, TAKEN,
+			">250\r\n" } },
+		{ SMTP_EXT_PIPELINING | SMTP_EXT_SMTPUTF8, "\xc3\xa9@x", true,
+		    { "<MAIL FROM:<\xc3\xa9@x> SMTPUTF8\r\n" TO(0) DATA, TAKEN,
+			">250\r\n",
+			"<MAIL FROM:<\xc3\xa9@x> SMTPUTF8\r\n"
+			"RCPT TO:<\xc3\xa9@x>\r\n" DATA,
+			TAKEN, ">250\r\n",
+			"<MAIL FROM:<\xc3\xa9@x> SMTPUTF8\r\n"
+			"RCPT TO:<\"\xe9\"@x>\r\n" DATA,
+			TAKEN, ">250\r\n" } },
+		{ SMTP_EXT_PIPELINING, "s@x", true,
+		    { ONE(0), TAKEN, ">250\r\n",
+			"<" MAIL "RCPT TO:<\"\xc3\xa9\"@x>\r\n" DATA, TAKEN,
+			">250\r\n", "<" MAIL "RCPT TO:<\"\xe9\"@x>\r\n" DATA,
+			TAKEN, ">250\r\n" } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const struct batch_sender from = { cases[i].sender,
+			cases[i].needs_smtputf8 };
+		struct peer p = peer_start(peer_play, cases[i].script, 0);
+		int fd = make_file(message, strlen(message));
+		struct buf heard = { 0 };
+		struct batch b;
+
+		smtp_session_init(&session, p.fd, 30);
+		session.ehlo.extensions = cases[i].extensions;
+		session.ehlo.rcptmax = 1;
+		batch_prepare(&b, recipients, 4, &session.ehlo);
+		smtp_message_open(&mail, fd, false);
+		batch_run(&b, &from, &session, &mail);
+		if (peer_end(&p, &heard) != 0)
+			fail_msg("case %zu: %s", i, buf_text(&heard));
+		for (size_t k = 0; k < 4; k++)
+			assert_int_equal(letter_of(&b.verdict[k]),
+			    k < 3 ? 'a' : 'u');
+		buf_finish(&heard);
+		batch_finish(&b);
+		close(fd);
+	}
 }
 
 static void
@@ -211,7 +280,7 @@ sends_the_longest_path_that_a_command_can_hold(void **state)
 	(void)state;
 	memset(fits, 'x', sizeof fits - 1);
 	memset(too_long, 'x', sizeof too_long - 1);
-	batch_prepare(&b, recipients, 2, 0);
+	batch_prepare(&b, recipients, 2, &nothing);
 	assert_int_equal(b.verdict[0].kind, VERDICT_UNSENDABLE);
 	assert_int_equal(b.verdict[1].kind, VERDICT_NONE);
 	assert_int_equal(b.npath, 1);
@@ -231,9 +300,9 @@ sends_nothing_without_recipients(void **state)
 
 	(void)state;
 	smtp_session_init(&session, p.fd, 30);
-	batch_prepare(&b, odd_names, 1, 1);
+	batch_prepare(&b, odd_names, 1, &nothing);
 	smtp_message_open(&mail, -1, false);
-	batch_run(&b, "s@x", &session, &mail);
+	batch_run(&b, &sender, &session, &mail);
 	o = batch_outcome(&b, &session, &mail);
 	peer_end(&p, &heard);
 	assert_int_equal(heard.len, 0);
@@ -261,9 +330,10 @@ sends_nothing_that_is_too_large(void **state)
 	session.reply.code = 550;
 	session.reply.len = strlen("550 no\n");
 	memcpy(session.reply.text, "550 no\n", session.reply.len);
-	batch_prepare(&b, names, 2, 1);
+	session.ehlo.rcptmax = 1;
+	batch_prepare(&b, names, 2, &session.ehlo);
 	smtp_message_open(&mail, fd, true);
-	batch_run(&b, "s@x", &session, &mail);
+	batch_run(&b, &sender, &session, &mail);
 	o = batch_outcome(&b, &session, &mail);
 	peer_end(&p, &heard);
 	assert_int_equal(heard.len, 0);
@@ -300,9 +370,10 @@ reads_a_pipe_once(void **state)
 	close(pair[1]);
 	smtp_session_init(&session, p.fd, 30);
 	session.ehlo.extensions = SMTP_EXT_PIPELINING;
-	batch_prepare(&b, names, 3, 1);
+	session.ehlo.rcptmax = 1;
+	batch_prepare(&b, names, 3, &session.ehlo);
 	smtp_message_open(&mail, pair[0], false);
-	batch_run(&b, "s@x", &session, &mail);
+	batch_run(&b, &sender, &session, &mail);
 	assert_int_equal(peer_end(&p, &heard), 0);
 	assert_int_equal(b.attempted[1].result.end, SMTP_END_MESSAGE);
 	assert_true(b.attempted[1].has_run);
@@ -380,9 +451,10 @@ keeps_the_reply_that_counts(void **state)
 	p = peer_start(peer_talks_much, NULL, 0);
 	smtp_session_init(&session, p.fd, 30);
 	session.ehlo.extensions = SMTP_EXT_PIPELINING;
-	batch_prepare(&b, recipients, RECIPIENTS, 1);
+	session.ehlo.rcptmax = 1;
+	batch_prepare(&b, recipients, RECIPIENTS, &session.ehlo);
 	smtp_message_open(&mail, fd, false);
-	batch_run(&b, "s@x", &session, &mail);
+	batch_run(&b, &sender, &session, &mail);
 	o = batch_outcome(&b, &session, &mail);
 	peer_end(&p, &heard);
 	outcome_message(&o, &m);
@@ -422,19 +494,19 @@ two_sessions_in_turns(void **state)
 		smtp_message_open(&m[i], fd[i], false);
 	}
 	for (int i = 0; i < 4; i++)
-		batch_prepare(&b[i], names, 1, 0);
+		batch_prepare(&b[i], names, 1, &nothing);
 
-	batch_run(&b[0], "s@x", &s[0], &m[0]);
+	batch_run(&b[0], &sender, &s[0], &m[0]);
 	assert_int_equal(s[0].state.phase, SMTP_PHASE_OPEN);
 	assert_int_equal(b[0].attempted[0].result.end, SMTP_END_DATA);
-	batch_run(&b[1], "s@x", &s[1], &m[1]);
+	batch_run(&b[1], &sender, &s[1], &m[1]);
 	assert_int_equal(s[1].state.phase, SMTP_PHASE_READY);
 	assert_int_equal(s[0].state.phase, SMTP_PHASE_OPEN);
 	assert_int_equal(b[1].attempted[0].code, 250);
-	batch_run(&b[2], "s@x", &s[0], &m[0]);
+	batch_run(&b[2], &sender, &s[0], &m[0]);
 	assert_int_equal(s[0].state.phase, SMTP_PHASE_READY);
 	assert_int_equal(b[2].attempted[0].result.outcome, SMTP_DONE);
-	batch_run(&b[3], "s@x", &s[1], &m[1]);
+	batch_run(&b[3], &sender, &s[1], &m[1]);
 	assert_int_equal(s[1].state.phase, SMTP_PHASE_OPEN);
 	assert_int_equal(b[3].attempted[0].result.end, SMTP_END_NONE_ACCEPTED);
 
@@ -454,6 +526,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_transactions),
 		cmocka_unit_test(leaves_out_unsendable_recipients),
+		cmocka_unit_test(asks_for_smtputf8_where_an_address_needs_it),
 		cmocka_unit_test(
 		    sends_the_longest_path_that_a_command_can_hold),
 		cmocka_unit_test(sends_nothing_without_recipients),

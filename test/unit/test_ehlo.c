@@ -15,6 +15,7 @@
 #define NONE 0
 #define TLS SMTP_EXT_STARTTLS
 #define PIPE SMTP_EXT_PIPELINING
+#define UTF8 SMTP_EXT_SMTPUTF8
 #define ROW(name, line, want) \
 	{ \
 		name, line, sizeof line - 1, want \
@@ -31,6 +32,10 @@ reads_keywords(void **state)
 	} cases[] = {
 		ROW("plain", "STARTTLS", TLS),
 		ROW("plain", "PIPELINING", PIPE),
+		ROW("plain", "SMTPUTF8", UTF8),
+		ROW("lower case", "smtputf8", UTF8),
+		ROW("a parameter (RFC 6531 section 3.1)", "SMTPUTF8 x", UTF8),
+		ROW("of an older draft", "UTF8SMTP", NONE),
 		ROW("C4 lower case", "starttls", TLS),
 		ROW("C4 mixed case", "PipeLining", PIPE),
 		ROW("C4 blank behind", "STARTTLS ", TLS),
@@ -70,7 +75,8 @@ reads_keywords(void **state)
 		smtp_ehlo_add(&e, line, cases[i].n); /* C9: repeated */
 		free(line);
 		if (smtp_ehlo_has(&e, TLS) != !!(cases[i].want & TLS) ||
-		    smtp_ehlo_has(&e, PIPE) != !!(cases[i].want & PIPE))
+		    smtp_ehlo_has(&e, PIPE) != !!(cases[i].want & PIPE) ||
+		    smtp_ehlo_has(&e, UTF8) != !!(cases[i].want & UTF8))
 			fail_msg("%s: %s: %u", cases[i].name, cases[i].line,
 			    e.extensions);
 	}
@@ -80,7 +86,7 @@ static void
 survives_a_format_and_parse(void **state)
 {
 	(void)state;
-	for (unsigned set = 0; set <= (TLS | PIPE); set++) {
+	for (unsigned set = 0; set < 2 * UTF8; set++) {
 		struct smtp_ehlo e = { .extensions = set }, back = { 0 };
 		struct buf word = { 0 };
 

@@ -147,6 +147,52 @@ does_not_send_mail_again(void **state)
 	}
 }
 
+/*
+ * SMTPUTF8 says what the addresses are: it is no reason for a second MAIL, and
+ * a second one has it.
+ */
+static void
+repeats_mail_with_smtputf8(void **state)
+{
+	static const char *const alone[] = { "<MAIL FROM:<s@x> SMTPUTF8\r\n",
+		">553 5.6.7 no\r\n", NULL };
+	static const char *const beside[] = {
+		"<MAIL FROM:<s@x> SIZE=28 SMTPUTF8\r\n", ">501\r\n",
+		"<MAIL FROM:<s@x> SMTPUTF8\r\n", ">550\r\n", NULL
+	};
+	static const char *const paths[] = { "0@x" };
+
+	(void)state;
+	for (int with_size = 0; with_size <= 1; with_size++) {
+		struct peer p =
+		    peer_start(peer_play, with_size ? beside : alone, 0);
+		int fd = make_file(message, strlen(message));
+		struct verdicts v = { .is_in_order = true };
+		struct smtp_envelope e = { .reverse_path = "s@x",
+			.forward_path = paths,
+			.nrecipient = 1,
+			.needs_smtputf8 = true,
+			.verdict = see_verdict,
+			.context = &v };
+		struct buf heard = { 0 };
+		struct smtp_result r;
+
+		smtp_session_init(&session, p.fd, 30);
+		session.ehlo.extensions = SMTP_EXT_SMTPUTF8;
+		if (with_size)
+			session.ehlo.extensions |= SMTP_EXT_SIZE;
+		smtp_message_open(&mail, fd,
+		    smtp_transaction_measures(&session.ehlo));
+		r = smtp_transaction(&session, &e, &mail);
+		assert_int_equal(r.end, SMTP_END_MAIL);
+		assert_int_equal(session.reply.code, with_size ? 550 : 553);
+		if (peer_end(&p, &heard) != 0)
+			fail_msg("heard %s", buf_text(&heard));
+		close(fd);
+		buf_finish(&heard);
+	}
+}
+
 /* Without parameters there is no second MAIL. */
 static void
 does_not_repeat_mail_without_parameters(void **state)
@@ -427,6 +473,7 @@ main(void)
 		cmocka_unit_test(sends_mail_again_without_parameters),
 		cmocka_unit_test(uses_the_second_reply),
 		cmocka_unit_test(does_not_send_mail_again),
+		cmocka_unit_test(repeats_mail_with_smtputf8),
 		cmocka_unit_test(does_not_repeat_mail_without_parameters),
 		cmocka_unit_test(sends_no_parameters_in_the_next_transaction),
 		cmocka_unit_test(classifies_503),

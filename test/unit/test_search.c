@@ -41,13 +41,14 @@ static const char *fake_name(const struct helohosts *, const struct ip *);
 static struct {
 	/*
 	 * The results of the attempts, one letter for each: R ready, N next
-	 * server, T no TLS, L local failure, and three that are tried again: A,
-	 * H after a handshake that hung, F after one that failed.
+	 * server, T no TLS, U no SMTPUTF8, L local failure, and three that are
+	 * tried again: A, H after a handshake that hung, F after one that
+	 * failed.
 	 */
 	const char *script;
-	size_t next; /* place in the plan of the next connection */
-	int refuses; /* redials of this address, or -1 */
-	bool passed; /* the second pass has begun */
+	size_t next;  /* place in the plan of the next connection */
+	int refuses;  /* redials of this address, or -1 */
+	bool is_late; /* all time is over */
 	char log[200];
 	struct attempt_mode mode; /* as passed to the first attempt */
 } world;
@@ -75,6 +76,7 @@ fake_begin(struct connector *c, struct plan *plan, const struct tcpto *tcpto,
 	assert_true(until.at <= deadline_in(1800000).at &&
 		    until.at > deadline_in(1800000 - 60000).at);
 	c->plan = plan;
+	c->until = world.is_late ? deadline_in(0) : until;
 	c->target = mem_alloc(plan->naddress, sizeof *c->target);
 	for (size_t i = 0; i < plan->naddress; i++)
 		c->target[i].state = DIAL_CONNECTED;
@@ -102,18 +104,52 @@ fake_again(struct connector *c, size_t i, struct dialed *won)
 	return world.refuses != (int)i;
 }
 
+/*
+ * What two servers can do, and which of them gets a message that needs
+ * SMTPUTF8, and how.  The letters of a server: t TLS, u SMTPUTF8, x it cannot
+ * be used.
+ */
+static const char *const *servers;
+
+static enum attempt_result
+fake_server(const struct attempt_mode *mode, struct attempt *a)
+{
+	const char *can = servers[a->ip.byte[15]];
+	bool has_tls = strchr(can, 't') != NULL;
+
+	a->cause = FAILURE_HELLO;
+	a->tls.status = TLS_STATUS_NONE;
+	if (strchr(can, 'x') != NULL)
+		return ATTEMPT_NEXT;
+	if (tls_policy_requires(&mode->policy) && !has_tls)
+		return tls_policy_allows_clear(&mode->policy) ? ATTEMPT_NO_TLS
+							      : ATTEMPT_NEXT;
+	if (tls_policy_tries(&mode->policy) && has_tls)
+		a->tls.status = TLS_STATUS_READY;
+	a->cause = FAILURE_SMTPUTF8_NOT_OFFERED;
+	if (mode->needs_smtputf8 && strchr(can, 'u') == NULL)
+		return ATTEMPT_NO_SMTPUTF8;
+	a->cause = FAILURE_NONE;
+	return ATTEMPT_READY;
+}
+
 static enum attempt_result
 fake_make(const struct attempt_config *config, struct smtp_session *session,
     struct attempt_mode *mode, int fd, struct attempt *a, struct server *s)
 {
-	char letter = *world.script++;
+	char letter;
 
 	assert_non_null(session);
 	assert_int_equal(config->timeout_s, 1200);
+	if (servers != NULL)
+		return fake_server(mode, a);
+	letter = *world.script++;
 	if (world.log[0] != '\0' && strchr(world.log, ' ') == NULL)
 		world.mode = *mode;
 	say(fd == 200 ? "retry" : "try", a->ip.byte[15]);
-	a->cause = letter == 'R' ? FAILURE_NONE : FAILURE_HELLO;
+	a->cause = letter == 'R'   ? FAILURE_NONE
+		   : letter == 'U' ? FAILURE_SMTPUTF8_NOT_OFFERED
+				   : FAILURE_HELLO;
 	a->tls.status = TLS_STATUS_NONE;
 	a->used_helo = mode->only_helo;
 	s->fd = fd;
@@ -128,6 +164,8 @@ fake_make(const struct attempt_config *config, struct smtp_session *session,
 		return ATTEMPT_READY;
 	case 'T':
 		return ATTEMPT_NO_TLS;
+	case 'U':
+		return ATTEMPT_NO_SMTPUTF8;
 	case 'L':
 		return ATTEMPT_LOCAL;
 	case 'A':
@@ -241,6 +279,29 @@ follows_a_plan(void **state)
 		    "plan2 try0 try1 plan2 try0 try1" },
 		{ 2, "TL", -1, SEARCH_LOCAL, "plan2 try0 try1" },
 		{ 1, "TL", -1, SEARCH_LOCAL, "plan1 try0 plan1 try0" },
+		/* The first one without SMTPUTF8, if none offers it. */
+		{ 2, "UR", -1, SEARCH_READY, "plan2 try0 try1" },
+		{ 2, "UNR", -1, SEARCH_READY, "plan2 try0 try1 again0 retry0" },
+		{ 3, "NUUR", -1, SEARCH_READY,
+		    "plan3 try0 try1 try2 again1 retry1" },
+		{ 2, "UUNR", -1, SEARCH_READY,
+		    "plan2 try0 try1 again0 retry0 again1 retry1" },
+		{ 2, "UUR", 0, SEARCH_READY,
+		    "plan2 try0 try1 again0 again1 retry1" },
+		{ 1, "UN", -1, SEARCH_NONE, "plan1 try0 again0 retry0" },
+		{ 2, "UNL", -1, SEARCH_LOCAL, "plan2 try0 try1 again0 retry0" },
+		{ 2, "UL", -1, SEARCH_LOCAL, "plan2 try0 try1" },
+		{ 1, "AUAR", -1, SEARCH_READY,
+		    "plan1 try0 again0 retry0 again0 retry0 again0 retry0" },
+		/* It comes before all in clear text. */
+		{ 3, "TUTR", -1, SEARCH_READY,
+		    "plan3 try0 try1 try2 again1 retry1" },
+		{ 2, "TUNUR", -1, SEARCH_READY,
+		    "plan2 try0 try1 again1 retry1 plan1 try0 again0 retry0" },
+		{ 2, "TNUR", -1, SEARCH_READY,
+		    "plan2 try0 try1 plan1 try0 again0 retry0" },
+		{ 2, "UTTR", -1, SEARCH_READY,
+		    "plan2 try0 try1 again0 retry0 plan2 try0" },
 	};
 
 	(void)state;
@@ -255,6 +316,123 @@ follows_a_plan(void **state)
 			fail_msg("%s: %s", cases[i].script, world.log);
 		search_finish(&s);
 	}
+}
+
+static void
+prefers_tls_and_then_smtputf8(void **state)
+{
+	static const struct {
+		enum tls_level level;
+		bool may_be_clear; /* in the end, as at strictness 1 */
+		const char *servers[2];
+		const char *want; /* its number, and + if in TLS; or - */
+	} cases[] = {
+		{ TLS_LEVEL_NONE, 1, { "t", "u" }, "1" },
+		{ TLS_LEVEL_NONE, 1, { "", "t" }, "0" },
+		{ TLS_LEVEL_NONE, 1, { "u", "u" }, "0" },
+		{ TLS_LEVEL_NONE, 1, { "x", "t" }, "1" },
+		/* Strictness 0: TLS is no reason for another server. */
+		{ TLS_LEVEL_MAY, 1, { "t", "u" }, "1" },
+		{ TLS_LEVEL_MAY, 1, { "", "tu" }, "1+" },
+		{ TLS_LEVEL_MAY, 1, { "u", "tu" }, "0" },
+		{ TLS_LEVEL_MAY, 1, { "t", "" }, "0+" },
+		{ TLS_LEVEL_MAY, 1, { "", "t" }, "0" },
+		/* Strictness 1: a server with TLS first. */
+		{ TLS_LEVEL_ENCRYPT, 1, { "t", "tu" }, "1+" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "tu", "tu" }, "0+" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "u", "t" }, "1+" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "t", "u" }, "0+" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "t", "t" }, "0+" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "", "u" }, "1" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "", "" }, "0" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "x", "u" }, "1" },
+		{ TLS_LEVEL_ENCRYPT, 1, { "x", "" }, "1" },
+		/* TLS is demanded. */
+		{ TLS_LEVEL_ENCRYPT, 0, { "u", "t" }, "1+" },
+		{ TLS_LEVEL_ENCRYPT, 0, { "t", "tu" }, "1+" },
+		{ TLS_LEVEL_ENCRYPT, 0, { "u", "" }, "-" },
+		{ TLS_LEVEL_VERIFY, 0, { "u", "t" }, "1+" },
+		{ TLS_LEVEL_VERIFY, 0, { "t", "u" }, "0+" },
+		{ TLS_LEVEL_VERIFY, 0, { "u", "u" }, "-" },
+		{ TLS_LEVEL_DANE, 0, { "u", "t" }, "1+" },
+	};
+	const struct search_config config = {
+		.attempt = { .timeout_s = 1200 },
+		.timeoutconnect = 60,
+		.notes = 9,
+		.helohosts = &no_names,
+		.needs_smtputf8 = true,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct plan p = make_plan(2, cases[i].level);
+		struct search s = { .address = 0 };
+		char got[3] = "-";
+
+		memset(&world, 0, sizeof world);
+		world.refuses = -1;
+		servers = cases[i].servers;
+		for (size_t k = 0; k < 2; k++)
+			hosts[k].policy.source = cases[i].may_be_clear
+						     ? TLS_FROM_STRICTNESS
+						     : TLS_FROM_RULE;
+		if (search_server(&s, &p, &config) == SEARCH_READY) {
+			const struct attempt *a =
+			    &s.history.attempt[s.history.n - 1];
+
+			got[0] = (char)('0' + a->ip.byte[15]);
+			got[1] = a->tls.status == TLS_STATUS_READY ? '+' : '\0';
+		}
+		if (strcmp(got, cases[i].want) != 0)
+			fail_msg("case %zu: %s", i, got);
+		servers = NULL;
+		search_finish(&s);
+	}
+}
+
+static void
+does_not_go_back_when_the_time_is_over(void **state)
+{
+	static const struct search_config config = {
+		.attempt = { .timeout_s = 1200 },
+		.timeoutconnect = 60,
+		.notes = 9,
+		.helohosts = &no_names,
+	};
+	struct plan p = make_plan(2, TLS_LEVEL_NONE);
+	struct search s = { .address = 0 };
+
+	(void)state;
+	memset(&world, 0, sizeof world);
+	world.script = "UU";
+	world.is_late = true;
+	assert_int_equal(search_server(&s, &p, &config), SEARCH_NONE);
+	assert_string_equal(world.log, "plan2 try0 try1");
+	assert_int_equal(history_decisive(&s.history)->cause,
+	    FAILURE_SMTPUTF8_NOT_OFFERED);
+	search_finish(&s);
+}
+
+/* What failed before is not tried a second time with the same server. */
+static void
+takes_a_server_without_smtputf8_as_it_was(void **state)
+{
+	struct plan p = make_plan(1, TLS_LEVEL_MAY);
+	struct attempt a = { .used_helo = true,
+		.cleartext = { .reason = CLEARTEXT_REFUSED, .code = 454 } };
+	struct attempt_mode mode = mode_of(&p, &a);
+
+	(void)state;
+	assert_true(mode.only_helo);
+	assert_false(mode.needs_smtputf8);
+	assert_int_equal(mode.policy.level, TLS_LEVEL_NONE);
+	assert_int_equal(mode.cleartext.code, 454);
+	a = (struct attempt){ .address = 0 };
+	mode = mode_of(&p, &a);
+	assert_false(mode.only_helo);
+	assert_int_equal(mode.policy.level, TLS_LEVEL_MAY);
+	assert_int_equal(mode.cleartext.reason, CLEARTEXT_NO_REASON);
 }
 
 static void
@@ -491,6 +669,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_a_plan),
+		cmocka_unit_test(prefers_tls_and_then_smtputf8),
+		cmocka_unit_test(takes_a_server_without_smtputf8_as_it_was),
+		cmocka_unit_test(does_not_go_back_when_the_time_is_over),
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
 		cmocka_unit_test(chooses_our_name),
 		cmocka_unit_test(avoids_what_failed_before),

@@ -650,6 +650,8 @@ rejects_an_early_354(void **state)
 	close(fd);
 }
 
+#define UTF8 SMTP_EXT_SMTPUTF8
+
 /* The parameters of MAIL; and a message too large for SIZE is not sent. */
 static void
 sends_size_and_body(void **state)
@@ -660,21 +662,36 @@ sends_size_and_body(void **state)
 		uint64_t size;
 		const char *message;
 		const char *mail; /* NULL: nothing is sent */
+		bool needs_smtputf8;
 	} cases[] = {
-		{ "nothing", 0, 0, "a\xe9\n", "MAIL FROM:<s@x>\r\n" },
+		{ "nothing", 0, 0, "a\xe9\n", "MAIL FROM:<s@x>\r\n", false },
 		{ "SIZE", SMTP_EXT_SIZE, 0, "a\n.\n",
-		    "MAIL FROM:<s@x> SIZE=6\r\n" },
+		    "MAIL FROM:<s@x> SIZE=6\r\n", false },
 		{ "SIZE that just fits", SMTP_EXT_SIZE, 6, "a\n.\n",
-		    "MAIL FROM:<s@x> SIZE=6\r\n" },
-		{ "N12 SIZE too small", SMTP_EXT_SIZE, 5, "a\n.\n", NULL },
+		    "MAIL FROM:<s@x> SIZE=6\r\n", false },
+		{ "N12 SIZE too small", SMTP_EXT_SIZE, 5, "a\n.\n", NULL,
+		    false },
 		{ "SIZE with the last line end", SMTP_EXT_SIZE, 0, "a",
-		    "MAIL FROM:<s@x> SIZE=3\r\n" },
+		    "MAIL FROM:<s@x> SIZE=3\r\n", false },
 		{ "8BITMIME, 7-bit", SMTP_EXT_8BITMIME, 0, "a\n",
-		    "MAIL FROM:<s@x>\r\n" },
+		    "MAIL FROM:<s@x>\r\n", false },
 		{ "8BITMIME, 8-bit", SMTP_EXT_8BITMIME, 0, "\xe9\n",
-		    "MAIL FROM:<s@x> BODY=8BITMIME\r\n" },
+		    "MAIL FROM:<s@x> BODY=8BITMIME\r\n", false },
 		{ "both", SMTP_EXT_SIZE | SMTP_EXT_8BITMIME, 0, "\xe9\n",
-		    "MAIL FROM:<s@x> SIZE=3 BODY=8BITMIME\r\n" },
+		    "MAIL FROM:<s@x> SIZE=3 BODY=8BITMIME\r\n", false },
+		/* SMTPUTF8 is asked for by addresses, never by the message. */
+		{ "SMTPUTF8, 8-bit message", SMTP_EXT_8BITMIME | UTF8, 0,
+		    "To: <\xc3\xa9@x>\n\n", "MAIL FROM:<s@x> BODY=8BITMIME\r\n",
+		    false },
+		{ "SMTPUTF8, 7-bit message", SMTP_EXT_8BITMIME | UTF8, 0, "a\n",
+		    "MAIL FROM:<s@x> SMTPUTF8\r\n", true },
+		{ "SMTPUTF8 and others",
+		    SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | UTF8, 0, "\xe9\n",
+		    "MAIL FROM:<s@x> SIZE=3 BODY=8BITMIME SMTPUTF8\r\n", true },
+		{ "SMTPUTF8 alone", UTF8, 0, "\xe9\n",
+		    "MAIL FROM:<s@x> SMTPUTF8\r\n", true },
+		{ "no SMTPUTF8", SMTP_EXT_8BITMIME, 0, "a\n",
+		    "MAIL FROM:<s@x>\r\n", true },
 	};
 
 	(void)state;
@@ -690,6 +707,7 @@ sends_size_and_body(void **state)
 		struct smtp_envelope e = { .reverse_path = "s@x",
 			.forward_path = &path,
 			.nrecipient = 1,
+			.needs_smtputf8 = cases[i].needs_smtputf8,
 			.verdict = see_verdict,
 			.context = &v };
 		struct buf heard = { 0 };
