@@ -25,7 +25,7 @@
 #include "io/fdio.h"
 #include "qmail/table.h"
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
+#include "listfile.h"
 
 static char home[] = "/tmp/test_table.XXXXXX";
 
@@ -46,20 +46,6 @@ static const struct table_files many = FILES("many");
 static const struct table_files same = FILES("same");
 static const struct table_files wide = FILES("wide");
 static const struct table_files secret = FILES("secret");
-static const struct table_files strict = {
-	.text = "strict",
-	.index = "strict.cdb",
-	.lock = "strict.lock",
-	.is_strict = true,
-};
-static const struct table_files addresses = {
-	.text = "addresses",
-	.index = "addresses.cdb",
-	.lock = "addresses.lock",
-	.is_strict = true,
-	.has_addresses = true,
-};
-
 struct table_case {
 	const char *text;
 	const char *host;
@@ -197,16 +183,6 @@ nap(long ms)
 }
 
 static void
-put(const char *path, const void *data, size_t n)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	assert_true(fd != -1);
-	assert_int_equal(fdio_write_all(fd, data, n, 1000), 0);
-	assert_int_equal(close(fd), 0);
-}
-
-static void
 write_large_files(void)
 {
 	struct buf text = { 0 };
@@ -281,14 +257,6 @@ enter_home(void **state)
 	       stat(marked.text, &bom_stat) == -1;
 }
 
-static void
-remove_files(const struct table_files *f)
-{
-	unlink(f->text);
-	unlink(f->index);
-	unlink(f->lock);
-}
-
 static int
 clear_home(void **state)
 {
@@ -307,8 +275,7 @@ static int
 leave_home(void **state)
 {
 	static const struct table_files *const all[] = { &forged, &marked, &nul,
-		&lonely, &damaged, &many, &same, &wide, &secret, &strict,
-		&addresses };
+		&lonely, &damaged, &many, &same, &wide, &secret };
 
 	clear_home(state);
 	for (size_t i = 0; i < COUNT(all); i++)
@@ -675,24 +642,6 @@ holds_very_long_lines(void **state)
 	}
 }
 
-/*
- * A forged index: valid except for what it says.  Whoever can write it can make
- * one.
- */
-static void
-forge_with(const struct table_files *f, const struct stat *st, const char *key,
-    const struct compiled_place *place)
-{
-	int fd = open(f->text, O_RDONLY);
-	struct compiling *c = compiling_begin(f->index, f->lock, fd, st);
-
-	assert_non_null(c);
-	if (place)
-		compiling_add(c, key, strlen(key), place);
-	assert_int_equal(compiling_end(c, fd), 0);
-	assert_int_equal(close(fd), 0);
-}
-
 /* The place of a text that occurs once in the list. */
 static struct compiled_place
 place_of(const char *piece, size_t n)
@@ -707,7 +656,6 @@ place_of(const char *piece, size_t n)
 static void
 uses_only_lines_with_the_key(void **state)
 {
-#define PIECE(s) s, sizeof(s) - 1
 	static const struct {
 		const char *piece;
 		size_t n;
@@ -889,21 +837,6 @@ survives_an_index_that_changes(void **state)
 	buf_finish(&image);
 }
 
-struct walked {
-	char text[200];
-	size_t n;
-};
-
-static void
-walk(void *data, const char *key, size_t nkey, const char *value, size_t nvalue)
-{
-	struct walked *w = data;
-
-	w->n += (size_t)snprintf(w->text + w->n, sizeof w->text - w->n,
-	    "<%.*s|%.*s>", (int)nkey, key, value ? (int)nvalue : 1,
-	    value ? value : "-");
-}
-
 static void
 goes_through_all_entries(void **state)
 {
@@ -922,239 +855,6 @@ goes_through_all_entries(void **state)
 	assert_int_equal(table_walk(&files, walk, &w), -1);
 	assert_int_equal(errno, EISDIR);
 	assert_int_equal(rmdir(files.text), 0);
-}
-
-/* The entry in a strict table, or "(none)"; a '!' for the missing colon. */
-static const char *
-find_strictly(const struct table_files *table, const char *host)
-{
-	static char text[64];
-	struct table_entry e = { 0 };
-
-	assert_int_equal(table_find(table, host, &e), 0);
-	snprintf(text, sizeof text, "%s%s%s", buf_text(&e.key),
-	    !e.found        ? "(none)"
-	    : e.lacks_colon ? "!"
-			    : ":",
-	    buf_text(&e.value));
-	table_entry_finish(&e);
-	return text;
-}
-
-/* Writes the text, made this long by a comment if it is shorter. */
-static void
-put_strict(const struct table_files *table, const char *text, size_t n,
-    size_t total)
-{
-	struct buf b = { 0 };
-
-	buf_append(&b, text, n);
-	if (b.len < total)
-		buf_puts(&b, "\n#");
-	while (b.len < total)
-		buf_putc(&b, 'x');
-	put(table->text, buf_text(&b), b.len);
-	buf_finish(&b);
-}
-
-struct strict_case {
-	const char *text;
-	size_t n;
-	const char *host;
-	const char *want;
-};
-
-static const struct strict_case strict_cases[] = {
-	{ PIECE("a:r"), "a", "a:r" },
-	{ PIECE("a:r"), "b", "(none)" },
-	{ PIECE("a:"), "a", "a:" },
-	{ PIECE(":r"), "a", ":r" },
-	{ PIECE("A:r:x y # z"), "a", "A:r:x y # z" },
-	{ PIECE(" a:r"), "a", "a:r" },
-	{ PIECE("\t \ta:r"), "a", "a:r" },
-	{ PIECE("a"), "a", "a!" },
-	{ PIECE("a "), "a", "a!" },
-	{ PIECE("a b"), "a", "a! b" },
-	{ PIECE("a :b"), "a", "a! :b" },
-	{ PIECE("a\tb:c"), "a", "a!\tb:c" },
-	{ PIECE("a:r\na"), "a", "a!" },
-	{ PIECE("a\na:r"), "a", "a:r" },
-	{ PIECE("a:r\n#a"), "a", "a:r" },
-	{ PIECE("a:r\n # a comment"), "a", "a:r" },
-	{ PIECE("a:r\n \t\n"), "a", "a:r" },
-	{ PIECE("[::1]:r"), "[::1]", "(none)" },
-	{ PIECE("[::1]:r"), "[", "[::1]:r" },
-	{ PIECE("b:r\0a\0c:s"), "a", "a!" },
-	{ PIECE("b:r\0 a:r \0 \0"), "a", "a:r " },
-	{ PIECE("a.:r"), "a", "a:r" },
-	{ PIECE("a. b"), "a", "a! b" },
-	{ PIECE("a..:r"), "a", "(none)" },
-	{ PIECE(".:r"), "a.", ".:r" },
-};
-
-/* By the text, while the index is made, and by the index. */
-static void
-find_in_three_ways(const struct table_files *table, const struct strict_case *c)
-{
-	for (int round = 0; round < 3; round++) {
-		const char *got;
-
-		if (round < 2)
-			put_strict(table, c->text, c->n,
-			    round == 0 ? 0 : 65537);
-		got = find_strictly(table, c->host);
-		if (strcmp(got, c->want) != 0)
-			fail_msg("%s, round %d: %s", c->text, round, got);
-		assert_int_equal(access(table->index, F_OK),
-		    round == 0 ? -1 : 0);
-	}
-	remove_files(table);
-}
-
-static void
-overlooks_no_entry_of_a_strict_table(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < COUNT(strict_cases); i++)
-		find_in_three_ways(&strict, &strict_cases[i]);
-}
-
-/* A line that is meant as one address has the empty key. */
-static void
-finds_an_address_without_a_key(void **state)
-{
-	static const struct strict_case without_keys[] = {
-		{ PIECE("192.0.2.1"), "a", "!192.0.2.1" },
-		{ PIECE(" 192.0.2.1 # a:b"), "a", "!192.0.2.1 # a:b" },
-		{ PIECE("a:192.0.2.1"), "a", "a:192.0.2.1" },
-		{ PIECE("a:192.0.2.1"), "b", "(none)" },
-		{ PIECE("a:192.0.2.1\n192.0.2.2"), "a", "a:192.0.2.1" },
-		{ PIECE("a:192.0.2.1\n192.0.2.2"), "b", "!192.0.2.2" },
-		{ PIECE("192.0.2.2\n:192.0.2.3"), "b", ":192.0.2.3" },
-		{ PIECE(":192.0.2.2\n192.0.2.3"), "b", "!192.0.2.3" },
-		{ PIECE(".a:192.0.2.1"), "b.a", ".a:192.0.2.1" },
-		{ PIECE("192.0.2.9:192.0.2.1"), "192.0.2.9",
-		    "192.0.2.9:192.0.2.1" },
-		{ PIECE("b:r\0 192.0.2.1"), "a", "!192.0.2.1" },
-		/* IPv6. */
-		{ PIECE("2001:db8::1"), "a", "!2001:db8::1" },
-		{ PIECE("::1"), "a", "!::1" },
-		{ PIECE("::"), "a", "!::" },
-		{ PIECE("[2001:db8::1]"), "a", "![2001:db8::1]" },
-		{ PIECE("[IPv6:2001:db8::1] # x"), "a",
-		    "![IPv6:2001:db8::1] # x" },
-		{ PIECE("a.example:2001:db8::1"), "a.example",
-		    "a.example:2001:db8::1" },
-		{ PIECE(":2001:db8::1"), "a", ":2001:db8::1" },
-		{ PIECE(":::1"), "a", ":::1" },
-		{ PIECE("cafe:2001:db8::1"), "cafe", "!cafe:2001:db8::1" },
-		{ PIECE("cafe:[2001:db8::1]"), "cafe", "cafe:[2001:db8::1]" },
-		{ PIECE("cafe:[2001:db8::1]"), "a", "(none)" },
-		{ PIECE("cafe:192.0.2.1"), "cafe", "cafe:192.0.2.1" },
-		{ PIECE("coffe:2001:db8::1"), "coffe", "coffe:2001:db8::1" },
-		/* Mistakes. */
-		{ PIECE("eth0"), "a", "!eth0" },
-		{ PIECE("192.0.2.300"), "a", "!192.0.2.300" },
-		{ PIECE("192.0.2.1/24"), "a", "!192.0.2.1/24" },
-		{ PIECE("a 192.0.2.1"), "b", "!a 192.0.2.1" },
-		{ PIECE("a :192.0.2.1"), "b", "!a :192.0.2.1" },
-		{ PIECE("2001:db8::1 x"), "a", "!2001:db8::1 x" },
-		{ PIECE("2001:db8::1/64"), "a", "!2001:db8::1/64" },
-		{ PIECE("2001:db8:::1"), "a", "!2001:db8:::1" },
-		{ PIECE("fe80::1%eth0"), "a", "!fe80::1%eth0" },
-		{ PIECE("::1%lo"), "a", "::1%lo" },
-		/* No entries. */
-		{ PIECE("  # 192.0.2.1"), "a", "(none)" },
-		{ PIECE("#192.0.2.1\n \t\n"), "a", "(none)" },
-		{ PIECE("192.0.2.1\n # a comment\n\n"), "a", "!192.0.2.1" },
-		{ PIECE("b:r\0 \0"), "a", "(none)" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(without_keys); i++)
-		find_in_three_ways(&addresses, &without_keys[i]);
-}
-
-static void
-compiles_only_a_long_strict_table(void **state)
-{
-	struct stat st;
-
-	(void)state;
-	put_strict(&strict, "a:r", 3, 65536);
-	assert_string_equal(find_strictly(&strict, "a"), "a:r");
-	assert_int_equal(access(strict.index, F_OK), -1);
-	/* Whoever can write to the state directory hides nothing. */
-	assert_int_equal(stat(strict.text, &st), 0);
-	forge_with(&strict, &st, "", NULL);
-	assert_string_equal(find_strictly(&strict, "a"), "a:r");
-	remove_files(&strict);
-}
-
-static void
-finds_a_next_hop_as_it_is_named(void **state)
-{
-	static const struct {
-		const char *next_hop;
-		const char *value;
-	} want[] = {
-		{ "192.0.2.1", "r" },
-		{ "[192.0.2.1]", "r" },
-		{ "[192.0.2.001]", "r" },
-		{ "[::ffff:192.0.2.1]", "r" },
-		{ "[IPv6:::ffff:c000:201]", "r" },
-		{ "::ffff:192.0.2.1", "r" },
-		{ "[2001:db8::1]", "t" },
-		{ "[a]", "s" },
-		{ "[a", "t" },
-		{ "a]", "t" },
-		{ "[]", "t" },
-		{ "[", "t" },
-		{ "a.", "s" },
-		{ "a..", "t" },
-		{ ".", "t" },
-		{ "", "t" },
-	};
-
-	(void)state;
-	put_text("192.0.2.1:r\na:s\n:t\n");
-	for (size_t i = 0; i < COUNT(want); i++) {
-		struct table_entry e = { 0 };
-
-		assert_int_equal(table_find_next_hop(&files, want[i].next_hop,
-				     &e),
-		    0);
-		if (strcmp(buf_text(&e.value), want[i].value) != 0)
-			fail_msg("%s: %s", want[i].next_hop,
-			    buf_text(&e.value));
-		table_entry_finish(&e);
-	}
-}
-
-static void
-goes_through_malformed_entries(void **state)
-{
-	static const char text[] = "a:b:c \n#b:t\nc d\ne :u\n f:v\0g\n:w";
-	struct walked w = { .n = 0 };
-
-	(void)state;
-	put(strict.text, text, sizeof text - 1);
-	assert_int_equal(table_walk(&strict, walk, &w), 0);
-	assert_string_equal(w.text, "<a|b:c><c d|-><e :u|-><f|v><g|-><|w>");
-	remove_files(&strict);
-}
-
-static void
-goes_through_addresses(void **state)
-{
-	static const char text[] = "192.0.2.1 # x\n # y\nc d\n:v\nx:::\n::";
-	struct walked w = { .n = 0 };
-
-	(void)state;
-	put(addresses.text, text, sizeof text - 1);
-	assert_int_equal(table_walk(&addresses, walk, &w), 0);
-	assert_string_equal(w.text, "<|192.0.2.1 # x><|c d><|v><x|::><|::>");
-	remove_files(&addresses);
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, clear_home)
@@ -1182,12 +882,6 @@ main(void)
 		TEST(survives_an_index_that_changes),
 		TEST(works_without_an_index),
 		TEST(goes_through_all_entries),
-		TEST(overlooks_no_entry_of_a_strict_table),
-		TEST(finds_an_address_without_a_key),
-		TEST(compiles_only_a_long_strict_table),
-		TEST(finds_a_next_hop_as_it_is_named),
-		TEST(goes_through_malformed_entries),
-		TEST(goes_through_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, enter_home, leave_home);
