@@ -25,6 +25,7 @@ unbound unbound usr/sbin/unbound
 nsd nsd usr/sbin/nsd
 nginx nginx usr/sbin/nginx
 lighttpd lighttpd,lighttpd-mod-openssl,lighttpd-mod-deflate usr/sbin/lighttpd
+dovecot dovecot-core usr/sbin/dovecot
 ldns ldnsutils usr/bin/ldns-signzone
 sts-resolver postfix-mta-sts-resolver usr/bin/mta-sts-daemon'
 

@@ -1,7 +1,8 @@
 """An SMTP server that plays a script, to the byte, and writes down all that it saw.
 
-A script gives a step for each moment: `greeting`, then one for each verb (EHLO, HELO, STARTTLS,
-MAIL, RCPT, DATA, RSET, NOOP, QUIT) and `END` for the end of the mail data. A step is
+A script gives a step for each moment: `greeting`, then one for each verb (EHLO, HELO, STARTTLS, AUTH,
+MAIL, RCPT, DATA, RSET, NOOP, QUIT), `END` for the end of the mail data, `LOGGED` for the last reply to AUTH.
+A step is
 
     "250 ok"            sent with CRLF; a LF inside separates the lines of the reply
     b"250 ok\\n"         sent as it is
@@ -11,11 +12,14 @@ MAIL, RCPT, DATA, RSET, NOOP, QUIT) and `END` for the end of the mail data. A st
     an action           CLOSE, RESET, DEAF, TLS, CLOSE_NOTIFY, Plain(bytes), Until(event), Delay(seconds),
                         Drip(...), Read(n), As(digit, step), Call(f)
 
-What the script leaves open is answered as a polite server would.
+What the script leaves open is answered as a polite server would. One that has `users` takes no mail before
+AUTH with one of them; without, AUTH is not known. One that is `implicit` begins with the handshake.
 """
 
+import base64
 import hashlib
 import os
+import re
 import select
 import socket
 import ssl
@@ -209,6 +213,8 @@ class Session:
         self.chunks = []                # what each read returned
         self.commands = []              # (time, line) without its line end
         self.mails = []
+        self.logins = []                # (mechanism, user, secret) of each AUTH
+        self.user = None                # who has logged in
         self.end = None                 # "fin" | "rst" | "server fin" | "server rst" | "stopped" | ...
         self.ended = None
         self.tls = None                 # what is known of the TLS session, a dict
@@ -376,8 +382,43 @@ class Session:
         lines = ["hi"] + words
         return "\n".join(f"250{'-' if i < len(lines) - 1 else ' '}{w}" for i, w in enumerate(lines))
 
+    # AUTH (RFC 4954).
+
+    def respond(self, challenge):
+        """The response to a challenge, decoded."""
+        self.send(b"334 " + base64.b64encode(challenge) + b"\r\n")
+        line = self.line().rstrip(b"\r\n")
+        self.commands.append((time.monotonic(), line))
+        return base64.b64decode(line, validate=True)
+
+    def credentials(self, mechanism, initial):
+        """(user, secret) as the client sends them with this mechanism."""
+        if mechanism == "LOGIN":
+            return self.respond(b"Username:"), self.respond(b"Password:")
+        response = base64.b64decode(initial, validate=True) if initial else self.respond(b"")
+        if mechanism == "PLAIN":
+            nobody, user, secret = response.split(b"\0")
+            assert nobody == b"", response
+            return user, secret
+        form = rb"n,a=([^,]*),\x01auth=Bearer ([^\x01]*)\x01\x01" if mechanism == "OAUTHBEARER" else \
+            rb"user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01"
+        return re.fullmatch(form, response).groups()
+
+    def authenticate(self, line):
+        """Ask for the credentials, and say what is thought of them; a wrong token first gets a reason."""
+        mechanism, _, initial = line.decode("ascii").strip().partition(" ")[2].partition(" ")
+        user, secret = (part.decode() for part in self.credentials(mechanism, initial))
+        self.logins.append((mechanism, user, secret))
+        known = self.server.users.get(user) == secret
+        if not known and mechanism.endswith(("BEARER", "OAUTH2")):
+            assert self.respond(b'{"status":"401"}') == (b"\1" if mechanism == "OAUTHBEARER" else b"")
+        if self.answer("LOGGED", "235 2.7.0 welcome" if known else "535 5.7.8 who are you?") == b"2":
+            self.user = user
+
     def run(self):
         try:
+            if self.server.implicit:
+                self.start_tls()
             self.answer("greeting", "220 hi")
             while True:
                 self.one_command()
@@ -403,9 +444,11 @@ class Session:
             self.answer(verb, "250 ok")
         elif verb == "STARTTLS":
             self.answer(verb, ("220 go", TLS) if self.server.tls else "502 what")
+        elif verb == "AUTH" and self.server.users and verb not in self.script:
+            self.authenticate(line)
         elif verb == "MAIL":
             self._sender, self._recipients = None, []
-            if self.answer(verb, "250 ok") == b"2":
+            if self.answer(verb, "530 5.7.0 log in" if self.server.users and not self.user else "250 ok") == b"2":
                 self._sender = rest
         elif verb == "RCPT":
             if self.answer(verb, "250 ok" if self._sender is not None else "503 MAIL first") == b"2":
@@ -456,9 +499,10 @@ class Session:
 class Server:
     """A listening address. `sessions` gives scripts for the first, second... connection."""
 
-    def __init__(self, address, port=25, *, tls=None, ehlo=(), keep=True, rcvbuf=None,
+    def __init__(self, address, port=25, *, tls=None, implicit=False, users=None, ehlo=(), keep=True, rcvbuf=None,
                  sessions=None, **script):
         self.address, self.port = address, port
+        self.implicit, self.users = implicit, users
         self.tls, self.ehlo, self.keep = tls, ehlo, keep
         self.scripts = sessions or [script]
         self.sessions = []
@@ -542,6 +586,8 @@ class Server:
 
     def stop(self):
         with self.changed:
+            if self.stopping:
+                return
             self.stopping = True
             self.changed.notify_all()
         self.listener.shutdown(socket.SHUT_RDWR)
