@@ -43,7 +43,8 @@ CLEAR, TLS, TLS12, WRONG = ROLES = ("clear", "tls", "tls12", "wrong")
 LIMIT = 12 << 20        # bytes of a message that the mail servers take
 BOXES = 200             # mailboxes that a server knows
 
-_USERS = {"postfix": 64101, "Debian-exim": 64102, "opensmtpd": 64103, "opensmtpq": 64104, "vmail": 64105}
+_USERS = {"postfix": 64101, "Debian-exim": 64102, "opensmtpd": 64103, "opensmtpq": 64104, "vmail": 64105,
+          "dovecot": 64107, "dovenull": 64108}
 _POSTDROP = 64106
 
 
@@ -584,6 +585,9 @@ $TTL 60
 """
 
 
+relays = []     # realrelays.py adds its classes
+
+
 def zone():
     """The zone example., all that unbound knows itself."""
     lines = ["ns A " + RESOLVER, "plain.far MX 10 m.plain.nsd.example."]
@@ -592,6 +596,7 @@ def zone():
             kind = "A" if family == 4 else "AAAA"
             lines += [f"{server.domain(role, family)}. MX 10 {server.host(role, family)}.",
                       f"{server.host(role, family)}. {kind} {server.address(role, family)}"]
+    lines += [line for server in relays for line in server.zone()]
     return _ZONE + "\n".join(lines) + "\n"
 
 

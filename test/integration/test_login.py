@@ -296,6 +296,7 @@ def test_check_tool_shows_auth_and_no_secret(site, provider, look):
         steps = found["attempts"][-1]["steps"]
         assert [s["step"] for s in steps] == ["handshake", "greeting", "EHLO", "AUTH"]
         assert steps[-1]["mechanism"] == "PLAIN" and "mechanism" not in steps[2]
+        server.settle()
         assert server.sessions[-1].verbs == ["EHLO", "AUTH", "QUIT"]
 
 
