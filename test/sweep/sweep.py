@@ -8,7 +8,8 @@ other. Whatever happens, these things must hold; `Stage.check` checks them:
     exit status 0, no signal except ours; a complete report, unless writing the report failed
     after the report, nothing changes it
     no envelope in clear text where TLS is required, or because we ran out of memory or descriptors; TLS is required
-    by control/tlsstrictness, TLSA records or an MTA-STS policy
+    by control/tlsstrictness, TLSA records, an MTA-STS policy or credentials
+    the password is in no report, and is sent in TLS only
     a delivery under TLSA records or a policy in the cache says in its report that these have authenticated the server
     each state file is as before or as it should be, and none prevents the next delivery
 
@@ -49,6 +50,8 @@ LATE_S = 20         # seconds: limit for a delivery
 
 ONE, TWO, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
 ROUTES = 300
+
+USER, PASSWORD = "relay-user", "correct-horse"
 
 POLICY = "version: STSv1\nmode: enforce\nmx: m1.example\nmax_age: 604800\n"
 DAY_S = 86400
@@ -268,13 +271,15 @@ class Result:
 
 class Session:
     """`dane`: usage, selector and matching type of the TLSA record. `sts`: the policy is to be fetched ("first"), or is
-    in the cache, so old that it is fetched again ("refresh"), or not ("cached")."""
+    in the cache, so old that it is fetched again ("refresh"), or not ("cached"). `login`: through a relay, on port 465
+    and with a password."""
 
     def __init__(self, *, host="dst.example", strictness=None, hosts=(ONE,), routes=False, tcpto=False,
-                 bundle=False, timeouts=0, dane=None, sts=None):
+                 bundle=False, timeouts=0, dane=None, sts=None, login=False):
         self.host, self.strictness, self.hosts = host, strictness, hosts
         self.routes, self.tcpto, self.bundle, self.timeouts = routes, tcpto, bundle, timeouts
         self.dane, self.sts = dane, sts
+        self.login = login
 
     @property
     def has_tls(self):
@@ -282,13 +287,15 @@ class Session:
 
     @property
     def demands_tls(self):
-        return self.strictness == 2 or bool(self.dane or self.sts)
+        return self.strictness == 2 or bool(self.dane or self.sts or self.login)
 
     @property
     def proof(self):
         """What the report of a delivery must say of TLS."""
         if self.dane:
             return f", DANE ({self.dane})"
+        if self.login:
+            return ", certificate verified for m1.example"
         return ", MTA-STS, certificate verified for m1.example" if self.sts in ("refresh", "cached") else ""
 
 
@@ -314,6 +321,8 @@ SESSIONS = {
     "sts": Session(strictness=0, sts="first"),
     "refresh": Session(strictness=0, sts="refresh"),
     "cached": Session(strictness=0, sts="cached"),
+    # Without the credentials, TLS would not be verified.
+    "login": Session(strictness=0, login=True),
 }
 
 
@@ -330,7 +339,8 @@ class Stage:
         home.control("timeoutremote", "3\n")
         home.control("timeoutdns", "1\n")
         world.resolv_conf("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-        leaf = certs.leaf("good") if session.dane or session.sts else certs.leaf("address", addresses=(ONE,))
+        by_name = session.dane or session.sts or session.login
+        leaf = certs.leaf("good") if by_name else certs.leaf("address", addresses=(ONE,))
         context = certs.context(leaf) if session.has_tls else None
         if session.strictness is not None:
             anchors = certs.bundle
@@ -343,7 +353,13 @@ class Stage:
             dns.zone(f"dst.example MX {10 * n} m{n}.example.")
             for a in addresses.split():
                 dns.zone(f"m{n}.example {'AAAA' if ':' in a else 'A'} {a}")
-        self.server = smtp(session.hosts[-1], tls=context, ehlo=("PIPELINING", "8BITMIME", "SIZE 1000000"))
+        how = {"ehlo": ["PIPELINING", "8BITMIME", "SIZE 1000000"]}
+        if session.login:
+            home.route(":m1.example:465")
+            home.control("smtpauth", f"m1.example|{USER}|{PASSWORD}\n")
+            how["ehlo"].append("AUTH PLAIN")
+            how.update(port=465, implicit=True, users={USER: PASSWORD})
+        self.server = smtp(session.hosts[-1], tls=context, **how)
         self.policy_host, self.entry = None, None
         if session.dane:
             self._prepare_dane(dns, leaf)
@@ -506,6 +522,8 @@ class Stage:
             faults.append(f"not K after the report was written: {run.rspawn!r}")
         if self.session.demands_tls:
             faults += self._told()
+        if self.session.login and PASSWORD.encode() in run.report:
+            faults.append(f"the password is in the report: {run.report!r}")
         if lacks and run.in_clear and self.session.has_tls:
             faults.append("in clear text, because of a failure of ours")
         if run.letter == "K" and self.session.proof.encode() not in run.report:
@@ -516,6 +534,7 @@ class Stage:
         for s in self.server.sessions:
             try:
                 tlssite.told_nothing(s)
+                assert b"AUTH" not in s.clear
             except AssertionError:
                 return [f"in clear text: {bytes(s.clear)!r}"]
         return []
@@ -773,7 +792,8 @@ PARTS = (
     [f"fault {s}" for s in ("dane", "sts", "refresh", "cached")] +
     [f"fault {s}" for s in ("dane helper", "dane-ta helper", "sts helper", "sts sts", "refresh sts")] +
     [f"alloc {s} remote" for s in ("dane", "sts", "refresh", "cached")] +
-    [f"alloc {s}" for s in ("dane helper", "dane-ta helper", "sts helper", "sts sts", "refresh sts")]
+    [f"alloc {s}" for s in ("dane helper", "dane-ta helper", "sts helper", "sts sts", "refresh sts")] +
+    ["kill login", "fault login", "fault login helper", "alloc login remote", "alloc login io"]
 )
 
 # The tests run a sample of these.
@@ -784,6 +804,7 @@ QUICK_PARTS = (
     "alloc routes remote", "alloc clear io", "alloc tls helper", "alloc tls-2 helper",
     "kill dane", "kill sts sts", "kill refresh sts", "fault dane", "fault sts", "fault refresh sts", "fault cached",
     "fault dane-ta helper", "alloc dane helper", "alloc sts sts", "alloc refresh remote",
+    "kill login", "fault login", "alloc login io",
 )
 
 _KINDS = {"kill": kill_sweep, "fault": fault_sweep, "alloc": alloc_sweep}
