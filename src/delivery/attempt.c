@@ -10,6 +10,7 @@
 #include "base/mask.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "delivery/handshake.h"
 #include "smtp/auth.h"
 #include "tls/helper.h"
 
@@ -513,41 +514,6 @@ begin_session(struct work *w, struct tls_start *tls)
 	return result;
 }
 
-/* What the server has to prove. */
-static void
-set_verification(struct tls_helper *helper, const struct attempt_config *c,
-    const struct tls_policy *policy)
-{
-	if (policy->level == TLS_LEVEL_VERIFY) {
-		helper->anchors =
-		    policy->anchors ? policy->anchors : c->anchors;
-		helper->match = policy->names;
-	} else if (policy->level == TLS_LEVEL_DANE) {
-		helper->tlsa = policy->tlsa;
-		helper->names = policy->names;
-		if (policy->unusable.level == TLS_LEVEL_VERIFY &&
-		    policy->unusable.skip == TLS_SKIP_NOT) {
-			helper->anchors = c->anchors;
-			helper->match = policy->unusable.name;
-			helper->security = TLS_SECURITY_MAX;
-		}
-	}
-}
-
-/*
- * Who observes is told whether the certificate verifies, also where any
- * certificate will do; and so it is recorded for MTA-STS in testing mode.
- */
-static void
-ask_for_facts(struct tls_helper *helper, const struct attempt_config *c,
-    struct tls_facts *facts)
-{
-	helper->facts = facts;
-	helper->describe = helper->anchors ? TLS_DESCRIBE : TLS_DESCRIBE_ACCEPT;
-	if (c->anchors[0] != '\0')
-		helper->anchors = c->anchors;
-}
-
 /*
  * OpenSSL can use none of the TLSA records, and the policy does without them
  * only if that would leave nothing to verify.  The proof tells a TLS report
@@ -565,83 +531,27 @@ prove_nothing(struct work *w, struct tls_start *tls)
 	return handshake_failed(w, &failed);
 }
 
-/* Where TLS is mandatory, these are not enough. */
-static bool
-is_old(const struct tls_result *r)
-{
-	return strcmp(r->version, "TLSv1") == 0 ||
-	       strcmp(r->version, "TLSv1.1") == 0;
-}
-
-/* MTA-STS in testing mode: what the result would be in enforce mode. */
-static void
-record_test(struct work *w, struct tls_result *r, const struct tls_facts *facts)
-{
-	const struct tls_policy *policy = &w->mode->policy;
-	const char *why = policy->testing;
-
-	if (why == NULL)
-		why = is_old(r) ? ATTEMPT_TEXT_OLD
-				: facts->text[TLS_FACT_VERDICT];
-	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing, why);
-	if (*why != '\0' || !facts->is_known[TLS_FACT_VERDICT] ||
-	    r->proof != TLS_PROOF_NONE)
-		return;
-	r->proof = TLS_PROOF_PKIX;
-	(void)str_copy(r->verified, sizeof r->verified, policy->name);
-}
-
-/*
- * What the result means under the policy, beyond what the helper knows.  It is
- * the same whether it was seen without OpenSSL that no TLSA record can be used,
- * or is seen only now.
- */
-static void
-judge_result(struct work *w, struct tls_result *r,
-    const struct tls_facts *facts)
-{
-	const struct tls_policy *policy = &w->mode->policy;
-
-	if (policy->level == TLS_LEVEL_DANE && r->proof == TLS_PROOF_UNUSABLE)
-		w->attempt->source = policy->unusable.source;
-	if (w->attempt->source == TLS_FROM_STS_TESTING)
-		record_test(w, r, facts);
-	if (policy->is_without_usable)
-		r->proof = TLS_PROOF_UNUSABLE;
-}
-
 static enum attempt_result
 start_tls(struct work *w)
 {
 	const struct attempt_config *c = w->config;
 	const struct tls_policy *policy = &w->mode->policy;
-	struct tls_helper helper = {
-		.program = c->helper,
-		.name = policy->name,
-		.state = c->state,
-		.clientcert = c->clientcert,
-		.clientkey = c->clientkey,
-		.security = tls_policy_security(policy),
-		.timeout_s = c->timeout_handshake_s,
-	};
-	struct tls_facts facts = { 0 };
-	struct tls_start tls;
+	struct handshake h;
 
 	w->attempt->phase = ATTEMPT_IN_HANDSHAKE;
-	set_verification(&helper, c, policy);
-	if (c->observer || policy->source == TLS_FROM_STS_TESTING)
-		ask_for_facts(&helper, c, &facts);
-	tls = tls_helper_start(&helper, w->fd);
+	handshake_make(&h, c, policy, w->fd);
 	if (c->observer)
 		c->observer->phase_has_ended(c->observer->data, w->attempt, "",
-		    0, &facts);
-	if (tls.result.status != TLS_STATUS_READY)
-		return handshake_failed(w, &tls.result);
-	if (tls.result.proof == TLS_PROOF_UNUSABLE &&
+		    0, &h.facts);
+	if (h.tls.result.status != TLS_STATUS_READY)
+		return handshake_failed(w, &h.tls.result);
+	if (h.tls.result.proof == TLS_PROOF_UNUSABLE &&
 	    policy->unusable.skip != TLS_SKIP_NOT)
-		return prove_nothing(w, &tls);
-	judge_result(w, &tls.result, &facts);
-	return begin_session(w, &tls);
+		return prove_nothing(w, &h.tls);
+	w->attempt->source = h.source;
+	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing,
+	    h.testing);
+	return begin_session(w, &h.tls);
 }
 
 static struct cleartext

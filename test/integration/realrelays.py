@@ -93,6 +93,14 @@ class Dovecot(Daemon):
     def ready(self, address):
         return os.path.exists(address)
 
+    def _wait(self):
+        try:
+            super()._wait()
+        except AssertionError:
+            if "mount:" in self.said():
+                raise Unfit("Dovecot is unpacked over /usr/lib, which takes an overlay file system") from None
+            raise
+
     def configure(self):
         libraries = glob.glob(f"{fetched(self.name)}/usr/lib/dovecot/libdovecot-login.so.*.*.*")
         if not libraries:

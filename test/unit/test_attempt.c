@@ -56,6 +56,7 @@ static int fake_close(int);
 #define tls_helper_stop fake_stop
 #define close fake_close
 #include "delivery/attempt.c"
+#include "delivery/handshake.c"
 
 #define CONNECTION 100
 #define CLEAR 101  /* clear text, from the helper */

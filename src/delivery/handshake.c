@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/handshake.h"
+
+#include <string.h>
+
+#include "base/str.h"
+
+/* What the server has to prove. */
+static void
+set_verification(struct tls_helper *helper, const struct attempt_config *c,
+    const struct tls_policy *policy)
+{
+	if (policy->level == TLS_LEVEL_VERIFY) {
+		helper->anchors =
+		    policy->anchors ? policy->anchors : c->anchors;
+		helper->match = policy->names;
+	} else if (policy->level == TLS_LEVEL_DANE) {
+		helper->tlsa = policy->tlsa;
+		helper->names = policy->names;
+		if (policy->unusable.level == TLS_LEVEL_VERIFY &&
+		    policy->unusable.skip == TLS_SKIP_NOT) {
+			helper->anchors = c->anchors;
+			helper->match = policy->unusable.name;
+			helper->security = TLS_SECURITY_MAX;
+		}
+	}
+}
+
+/*
+ * Who observes is told whether the certificate verifies, also where any
+ * certificate will do; and so it is recorded for MTA-STS in testing mode.
+ */
+static void
+ask_for_facts(struct tls_helper *helper, const struct attempt_config *c,
+    struct tls_facts *facts)
+{
+	helper->facts = facts;
+	helper->describe = helper->anchors ? TLS_DESCRIBE : TLS_DESCRIBE_ACCEPT;
+	if (c->anchors[0] != '\0')
+		helper->anchors = c->anchors;
+}
+
+/* Where TLS is mandatory, these are not enough. */
+static bool
+is_old(const struct tls_result *r)
+{
+	return strcmp(r->version, "TLSv1") == 0 ||
+	       strcmp(r->version, "TLSv1.1") == 0;
+}
+
+/* MTA-STS in testing mode: what the result would be in enforce mode. */
+static void
+record_test(struct handshake *h, const struct tls_policy *policy)
+{
+	const struct tls_facts *facts = &h->facts;
+	struct tls_result *r = &h->tls.result;
+	const char *why = policy->testing;
+
+	if (why == NULL)
+		why = is_old(r) ? ATTEMPT_TEXT_OLD
+				: facts->text[TLS_FACT_VERDICT];
+	(void)str_copy(h->testing, sizeof h->testing, why);
+	if (*why != '\0' || !facts->is_known[TLS_FACT_VERDICT] ||
+	    r->proof != TLS_PROOF_NONE)
+		return;
+	r->proof = TLS_PROOF_PKIX;
+	(void)str_copy(r->verified, sizeof r->verified, policy->name);
+}
+
+/*
+ * What the result means under the policy, beyond what the helper knows.  It is
+ * the same whether it was seen without OpenSSL that no TLSA record can be used,
+ * or is seen only now.
+ */
+static void
+judge(struct handshake *h, const struct tls_policy *policy)
+{
+	struct tls_result *r = &h->tls.result;
+
+	if (policy->level == TLS_LEVEL_DANE && r->proof == TLS_PROOF_UNUSABLE)
+		h->source = policy->unusable.source;
+	if (h->source == TLS_FROM_STS_TESTING)
+		record_test(h, policy);
+	if (policy->is_without_usable)
+		r->proof = TLS_PROOF_UNUSABLE;
+}
+
+void
+handshake_make(struct handshake *h, const struct attempt_config *c,
+    const struct tls_policy *policy, int connection)
+{
+	struct tls_helper helper = {
+		.program = c->helper,
+		.name = policy->name,
+		.state = c->state,
+		.clientcert = c->clientcert,
+		.clientkey = c->clientkey,
+		.security = tls_policy_security(policy),
+		.timeout_s = c->timeout_handshake_s,
+	};
+
+	*h = (struct handshake){ .source = policy->source };
+	set_verification(&helper, c, policy);
+	if (c->observer || policy->source == TLS_FROM_STS_TESTING)
+		ask_for_facts(&helper, c, &h->facts);
+	h->tls = tls_helper_start(&helper, connection);
+	if (h->tls.result.status == TLS_STATUS_READY)
+		judge(h, policy);
+}

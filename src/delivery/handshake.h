@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DELIVERY_HANDSHAKE_H
+#define DELIVERY_HANDSHAKE_H
+
+#include "delivery/attempt.h"
+#include "tls/helper.h"
+
+/*
+ * Do a TLS handshake as a policy demands it, and say what its result means
+ * under that policy.
+ */
+struct handshake {
+	struct tls_start tls;        /* with the result */
+	struct tls_facts facts;      /* if there is an observer, or for tests */
+	enum tls_source source;      /* of what was demanded */
+	char testing[TLS_TEXT_SIZE]; /* as in struct attempt */
+};
+
+/*
+ * The connection is closed, or belongs to the helper.  If the status of the
+ * result is READY, the caller owns what is in tls.
+ */
+void handshake_make(struct handshake *, const struct attempt_config *,
+    const struct tls_policy *, int connection);
+
+#endif
