@@ -317,7 +317,7 @@ hides_all_that_is_sent(void **state)
 			size_t n;
 
 			if (dialogues[i].script[k][0] != '<' ||
-			    strcmp(line, AUTH_LOGIN + 1) == 0 ||
+			    strcmp(line, &AUTH_LOGIN[1]) == 0 ||
 			    strcmp(line, "AQ==\r\n") == 0 || *line == '\r')
 				continue;
 			n = strlen(line);
