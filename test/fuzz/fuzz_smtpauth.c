@@ -27,7 +27,7 @@ check_failure(const struct dsn *why)
 
 	CHECK(strcmp(why->status, "4.3.0") == 0);
 	CHECK(strncmp(why->detail, "file: ", 6) == 0);
-	CHECK(word != NULL && !strpbrk(word, "|;"));
+	CHECK(word != NULL && !strchr(word, '|'));
 }
 
 static void
