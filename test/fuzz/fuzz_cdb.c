@@ -6,33 +6,7 @@
  * changed: it never gives a wrong result.
  */
 
-#include <sys/stat.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-static int
-later(clockid_t clock, struct timespec *t)
-{
-	int result = clock_gettime(clock, t);
-
-	/* Lets a file that was just written be compiled. */
-	t->tv_sec += 10;
-	return result;
-}
-
-static int
-no_sync(int fd)
-{
-	return fd == -1;
-}
-
-#define clock_gettime later
-#define fsync no_sync
-#include "io/compiled.c"
-#undef clock_gettime
+#include "compiled_now.h"
 
 #include "fuzz.h"
 

@@ -6,36 +6,9 @@
  * of the rules find the same, or refuse the same.
  */
 
-#include <sys/stat.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include "compiled_now.h"
 
-static int
-later(clockid_t clock, struct timespec *t)
-{
-	int result = clock_gettime(clock, t);
-
-	/* Lets a file that was just written be compiled. */
-	t->tv_sec += 10;
-	return result;
-}
-
-/* They are not tested here, and on a disk they would take most of the time. */
-static int
-no_sync(int fd)
-{
-	return fd == -1;
-}
-
-#define clock_gettime later
-#define fsync no_sync
-#include "io/compiled.c"
 #include "qmail/table.c"
-#undef clock_gettime
-#undef fsync
 
 #include "qmail/helohosts.h"
 #include "qmail/outgoing.h"
