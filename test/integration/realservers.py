@@ -620,10 +620,15 @@ class Nsd(Daemon):
 
     def configure(self):
         _write(f"{self.folder}/etc/zone", _ZONE + f"ns A {AUTHORITY}\n" + self.records)
+        return self.serve({"nsd.example": f"{self.folder}/etc/zone"})
+
+    def serve(self, files):
+        """Writes the configuration for the zones in these files; returns the arguments."""
+        zones = "".join(f'zone:\n    name: "{zone}"\n    zonefile: "{path}"\n' for zone, path in files.items())
         conf = _write(f"{self.folder}/etc/nsd.conf", f"""\
 server:
     server-count: 1
-    ip-address: {AUTHORITY}
+    ip-address: {self.addresses[0]}
     username: ""
     zonesdir: "{self.folder}"
     xfrdfile: "{self.folder}/xfrd.state"
@@ -634,10 +639,7 @@ server:
     logfile: "{self.log}"
 remote-control:
     control-enable: no
-zone:
-    name: nsd.example
-    zonefile: "{self.folder}/etc/zone"
-""")
+{zones}""")
         return ["-d", "-c", conf]
 
 

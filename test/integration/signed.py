@@ -465,23 +465,7 @@ class Authority(realservers.Nsd):
                 f.write(f"{zone} NS ns.\n{_read(key + '.ds')}\n")
         _spoil(f"{etc}/zone.sig.", spoiled)
         self.anchor = _sign(etc, ".", ()) + ".key"
-        zones = "".join(f'zone:\n    name: "{zone}"\n    zonefile: "{etc}/zone.{zone}"\n' for zone in self.records.lines)
-        _write(f"{etc}/nsd.conf", f"""\
-server:
-    server-count: 1
-    ip-address: {AUTHORITY}
-    username: ""
-    zonesdir: "{self.folder}"
-    xfrdfile: "{self.folder}/xfrd.state"
-    zonelistfile: "{self.folder}/zone.list"
-    xfrdir: "{self.folder}"
-    pidfile: ""
-    rrl-ratelimit: 0
-    logfile: "{self.log}"
-remote-control:
-    control-enable: no
-{zones}""")
-        return ["-d", "-c", f"{etc}/nsd.conf"]
+        return self.serve({zone: f"{etc}/zone.{zone}" for zone in self.records.lines})
 
 
 class Validator(realservers.Unbound):
