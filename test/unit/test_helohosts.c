@@ -7,7 +7,6 @@
 #include <cmocka.h>
 
 #include <sys/stat.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,34 +14,15 @@
 
 #include "qmail/helohosts.h"
 
+#include "home.h"
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static const char path[] = "helohosts";
-static char home[] = "/tmp/test_helohosts.XXXXXX";
-
-static int
-enter_home(void **state)
-{
-	(void)state;
-	return !mkdtemp(home) || chdir(home) == -1;
-}
-
-static int
-leave_home(void **state)
-{
-	(void)state;
-	return chdir("/") == -1 || rmdir(home) == -1;
-}
-
 static void
 put(const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	size_t n = strlen(text);
-
-	assert_true(fd != -1);
-	assert_int_equal(write(fd, text, n), n);
-	assert_int_equal(close(fd), 0);
+	home_put(path, text);
 }
 
 /* The name for an address, "none", or the detail of a failure. */
@@ -232,5 +212,5 @@ main(void)
 		cmocka_unit_test(goes_through_all_lines),
 	};
 
-	return cmocka_run_group_tests(tests, enter_home, leave_home);
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
 }

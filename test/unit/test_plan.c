@@ -104,6 +104,19 @@ own_addresses(void)
 		.ninterface = 1 };
 }
 
+/* Of a delivery that knows nothing of the past. */
+static struct plan_config
+config_of(unsigned long strictness)
+{
+	static const struct memory nothing;
+	static struct ipme me;
+
+	me = own_addresses();
+	return (struct plan_config){ .ipme = &me,
+		.memory = &nothing,
+		.situation = situation(strictness) };
+}
+
 static const char *
 word_of(enum plan_use use)
 {
@@ -262,24 +275,19 @@ break_sources(struct plan_config *config, const char *families)
 static void
 plans_by_the_list(void **state)
 {
-	static const struct memory nothing;
-	struct ipme me = own_addresses();
-
 	(void)state;
 	for (size_t i = 0; i < COUNT(plans); i++) {
 		const struct plan_case *c = &plans[i];
-		struct plan_config config = { .ipme = &me,
-			.memory = &nothing,
-			.now = NOW,
-			.family = c->family,
-			.situation = situation(c->strictness),
-			.is_relay = c->is_relay,
-			.port = 26 };
+		struct plan_config config = config_of(c->strictness);
 		struct dsn why = { 0 };
 		struct plan p;
 		struct zone z;
 		int result;
 
+		config.now = NOW;
+		config.family = c->family;
+		config.is_relay = c->is_relay;
+		config.port = 26;
 		read_zone(&z, c->zone);
 		break_sources(&config, c->broken);
 		result = plan_make(&p, &z.list, &config, &why);
@@ -300,21 +308,19 @@ plans_by_the_list(void **state)
 static void
 excludes_a_listed_placeholder(void **state)
 {
-	static const struct memory nothing;
 	static const char *const own[] = { "::1", "::2" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(own); i++) {
 		struct ip_net listed = { .ip = ip(own[i]), .bits = 128 };
 		struct ipme me = { .listed = &listed, .nlisted = 1 };
-		struct plan_config config = { .ipme = &me,
-			.memory = &nothing,
-			.situation = situation(0) };
+		struct plan_config config = config_of(0);
 		struct dsn why = { 0 };
 		struct plan p;
 		struct zone z;
 		char text[100];
 
+		config.ipme = &me;
 		snprintf(text, sizeof text, "5 a 192.0.2.1 %s", own[i]);
 		read_zone(&z, text);
 		assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
@@ -326,18 +332,14 @@ excludes_a_listed_placeholder(void **state)
 static void
 gives_the_reason_for_no_address(void **state)
 {
-	static const struct memory nothing;
-	struct ipme me = own_addresses();
-	struct plan_config config = { .ipme = &me,
-		.memory = &nothing,
-		.family = IPFAMILY_4,
-		.situation = situation(0),
-		.is_relay = true };
+	struct plan_config config = config_of(0);
 	struct dsn why = { 0 };
 	struct plan p;
 	struct zone z;
 
 	(void)state;
+	config.family = IPFAMILY_4;
+	config.is_relay = true;
 	read_zone(&z, "0 r 2001:db8::1");
 	assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
 	assert_string_equal(why.text,
@@ -366,11 +368,7 @@ gives_the_reason_for_no_address(void **state)
 static void
 keeps_the_data_of_hosts(void **state)
 {
-	static const struct memory nothing;
-	struct ipme me = own_addresses();
-	struct plan_config config = {
-		.ipme = &me, .memory = &nothing, .situation = situation(2)
-	};
+	struct plan_config config = config_of(2);
 	struct dsn why = { 0 };
 	struct plan p;
 	struct zone z;
@@ -399,19 +397,15 @@ static void
 puts_stalled_addresses_last_in_their_host(void **state)
 {
 	static struct memory memory;
-	struct ipme me = own_addresses();
-	struct plan_config config = {
-		.ipme = &me,
-		.memory = &memory,
-		.now = NOW,
-		.situation = situation(0),
-	};
+	struct plan_config config = config_of(0);
 	struct ip stalled = ip("2001:db8::1");
 	struct dsn why = { 0 };
 	struct plan p;
 	struct zone z;
 
 	(void)state;
+	config.memory = &memory;
+	config.now = NOW;
 	memcpy(memory.byte, stalled.byte, sizeof stalled.byte);
 	memcpy(memory.byte + 20, "\x00\xf1\x53\x65", 4); /* NOW */
 	read_zone(&z,
@@ -429,12 +423,9 @@ puts_stalled_addresses_last_in_their_host(void **state)
 static void
 limits_the_addresses(void **state)
 {
-	static const struct memory nothing;
+	static const struct ipme nobody;
 	static struct ip many[MX_HOST_IP_MAX];
-	struct ipme me = own_addresses();
-	struct plan_config config = {
-		.ipme = &me, .memory = &nothing, .situation = situation(0)
-	};
+	struct plan_config config = config_of(0);
 	struct mx_host host[2] = { { .name = "a", .ip = many, .nip = 100 },
 		{ .name = "b", .ip = many + 100, .nip = 28 } };
 	struct mx_host one = { .name = "c", .ip = &many[0], .nip = 1 };
@@ -447,7 +438,7 @@ limits_the_addresses(void **state)
 	for (size_t i = 0; i < MX_HOST_IP_MAX; i++)
 		many[i] = ip_from_v4((const unsigned char[]){
 		    192, 0, 2, (unsigned char)i });
-	me.nlisted = 0;
+	config.ipme = &nobody;
 	assert_int_equal(plan_make(&p, &list, &config, &why), 0);
 	assert_int_equal(p.naddress, 129);
 	assert_int_equal(p.address[127].use, PLAN_USED);
@@ -478,14 +469,10 @@ leaves_out_hosts_by_their_policy(void **state)
 		    "b: the MTA-STS policy of the domain does not list it",
 		    false },
 	};
-	static const struct memory nothing;
-	struct ipme me = own_addresses();
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(policies); i++) {
-		struct plan_config config = { .ipme = &me,
-			.memory = &nothing,
-			.situation = situation(0) };
+		struct plan_config config = config_of(0);
 		struct dsn why = { 0 };
 		struct plan p;
 		struct zone z;
@@ -516,17 +503,13 @@ leaves_out_hosts_by_their_policy(void **state)
 static void
 is_skipped_though_other_addresses_are_left_out(void **state)
 {
-	static const struct memory nothing;
-	struct ipme me = own_addresses();
-	struct plan_config config = { .ipme = &me,
-		.memory = &nothing,
-		.family = IPFAMILY_4,
-		.situation = situation(0) };
+	struct plan_config config = config_of(0);
 	struct dsn why = { 0 };
 	struct plan p;
 	struct zone z;
 
 	(void)state;
+	config.family = IPFAMILY_4;
 	situations[0].sts = TLS_STS_ENFORCE;
 	read_zone(&z, "5 a 192.0.2.1 2001:db8::1; 6 b 2001:db8::2");
 	assert_int_equal(plan_make(&p, &z.list, &config, &why), -1);
@@ -543,11 +526,7 @@ is_skipped_though_other_addresses_are_left_out(void **state)
 static void
 keeps_an_address_with_another_policy(void **state)
 {
-	static const struct memory nothing;
-	struct ipme me = own_addresses();
-	struct plan_config config = {
-		.ipme = &me, .memory = &nothing, .situation = situation(0)
-	};
+	struct plan_config config = config_of(0);
 	struct dsn why = { 0 };
 	struct plan p;
 	struct zone z;
@@ -577,19 +556,15 @@ keeps_an_address_with_another_policy(void **state)
 static void
 plans_a_second_pass(void **state)
 {
-	static const struct memory nothing;
 	static const bool retry[] = { false, true, false, true };
 	static const bool none[4];
-	struct ipme me = own_addresses();
-	struct plan_config config = { .ipme = &me,
-		.memory = &nothing,
-		.situation = situation(1),
-		.port = 26 };
+	struct plan_config config = config_of(1);
 	struct dsn why = { 0 };
 	struct plan p, second;
 	struct zone z;
 
 	(void)state;
+	config.port = 26;
 	read_zone(&z, "5 a 2001:db8::1 192.0.2.1; 6 b 192.0.2.2 192.0.2.3");
 	assert_int_equal(plan_make(&p, &z.list, &config, &why), 0);
 	assert_int_equal(p.host[1].policy.level, TLS_LEVEL_ENCRYPT);

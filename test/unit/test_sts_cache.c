@@ -25,6 +25,8 @@
 
 #include "sts/cache.h"
 
+#include "home.h"
+
 #define DOMAIN "dst.example"
 #define ENTRY \
 	"qmail-remote-sts 1\ndomain " DOMAIN "\nid 1\nfetched 1\ntried 1 0\n" \
@@ -65,44 +67,11 @@ fstat(int fd, struct stat *st)
 	return fault.fstat ? -1 : fstatat(fd, "", st, AT_EMPTY_PATH);
 }
 
-static char home[] = "/tmp/test_sts_cache.XXXXXX";
-
-static int
-enter_home(void **state)
-{
-	(void)state;
-	return !mkdtemp(home) || chdir(home) == -1;
-}
-
-static int
-leave_home(void **state)
-{
-	(void)state;
-	return chdir("/") == -1 || rmdir(home) == -1;
-}
-
 static int
 clear_home(void **state)
 {
-	(void)state;
 	memset(&fault, 0, sizeof fault);
-	return system("rm -rf ./*");
-}
-
-static void
-write_file(const char *name, const char *text)
-{
-	FILE *f = fopen(name, "w");
-
-	assert_true(f && fputs(text, f) != EOF && fclose(f) == 0);
-}
-
-static bool
-exists(const char *name)
-{
-	struct stat st;
-
-	return lstat(name, &st) == 0;
+	return home_clear(state);
 }
 
 /* Reads the entry of the domain and frees it. */
@@ -149,13 +118,13 @@ reads_an_entry(void **state)
 {
 	(void)state;
 	assert_int_equal(read_entry(".", DOMAIN), -1);
-	write_file("sts-" DOMAIN, ENTRY);
+	home_put("sts-" DOMAIN, ENTRY);
 	assert_int_equal(read_entry(".", DOMAIN), 0);
 	assert_int_equal(read_entry(home, DOMAIN), 0);
 	assert_int_equal(read_entry("/nowhere", DOMAIN), -1);
 	assert_int_equal(read_entry(".", "a.example"), -1);
 	/* That of another domain. */
-	write_file("sts-a.example", ENTRY);
+	home_put("sts-a.example", ENTRY);
 	assert_int_equal(read_entry(".", "a.example"), -1);
 }
 
@@ -165,19 +134,19 @@ ignores_what_is_no_entry(void **state)
 	static char garbage[STS_ENTRY_MAX + 2];
 
 	(void)state;
-	write_file("sts-" DOMAIN, "");
+	home_put("sts-" DOMAIN, "");
 	assert_int_equal(read_entry(".", DOMAIN), -1);
-	write_file("sts-" DOMAIN, "garbage\n");
+	home_put("sts-" DOMAIN, "garbage\n");
 	assert_int_equal(read_entry(".", DOMAIN), -1);
-	write_file("sts-" DOMAIN, ENTRY "x");
+	home_put("sts-" DOMAIN, ENTRY "x");
 	assert_int_equal(read_entry(".", DOMAIN), -1);
 	memset(garbage, 'x', sizeof garbage - 1);
-	write_file("sts-" DOMAIN, garbage);
+	home_put("sts-" DOMAIN, garbage);
 	assert_int_equal(read_entry(".", DOMAIN), -1);
 	unlink("sts-" DOMAIN);
 
 	/* Nothing but a regular file is read, and no link is followed. */
-	write_file("target", ENTRY);
+	home_put("target", ENTRY);
 	assert_int_equal(symlink("target", "sts-" DOMAIN), 0);
 	assert_int_equal(read_entry(".", DOMAIN), -1);
 	unlink("sts-" DOMAIN);
@@ -196,14 +165,14 @@ replaces_an_entry(void **state)
 	int fd;
 
 	(void)state;
-	write_file("sts-" DOMAIN, "old");
+	home_put("sts-" DOMAIN, "old");
 	umask(0077);
 	fd = take();
-	assert_true(exists("sts.new-" DOMAIN));
+	assert_true(home_has("sts.new-" DOMAIN));
 	assert_int_equal(sts_cache_write(".", DOMAIN, fd, ENTRY, strlen(ENTRY)),
 	    0);
 	assert_int_equal(read_entry(".", DOMAIN), 0);
-	assert_false(exists("sts.new-" DOMAIN));
+	assert_false(home_has("sts.new-" DOMAIN));
 	/* The group can read it. */
 	assert_int_equal(stat("sts-" DOMAIN, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0640);
@@ -219,12 +188,12 @@ keeps_the_old_entry_if_writing_fails(void **state)
 	int fd = take(), full = open("/dev/full", O_WRONLY), pair[2];
 
 	(void)state;
-	write_file("sts-" DOMAIN, ENTRY);
+	home_put("sts-" DOMAIN, ENTRY);
 	/* A full disk: the descriptor leads to a device that is full. */
 	assert_true(full != -1);
 	assert_int_equal(sts_cache_write(".", DOMAIN, full, "x", 1), -1);
 	assert_int_equal(read_entry(".", DOMAIN), 0);
-	assert_false(exists("sts.new-" DOMAIN));
+	assert_false(home_has("sts.new-" DOMAIN));
 	close(full);
 	close(fd);
 
@@ -232,7 +201,7 @@ keeps_the_old_entry_if_writing_fails(void **state)
 	close(fd);
 	fd = open("sts.new-" DOMAIN, O_RDONLY);
 	assert_int_equal(sts_cache_write(".", DOMAIN, fd, "x", 1), -1);
-	assert_false(exists("sts.new-" DOMAIN));
+	assert_false(home_has("sts.new-" DOMAIN));
 	close(fd);
 
 	/* Somebody has removed the new file. */
@@ -257,7 +226,7 @@ keeps_the_old_entry_if_there_is_no_room(void **state)
 	int fd = take(), result;
 
 	(void)state;
-	write_file("sts-" DOMAIN, ENTRY);
+	home_put("sts-" DOMAIN, ENTRY);
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
 	small = old;
@@ -267,7 +236,7 @@ keeps_the_old_entry_if_there_is_no_room(void **state)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 	assert_int_equal(result, -1);
 	assert_int_equal(read_entry(".", DOMAIN), 0);
-	assert_false(exists("sts.new-" DOMAIN));
+	assert_false(home_has("sts.new-" DOMAIN));
 	close(fd);
 }
 
@@ -282,9 +251,9 @@ locks_one_domain(void **state)
 	assert_int_equal(sts_lock_take(".", "a.example", &other, &since),
 	    STS_LOCK_TAKEN);
 	sts_lock_drop(".", "a.example", other);
-	assert_false(exists("sts.new-a.example"));
+	assert_false(home_has("sts.new-a.example"));
 	sts_lock_drop(".", DOMAIN, fd);
-	assert_false(exists("sts.new-" DOMAIN));
+	assert_false(home_has("sts.new-" DOMAIN));
 	fd = take();
 	sts_lock_drop(".", DOMAIN, fd);
 }
@@ -322,7 +291,7 @@ looks_again_at_an_old_mark(void **state)
 	int fd;
 
 	(void)state;
-	write_file("sts.new-" DOMAIN, "");
+	home_put("sts.new-" DOMAIN, "");
 	fd = open("sts.new-" DOMAIN, O_RDWR);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
 	assert_int_equal(futimens(fd, times), 0);
@@ -337,7 +306,7 @@ uses_the_file_of_a_fetch_that_was_killed(void **state)
 	int fd;
 
 	(void)state;
-	write_file("sts.new-" DOMAIN, ENTRY ENTRY "garbage");
+	home_put("sts.new-" DOMAIN, ENTRY ENTRY "garbage");
 	fd = take();
 	assert_int_equal(sts_cache_write(".", DOMAIN, fd, ENTRY, strlen(ENTRY)),
 	    0);
@@ -365,7 +334,7 @@ goes_without_a_lock(void **state)
 	    STS_LOCK_NONE);
 	assert_int_equal(fd, -1);
 	unlink(name);
-	write_file("target", "x");
+	home_put("target", "x");
 	assert_int_equal(symlink("target", name), 0);
 	assert_int_equal(sts_lock_take(".", DOMAIN, &fd, &since),
 	    STS_LOCK_NONE);
@@ -503,7 +472,7 @@ a_fetch_that_is_killed_has_no_lock(void **state)
 	assert_int_equal(hear(&other, 50), 0);
 	stop(&fetcher);
 	assert_int_equal(hear(&other, 10000), 'y');
-	assert_true(exists("sts.new-" DOMAIN));
+	assert_true(home_has("sts.new-" DOMAIN));
 	tell(&other, 't');
 	assert_int_equal(hear(&other, 10000), '0' + STS_LOCK_TAKEN);
 	stop(&other);
@@ -545,7 +514,7 @@ replace_always(void)
 {
 	moves++;
 	(void)unlink("sts.new-" DOMAIN);
-	write_file("sts.new-" DOMAIN, "x");
+	home_put("sts.new-" DOMAIN, "x");
 }
 
 /* The same, while this process is about to lock it. */
@@ -583,7 +552,7 @@ has_so_many_places(void **state)
 		assert_int_equal(sts_place_take(".", &fd[i]), STS_LOCK_TAKEN);
 		assert_true(fcntl(fd[i], F_GETFD) & FD_CLOEXEC);
 	}
-	assert_true(exists("sts.lock.0") && exists("sts.lock.7"));
+	assert_true(home_has("sts.lock.0") && home_has("sts.lock.7"));
 	assert_int_equal(sts_place_take(".", &more), STS_LOCK_BUSY);
 	assert_int_equal(more, -1);
 	close(fd[3]);
@@ -654,5 +623,5 @@ main(void)
 		TEST(knows_its_files),
 	};
 
-	return cmocka_run_group_tests(tests, enter_home, leave_home);
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
 }

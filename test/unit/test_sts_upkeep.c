@@ -6,16 +6,14 @@
 
 #include <cmocka.h>
 
-#include <sys/stat.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "sts/cache.h"
 #include "sts/upkeep.h"
+
+#include "home.h"
 
 #define NOW INT64_C(1795923600)
 #define DAY INT64_C(86400)
@@ -23,48 +21,9 @@
 /* More than one look at the directory takes. */
 #define MANY (2 * STS_TIDY_MAX)
 
-static char home[] = "/tmp/test_sts_upkeep.XXXXXX";
-
-static int
-enter_home(void **state)
-{
-	(void)state;
-	return !mkdtemp(home) || chdir(home) == -1;
-}
-
-static int
-leave_home(void **state)
-{
-	(void)state;
-	return chdir("/") == -1 || rmdir(home) == -1;
-}
-
-static int
-clear_home(void **state)
-{
-	(void)state;
-	return system("rm -rf ./*");
-}
-
-static void
-write_file(const char *name, const char *text)
-{
-	FILE *f = fopen(name, "w");
-
-	assert_true(f && fputs(text, f) != EOF && fclose(f) == 0);
-}
-
-static bool
-exists(const char *name)
-{
-	struct stat st;
-
-	return lstat(name, &st) == 0;
-}
-
 /*
- * The entry of a domain; s is the age of the policy, and of what is known of
- * its use.  Its max_age is a week.
+ * The entry of a domain: the age of its policy, when it was last used, and the
+ * failed fetches since then.  Its max_age is a week.
  */
 static void
 put_entry(const char *domain, int64_t age, int64_t used, unsigned failures)
@@ -80,7 +39,7 @@ put_entry(const char *domain, int64_t age, int64_t used, unsigned failures)
 	if (failures > 0)
 		at += sprintf(at, "failed local x\n");
 	sprintf(at, "max-age 604800\nmode none\nend\n");
-	write_file(name, text);
+	home_put(name, text);
 }
 
 static void
@@ -113,7 +72,7 @@ tells_what_is_to_be_done(void **state)
 		if (what != cases[i].what)
 			fail_msg("%s: %d", cases[i].name, (int)what);
 	}
-	write_file("sts-a.example", "garbage");
+	home_put("sts-a.example", "garbage");
 	assert_int_equal(sts_upkeep_of(".", "a.example", NOW),
 	    STS_UPKEEP_REMOVE);
 	assert_int_equal(sts_upkeep_of(".", "b.example", NOW),
@@ -127,11 +86,11 @@ lists_the_files_of_policies(void **state)
 	size_t n = 0;
 
 	(void)state;
-	write_file("sts-a.example", "");
-	write_file("sts.new-b.example", "");
-	write_file("sts.lock.0", "");
-	write_file("sts-Upper.example", "");
-	write_file("smtproutes.cdb", "");
+	home_put("sts-a.example", "");
+	home_put("sts.new-b.example", "");
+	home_put("sts.lock.0", "");
+	home_put("sts-Upper.example", "");
+	home_put("smtproutes.cdb", "");
 	assert_int_equal(sts_upkeep_list(".", &names), 0);
 	for (size_t i = 0; i < names.len; i += strlen(names.data + i) + 1) {
 		assert_true(strcmp(names.data + i, "sts-a.example") == 0 ||
@@ -152,19 +111,19 @@ removes_what_is_of_no_use(void **state)
 	put_entry("old.example", 8 * DAY, 0, 0);
 	put_entry("due.example", 2 * DAY, 0, 0);
 	put_entry("fresh.example", 0, 0, 0);
-	write_file("sts-damaged.example", "garbage");
-	write_file("sts.new-killed.example", "x");
-	write_file("other", "x");
+	home_put("sts-damaged.example", "garbage");
+	home_put("sts.new-killed.example", "x");
+	home_put("other", "x");
 	sts_upkeep_tidy(".", NOW);
-	assert_false(exists("sts-old.example"));
-	assert_false(exists("sts-damaged.example"));
-	assert_false(exists("sts.new-killed.example"));
-	assert_false(exists("sts.new-old.example"));
-	assert_true(exists("sts-due.example"));
-	assert_true(exists("sts-fresh.example"));
-	assert_true(exists("other"));
+	assert_false(home_has("sts-old.example"));
+	assert_false(home_has("sts-damaged.example"));
+	assert_false(home_has("sts.new-killed.example"));
+	assert_false(home_has("sts.new-old.example"));
+	assert_true(home_has("sts-due.example"));
+	assert_true(home_has("sts-fresh.example"));
+	assert_true(home_has("other"));
 	sts_upkeep_clean(".", "other", NOW);
-	assert_true(exists("other"));
+	assert_true(home_has("other"));
 	sts_upkeep_tidy("/nowhere", NOW);
 }
 
@@ -179,11 +138,11 @@ leaves_what_is_being_fetched(void **state)
 	assert_int_equal(sts_lock_take(".", "a.example", &fd, &since),
 	    STS_LOCK_TAKEN);
 	sts_upkeep_tidy(".", NOW);
-	assert_true(exists("sts-a.example"));
-	assert_true(exists("sts.new-a.example"));
+	assert_true(home_has("sts-a.example"));
+	assert_true(home_has("sts.new-a.example"));
 	sts_lock_drop(".", "a.example", fd);
 	sts_upkeep_tidy(".", NOW);
-	assert_false(exists("sts-a.example"));
+	assert_false(home_has("sts-a.example"));
 }
 
 static size_t
@@ -219,11 +178,11 @@ looks_at_a_part_of_many(void **state)
 	while (count_files() > 1 && times++ < 100)
 		sts_upkeep_tidy(".", NOW);
 	assert_int_equal(count_files(), 1);
-	assert_true(exists("sts-fresh.example"));
+	assert_true(home_has("sts-fresh.example"));
 	sts_upkeep_tidy(".", NOW);
 }
 
-#define TEST(f) cmocka_unit_test_teardown(f, clear_home)
+#define TEST(f) cmocka_unit_test_teardown(f, home_clear)
 
 int
 main(void)
@@ -236,5 +195,5 @@ main(void)
 		TEST(looks_at_a_part_of_many),
 	};
 
-	return cmocka_run_group_tests(tests, enter_home, leave_home);
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
 }

@@ -7,13 +7,14 @@
 #include <cmocka.h>
 
 #include <sys/stat.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "qmail/tlspolicy.h"
+
+#include "home.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -33,33 +34,10 @@ static const struct table_files files = {
 	.is_strict = true,
 };
 
-static char home[] = "/tmp/test_tlspolicy.XXXXXX";
-
-static int
-enter_home(void **state)
-{
-	(void)state;
-	return !mkdtemp(home) || chdir(home) == -1;
-}
-
-static int
-leave_home(void **state)
-{
-	(void)state;
-	unlink(files.index);
-	unlink(files.lock);
-	return chdir("/") == -1 || rmdir(home) == -1;
-}
-
 static void
 put(const char *text)
 {
-	int fd = open("tlspolicy", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	size_t n = strlen(text);
-
-	assert_true(fd != -1);
-	assert_int_equal(write(fd, text, n), n);
-	assert_int_equal(close(fd), 0);
+	home_put(files.text, text);
 }
 
 /* The policy as text, or the detail of a failure. */
@@ -288,5 +266,5 @@ main(void)
 		cmocka_unit_test(may_be_missing_but_not_unreadable),
 	};
 
-	return cmocka_run_group_tests(tests, enter_home, leave_home);
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
 }
