@@ -589,10 +589,10 @@ def local_cases():
 
     def on_465(stage):
         stage.home.route(":m1.example:465")
-        stage.first = stage.server(port=465, cert=None)
+        stage.first = stage.server(port=465, cert=None, greeting=("220 hi", CLOSE))
 
-    yield Case("D28-plain-220", Setup(listens=False, prepare=on_465), NOT_OFFERED, over=BOTH,
-               says="there is no implicit TLS: port 465 is a port like any other, and STARTTLS is asked for there")
+    yield Case("D28-plain-220", Setup(listens=False, prepare=on_465), Want("Z", size=1500), over=BOTH,
+               says="on port 465 there is TLS from the first byte, and no clear text when that fails")
 
     def waits_for_hello(stage):
         stage.home.route(":m1.example:465")

@@ -9,7 +9,6 @@ from expect import ANY, NO_CONNECTION, accepted, check
 from expect_tls import FAILED_SENTENCE, NOT_OFFERED_SENTENCE
 from stssite import NO_HANDSHAKE, NO_HOST
 from test_check_tool import DEFERRED, DELIVERED, entries, fields, json_of, look, result  # noqa: F401
-from test_routes import compiled
 from tlssite import NOT_VERIFIED, told_nothing, tls_line, verified
 
 ONE = "192.0.2.1"
@@ -178,6 +177,26 @@ def test_without_trust_anchors_there_is_a_reason(site, relayed):
     assert server.connections == 0
     site.home.control("tlspolicy", ":encrypt\n")
     outcome(site, site.run(), NOT_VERIFIED, "encrypt")
+
+
+def test_port_465_is_tls_whatever_the_policy_allows(site):
+    """A line of `none`, `may` or a file in notlshosts is no way to speak in clear text to who hears TLS only."""
+    site.mx()
+    server = site.server(port=465, implicit=True, cert="self-signed")
+    site.home.route(":m1.example:465")
+    for folder in ("tlshosts", "notlshosts"):
+        os.mkdir(f"{site.home.path}/control/{folder}")
+    for name, text in (("tlspolicy", ":none\n"), ("tlspolicy", ":may\n"), ("tlspolicy", ":encrypt\n"),
+                       ("notlshosts/m1.example", ""), ("tlshosts/exhaustivelist", ""), ("tlsstrictness", "1\n")):
+        for anchors in (True, False):
+            site.want(0)
+            if not anchors:
+                site.home.control("trustanchors", None)
+            site.home.control(name, text)
+            run = site.run()
+            check(run, "r", accepted())
+            assert tls_line(run) == NOT_VERIFIED and server.sessions[-1].clear == b"", (name, text)
+        site.home.control(name, None)
 
 
 # Nothing of ours keeps them.
