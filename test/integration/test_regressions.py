@@ -182,7 +182,8 @@ def test_an_address_that_no_command_can_hold_is_refused_by_qmail_remote_io_too(h
     ["4", ONE, "5", "", ""], ["fd=4abc", f"address={ONE}", "timeout=5", "--"],
     ["fd=3", f"address={ONE}", "timeout=700000", "--"], ["fd=3", f"address={ONE}", "timeout=5", "colour=red", "--"],
     ["fd=3", f"address={ONE}", "timeout=5"], ["fd=0", f"address={ONE}", "timeout=5", "--"],
-], ids=["by-position", "letters", "too-large", "unknown", "no-end", "the-message"])
+    ["fd=3", f"address={ONE}", "timeout=5", "secrets=99", "--"],
+], ids=["by-position", "letters", "too-large", "unknown", "no-end", "the-message", "no-secrets"])
 def test_qmail_remote_io_refuses_arguments_that_it_does_not_know(home, words):
     """No number is cut to fit, no word is passed over."""
     run = home.run(program=f"{home.path}/bin/qmail-remote-io", argv0="qmail-remote-io",
