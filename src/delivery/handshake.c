@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/handshake.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -99,6 +100,8 @@ handshake_make(struct handshake *h, const struct attempt_config *c,
 		.timeout_s = c->timeout_handshake_s,
 	};
 
+	/* "" where there are none. */
+	assert(c->anchors != NULL);
 	*h = (struct handshake){ .source = policy->source };
 	set_verification(&helper, c, policy);
 	if (c->observer || policy->source == TLS_FROM_STS_TESTING)

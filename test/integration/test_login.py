@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from expect import ANY, accepted, check
-from smtpd import CLOSE, Call, Until
+from smtpd import CLOSE, DEAF, Call, Until
 from test_check_tool import DEFERRED, DELIVERED, fields, json_of, look, result  # noqa: F401
 from tlssite import NOT_VERIFIED, told_nothing, tls_line, verified
 
@@ -101,6 +101,7 @@ REFUSALS = {
     "two-codes": (dict(AUTH=b"235-hi\r\n535 no\r\n"), FAILED, "235-hi\n535 no", True),
     "closed": (dict(AUTH=CLOSE), DIED, None, True),
     "half-a-reply": (dict(AUTH=(b"235 2.7", CLOSE)), DIED, None, True),
+    "silent": (dict(AUTH=DEAF), DIED, None, True),
 }
 
 
@@ -108,6 +109,8 @@ REFUSALS = {
 def test_what_a_refusal_means(site, provider, name):
     """Nothing bounces. 5yz ends the delivery; after anything else the next address is tried."""
     script, first, said, goes_on = REFUSALS[name]
+    if name == "silent":
+        site.home.control("timeoutremote", "2\n")
     server, = provider(587, **script)
     site.deferred(site.run(), first, said=said)
     assert len(server.session.logins) <= 1 and not server.session.mails
