@@ -11,7 +11,7 @@ cd "$(dirname -- "$0")/.."
 [ $# = 1 ] || die "usage: tools/package.sh BUILD-DIRECTORY"
 
 [ "$(id -u)" = 0 ] || die "run me as root: dpkg is to install the package"
-need_packages $build_packages libcmocka-dev dpkg-dev debhelper lintian git mount
+need_packages $build_packages python3 libcmocka-dev dpkg-dev debhelper lintian git mount
 rm -rf "$1"
 mkdir -p "$1/source"
 out=$(cd "$1" && pwd)
