@@ -8,6 +8,7 @@
  * program with OpenSSL in it.
  */
 #include <sys/socket.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -31,6 +32,8 @@
 #define EXIT_NO_STATUS 100 /* there was nowhere to write one to */
 #define EXIT_NO_MEMORY 111 /* and no record was written */
 #define STATUS_STALL_MS 10000
+/* A last resort: who starts this program waits for five minutes at most. */
+#define WAIT_MS (INT64_C(3600) * 1000)
 #define MEMORY_MAX ((size_t)256 << 20)
 
 /* Where the last record goes, and whether the handshake is done. */
@@ -105,6 +108,19 @@ ignore_sigpipe(void)
 	sigaction(SIGPIPE, &action, NULL);
 }
 
+/*
+ * The connection is not ours before this byte comes.  False if it never will:
+ * the other side has closed.
+ */
+static bool
+await_connection(int clear)
+{
+	char byte;
+
+	return fdio_wait(clear, POLLIN, deadline_in(WAIT_MS)) == 1 &&
+	       fdio_read(clear, &byte, 1) == 1;
+}
+
 /* A path that ends in '/'; it is read while a chain is verified. */
 static bool
 is_directory(const char *anchors)
@@ -175,10 +191,15 @@ main(int argc, char **argv)
 	if (session == NULL)
 		return tell_local_failure(why.text) == 0 ? 0 : EXIT_NO_STATUS;
 
-	/* From here on it talks to the network. */
 	reads =
 	    enter_sandbox(tlsd_session_has_anchors(session) ? request.anchors
 							    : NULL);
+	if (request.wait) {
+		if (!await_connection((int)request.clear))
+			return 0;
+		until = deadline_in((int64_t)request.seconds * 1000);
+	}
+	/* From here on it talks to the network. */
 	(void)tlsd_session_handshake(session, until, &result);
 	if (reads)
 		sandbox_end_reading();

@@ -531,27 +531,35 @@ prove_nothing(struct work *w, struct tls_start *tls)
 	return handshake_failed(w, &failed);
 }
 
+/* The handshake has ended. */
 static enum attempt_result
-start_tls(struct work *w)
+use_tls(struct work *w, struct handshake *h)
 {
-	const struct attempt_config *c = w->config;
-	const struct tls_policy *policy = &w->mode->policy;
+	const struct attempt_observer *observer = w->config->observer;
+
+	if (observer)
+		observer->phase_has_ended(observer->data, w->attempt, "", 0,
+		    &h->facts);
+	if (h->tls.result.status != TLS_STATUS_READY)
+		return handshake_failed(w, &h->tls.result);
+	if (h->tls.result.proof == TLS_PROOF_UNUSABLE &&
+	    w->mode->policy.unusable.skip != TLS_SKIP_NOT)
+		return prove_nothing(w, &h->tls);
+	w->attempt->source = h->source;
+	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing,
+	    h->testing);
+	return begin_session(w, &h->tls);
+}
+
+/* TLS from the first byte. */
+static enum attempt_result
+begin_in_tls(struct work *w)
+{
 	struct handshake h;
 
 	w->attempt->phase = ATTEMPT_IN_HANDSHAKE;
-	handshake_make(&h, c, policy, w->fd);
-	if (c->observer)
-		c->observer->phase_has_ended(c->observer->data, w->attempt, "",
-		    0, &h.facts);
-	if (h.tls.result.status != TLS_STATUS_READY)
-		return handshake_failed(w, &h.tls.result);
-	if (h.tls.result.proof == TLS_PROOF_UNUSABLE &&
-	    policy->unusable.skip != TLS_SKIP_NOT)
-		return prove_nothing(w, &h.tls);
-	w->attempt->source = h.source;
-	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing,
-	    h.testing);
-	return begin_session(w, &h.tls);
+	handshake_make(&h, w->config, &w->mode->policy, w->fd);
+	return use_tls(w, &h);
 }
 
 static struct cleartext
@@ -606,6 +614,43 @@ starttls_refused(struct work *w, enum smtp_outcome outcome)
 	    outcome == SMTP_UNSOLICITED ? ATTEMPT_NEXT : without_tls(w, &why));
 }
 
+/*
+ * The helper is started while the reply is under way: OpenSSL takes as long to
+ * get ready as many servers to reply.  If the reply is not 220, the helper is
+ * ended before anything else is done with the connection.
+ */
+static enum smtp_outcome
+ask_for_tls(struct work *w, struct handshake *h)
+{
+	struct deadline until = smtp_session_hello_deadline(w->session);
+	enum smtp_outcome outcome =
+	    smtp_session_send_starttls(w->session, until);
+
+	if (outcome != SMTP_DONE)
+		return outcome;
+	handshake_prepare(h, w->config, &w->mode->policy, w->fd);
+	outcome = smtp_session_starttls_reply(w->session, until);
+	if (outcome != SMTP_DONE)
+		handshake_cancel(h);
+	return outcome;
+}
+
+static enum attempt_result
+starttls(struct work *w)
+{
+	struct handshake h;
+	enum smtp_outcome outcome;
+
+	w->attempt->phase = ATTEMPT_IN_STARTTLS;
+	outcome = ask_for_tls(w, &h);
+	tell_reply(w);
+	if (outcome != SMTP_DONE)
+		return starttls_refused(w, outcome);
+	w->attempt->phase = ATTEMPT_IN_HANDSHAKE;
+	handshake_perform(&h, &w->mode->policy, w->fd);
+	return use_tls(w, &h);
+}
+
 static enum attempt_result
 not_offered(struct work *w)
 {
@@ -621,7 +666,6 @@ static enum attempt_result
 begin_in_clear(struct work *w)
 {
 	enum attempt_result result = greet(w);
-	enum smtp_outcome outcome;
 
 	if (result != ATTEMPT_READY)
 		return result;
@@ -633,12 +677,7 @@ begin_in_clear(struct work *w)
 		return ready(w);
 	if (!smtp_ehlo_has(&w->session->ehlo, SMTP_EXT_STARTTLS))
 		return not_offered(w);
-	w->attempt->phase = ATTEMPT_IN_STARTTLS;
-	outcome = smtp_session_starttls(w->session);
-	tell_reply(w);
-	if (outcome != SMTP_DONE)
-		return starttls_refused(w, outcome);
-	return start_tls(w);
+	return starttls(w);
 }
 
 enum attempt_result
@@ -665,7 +704,8 @@ attempt_make(const struct attempt_config *config, struct smtp_session *session,
 	smtp_session_init(session, connection, config->timeout_s);
 	if (config->credentials)
 		smtp_auth_hide(config->credentials, &w.mask);
-	result = mode->policy.is_implicit ? start_tls(&w) : begin_in_clear(&w);
+	result =
+	    mode->policy.is_implicit ? begin_in_tls(&w) : begin_in_clear(&w);
 	mask_finish(&w.mask);
 	return result;
 }

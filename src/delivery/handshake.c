@@ -86,11 +86,14 @@ judge(struct handshake *h, const struct tls_policy *policy)
 		r->proof = TLS_PROOF_UNUSABLE;
 }
 
-void
-handshake_make(struct handshake *h, const struct attempt_config *c,
-    const struct tls_policy *policy, int connection)
+static void
+describe(struct handshake *h, const struct attempt_config *c,
+    const struct tls_policy *policy)
 {
-	struct tls_helper helper = {
+	/* "" where there are none. */
+	assert(c->anchors != NULL);
+	*h = (struct handshake){ .source = policy->source };
+	h->helper = (struct tls_helper){
 		.program = c->helper,
 		.name = policy->name,
 		.state = c->state,
@@ -99,14 +102,40 @@ handshake_make(struct handshake *h, const struct attempt_config *c,
 		.security = tls_policy_security(policy),
 		.timeout_s = c->timeout_handshake_s,
 	};
-
-	/* "" where there are none. */
-	assert(c->anchors != NULL);
-	*h = (struct handshake){ .source = policy->source };
-	set_verification(&helper, c, policy);
+	set_verification(&h->helper, c, policy);
 	if (c->observer || policy->source == TLS_FROM_STS_TESTING)
-		ask_for_facts(&helper, c, &h->facts);
-	h->tls = tls_helper_start(&helper, connection);
+		ask_for_facts(&h->helper, c, &h->facts);
+}
+
+void
+handshake_make(struct handshake *h, const struct attempt_config *c,
+    const struct tls_policy *policy, int connection)
+{
+	describe(h, c, policy);
+	h->tls = tls_helper_start(&h->helper, connection);
 	if (h->tls.result.status == TLS_STATUS_READY)
 		judge(h, policy);
+}
+
+void
+handshake_prepare(struct handshake *h, const struct attempt_config *c,
+    const struct tls_policy *policy, int connection)
+{
+	describe(h, c, policy);
+	h->tls = tls_helper_prepare(&h->helper, connection);
+}
+
+void
+handshake_perform(struct handshake *h, const struct tls_policy *policy,
+    int connection)
+{
+	tls_helper_handshake(&h->helper, &h->tls, connection);
+	if (h->tls.result.status == TLS_STATUS_READY)
+		judge(h, policy);
+}
+
+void
+handshake_cancel(struct handshake *h)
+{
+	tls_helper_stop(&h->tls);
 }

@@ -10,6 +10,7 @@
  * under that policy.
  */
 struct handshake {
+	struct tls_helper helper;    /* what it is to do */
 	struct tls_start tls;        /* with the result */
 	struct tls_facts facts;      /* if there is an observer, or for tests */
 	enum tls_source source;      /* of what was demanded */
@@ -22,5 +23,16 @@ struct handshake {
  */
 void handshake_make(struct handshake *, const struct attempt_config *,
     const struct tls_policy *, int connection);
+
+/*
+ * The same in two steps.  A helper gets ready, and does not use the connection.
+ * Then either it does the handshake, or it ends, and the connection stays the
+ * caller's.  The struct must not be copied between the steps.
+ */
+void handshake_prepare(struct handshake *, const struct attempt_config *,
+    const struct tls_policy *, int connection);
+void handshake_perform(struct handshake *, const struct tls_policy *,
+    int connection);
+void handshake_cancel(struct handshake *);
 
 #endif

@@ -273,12 +273,17 @@ smtp_session_lacks_memory(const struct smtp_session *s)
 }
 
 enum smtp_outcome
-smtp_session_starttls(struct smtp_session *s)
+smtp_session_send_starttls(struct smtp_session *s, struct deadline until)
 {
-	enum smtp_outcome outcome = smtp_session_command(s, "STARTTLS", "",
-	    smtp_session_hello_deadline(s));
+	return send_command(s, "STARTTLS", "", until);
+}
 
-	outcome = expect_code(s, outcome, 220);
+enum smtp_outcome
+smtp_session_starttls_reply(struct smtp_session *s, struct deadline until)
+{
+	enum smtp_outcome outcome =
+	    expect_code(s, smtp_session_reply(s, until, NULL), 220);
+
 	if (outcome == SMTP_DONE && stream_has_input(&s->stream))
 		return smtp_session_show_unsolicited(s);
 	return outcome;

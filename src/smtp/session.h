@@ -158,11 +158,17 @@ enum smtp_outcome smtp_session_helo(struct smtp_session *,
     const char *helohost);
 
 /*
- * Sends STARTTLS.  DONE for 220 and not one byte more, whether it is in the
- * buffer or still in the socket (CVE-2011-0411): otherwise MALFORMED.
- * UNSOLICITED if there is input before the command is sent.
+ * Sends STARTTLS; the second function reads the reply.  Both are to be done
+ * before the same deadline.
+ *
+ * DONE when it is sent; UNSOLICITED if there is input before that.  Then DONE
+ * for 220 and not one byte more, whether it is in the buffer or still in the
+ * socket (CVE-2011-0411): otherwise MALFORMED.
  */
-enum smtp_outcome smtp_session_starttls(struct smtp_session *);
+enum smtp_outcome smtp_session_send_starttls(struct smtp_session *,
+    struct deadline);
+enum smtp_outcome smtp_session_starttls_reply(struct smtp_session *,
+    struct deadline);
 
 /*
  * Prepares for another transaction.  Reads the outstanding replies, so that

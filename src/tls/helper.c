@@ -63,7 +63,7 @@ open_ends(struct ends *e)
 }
 
 static pid_t
-run(const struct tls_helper *h, int socket, const struct ends *e)
+run(const struct tls_helper *h, int socket, const struct ends *e, bool waits)
 {
 	int keep[3] = { socket, e->clear[1], e->status[1] };
 	bool has_credentials = h->clientcert && h->clientkey;
@@ -80,6 +80,7 @@ run(const struct tls_helper *h, int socket, const struct ends *e)
 		.anchors = h->anchors,
 		.match = h->anchors ? h->match : NULL,
 		.describe = h->describe,
+		.wait = waits,
 		.state = h->anchors ? h->state : NULL,
 		.cert = has_credentials ? h->clientcert : NULL,
 		.key = has_credentials ? h->clientkey : NULL,
@@ -158,61 +159,94 @@ describe(struct spawn_end end, char text[TLS_TEXT_SIZE])
 	snprintf(text, TLS_TEXT_SIZE, "%s: %s", NAME, how);
 }
 
+/* TLS_STATUS_NONE, and the helper runs; or LOCAL. */
+static struct tls_start
+launch(const struct tls_helper *h, int socket, bool waits)
+{
+	struct ends e = { { -1, -1 }, { -1, -1 } };
+	struct tls_start t = { .result.status = TLS_STATUS_NONE };
+
+	if (open_ends(&e) == -1)
+		t = local_failure(NAME, strerror(errno));
+	else if ((t.pid = run(h, socket, &e, waits)) == -1)
+		t = local_failure(h->program, strerror(errno));
+	else {
+		t.fd = e.clear[0];
+		t.status = e.status[0];
+		e.clear[0] = e.status[0] = -1;
+	}
+	/* Otherwise the end of file of the status would never be seen. */
+	close_ends(&e);
+	return t;
+}
+
 /*
  * There is no TLS session, so the helper is killed.  If it ended without a
  * record, could not be run, or wrote nothing in time, that is a failure of
  * ours.  It must not be taken for a failure of the server, or a broken
  * installation would send in clear text.
  */
-static struct tls_start
-not_ready(const struct tls_result *result, pid_t pid, bool has_ended)
+static void
+give_up(struct tls_start *t, bool has_ended)
 {
 	/* If it was already ending, this returns its own exit code. */
-	struct spawn_end end = spawn_kill(pid);
-	struct tls_start t = { .result = *result, .fd = -1, .status = -1 };
+	struct spawn_end end = spawn_kill(t->pid);
 
-	if (result->status != TLS_STATUS_NONE)
-		return t;
-	t = local_failure(NAME, "no valid status");
+	close(t->fd);
+	close(t->status);
+	t->fd = t->status = -1;
+	if (t->result.status != TLS_STATUS_NONE)
+		return;
+	*t = local_failure(NAME, "no valid status");
 	if (has_ended && (end.how != SPAWN_EXITED || end.code != 0))
-		describe(end, t.result.text);
-	return t;
+		describe(end, t->result.text);
+}
+
+/* Waits for the result of the handshake, at most this many milliseconds. */
+static void
+await_result(const struct tls_helper *h, struct tls_start *t, int64_t ms)
+{
+	bool has_ended = read_result(h, t->status, deadline_in(ms), &t->result);
+
+	if (t->result.status != TLS_STATUS_READY)
+		give_up(t, has_ended);
+}
+
+static int64_t
+handshake_ms(const struct tls_helper *h)
+{
+	return 1000 * (int64_t)h->timeout_s + GRACE_MS;
 }
 
 struct tls_start
 tls_helper_start(const struct tls_helper *h, int socket)
 {
-	struct ends e = { { -1, -1 }, { -1, -1 } };
-	struct deadline until =
-	    deadline_in(1000 * (int64_t)h->timeout_s + GRACE_MS);
-	struct tls_result result;
-	struct tls_start t;
-	bool has_ended;
-	pid_t pid;
+	struct tls_start t = launch(h, socket, false);
 
-	if (open_ends(&e) == -1) {
-		t = local_failure(NAME, strerror(errno));
-		goto out;
-	}
-	pid = run(h, socket, &e);
-	if (pid == -1) {
-		t = local_failure(h->program, strerror(errno));
-		goto out;
-	}
-	/* Otherwise the end of file of the status would never be seen. */
-	close(e.status[1]);
-	e.status[1] = -1;
-	has_ended = read_result(h, e.status[0], until, &result);
-	if (result.status != TLS_STATUS_READY) {
-		t = not_ready(&result, pid, has_ended);
-		goto out;
-	}
-	t = (struct tls_start){ result, e.clear[0], e.status[0], pid };
-	e.clear[0] = e.status[0] = -1;
-out:
-	close_ends(&e);
 	close(socket);
+	if (t.result.status == TLS_STATUS_NONE)
+		await_result(h, &t, handshake_ms(h));
 	return t;
+}
+
+struct tls_start
+tls_helper_prepare(const struct tls_helper *h, int socket)
+{
+	return launch(h, socket, true);
+}
+
+void
+tls_helper_handshake(const struct tls_helper *h, struct tls_start *t,
+    int socket)
+{
+	bool is_told;
+
+	close(socket);
+	if (t->result.status != TLS_STATUS_NONE)
+		return;
+	/* If it has ended, it may have said why. */
+	is_told = send(t->fd, "", 1, MSG_NOSIGNAL) == 1;
+	await_result(h, t, is_told ? handshake_ms(h) : GRACE_MS);
 }
 
 enum tls_end
@@ -232,6 +266,8 @@ tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE])
 void
 tls_helper_stop(struct tls_start *t)
 {
+	if (t->fd == -1)
+		return;
 	close(t->fd);
 	close(t->status);
 	t->fd = t->status = -1;

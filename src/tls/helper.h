@@ -31,14 +31,14 @@ struct tls_helper {
 };
 
 /*
- * The result.  If the handshake succeeded, the caller owns both descriptors and
- * the child.
+ * A helper.  If it waits for its connection, or the handshake has succeeded,
+ * the caller owns both descriptors and the child.
  */
 struct tls_start {
-	struct tls_result result;
-	int fd;     /* clear text, non-blocking; otherwise -1 */
-	int status; /* for tls_helper_end(); otherwise -1 */
-	pid_t pid;  /* of the helper */
+	struct tls_result result; /* TLS_STATUS_NONE: it waits */
+	int fd;                   /* clear text, non-blocking; otherwise -1 */
+	int status;               /* for tls_helper_end(); otherwise -1 */
+	pid_t pid;                /* of the helper */
 };
 
 /*
@@ -47,6 +47,21 @@ struct tls_start {
  * is a helper that ends without a status record or writes none in time.
  */
 struct tls_start tls_helper_start(const struct tls_helper *, int socket);
+
+/*
+ * Starts a helper that gets ready, and waits until the connection is its own:
+ * before tls_helper_handshake() it neither reads from socket nor writes to it.
+ * socket stays the caller's.  If the helper cannot be started, the result is
+ * TLS_STATUS_LOCAL, which may be ignored if there will be no TLS.
+ */
+struct tls_start tls_helper_prepare(const struct tls_helper *, int socket);
+
+/*
+ * The handshake, by a helper that was prepared for the same server and socket.
+ * Its time begins now.  Otherwise as tls_helper_start().
+ */
+void tls_helper_handshake(const struct tls_helper *, struct tls_start *,
+    int socket);
 
 /*
  * How a session ended that reads end of file or cannot be written to.  The
@@ -58,7 +73,9 @@ struct tls_start tls_helper_start(const struct tls_helper *, int socket);
 enum tls_end tls_helper_end(int status, pid_t, char text[TLS_TEXT_SIZE]);
 
 /*
- * Kills the helper of a session that is given up, and closes both descriptors.
+ * Kills a helper that waits, or whose session is given up, and closes both
+ * descriptors.  Does nothing if there is none.  Afterwards no process but this
+ * one has the connection.
  */
 void tls_helper_stop(struct tls_start *);
 

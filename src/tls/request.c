@@ -10,7 +10,7 @@
 #include "base/keyword.h"
 #include "base/mem.h"
 
-#define KEYWORDS 14
+#define KEYWORDS 15
 
 static void
 describe(struct tls_request *r, struct keyword k[KEYWORDS])
@@ -29,6 +29,7 @@ describe(struct tls_request *r, struct keyword k[KEYWORDS])
 		{ "state", .text = &r->state },
 		{ "cert", .text = &r->cert },
 		{ "key", .text = &r->key },
+		{ "wait", .number = &r->wait, 1 },
 		{ "socket", .number = &r->socket, INT_MAX,
 		    .is_required = true },
 		{ "clear", .number = &r->clear, INT_MAX, .is_required = true },

@@ -29,6 +29,7 @@ struct tls_request {
 	const char *anchors;    /* to verify with; NULL: no verification */
 	const char *match;      /* names for the anchors instead; or NULL */
 	unsigned long describe; /* enum tls_describe */
+	unsigned long wait;     /* 1: begin when a byte comes through clear */
 	const char *state;      /* directory for the anchors' index; or NULL */
 	const char *cert;       /* our own certificate and key: both */
 	const char *key;        /* are set, or both are NULL */

@@ -453,6 +453,16 @@ say_my_name(struct smtp_session *s)
 	return outcome == SMTP_REFUSED ? smtp_session_helo(s, "me") : outcome;
 }
 
+static enum smtp_outcome
+starttls(struct smtp_session *s)
+{
+	struct deadline until = smtp_session_hello_deadline(s);
+	enum smtp_outcome outcome = smtp_session_send_starttls(s, until);
+
+	return outcome == SMTP_DONE ? smtp_session_starttls_reply(s, until)
+				    : outcome;
+}
+
 /* Up to MAIL, after which no other server can be tried. */
 static bool
 say_hello(struct smtp_session *session, bool with_tls)
@@ -468,7 +478,7 @@ say_hello(struct smtp_session *session, bool with_tls)
 	if (is_ready && with_tls) {
 		struct answer last = answer(server.ncommand);
 
-		is_ready = smtp_session_starttls(&s) == SMTP_DONE;
+		is_ready = starttls(&s) == SMTP_DONE;
 		if (is_ready) {
 			struct answer tls = answer(server.ncommand - 1 + 1);
 

@@ -1,6 +1,7 @@
 """qmail-remote-tls as a process: when it ends, what it holds, and what is done without it."""
 
 import os
+import select
 import signal
 import threading
 import time
@@ -210,6 +211,115 @@ def test_a_helper_killed_before_ehlo_is_trouble_of_ours(site, strictness):
     told_nothing(server.session)
     site.deferred(run, NOT_SET_UP, f"{HELPER}: killed by signal 9")
     gone()
+
+
+# It is started while the reply to STARTTLS is under way.
+
+def waiting(session):
+    """The process id of the helper of this session, when it waits for the reply, too."""
+    end = time.monotonic() + 20
+    while True:
+        assert time.monotonic() < end
+        for pid in programs(HELPER):
+            with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
+                if f.read().rsplit(") ", 1)[1][0] == "S":
+                    return pid
+        time.sleep(0.002)
+
+
+def hears(session):
+    """Whether anything has come since STARTTLS."""
+    return bool(select.select([session.sock], [], [], 0)[0])
+
+
+@each_strictness
+def test_the_helper_is_ready_before_the_reply_to_starttls(site, strictness):
+    """And leaves the connection alone until then."""
+    heard = []
+
+    def reply(session):
+        waiting(session)
+        heard.append(hears(session))
+        return "220 go", TLS
+
+    server = site.one(strictness, STARTTLS=Call(reply))
+    check(site.run(), "r", accepted())
+    assert server.connections == 1 and server.session.inside and heard == [False]
+    gone()
+
+
+REFUSALS = {
+    "4yz": "454 not now", "5yz": "502 what", "554": "554 go away", "421": "421 bye", "other": "250 fine",
+    "malformed": b"220-go\r\n250 go\r\n", "more": b"220 go\r\n250 more\r\n", "closed": CLOSE, "reset": RESET,
+}
+
+
+@each_strictness
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_helper_that_is_not_needed_is_ended_first(site, case, strictness):
+    """Before the next command, and before the connection ends; the next connection is in clear text, or there is none."""
+    heard, left = [], []
+
+    def refuse(session):
+        waiting(session)
+        heard.append(hears(session))
+        return REFUSALS[case]
+
+    def look(session):
+        left.extend(programs(HELPER))
+        return "250 ok"
+
+    server = site.one(strictness, STARTTLS=Call(refuse), MAIL=Call(look))
+    run = site.run()
+    if strictness == 2:
+        assert run.letters == "Z" and tls_line(run) is None, run
+        told_nothing(*server.sessions)
+    else:
+        check(run, "r", accepted())
+    assert HELPER.encode() not in run.report, run
+    assert heard == [False] and not left and not programs(HELPER) and not rspawn.children(HELPER[:15])
+    for session in server.sessions:
+        assert session.secret == b"" and b"\x16\x03" not in bytes(session.clear)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_helper_that_cannot_run_does_not_matter_without_tls(site, case):
+    """STARTTLS is refused: it would not have been needed."""
+    server = site.one(0, STARTTLS="454 not now")
+    put(site, *BROKEN[case][:-1])
+    run = site.run()
+    check(run, "r", accepted())
+    assert server.connections == 1 and HELPER.encode() not in run.report
+    gone()
+
+
+@each_strictness
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_helper_killed_while_it_waits_is_trouble_of_ours(site, strictness, number):
+    def kill(session):
+        os.kill(waiting(session), number)
+        gone(HELPER)
+        return "220 go", DEAF
+
+    server = site.one(strictness, STARTTLS=Call(kill))
+    not_set_up(site, server, f"{HELPER}: killed by signal {number.value}")
+
+
+def test_the_helper_ends_when_the_delivery_is_killed_before_the_reply(site):
+    ready = threading.Event()
+
+    def stay(session):
+        waiting(session)
+        ready.set()
+        return DEAF
+
+    server = site.one(0, STARTTLS=Call(stay))
+    process = site.home.start()
+    assert ready.wait(20)
+    os.kill(process.pid, signal.SIGKILL)
+    process.finish()
+    gone()
+    assert server.session.secret == b"" and server.session.end
 
 
 # While it runs, and after.

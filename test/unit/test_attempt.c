@@ -21,7 +21,10 @@ static void fake_init(struct smtp_session *, int, unsigned long);
 static enum smtp_outcome fake_greeting(struct smtp_session *);
 static enum smtp_outcome fake_ehlo(struct smtp_session *, const char *);
 static enum smtp_outcome fake_helo(struct smtp_session *, const char *);
-static enum smtp_outcome fake_starttls(struct smtp_session *);
+static enum smtp_outcome fake_send_starttls(struct smtp_session *,
+    struct deadline);
+static enum smtp_outcome fake_starttls_reply(struct smtp_session *,
+    struct deadline);
 static enum smtp_outcome fake_silence(struct smtp_session *);
 static enum smtp_outcome fake_unsolicited(struct smtp_session *);
 static enum smtp_outcome fake_auth(struct smtp_session *, enum smtp_mechanism,
@@ -33,6 +36,8 @@ static bool fake_has_ended(struct smtp_session *);
 static bool fake_has_input(struct stream *);
 static bool fake_is_quiet(struct stream *);
 static struct tls_start fake_start(const struct tls_helper *, int);
+static struct tls_start fake_prepare(const struct tls_helper *, int);
+static void fake_handshake(const struct tls_helper *, struct tls_start *, int);
 static enum tls_end fake_end(int, pid_t, char[TLS_TEXT_SIZE]);
 static void fake_stop(struct tls_start *);
 static int fake_close(int);
@@ -41,7 +46,8 @@ static int fake_close(int);
 #define smtp_session_greeting fake_greeting
 #define smtp_session_ehlo fake_ehlo
 #define smtp_session_helo fake_helo
-#define smtp_session_starttls fake_starttls
+#define smtp_session_send_starttls fake_send_starttls
+#define smtp_session_starttls_reply fake_starttls_reply
 #define smtp_session_expect_silence fake_silence
 #define smtp_session_show_unsolicited fake_unsolicited
 #define smtp_auth fake_auth
@@ -52,6 +58,8 @@ static int fake_close(int);
 #define stream_has_input fake_has_input
 #define stream_is_quiet fake_is_quiet
 #define tls_helper_start fake_start
+#define tls_helper_prepare fake_prepare
+#define tls_helper_handshake fake_handshake
 #define tls_helper_end fake_end
 #define tls_helper_stop fake_stop
 #define close fake_close
@@ -84,8 +92,10 @@ static struct {
 	const char *seen;
 	char log[200]; /* records quit, stop, and closed descriptors */
 	bool lacks_memory;
-	char helper[200];    /* what the helper is to verify */
+	char helper[200];    /* what the helper is to verify, if it is used */
 	const char *verdict; /* a fact that it tells, or NULL */
+	bool has_sent_starttls; /* and the reply is under way */
+	bool waits;             /* a helper, for its connection */
 } world;
 
 static void
@@ -201,9 +211,25 @@ fake_helo(struct smtp_session *s, const char *name)
 	return play(s, 'h');
 }
 
+/* The server has seen the command, unless there was input before it. */
 static enum smtp_outcome
-fake_starttls(struct smtp_session *s)
+fake_send_starttls(struct smtp_session *s, struct deadline until)
 {
+	(void)until;
+	assert_false(world.waits);
+	if (strncmp(world.script, "s^", 2) == 0)
+		return play(s, 's');
+	world.has_sent_starttls = true;
+	return SMTP_DONE;
+}
+
+/* The helper gets ready in the meantime. */
+static enum smtp_outcome
+fake_starttls_reply(struct smtp_session *s, struct deadline until)
+{
+	(void)until;
+	assert_true(world.waits);
+	world.has_sent_starttls = false;
 	return play(s, 's');
 }
 
@@ -224,6 +250,7 @@ static enum smtp_outcome
 fake_silence(struct smtp_session *s)
 {
 	(void)s;
+	assert_false(world.waits);
 	return sees("late")   ? SMTP_MALFORMED
 	       : sees("gone") ? SMTP_DIED
 			      : SMTP_DONE;
@@ -240,6 +267,7 @@ static void
 fake_quit(struct smtp_session *s)
 {
 	(void)s;
+	assert_false(world.waits);
 	say("quit", 0);
 }
 
@@ -275,6 +303,7 @@ static bool
 fake_is_quiet(struct stream *s)
 {
 	(void)s;
+	assert_false(world.waits);
 	return !sees("hangs");
 }
 
@@ -371,6 +400,35 @@ fake_start(const struct tls_helper *h, int socket)
 	return t;
 }
 
+/* It is told the same before and after the reply to STARTTLS. */
+static struct tls_start
+fake_prepare(const struct tls_helper *h, int socket)
+{
+	struct tls_start t = { .result = { .status = TLS_STATUS_NONE },
+		.fd = CLEAR,
+		.status = STATUS,
+		.pid = 7 };
+
+	assert_int_equal(socket, CONNECTION);
+	assert_true(world.has_sent_starttls);
+	world.waits = true;
+	show_helper(h);
+	return t;
+}
+
+static void
+fake_handshake(const struct tls_helper *h, struct tls_start *t, int socket)
+{
+	char prepared[sizeof world.helper];
+
+	assert_int_equal(t->status, STATUS);
+	assert_true(world.waits);
+	world.waits = false;
+	strcpy(prepared, world.helper);
+	*t = fake_start(h, socket);
+	assert_string_equal(world.helper, prepared);
+}
+
 static enum tls_end
 fake_end(int status, pid_t pid, char text[TLS_TEXT_SIZE])
 {
@@ -383,16 +441,22 @@ fake_end(int status, pid_t pid, char text[TLS_TEXT_SIZE])
 				: TLS_END_NONE;
 }
 
+/* One that waited has had no effect. */
 static void
 fake_stop(struct tls_start *t)
 {
-	say("stop", t->fd);
+	if (world.waits)
+		world.helper[0] = '\0';
+	else
+		say("stop", t->fd);
+	world.waits = false;
 	t->fd = t->status = -1;
 }
 
 static int
 fake_close(int fd)
 {
+	assert_false(world.waits);
 	say("close", fd);
 	return 0;
 }
@@ -462,6 +526,7 @@ run(const struct cell *c, struct attempt_mode *mode, struct attempt *a,
 	if (attempt_make(&config, &session, mode, CONNECTION, a, server) !=
 	    c->result)
 		fail_msg("%d %s: result", c->level, c->script);
+	assert_false(world.waits);
 	if (*world.script != '\0')
 		fail_msg("%d %s: not done: %s", c->level, c->script,
 		    world.script);
@@ -831,6 +896,7 @@ follow_policy(const struct policy_cell *c, struct attempt_mode *mode,
 	*a = (struct attempt){ .helohost = "me.example" };
 	*mode = (struct attempt_mode){ .policy = c->policy };
 	result = attempt_make(&config, &session, mode, CONNECTION, a, &server);
+	assert_false(world.waits);
 	if (result != c->result || *world.script != '\0')
 		fail_msg("level %d, source %d, %s: %d, not done: %s",
 		    c->policy.level, c->policy.source, c->script, result,

@@ -35,6 +35,8 @@ static char *self;
 		name, bytes, sizeof bytes - 1 \
 	}
 
+#define IMPATIENT "impatient: "
+
 #define FACTS "C names mx.example\nC issuer CN=x\n"
 #define READY "R TLSv1.3 X Y none -\n"
 #define LONG \
@@ -174,21 +176,37 @@ play_end(const char *role, const struct given *g)
 	_exit(0);
 }
 
+/* As qmail-remote-tls; an impatient one fails before it gets there. */
+static const char *
+wait_for_connection(const struct tls_request *r, const struct given *g)
+{
+	size_t n = strlen(IMPATIENT);
+	char c;
+
+	if (strncmp(r->name, IMPATIENT, n) == 0)
+		return r->name + n;
+	if (r->wait && read(g->clear, &c, 1) != 1)
+		_exit(0);
+	return r->name;
+}
+
 static int
 play_helper(const struct tls_request *r)
 {
 	struct given g = { (int)r->socket, (int)r->clear, (int)r->status };
+	const char *role;
 
 	alarm(30);
-	if (strcmp(r->name, "arguments") == 0)
+	role = wait_for_connection(r, &g);
+	if (strcmp(role, "arguments") == 0)
 		tell_request(r, &g);
-	play_before_a_record(r->name, &g);
+	play_before_a_record(role, &g);
 	for (size_t i = 0; i < sizeof records / sizeof *records; i++)
-		if (strcmp(records[i].role, r->name) == 0)
+		if (strcmp(records[i].role, role) == 0)
 			tell(&g, records[i].record, records[i].n);
-	if (strncmp(r->name, "ready, ", 7) == 0)
-		play_end(r->name, &g);
-	if (strcmp(r->name, "ready") != 0)
+	if (strncmp(role, "ready, ", 7) == 0)
+		play_end(role, &g);
+	if (strcmp(role, "ready") != 0)
 		_exit(0);
 	echo(&g);
 	return 9;
@@ -213,6 +231,41 @@ count_descriptors(void)
 	return n;
 }
 
+/* Waits until the helper has ended. */
+static void
+await_end(const struct tls_start *t)
+{
+	siginfo_t info;
+
+	assert_int_equal(waitid(P_PID, (id_t)t->pid, &info, WEXITED | WNOWAIT),
+	    0);
+}
+
+/*
+ * The ways to a handshake: at once; by a helper that waits for its connection;
+ * by one that waits for nothing, and has ended before it gets the connection.
+ */
+enum way { AT_ONCE, PREPARED, ENDED, WAYS };
+
+static struct tls_start
+shake_hands(struct tls_helper *h, enum way way, int socket)
+{
+	char name[100];
+	struct tls_start t;
+
+	if (way == AT_ONCE)
+		return tls_helper_start(h, socket);
+	snprintf(name, sizeof name, "%s%s", way == ENDED ? IMPATIENT : "",
+	    h->name);
+	h->name = name;
+	t = tls_helper_prepare(h, socket);
+	assert_int_equal(t.result.status, TLS_STATUS_NONE);
+	if (way == ENDED)
+		await_end(&t);
+	tls_helper_handshake(h, &t, socket);
+	return t;
+}
+
 static const char *const status_name[] = { "READY", "FAILED", "LOCAL", "NONE" };
 
 /*
@@ -220,7 +273,7 @@ static const char *const status_name[] = { "READY", "FAILED", "LOCAL", "NONE" };
  * connection is left.
  */
 static void
-classifies_failures(void **state)
+classify_failures(enum way way)
 {
 	static const struct {
 		const char *role;
@@ -261,7 +314,6 @@ classifies_failures(void **state)
 		    NAME "no valid status", 1, 1.9, 10 },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tls_helper h = { .program = self,
 			.name = cases[i].role,
@@ -271,10 +323,14 @@ classifies_failures(void **state)
 		struct tls_start t;
 		char c;
 
+		if (way == ENDED && strstr(cases[i].role, "sleeps"))
+			continue;
+		if (way == ENDED && strstr(cases[i].role, "then nothing"))
+			continue;
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 		fcntl(pair[0], F_SETFD, FD_CLOEXEC);
 		fcntl(pair[1], F_SETFD, FD_CLOEXEC);
-		t = tls_helper_start(&h, pair[0]);
+		t = shake_hands(&h, way, pair[0]);
 		took = now() - start;
 		if (t.result.status != cases[i].want || t.fd != -1)
 			fail_msg("%s: %s, %s", cases[i].role,
@@ -295,6 +351,14 @@ classifies_failures(void **state)
 		if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD)
 			fail_msg("%s: a child is left", cases[i].role);
 	}
+}
+
+static void
+classifies_failures(void **state)
+{
+	(void)state;
+	for (enum way way = 0; way < WAYS; way++)
+		classify_failures(way);
 }
 
 /* The facts that come before the result, if they were asked for. */
@@ -364,11 +428,19 @@ needs_a_program(void **state)
 		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 		double start = now();
 		struct tls_start t = tls_helper_start(&h, fd);
+		struct tls_start waiting;
 
 		if (t.result.status != TLS_STATUS_LOCAL || t.fd != -1 ||
 		    !t.result.text[0])
 			fail_msg("%s: %s, %s", programs[i],
 			    status_name[t.result.status], t.result.text);
+		/* This failure counts only if there is to be TLS. */
+		fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		waiting = tls_helper_prepare(&h, fd);
+		tls_helper_handshake(&h, &waiting, fd);
+		assert_int_equal(waiting.result.status, TLS_STATUS_LOCAL);
+		assert_string_equal(waiting.result.text, t.result.text);
+		tls_helper_stop(&waiting);
 		if (count_descriptors() != before)
 			fail_msg("%s: a descriptor is left", programs[i]);
 		if (waitpid(-1, NULL, WNOHANG) != -1)
@@ -379,7 +451,7 @@ needs_a_program(void **state)
 }
 
 static void
-hands_over_clear_text(void **state)
+hand_over_clear_text(enum way way)
 {
 	struct tls_helper h = {
 		.program = self, .name = "ready", .timeout_s = 20
@@ -389,10 +461,9 @@ hands_over_clear_text(void **state)
 	struct pollfd p = { .events = POLLIN };
 	char c = 'q';
 
-	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	fcntl(pair[1], F_SETFD, FD_CLOEXEC);
-	t = tls_helper_start(&h, pair[0]);
+	t = shake_hands(&h, way, pair[0]);
 	assert_int_equal(t.result.status, TLS_STATUS_READY);
 	assert_string_equal(t.result.version, "TLSv1.3");
 	assert_string_equal(t.result.group, "Y");
@@ -416,6 +487,53 @@ hands_over_clear_text(void **state)
 	close(pair[1]);
 	assert_int_equal(count_descriptors(), before);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static void
+hands_over_clear_text(void **state)
+{
+	(void)state;
+	hand_over_clear_text(AT_ONCE);
+	hand_over_clear_text(PREPARED);
+}
+
+/*
+ * If a helper that waits is stopped, in whatever state it is, the connection is
+ * ours alone, and nothing was read from it or written to it.
+ */
+static void
+leaves_the_connection_alone(void **state)
+{
+	static const char *const roles[] = { "ready", IMPATIENT "local",
+		IMPATIENT "crashes", IMPATIENT "sleeps" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+		struct tls_helper h = {
+			.program = self, .name = roles[i], .timeout_s = 20
+		};
+		int before = count_descriptors(), pair[2];
+		struct tls_start t;
+		char text[10];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		fcntl(pair[0], F_SETFD, FD_CLOEXEC);
+		fcntl(pair[1], F_SETFD, FD_CLOEXEC);
+		assert_int_equal(write(pair[1], "no", 2), 2);
+		t = tls_helper_prepare(&h, pair[0]);
+		if (i == 1 || i == 2)
+			await_end(&t);
+		tls_helper_stop(&t);
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+		assert_int_equal(count_descriptors(), before + 2);
+		tls_helper_stop(&t);
+
+		assert_int_equal(read(pair[0], text, sizeof text), 2);
+		assert_memory_equal(text, "no", 2);
+		close(pair[0]);
+		assert_int_equal(read(pair[1], text, sizeof text), 0);
+		close(pair[1]);
+	}
 }
 
 /* How a session ended, and on which side.  Does not depend on time. */
@@ -531,6 +649,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(reads_facts),
 		cmocka_unit_test(needs_a_program),
 		cmocka_unit_test(hands_over_clear_text),
+		cmocka_unit_test(leaves_the_connection_alone),
 		cmocka_unit_test(reads_how_a_session_ended),
 		cmocka_unit_test(passes_all_arguments),
 	};

@@ -72,7 +72,8 @@ comes_through(void **state)
 		    .tlsa = "3-1-1-00",
 		    .anchors = "/a",
 		    .match = ".example,a=b",
-		    .describe = TLS_DESCRIBE_ACCEPT },
+		    .describe = TLS_DESCRIBE_ACCEPT,
+		    .wait = 1 },
 	};
 
 	(void)state;
@@ -89,6 +90,7 @@ comes_through(void **state)
 		assert_int_equal(back.seconds, r->seconds);
 		assert_int_equal(back.security, r->security);
 		assert_int_equal(back.describe, r->describe);
+		assert_int_equal(back.wait, r->wait);
 		assert_same_text(back.name, r->name);
 		assert_same_text(back.tlsa, r->tlsa);
 		assert_same_text(back.names, r->names);

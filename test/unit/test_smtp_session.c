@@ -34,6 +34,17 @@ begin(int fd, unsigned long timeout_s)
 	smtp_session_init(&session, fd, timeout_s);
 }
 
+static enum smtp_outcome
+starttls(void)
+{
+	struct deadline until = smtp_session_hello_deadline(&session);
+	enum smtp_outcome outcome = smtp_session_send_starttls(&session, until);
+
+	return outcome == SMTP_DONE
+		   ? smtp_session_starttls_reply(&session, until)
+		   : outcome;
+}
+
 /* g greeting, e EHLO, h HELO, s STARTTLS, q QUIT. */
 static enum smtp_outcome
 take_step(char step)
@@ -46,7 +57,7 @@ take_step(char step)
 	case 'h':
 		return smtp_session_helo(&session, "me.example");
 	case 's':
-		return smtp_session_starttls(&session);
+		return starttls();
 	default:
 		smtp_session_quit(&session);
 		return SMTP_DONE;
