@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/idn.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "qmail/control.h"
 #include "qmail/lines.h"
 
@@ -38,34 +40,69 @@ next_line(struct lines *lines, struct line *l)
 	return true;
 }
 
-/* Whether the key is the address, "@" and its domain, a suffix of it, or empty.
+/*
+ * Appends an address or a key with A-labels in its domain, or as it is if IDNA
+ * does not allow the domain.
+ */
+static void
+append_converted(struct buf *b, const char *s, size_t n)
+{
+	size_t local = n;
+
+	while (local > 0 && s[local - 1] != '@')
+		local--;
+	if (local == 0 && (n == 0 || *s != '.'))
+		local = n;
+	buf_append(b, s, local);
+	if (idn_to_ascii(b, s + local, n - local) != NULL)
+		buf_append(b, s + local, n - local);
+}
+
+/* Whether a key is the address, "@" and its domain, a suffix of it, or empty.
  */
 static bool
-matches(const struct line *l, const char *sender)
+matches(const char *key, size_t nkey, const struct buf *sender)
 {
-	const char *at = strrchr(sender, '@');
-	size_t n = strlen(sender);
-	const char *tail;
+	const char *end = sender->data + sender->len, *tail, *at;
 
-	if (l->nkey == 0)
+	if (nkey == 0)
 		return true;
-	if (l->nkey > n)
+	if (nkey > sender->len)
 		return false;
-	tail = sender + n - l->nkey;
-	if (!str_case_equal(l->key, tail, l->nkey))
+	tail = end - nkey;
+	if (!str_case_equal(key, tail, nkey))
 		return false;
-	return tail == sender ||
+	at = strrchr(sender->data, '@');
+	return nkey == sender->len ||
 	       (at != NULL && tail >= at && (*tail == '@' || *tail == '.'));
 }
 
+/* Domains are compared as A-labels. */
 static struct line
 find_line(struct lines *lines, const char *sender)
 {
+	struct buf address = { 0 }, key = { 0 };
 	struct line l, best = { .key = NULL };
+	size_t length = 0;
 
-	while (next_line(lines, &l))
-		if (matches(&l, sender) && l.nkey >= best.nkey)
-			best = l;
+	append_converted(&address, sender, strlen(sender));
+	while (next_line(lines, &l)) {
+		const char *k = l.key;
+		size_t n = l.nkey;
+
+		if (utf8_is_international(k, n)) {
+			buf_cut(&key, 0);
+			append_converted(&key, k, n);
+			k = buf_text(&key);
+			n = key.len;
+		}
+		if (n < length || !matches(k, n, &address))
+			continue;
+		best = l;
+		length = n;
+	}
+	buf_finish(&address);
+	buf_finish(&key);
 	return best;
 }
 
@@ -108,7 +145,7 @@ authsenders_find(const char *path, const char *sender, struct route *r,
     struct dsn *why)
 {
 	struct line l = { .key = NULL };
-	struct lines lines = { .number = 0 };
+	struct lines lines = { .ncounted = 0 };
 	const char *fault = NULL;
 	int result = 0;
 
@@ -131,7 +168,7 @@ int
 authsenders_walk(const char *path,
     void (*each)(void *, size_t, const char *, const char *), void *data)
 {
-	struct lines lines = { .number = 0 };
+	struct lines lines = { .ncounted = 0 };
 	struct line l;
 	int result = lines_read(&lines, path), saved = errno;
 
@@ -139,7 +176,8 @@ authsenders_walk(const char *path,
 		struct route r = { .port = 0 };
 		const char *fault = parse_line(&l, &r);
 
-		each(data, lines.number, fault, buf_text(&r.login.token));
+		each(data, lines_number(&lines), fault,
+		    buf_text(&r.login.token));
 		route_finish(&r);
 	}
 	lines_finish(&lines);

@@ -15,10 +15,9 @@ lines_read(struct lines *l, const char *path)
 
 	if (result == -1 && errno != ENOENT)
 		return -1;
-	l->at = l->counted = buf_text(&l->text);
+	l->at = l->line = l->counted = buf_text(&l->text);
 	l->end = l->at + l->text.len;
 	l->at += control_bom_length(l->at, l->text.len);
-	l->number = 1;
 	return 0;
 }
 
@@ -29,17 +28,24 @@ lines_next(struct lines *l, const char **line, size_t *n)
 
 	if (!control_next(&l->at, l->end, line, n))
 		return false;
-	for (; l->counted < *line; l->counted++)
-		l->number += *l->counted == '\n';
+	l->line = *line;
 	blanks = control_blank_length(*line, *n);
 	*line += blanks;
 	*n -= blanks;
 	return true;
 }
 
+size_t
+lines_number(struct lines *l)
+{
+	for (; l->counted < l->line; l->counted++)
+		l->ncounted += *l->counted == '\n';
+	return l->ncounted + 1;
+}
+
 void
 lines_finish(struct lines *l)
 {
 	buf_wipe(&l->text);
-	*l = (struct lines){ .number = 0 };
+	*l = (struct lines){ .ncounted = 0 };
 }

@@ -14,8 +14,9 @@
 struct lines {
 	struct buf text;
 	const char *at, *end; /* not read yet */
+	const char *line;     /* the last one that was read */
 	const char *counted;  /* up to here line ends are counted */
-	size_t number;        /* of the last line that was read, from 1 */
+	size_t ncounted;
 };
 
 /*
@@ -29,6 +30,9 @@ int lines_read(struct lines *, const char *path);
  * start and end; borrowed.  False if there is none.
  */
 bool lines_next(struct lines *, const char **line, size_t *n);
+
+/* The number of that line in the file, from 1. */
+size_t lines_number(struct lines *);
 
 /* Overwrites and frees the text. */
 void lines_finish(struct lines *);

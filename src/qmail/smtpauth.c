@@ -145,7 +145,7 @@ smtpauth_find(const char *path, const char *relay, uint16_t port,
     struct login *login, struct dsn *why)
 {
 	struct line l = { .text = NULL };
-	struct lines lines = { .number = 0 };
+	struct lines lines = { .ncounted = 0 };
 	const char *fault = NULL;
 	int result = 0;
 
@@ -167,7 +167,7 @@ int
 smtpauth_walk(const char *path,
     void (*each)(void *, size_t, const char *, const char *), void *data)
 {
-	struct lines lines = { .number = 0 };
+	struct lines lines = { .ncounted = 0 };
 	struct line l;
 	int result = lines_read(&lines, path), saved = errno;
 
@@ -175,7 +175,7 @@ smtpauth_walk(const char *path,
 		struct login login = { .file = NULL };
 		const char *fault = parse_line(&l, &login);
 
-		each(data, lines.number, fault, buf_text(&login.token));
+		each(data, lines_number(&lines), fault, buf_text(&login.token));
 		login_finish(&login);
 	}
 	lines_finish(&lines);

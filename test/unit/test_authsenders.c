@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/idn.h"
 #include "qmail/authsenders.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -137,6 +138,33 @@ finds_the_line_for_a_sender(void **state)
 	check(cases, COUNT(cases));
 }
 
+/* Local parts are as they are. */
+static void
+compares_domains_as_a_labels(void **state)
+{
+	static const struct senders_case cases[] = {
+		{ "@b\xc3\xbc.example:r", "a@b\xc3\xbc.example", "r 25 " },
+		{ "@b\xc3\xbc.example:r", "a@xn--b-eha.example", "r 25 " },
+		{ "@xn--b-eha.example:r", "a@B\xc3\x9c.example", "r 25 " },
+		{ ".b\xc3\xbc.example:r", "a@c.xn--b-eha.example", "r 25 " },
+		{ "\xc3\xbc@b\xc3\xbc.example:r", "\xc3\xbc@xn--b-eha.example",
+		    "r 25 " },
+		{ "\xc3\xbc@b.example:r", "\xc3\xbc@b.example", "r 25 " },
+		{ "\xc3\xbc@b.example:r", "xn--tda@b.example", "-" },
+		{ "@b\xff:r", "a@b\xff", "r 25 " },
+		{ "@xn--b-eha.example:r\n@b\xc3\xbc.example:s",
+		    "a@b\xc3\xbc.example", "s 25 " },
+		/* Its A-labels are longer. */
+		{ "@b\xc3\xbc.example:r\n.b\xc3\xbc.example:s\n:t",
+		    "a@b\xc3\xbc.example", "r 25 " },
+	};
+
+	(void)state;
+	if (!idn_is_supported())
+		skip();
+	check(cases, COUNT(cases));
+}
+
 static void
 refuses_a_malformed_line(void **state)
 {
@@ -203,6 +231,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_the_line_for_a_sender),
+		cmocka_unit_test(compares_domains_as_a_labels),
 		cmocka_unit_test(refuses_a_malformed_line),
 		cmocka_unit_test(may_be_missing_but_not_unreadable),
 		cmocka_unit_test(goes_through_all_lines),

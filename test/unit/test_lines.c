@@ -48,7 +48,7 @@ static const char *
 all(void)
 {
 	static char text[200];
-	struct lines l = { .number = 0 };
+	struct lines l = { .ncounted = 0 };
 	const char *line;
 	size_t n;
 
@@ -57,8 +57,8 @@ all(void)
 	while (lines_next(&l, &line, &n)) {
 		size_t at = strlen(text);
 
-		snprintf(text + at, sizeof text - at, "%zu:%.*s|", l.number,
-		    (int)n, line);
+		snprintf(text + at, sizeof text - at, "%zu:%.*s|",
+		    lines_number(&l), (int)n, line);
 	}
 	assert_false(lines_next(&l, &line, &n));
 	lines_finish(&l);
@@ -93,10 +93,29 @@ counts_lines(void **state)
 	assert_string_equal(all(), "");
 }
 
+/* Whether it is asked for at each line or not. */
+static void
+counts_lines_that_were_not_asked_for(void **state)
+{
+	struct lines l = { .ncounted = 0 };
+	const char *line;
+	size_t n;
+
+	(void)state;
+	put("a\n# x\nb\n\nc\n", 11);
+	assert_int_equal(lines_read(&l, "file"), 0);
+	for (int i = 0; i < 3; i++)
+		assert_true(lines_next(&l, &line, &n));
+	assert_int_equal(lines_number(&l), 5);
+	assert_int_equal(lines_number(&l), 5);
+	lines_finish(&l);
+	unlink("file");
+}
+
 static void
 fails_if_it_cannot_be_read(void **state)
 {
-	struct lines l = { .number = 0 };
+	struct lines l = { .ncounted = 0 };
 
 	(void)state;
 	assert_int_equal(mkdir("file", 0700), 0);
@@ -116,6 +135,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts_lines),
+		cmocka_unit_test(counts_lines_that_were_not_asked_for),
 		cmocka_unit_test(fails_if_it_cannot_be_read),
 	};
 
