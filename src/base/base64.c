@@ -43,5 +43,5 @@ base64_encode(struct buf *b, const char *p, size_t n)
 bool
 base64_is_digit(char c)
 {
-	return c != '\0' && (strchr(digits, c) || strchr("=-_", c));
+	return c != '\0' && (strchr(digits, c) || c == '=');
 }

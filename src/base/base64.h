@@ -13,7 +13,7 @@
  */
 void base64_encode(struct buf *, const char *, size_t n);
 
-/* Whether the byte can be part of base64, padding and base64url included. */
+/* Whether the byte can be part of base64, padding included. */
 bool base64_is_digit(char);
 
 #endif

@@ -12,7 +12,7 @@ from catalogue import Want
 from expect import check, wire
 from tlssite import gone, tls_line
 
-VERBS = {"EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "RSET", "QUIT"}
+VERBS = {"EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "QUIT"}
 
 # What tells of the mail, wherever it is seen. Names of MX hosts are not part of it.
 TELLTALE = re.compile(rb"MAIL FROM|RCPT TO|src\.example|dst\.example|catalogue|the body", re.IGNORECASE)

@@ -214,6 +214,7 @@ class Session:
         self.commands = []              # (time, line) without its line end
         self.mails = []
         self.logins = []                # (mechanism, user, secret) of each AUTH
+        self.responses = []             # lines that the client has sent after a 334
         self.user = None                # who has logged in
         self.end = None                 # "fin" | "rst" | "server fin" | "server rst" | "stopped" | ...
         self.ended = None
@@ -387,9 +388,8 @@ class Session:
     def respond(self, challenge):
         """The response to a challenge, decoded."""
         self.send(b"334 " + base64.b64encode(challenge) + b"\r\n")
-        line = self.line().rstrip(b"\r\n")
-        self.commands.append((time.monotonic(), line))
-        return base64.b64decode(line, validate=True)
+        self.responses.append(self.line().rstrip(b"\r\n"))
+        return base64.b64decode(self.responses[-1], validate=True)
 
     def credentials(self, mechanism, initial):
         """(user, secret) as the client sends them with this mechanism."""

@@ -87,6 +87,9 @@ hides_secrets_and_names(void **state)
 		    "500 AUTH PLAIN "
 		    "AHJlbGF5QGV4YW1wbGUub3JnAGNvcnJlY3QtaG9yc2U= what?\n",
 		    "500 AUTH PLAIN * what?\n" },
+		{ "behind a code",
+		    "500-AHJlbGF5QGV4YW1wbGUub3JnAGNvcnJlY3QtaG9yc2U=\n",
+		    "500-*\n" },
 		{ "in quotation marks",
 		    "500 \"AHJlbGF5QGV4YW1wbGUub3JnAGNvcnJlY3QtaG9yc2U=\"\n",
 		    "500 \"*\"\n" },
