@@ -69,6 +69,15 @@ class Scene:
         self.recipients.append(f"friend@{name}.example")
         self.site.dns.zone(zone)
 
+    def provider(self, name):
+        """Its relay refuses our password."""
+        self.recipients.append(f"friend@{name}.example")
+        self.count += 1
+        host = f"relay.{name}.example"
+        self.site.dns.zone(f"{host} A 192.0.2.{self.count}")
+        self.site.home.route(f"{name}.example:{host}|user|hunter2")
+        self.site.server(f"192.0.2.{self.count}", host=host, ehlo=["AUTH PLAIN"], AUTH="535 5.7.8 Wrong password")
+
     def dane(self, host, domain):
         site = self.site
         site.dns.zone(f"_25._tcp.{host} TLSA {tlsa('3 1 1', site.certs, site.certs.leaf('good', host))}")
@@ -111,6 +120,7 @@ def log(sts, tmp_path):
     scene.domain("down", sessions=[])
     scene.domain("cut", END=CLOSE)
     scene.domain("unknown", RCPT="550 5.1.1 No such user")
+    scene.provider("provider")
     scene.nothing("broken")
     sts.dns.rule("broken.example", "MX", rcode="SERVFAIL")
     scene.nothing("gone")
