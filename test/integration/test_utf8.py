@@ -113,10 +113,12 @@ def test_policies_may_be_for_domains_in_utf8(home, mx, dns, smtp, idn):
     server, = mx(offers(), domain=A)
     dns.zone("m1.example AAAA 2001:db8::1")
     home.control("ipfamily", f"{U}:4\n")
+    home.control("outgoingip", f"BÜCHER.example:{THREE}\n")
     home.control("tlspolicy", "bücher.example:encrypt\n")
     for host in (U, A):
         check(home.run(host=host), ("Z", f"Connected to {ONE} but it does not offer STARTTLS. (#4.7.4)"))
-    assert server.connections == 2
+    server.settle()
+    assert [s.peer[0] for s in server.sessions] == [THREE] * 2
 
 
 def test_a_certificate_has_to_be_for_the_a_labels(home, site, dns, idn):
