@@ -300,17 +300,24 @@ line_fault(const struct walk *walk, const char *key, size_t nkey,
 	return walk->fault(value, nvalue);
 }
 
-/*
- * Names the line by its key only, up to a '|': what follows may be a password.
- * An address without a key is shown itself.
- */
+/* Up to a '|' or a blank: what follows may be a password. */
+static size_t
+shown_length(const char *key, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && key[i] != '|' && control_blank_length(key + i, 1) == 0)
+		i++;
+	return i;
+}
+
+/* Names the line by its key only.  An address without a key is shown itself. */
 static void
 check_line(void *data, const char *key, size_t nkey, const char *value,
     size_t nvalue)
 {
 	struct walk *walk = data;
 	const char *fault = line_fault(walk, key, nkey, value, nvalue);
-	const char *bar = memchr(key, '|', nkey);
 	struct buf text = { 0 };
 
 	walk->n++;
@@ -322,7 +329,7 @@ check_line(void *data, const char *key, size_t nkey, const char *value,
 	if (walk->files->has_addresses && nkey == 0)
 		buf_append(&text, value, nvalue);
 	else
-		buf_append(&text, key, bar ? (size_t)(bar - key) : nkey);
+		buf_append(&text, key, shown_length(key, nkey));
 	buf_printf(&text, ": %s", fault);
 	warn(walk->entry, text.data, text.len);
 	buf_finish(&text);
