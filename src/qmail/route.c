@@ -26,6 +26,14 @@ is_dotted_quad(const char *s, size_t n)
 	return dots == 3;
 }
 
+static bool
+is_v6(const char *s, size_t n)
+{
+	struct ip ip;
+
+	return ip_parse(s, n, &ip) && memchr(s, ':', n) != NULL;
+}
+
 /* The number of bytes at the start that are allowed in a host name. */
 static size_t
 name_length(const char *s, size_t n)
@@ -48,21 +56,35 @@ relay_fault(const char *s, size_t n)
 
 	if (n > 0 && *s == '[')
 		return ip_parse_literal(s, n, &ip) ? NULL : "not an address";
+	/* Its last group could be a port. */
+	if (is_v6(s, n))
+		return "IPv6 address without brackets";
 	if (is_dotted_quad(s, n) && !ip_parse(s, n, &ip))
 		return "not an address";
 	return name_length(s, n) == n ? NULL : "not a host name";
+}
+
+/* The bytes up to a semicolon, '|' or blank. */
+static size_t
+length_with_colons(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && s[i] != ';' && s[i] != '|' &&
+	       control_blank_length(s + i, 1) == 0)
+		i++;
+	return i;
 }
 
 size_t
 route_relay_length(const char *s, size_t n)
 {
 	const char *close = n > 0 && *s == '[' ? memchr(s, ']', n) : NULL;
-	size_t i = close != NULL ? (size_t)(close - s) : 0;
+	size_t inside = close != NULL ? (size_t)(close - s) : 0;
+	size_t end = inside + length_with_colons(s + inside, n - inside);
+	const char *colon = memchr(s + inside, ':', end - inside);
 
-	while (i < n && s[i] != ':' && s[i] != ';' && s[i] != '|' &&
-	       control_blank_length(s + i, 1) == 0)
-		i++;
-	return i;
+	return colon != NULL && !is_v6(s, end) ? (size_t)(colon - s) : end;
 }
 
 /* Parses the port at the start of n bytes; returns its length, or 0. */
@@ -97,11 +119,7 @@ route_parse(const char *s, size_t n, struct route *r)
 {
 	size_t relay = route_relay_length(s, n), at = relay, digits;
 	const char *fault = relay_fault(s, relay);
-	struct ip ip;
 
-	/* Without brackets its last group could be a port. */
-	if (ip_parse(s, n, &ip) && memchr(s, ':', n))
-		return "IPv6 address without brackets";
 	if (fault)
 		return fault;
 	r->port = ROUTE_PORT;

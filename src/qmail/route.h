@@ -60,7 +60,8 @@ const char *route_parse(const char *value, size_t n, struct route *);
 
 /*
  * The length of the relay at the start of a value: up to the first colon,
- * semicolon, '|' or blank that is not in the brackets of an address.
+ * semicolon, '|' or blank that is not in the brackets of an address.  An IPv6
+ * address without brackets is one relay, though not a valid one.
  */
 size_t route_relay_length(const char *value, size_t n);
 

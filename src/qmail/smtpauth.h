@@ -15,7 +15,7 @@
  * of a route (qmail/route.h).  The line with the relay's name counts more than
  * one with no name, which is for all relays, and among those one with the port
  * more than one without; of equal ones the last.  A relay that is an address
- * may be written in any way, in brackets or not.
+ * may be written in any way; an IPv6 address needs its brackets, as in a route.
  *
  * There is no index: a file with passwords is read as it is, each time.
  */

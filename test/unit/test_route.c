@@ -233,6 +233,8 @@ shows_the_line(void **state)
 		{ ".example:::1", "IPv6 address without brackets: .example:" },
 		{ ".example:2001:db8::1",
 		    "IPv6 address without brackets: .example:2001" },
+		{ ":2001:db8::1|u|p", "IPv6 address without brackets: :2001" },
+		{ ":2001:db8::1;25", "IPv6 address without brackets: :2001" },
 		{ ":[::1", "not an address: :[" },
 		{ ":1.2.3.256", "not an address: :1.2.3.256" },
 		{ "a.example:|u|p", "credentials without a relay: a.example:" },
@@ -326,6 +328,9 @@ parses_a_value_alone(void **state)
 	    "credentials without a relay");
 	assert_int_equal(route_relay_length("[::1]:25", 8), 5);
 	assert_int_equal(route_relay_length("[::1", 4), 1);
+	assert_int_equal(route_relay_length("::1|u:x", 7), 3);
+	assert_int_equal(route_relay_length("r:b::c;25", 9), 1);
+	assert_int_equal(route_relay_length(":25", 3), 0);
 	assert_int_equal(route_relay_length("r", 1), 1);
 	assert_int_equal(route_relay_length("r;2", 3), 1);
 	assert_int_equal(route_relay_length("r|u|p", 5), 1);

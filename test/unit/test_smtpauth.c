@@ -177,6 +177,13 @@ refuses_a_malformed_line(void **state)
 		{ "||hunter2", "r", 25, "smtpauth: no user name: " },
 		{ ":hunter2|u|p", "r", 25, "smtpauth: no usable port: " },
 		{ "r|u|token=", "r", 25, "smtpauth: no path of a token: r" },
+		{ "2001:db8::1|u|p", "[2001:DB8:0::1]", 25,
+		    "smtpauth: IPv6 address without brackets: 2001:db8::1" },
+		{ "2001:db8::1;587|u|p", "[2001:db8::1]", 587,
+		    "smtpauth: IPv6 address without brackets: 2001:db8::1" },
+		{ "2001:db8::1 u p", "[2001:db8::1]", 587,
+		    "smtpauth: IPv6 address without brackets: 2001:db8::1" },
+		{ "2001:db8::1|u|p", "[2001:db8::2]", 25, "-" },
 		{ "r|u|p\nr;587|u", "r", 587,
 		    "smtpauth: no '|' behind the user name: r" },
 	};
