@@ -16,6 +16,7 @@ LIB = "/usr/lib/qmail-remote"
 STOCK = b"\x7fELF\2\1\1\0 I (qmail-remote) was invoked improperly. (#5.3.5)\n\0"
 WRAPPER = b'#!/bin/sh\nsign | exec bin/qmail-remote.orig "$@"\n'
 OLDER = "0.0.1"
+OLDER_MARK = f"@(#)qmail-remote {OLDER}\0".encode()
 
 
 def run(*command, code=0, **how):
@@ -85,13 +86,13 @@ def without_a_qmail(new, _):
 def in_the_place_of_stock(new, older):
     home(qmail_remote=STOCK)
     run("dpkg", "-i", older)
-    assert has("qmail-remote.stock") == STOCK and is_ours("qmail-remote") and OLDER.encode() in has("qmail-remote")
+    assert has("qmail-remote.stock") == STOCK and is_ours("qmail-remote") and OLDER_MARK in has("qmail-remote")
     for _ in range(2):
         run("dpkg", "-i", new)
         assert has("qmail-remote.stock") == STOCK and is_ours("qmail-remote")
-        assert OLDER.encode() + b"\0" not in has("qmail-remote")
+        assert OLDER_MARK not in has("qmail-remote")
     run("dpkg", "-i", older)
-    assert is_ours("qmail-remote") and OLDER.encode() in has("qmail-remote")
+    assert is_ours("qmail-remote") and OLDER_MARK in has("qmail-remote")
     run("dpkg", "-r", "qmail-remote")
     assert os.listdir(BIN) == ["qmail-remote"] and has("qmail-remote") == STOCK
     run("dpkg", "-i", new)
