@@ -116,13 +116,12 @@ def test_what_a_refusal_means(site, provider, name):
     assert len(server.session.logins) <= 1 and not server.session.mails
     one, two = provider(587, at=f"{ONE} {TWO}", **script)
     two.scripts = [{}]
-    runs = [site.run() for _ in range(2)]
-    for run in runs:
-        if goes_on:
-            check(run, "r", accepted(TWO))
-        else:
-            check(run, ("Z", first, said))
-    assert one.connections == 2 and two.connections == (2 if goes_on else 0)
+    run = site.run()
+    if goes_on:
+        check(run, "r", accepted(TWO))
+    else:
+        check(run, ("Z", first, said))
+    assert one.connections == 1 and two.connections == (1 if goes_on else 0)
 
 
 WANTS_TOKEN = f"Connected to {ONE} but it wants an access token, and I have a password. (#4.7.4)"
@@ -173,8 +172,6 @@ def test_tls_from_the_first_byte_at_every_strictness(site, provider):
 NO_TLS = {
     "speaks-first": dict(implicit=False),
     "silent": dict(implicit=False, greeting=None),
-    "closes": dict(implicit=False, greeting=CLOSE),
-    "alert": dict(implicit=False, greeting=(b"\x15\x03\x03\0\x02\x02\x28", CLOSE)),
     "wrong-name": dict(cert="wrong-name"),
 }
 
@@ -264,8 +261,9 @@ def parrot(code):
 @pytest.mark.parametrize("step", ["LOGGED", "MAIL", "RCPT", "DATA", "END"])
 def test_what_a_server_repeats_is_masked(site, provider, step):
     """In the reply to AUTH and in each one after it, of each mechanism, refused or not."""
-    for offered, kind, mechanism in MECHANISMS:
-        for code in ("535", "454", "235" if step == "LOGGED" else "354" if step == "DATA" else "250"):
+    codes = {"LOGGED": ("535", "454", "235"), "END": ("535", "250")}.get(step, ("535",))
+    for offered, kind, mechanism in MECHANISMS if step == "LOGGED" else (MECHANISMS[2], MECHANISMS[5]):
+        for code in codes:
             server, = provider(587, kind, ehlo=[offered], **{step: parrot(code)})
             run = site.run()
             assert server.session.logins[0][0] == mechanism
