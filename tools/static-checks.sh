@@ -30,8 +30,8 @@ result "the pages have the version of meson.build" \
     "$(grep -LFx "This page is of qmail-remote $version." man/* || true)"
 result "one file includes ares.h" \
     "$(grep -ls '<ares.h>' $sources | grep -v '^src/dns/transport.c$' || true)"
-result "one file includes idn2.h and unicase.h" \
-    "$(grep -lsE '<(idn2|unicase)\.h>' $sources | grep -v '^src/base/idn.c$' || true)"
+result "one file includes idn2.h and libunistring" \
+    "$(grep -lsE '<(idn2|unicase|unictype)\.h>' $sources | grep -v '^src/base/idn.c$' || true)"
 result "one library includes OpenSSL" \
     "$(grep -ls '<openssl/' $sources | grep -v '^src/tlsd/\|^test/' || true)"
 # base/mem and base/deadline abort if they cannot continue.
@@ -92,7 +92,8 @@ result "no unfinished marks" \
 headers=build/musl-headers
 mkdir -p "$headers"
 cp /usr/include/ares*.h /usr/include/idn2.h /usr/include/unicase.h \
-    /usr/include/unitypes.h /usr/include/uninorm.h "$headers"
+    /usr/include/unictype.h /usr/include/unitypes.h \
+    /usr/include/uninorm.h "$headers"
 cp -r /usr/include/unistring "$headers"
 cp -r /usr/include/openssl "$headers"
 cp /usr/include/*-linux-gnu*/openssl/* "$headers/openssl"

@@ -4,6 +4,7 @@
 #include <idn2.h>
 #include <string.h>
 #include <unicase.h>
+#include <unictype.h>
 
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -46,6 +47,35 @@ append_small(struct buf *small, const char *label, size_t n)
 	return NULL;
 }
 
+/*
+ * Two conditions for labels that are written from right to left (RFC 5893
+ * section 2) that the library does not check in full: the third, how they end,
+ * and the fourth, that digits are of one kind.
+ */
+static bool
+breaks_bidi_rule(const char *label)
+{
+	bool is_rtl = false, has_en = false, has_an = false;
+	int last = UC_BIDI_L;
+	uint32_t c;
+
+	for (size_t n = strlen(label), len; n > 0; n -= len, label += len) {
+		int class;
+
+		len = utf8_read(label, n, &c);
+		class = uc_bidi_class(c);
+		is_rtl = is_rtl || class == UC_BIDI_R || class == UC_BIDI_AL ||
+			 class == UC_BIDI_AN;
+		has_en = has_en || class == UC_BIDI_EN;
+		has_an = has_an || class == UC_BIDI_AN;
+		if (class != UC_BIDI_NSM)
+			last = class;
+	}
+	return is_rtl && ((has_en && has_an) ||
+			     (last != UC_BIDI_R && last != UC_BIDI_AL &&
+				 last != UC_BIDI_EN && last != UC_BIDI_AN));
+}
+
 /* Appends the A-label for a label in small letters, which ends with a NUL. */
 static const char *
 append_a_label(struct buf *ascii, const char *label)
@@ -82,6 +112,8 @@ append_label(struct buf *ascii, const char *label, size_t n)
 	if (memchr(label, '\0', n))
 		return not_utf8;
 	fault = append_small(&small, label, n);
+	if (!fault && breaks_bidi_rule(buf_text(&small)))
+		fault = "not allowed from right to left";
 	if (!fault)
 		fault = append_a_label(ascii, buf_text(&small));
 	buf_finish(&small);

@@ -14,9 +14,9 @@
  * A file of lines sender:relay:port|user|password, whose value is of the form
  * of a route (qmail/route.h).  The keys tried are the whole address, "@" and
  * its domain, each suffix of the domain that begins with a dot, longest first,
- * then the empty key.  ASCII case does not matter.  Of several lines with the
- * same key the last one counts.  A
- * domain in UTF-8 is the same as its A-labels.
+ * then the empty key.  ASCII case does not matter, and a domain in UTF-8 is the
+ * same as one with A-labels (base/idn.h).  Of several lines with the same key
+ * the last one counts.
  *
  * A key ends at the first colon, '|' or blank.  There is no index: a file with
  * passwords is read as it is, each time.

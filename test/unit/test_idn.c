@@ -255,6 +255,11 @@ keeps_the_rule_for_right_to_left(void **state)
 		{ u8"\u0661", NULL },
 		{ u8"\u0661\u0628", NULL },
 		{ u8"3com.\u05d0", "3com.xn--4db" },
+		/* Digits of one kind; no hyphen at the end, before marks. */
+		{ u8"\u05d01\u0661", NULL },
+		{ u8"\u05d0\u0661", "xn--4db40a" },
+		{ u8"\u05d0-\u05b0", NULL },
+		{ u8"\u05d0-1\u05b0", "xn---1-5id9j" },
 	};
 
 	(void)state;
