@@ -640,12 +640,24 @@ show_program(struct work *w, const char *file, const char *name)
 }
 
 static void
+show_idn(struct work *w)
+{
+	struct entry e = { .nwarning = 0 };
+
+	buf_puts(&e.value, idn_is_supported()
+			       ? "as IDNA2008 allows them"
+			       : "refused: built without libidn2");
+	show(w, "domains in UTF-8", &e);
+}
+
+static void
 show_programs(struct work *w)
 {
 	show_program(w, w->listing->program, "qmail-remote");
 	show_program(w, "qmail-remote-io", "qmail-remote-io");
 	show_program(w, "qmail-remote-tls", "qmail-remote-tls");
 	show_program(w, "qmail-remote-sts", "qmail-remote-sts");
+	show_idn(w);
 }
 
 /* The helper is started as for a delivery, with a server that hangs up. */

@@ -371,6 +371,9 @@ class MailServer(Daemon):
 
 
 class Postfix(MailServer):
+    """Each mailbox has a second name, in UTF-8, in a domain of A-labels that has the servers of `clear`, IPv4."""
+
+    international = "xn--bcher-kva.postfix.example"
     name = "postfix"
     program = "usr/lib/postfix/sbin/master"
     number = 2
@@ -417,7 +420,8 @@ class Postfix(MailServer):
                    "postlog unix-dgram n - n - 1 postlogd"]
         _write(f"{etc}/master.cf", "\n".join(master) + "\n")
         _write(f"{etc}/boxes", "".join(
-            f"box{n}@{domain} box{n}/\n" for n in range(1, BOXES + 1) for domain in self.domains()))
+            f"box{n}@{domain} box{n}/\n" for n in range(1, BOXES + 1) for domain in self.domains())
+            + "".join(f"boîte{n}@{self.international} box{n}/\n" for n in range(1, BOXES + 1)))
         _write(f"{etc}/access", "/^later@/ 450 4.2.1 come back later\n")
         _write(f"{etc}/main.cf", f"""\
 compatibility_level = 3.6
@@ -437,7 +441,7 @@ mynetworks = 127.0.0.0/8
 mydestination =
 alias_maps =
 alias_database =
-virtual_mailbox_domains = {" ".join(self.domains())}
+virtual_mailbox_domains = {" ".join(self.domains() + [self.international])}
 virtual_mailbox_base = {self.folder}/mail
 virtual_mailbox_maps = texthash:{etc}/boxes
 virtual_uid_maps = static:{_USERS["vmail"]}
@@ -590,7 +594,8 @@ relays = []     # realrelays.py adds its classes
 
 def zone():
     """The zone example., all that unbound knows itself."""
-    lines = ["ns A " + RESOLVER, "plain.far MX 10 m.plain.nsd.example."]
+    lines = ["ns A " + RESOLVER, "plain.far MX 10 m.plain.nsd.example.",
+             f"{Postfix.international}. MX 10 {Postfix.host(CLEAR, 4)}."]
     for server in (Postfix, Exim, Opensmtpd):
         for role, family in server.everywhere():
             kind = "A" if family == 4 else "AAAA"

@@ -587,7 +587,9 @@ def test_a_domain_in_utf8_is_shown_in_its_a_labels(home, dns, smtp, look, idn):
     found, = json_of(look("--json", host, host=None))
     assert (found["host"], found["domain"], found["result"]["verdict"]) == (host, domain, "delivered")
     assert look("-", host=None, text=f"{host}\n").stdout.startswith(f"b??cher.example ({domain}): delivered ")
-    assert "never used, because IDNA2008 has no such domain" in look(host=None).stdout
+    shown = look(host=None).stdout
+    assert "never used, because IDNA2008 has no such domain" in shown
+    assert re.search("^domains in UTF-8 +as IDNA2008 allows them$", shown, re.MULTILINE)
 
 
 def test_a_domain_that_idna_does_not_allow_is_bounced(look, dns):
