@@ -109,6 +109,8 @@ reads_addresses(void **state)
 		assert_int_equal(e.needs_smtputf8, cases[i].needs_smtputf8);
 		envelope_finish(&e);
 		assert_null(e.address);
+		/* Nothing is left of it. */
+		envelope_finish(&e);
 	}
 }
 
