@@ -143,25 +143,44 @@ show_exceptions(struct view *v, const struct situation *s)
 	out_end(&v->out);
 }
 
-static void
-show_policy(struct view *v, const struct setup *s)
+/* Whether something demands TLS that is no file for it. */
+static bool
+is_raised(const struct setup *s)
+{
+	return s->situation_config.has_credentials ||
+	       s->situation_config.is_implicit_tls;
+}
+
+/* What holds if no line of control/tlspolicy does. */
+static const char *
+usual_policy(const struct setup *s)
 {
 	static const char *const what[] = {
 		"strictness 0: where the server offers it, unverified",
 		"strictness 1: servers with TLS first, unverified",
 		"strictness 2: verified, or the message waits",
 	};
-
 	const struct control *c = &s->control;
+	bool verifies = c->tlsstrictness >= 2 && c->trustanchors.len > 0;
+
+	if (s->situation_config.has_credentials)
+		return "verified, or the message waits: there are credentials";
+	if (s->situation_config.is_implicit_tls && !verifies)
+		return "from the first byte, unverified: port 465";
+	return what[c->tlsstrictness > 2 ? 2 : c->tlsstrictness];
+}
+
+static void
+show_policy(struct view *v, const struct setup *s)
+{
 	struct buf dane = { 0 };
 
 	if (s->situation.rule.level != TLSPOLICY_ABSENT)
 		show_rule(v, &s->situation.rule);
-	else if (c->trustanchors.len == 0)
+	else if (s->control.trustanchors.len == 0 && !is_raised(s))
 		show_exceptions(v, &s->situation);
 	else
-		put_line(v, "TLS",
-		    what[c->tlsstrictness > 2 ? 2 : c->tlsstrictness]);
+		put_line(v, "TLS", usual_policy(s));
 	view_dane(s, &dane);
 	put_if_any(v, "DANE", &dane);
 }

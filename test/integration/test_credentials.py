@@ -238,6 +238,21 @@ def test_credentials_are_shown_without_the_secret(site, relayed, look):  # noqa:
             assert base64.b64encode(SECRET.encode()).decode()[:8] not in done.stdout + str(found)
 
 
+def test_tls_that_they_and_port_465_demand_is_shown(site, relayed, look):  # noqa: F811
+    relayed(smtpauth=f"m1.example;587|user|{SECRET}\n")
+    waits = "verified, or the message waits: there are credentials"
+    first_byte = "from the first byte, unverified: port 465"
+    for port, strictness, anchors, shown in (
+            (587, 0, True, waits), (587, 2, True, waits), (587, 0, False, waits), (465, 0, True, first_byte),
+            (465, 1, False, first_byte), (465, 2, False, first_byte),
+            (465, 2, True, "strictness 2: verified, or the message waits")):
+        site.want(strictness)
+        if not anchors:
+            site.home.control("trustanchors", None)
+        site.home.route(f":m1.example:{port}")
+        assert fields(look("--routes", "dst.example", host=None))["TLS"] == [shown], (port, strictness, anchors)
+
+
 AS_NOBODY = 'set -- setpriv --reuid=65534 --regid=65534 --clear-groups "$@";'
 
 
