@@ -3,11 +3,11 @@
 # that was done before is skipped.
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config libc-ares-dev
-	libssl-dev libidn2-dev libunistring-dev"
+	libssl-dev libidn2-dev libunistring-dev musl-tools"
 demo_packages="$build_packages python3 python3-dnspython python3-cryptography
 	iproute2 openssl"
 check_packages="$demo_packages libcmocka-dev python3-pytest
-	python3-pytest-xdist python3-aiosmtpd mandoc ca-certificates musl-tools
+	python3-pytest-xdist python3-aiosmtpd mandoc ca-certificates
 	strace tcpdump git mount clang libclang-rt-dev"
 
 say() {

@@ -150,7 +150,8 @@ schedule_parent(void)
 {
 	struct sched_param p = { 0 };
 
-	return sched_setscheduler(parent, SCHED_BATCH, &p);
+	/* That of musl does nothing. */
+	return syscall(SYS_sched_setscheduler, parent, SCHED_BATCH, &p);
 }
 
 static long
