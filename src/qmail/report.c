@@ -148,7 +148,7 @@ report_line(const char *label, const char *s)
 	if (report.in_line)
 		report_puts("\n");
 	report_puts(label);
-	put_masked(s, strlen(s));
+	report_puts(s);
 	report_puts("\n");
 }
 

@@ -32,8 +32,8 @@ enum report_message { REPORT_DELIVERED, REPORT_TEMPORARY, REPORT_PERMANENT };
 void report_begin(void);
 
 /*
- * From now on the mask is applied to replies and to the text of lines: to what
- * a server may have said, and not to sentences of ours.  Borrowed; NULL: none.
+ * From now on the mask is applied to replies, and not to what is our own: a
+ * user name may be part of the server's name.  Borrowed; NULL: none.
  */
 void report_mask(const struct mask *);
 

@@ -10,7 +10,7 @@ import pytest
 from expect import ANY, accepted, check
 from smtpd import CLOSE, DEAF, Call, Until
 from test_check_tool import DEFERRED, DELIVERED, fields, json_of, look, result  # noqa: F401
-from tlssite import NOT_VERIFIED, told_nothing, tls_line, verified
+from tlssite import NOT_VERIFIED, server_line, told_nothing, tls_line, verified
 
 ONE, TWO = "192.0.2.1", "192.0.2.2"
 USER, SECRET = "relay-user@src.example", "correct horse battery"
@@ -281,6 +281,15 @@ def test_what_is_told_of_servers_that_failed_is_masked(site, provider):
     run = site.run()
     assert b"Remote host said: 454 * *\n" in run.report and not leaks(run.report), run
     assert b"\nAlso tried: m1.example (192.0.2." in run.report and b"authentication failed: 454 * *\n" in run.report, run
+
+
+def test_a_user_name_does_not_hide_the_server(site, provider):
+    """With many providers it is a domain, which is part of the name of the relay."""
+    provider(587, users={"m1.example": SECRET}, END="250 for m1.example")
+    site.home.control("smtpauth", f"m1.example|m1.example|{SECRET}\n")
+    run = site.run()
+    check(run, "r", accepted(ONE, "250 for *"))
+    assert server_line(run) == "m1.example" and tls_line(run) == VERIFIED, run
 
 
 def test_check_tool_shows_auth_and_no_secret(site, provider, look):
