@@ -7,9 +7,10 @@ import pytest
 
 from expect import ANY, NO_CONNECTION, accepted, check
 from expect_tls import FAILED_SENTENCE, NOT_OFFERED_SENTENCE
-from stssite import NO_HANDSHAKE, NO_HOST
+from signed import association
+from stssite import ENFORCED, NO_HANDSHAKE, NO_HOST, TESTED, UNLISTED, policy
 from test_check_tool import DEFERRED, DELIVERED, entries, fields, json_of, look, result  # noqa: F401
-from tlssite import NOT_VERIFIED, told_nothing, tls_line, verified
+from tlssite import NOT_VERIFIED, V13, told_nothing, tls_line, verified
 
 ONE = "192.0.2.1"
 SECRET = "hunter2"
@@ -197,6 +198,59 @@ def test_port_465_is_tls_whatever_the_policy_allows(site):
             check(run, "r", accepted())
             assert tls_line(run) == NOT_VERIFIED and server.sessions[-1].clear == b"", (name, text)
         site.home.control(name, None)
+
+
+# The TLSA record of m1.example, "" where the server's key is to be; None: it cannot be looked up.
+RECORDS = {"match": "3 1 1 ", "mismatch": "3 1 1 " + 32 * "00", "unusable": "0 0 1 " + 32 * "00", "failed": None}
+BY_DANE = V13.replace("certificate ", "DANE (3 1 1)")
+BY_CHAIN = V13.replace("certificate ", "DANE records unusable, certificate verified for m1.example")
+NO_RECORDS = "m1.example: its TLSA records could not be looked up"
+# A record, the certificate, whether there are trust anchors: the line on TLS, or a text of the report.
+BY_RECORDS = [
+    ("match", "self-signed", True, BY_DANE), ("match", "self-signed", False, BY_DANE),
+    ("mismatch", "good", True, "certificate matches no TLSA record"),
+    ("unusable", "good", True, BY_CHAIN), ("unusable", "self-signed", True, FAILED_SENTENCE),
+    ("unusable", "good", False, NO_ANCHORS), ("failed", "good", True, NO_RECORDS),
+]
+
+
+@pytest.mark.parametrize("port", [587, 465])
+def test_dane_counts(site, relayed, port):
+    """A server is verified by its TLSA records, and by nothing else if they can be used."""
+    site.home.control("dane", "1\n")
+    site.home.control("smtpauth", f"m1.example|user|{SECRET}\n")
+    site.dns.sign("m1.example")
+    name = f"_{port}._tcp.m1.example"
+    for record, cert, has_anchors, wanted in BY_RECORDS:
+        site.want(0)
+        if not has_anchors:
+            site.home.control("trustanchors", None)
+        leaf = site.certs.leaf(cert, "m1.example")
+        site.home.route(f":m1.example:{port}")
+        server = site.server(cert=leaf, port=port, implicit=port == 465, ehlo=["AUTH PLAIN"], AUTH="235 ok")
+        site.dns.forget(name)
+        if RECORDS[record] is None:
+            site.dns.rule(name, "TLSA", rcode="SERVFAIL")
+        else:
+            key = "" if len(RECORDS[record]) > 6 else association(leaf.cert, 1, 1).hex()
+            site.dns.zone(f"{name} TLSA {RECORDS[record]}{key}")
+        outcome(site, site.run(), wanted, (record, cert, has_anchors))
+        server.stop()
+        site.servers.clear()
+
+
+@pytest.mark.parametrize("listed, mode, cert, wanted", [
+    ("m1.example", "enforce", "good", ENFORCED + "m1.example"), ("m1.example", "testing", "good", TESTED + "m1.example"),
+    ("m2.example", "enforce", "good", UNLISTED), ("m1.example", "testing", "self-signed", FAILED_SENTENCE),
+    ("m2.example", "testing", "self-signed", FAILED_SENTENCE),
+])
+def test_mta_sts_does_not_weaken_that(sts, listed, mode, cert, wanted):
+    """The relay is the policy domain. A policy that is only tested does not let its credentials go to anybody."""
+    sts.mx()
+    sts.server(cert=cert, ehlo=["AUTH PLAIN"], AUTH="235 ok")
+    sts.home.route(f":m1.example|user|{SECRET}")
+    sts.publish(policy(listed, mode=mode), domain="m1.example")
+    outcome(sts, sts.run(), wanted, (listed, mode, cert))
 
 
 # Nothing of ours keeps them.
