@@ -143,7 +143,7 @@ def test_a_line_without_a_colon_is_not_ignored(target, look):
     target.home.control("tlspolicy", "dst.example verify\n")
     target.home.control("smtproutes", "a.example\n")
     said = [line.strip() for line in look()]
-    assert "warning: dst.example verify: mail is deferred, because it has no colon" in said
+    assert "warning: dst.example: mail is deferred, because it has no colon" in said
     assert "warning: a.example: ignored, because it has no colon" in said
 
 
