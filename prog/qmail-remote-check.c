@@ -110,15 +110,14 @@ choose_view(const struct options *o)
 }
 
 static int
-check(const struct options *o, struct view *view)
+check(const struct options *o, struct view *view,
+    const struct installed *installed)
 {
 	struct setup_files files = files_of_qmail(true);
 	const struct listing listing = {
 		.files = &files,
 		.view = view,
-		.home = QMAIL_HOME,
-		.program = PROGRAM_NAME,
-		.version = PROGRAM_VERSION,
+		.installed = installed,
 	};
 	struct probe probe = {
 		.files = &files,
@@ -206,6 +205,8 @@ main(int argc, char **argv)
 {
 	struct options options;
 	struct view view;
+	struct installed installed = { 0 };
+	int status;
 
 	if (version_is_wanted(argc, argv))
 		return version_print(VERSION_MARK("qmail-remote-check"));
@@ -215,9 +216,12 @@ main(int argc, char **argv)
 		return fatal("open /dev/null");
 	if (chdir(QMAIL_HOME) == -1)
 		return fatal("switch to " QMAIL_HOME);
+	mem_on_exhaustion(die_out_of_memory);
+	if (options.host == NULL)
+		installed_look(&installed, QMAIL_HOME, PROGRAM_NAME,
+		    PROGRAM_VERSION);
 	if (become_qmailr() == -1)
 		return fatal("become the owner of " QMAIL_STATE);
-	mem_on_exhaustion(die_out_of_memory);
 	view = choose_view(&options);
 	/* It could change what a library does. */
 	clearenv();
@@ -225,5 +229,7 @@ main(int argc, char **argv)
 	sandbox_harden();
 	sandbox_enter_search(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
-	return check(&options, &view);
+	status = check(&options, &view, &installed);
+	installed_finish(&installed);
+	return status;
 }

@@ -62,8 +62,8 @@ describe_unreadable(const char *path, struct buf *what, struct buf *fault)
 		buf_puts(fault, strerror(error));
 }
 
-void
-installed_describe(const char *path, const char *name, const char *version,
+static void
+describe(const char *path, const char *name, const char *version,
     struct buf *what, struct buf *fault)
 {
 	char its_name[WORD_MAX + 1], its_version[WORD_MAX + 1];
@@ -84,8 +84,33 @@ installed_describe(const char *path, const char *name, const char *version,
 		else if (strcmp(its_version, version) != 0)
 			buf_printf(fault, "not of version %s, as this is",
 			    version);
-		else if (access(path, X_OK) == -1)
-			buf_puts(fault, strerror(errno));
 	}
 	buf_finish(&file);
+}
+
+void
+installed_look(struct installed *all, const char *home, const char *name,
+    const char *version)
+{
+	static const char *const names[INSTALLED_PROGRAMS] = { "qmail-remote",
+		"qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts" };
+
+	for (size_t i = 0; i < INSTALLED_PROGRAMS; i++) {
+		struct installed_program *p = &all->programs[i];
+
+		buf_printf(&p->path, "%s/bin/%s", home,
+		    i == 0 ? name : names[i]);
+		describe(buf_text(&p->path), names[i], version, &p->what,
+		    &p->fault);
+	}
+}
+
+void
+installed_finish(struct installed *all)
+{
+	for (size_t i = 0; i < INSTALLED_PROGRAMS; i++) {
+		buf_finish(&all->programs[i].path);
+		buf_finish(&all->programs[i].what);
+		buf_finish(&all->programs[i].fault);
+	}
 }

@@ -10,7 +10,6 @@
 #include "base/idn.h"
 #include "base/str.h"
 #include "base/utf8.h"
-#include "check/installed.h"
 #include "check/selftest.h"
 #include "dns/resolvconf.h"
 #include "io/dial.h"
@@ -624,40 +623,23 @@ show_state(struct work *w)
 }
 
 static void
-show_program(struct work *w, const char *file, const char *name)
-{
-	struct entry e = { .nwarning = 0 };
-	struct buf path = { 0 }, fault = { 0 };
-
-	buf_printf(&path, "%s/bin/%s", w->listing->home, file);
-	installed_describe(buf_text(&path), name, w->listing->version, &e.value,
-	    &fault);
-	if (fault.len > 0)
-		warn_text(&e, buf_text(&fault));
-	show(w, buf_text(&path), &e);
-	buf_finish(&path);
-	buf_finish(&fault);
-}
-
-static void
-show_idn(struct work *w)
+show_program(struct work *w, const struct installed_program *p)
 {
 	struct entry e = { .nwarning = 0 };
 
-	buf_puts(&e.value, idn_is_supported()
-			       ? "as IDNA2008 allows them"
-			       : "refused: built without libidn2");
-	show(w, "domains in UTF-8", &e);
+	buf_append(&e.value, p->what.data, p->what.len);
+	if (p->fault.len > 0)
+		warn_text(&e, buf_text(&p->fault));
+	else if (access(buf_text(&p->path), X_OK) == -1)
+		warn_text(&e, strerror(errno));
+	show(w, buf_text(&p->path), &e);
 }
 
 static void
 show_programs(struct work *w)
 {
-	show_program(w, w->listing->program, "qmail-remote");
-	show_program(w, "qmail-remote-io", "qmail-remote-io");
-	show_program(w, "qmail-remote-tls", "qmail-remote-tls");
-	show_program(w, "qmail-remote-sts", "qmail-remote-sts");
-	show_idn(w);
+	for (size_t i = 0; i < INSTALLED_PROGRAMS; i++)
+		show_program(w, &w->listing->installed->programs[i]);
 }
 
 /* The helper is started as for a delivery, with a server that hangs up. */

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "check/installed.h"
 #include "check/view.h"
 #include "delivery/setup.h"
 
@@ -14,9 +15,7 @@
 struct listing {
 	const struct setup_files *files;
 	struct view *view;
-	const char *home;    /* absolute: QMAIL_HOME */
-	const char *program; /* the name in bin that qmail-rspawn starts */
-	const char *version; /* that all programs should have */
+	const struct installed *installed;
 };
 
 /* Returns whether there was no warning. */

@@ -683,7 +683,7 @@ def entries(done):
     return {e["name"]: e for e in json_of(done)[0]["entries"]}
 
 
-def test_control_files_without_a_warning(home, look):
+def test_control_files_without_a_warning(home, dns, look):
     home.control("timeoutremote", None)
     done = look("--json", host=None)
     assert done.returncode == 0, done.stdout
@@ -780,12 +780,13 @@ def test_other_program_in_our_place_is_warned_of(home, look, kind, warning):
     elif kind != "missing":
         with open(path, "wb") as f:
             f.write(texts[kind])
-        os.chmod(path, 0o644 if kind == "mode" else 0o755)
+        os.chmod(path, 0o644 if kind == "mode" else 0o711)
+    os.chown(home.run_path, 65534, 65534)
     assert entries(look("--json", host=None))[path]["warnings"] == [warning]
 
 
 def test_program_as_it_is_installed_is_not_warned_of(home, look):
-    """qmailr may run it, and not read it."""
+    """qmailr may run it, and not read it: root looks at it before."""
     path = f"{home.path}/bin/qmail-remote"
     shutil.copy(os.path.realpath(path), f"{path}.copy")
     os.chmod(f"{path}.copy", 0o711)
@@ -793,6 +794,12 @@ def test_program_as_it_is_installed_is_not_warned_of(home, look):
     assert entries(look("--json", host=None))[path]["value"].startswith("qmail-remote ")
     os.chown(home.run_path, 65534, 65534)
     found = entries(look("--json", host=None))[path]
+    assert found["value"].startswith("qmail-remote ") and not found["warnings"]
+    os.chmod(path, 0o700)
+    assert entries(look("--json", host=None))[path]["warnings"] == ["Permission denied"]
+    os.chmod(path, 0o711)
+    found = entries(look("--json", host=None,
+                         first='set -- setpriv --reuid=65534 --clear-groups "$@";'))[path]
     assert (found["value"], found["warnings"]) == ("can be run; only root can read its version", [])
 
 
