@@ -636,10 +636,22 @@ show_program(struct work *w, const struct installed_program *p)
 }
 
 static void
+show_idn(struct work *w)
+{
+	struct entry e = { .nwarning = 0 };
+
+	buf_puts(&e.value, idn_is_supported()
+			       ? "as IDNA2008 allows them"
+			       : "refused: built without libidn2");
+	show(w, "domains in UTF-8", &e);
+}
+
+static void
 show_programs(struct work *w)
 {
 	for (size_t i = 0; i < INSTALLED_PROGRAMS; i++)
 		show_program(w, &w->listing->installed->programs[i]);
+	show_idn(w);
 }
 
 /* The helper is started as for a delivery, with a server that hangs up. */

@@ -586,7 +586,7 @@ class Server:
 
     def stop(self):
         with self.changed:
-            if self.stopping:
+            if self.listener.fileno() == -1:
                 return
             self.stopping = True
             self.changed.notify_all()
