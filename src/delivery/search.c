@@ -123,17 +123,29 @@ try_address(const struct work *w, struct attempt_mode *mode, struct dialed *won)
 	}
 }
 
+/* Whether there is more than one address to choose from. */
+static bool
+has_choice(const struct plan *plan)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->naddress && n < 2; i++)
+		n += plan->address[i].use == PLAN_USED;
+	return n == 2;
+}
+
 static enum search_result
 follow_once(const struct work *w)
 {
 	struct connector *c = &w->search->connector;
+	bool needs_smtputf8 = w->config->needs_smtputf8 && has_choice(c->plan);
 	enum search_result result = SEARCH_NONE;
 	struct dialed won;
 
 	while (result == SEARCH_NONE && connector_next(c, &won)) {
 		struct attempt_mode mode = first_mode(c->plan, won.target);
 
-		mode.needs_smtputf8 = w->config->needs_smtputf8;
+		mode.needs_smtputf8 = needs_smtputf8;
 		result = try_address(w, &mode, &won);
 	}
 	return result;

@@ -51,9 +51,10 @@ struct search {
  * once more in clear text, where the policy merely prefers TLS.
  *
  * With needs_smtputf8, a server that is ready but does not offer SMTPUTF8 is
- * left for the next one.  If no server that is reached offers it, the first of
- * these is used all the same.  What is preferred for its TLS comes before that:
- * clear text is tried only after all servers with TLS, with SMTPUTF8 or not.
+ * left for the next one, if there is another address.  If no server that is
+ * reached offers it, the first of these is used all the same.  What is
+ * preferred for its TLS comes before that: clear text is tried only after all
+ * servers with TLS, with SMTPUTF8 or not.
  *
  * No connection is begun after ten times timeoutconnect plus timeoutremote,
  * half an hour by default.  This bounds the search whatever the number of

@@ -180,6 +180,12 @@ def test_if_nobody_offers_it_the_best_one_decides(home, mx, reply, letters):
         'MAIL FROM:<"pelé"@src.example>'.encode(), 'RCPT TO:<"用户"@dst.example>'.encode()]
 
 
+def test_the_only_server_is_connected_to_once(home, relay):
+    server = relay()
+    check(home.run(recipients="é@dst.example"), "r", accepted())
+    assert commands(server)[1] == 'RCPT TO:<"é"@dst.example>'.encode()
+
+
 def test_a_server_that_knows_only_helo_has_no_smtputf8(home, mx):
     servers = mx(offers(EHLO="502 what"), offers(*UTF8))
     check(home.run(recipients="é@dst.example"), "r", accepted(TWO))

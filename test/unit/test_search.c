@@ -391,6 +391,45 @@ prefers_tls_and_then_smtputf8(void **state)
 	}
 }
 
+/* The only server need not be left, and connected to once more. */
+static void
+needs_smtputf8_only_where_there_is_a_choice(void **state)
+{
+	static const struct {
+		size_t naddress;
+		bool needs;
+		enum plan_use second;
+		bool want;
+	} cases[] = {
+		{ 1, true, PLAN_USED, false },
+		{ 2, true, PLAN_USED, true },
+		{ 3, true, PLAN_OWN, true },
+		{ 2, true, PLAN_POLICY, false },
+		{ 2, false, PLAN_USED, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const struct search_config config = {
+			.attempt = { .timeout_s = 1200 },
+			.timeoutconnect = 60,
+			.notes = 9,
+			.helohosts = &no_names,
+			.needs_smtputf8 = cases[i].needs,
+		};
+		struct plan p = make_plan(cases[i].naddress, TLS_LEVEL_NONE);
+		struct search s = { .address = 0 };
+
+		addresses[1].use = cases[i].second;
+		memset(&world, 0, sizeof world);
+		world.script = "R";
+		assert_int_equal(search_server(&s, &p, &config), SEARCH_READY);
+		if (world.mode.needs_smtputf8 != cases[i].want)
+			fail_msg("case %zu", i);
+		search_finish(&s);
+	}
+}
+
 static void
 does_not_go_back_when_the_time_is_over(void **state)
 {
@@ -671,6 +710,7 @@ main(void)
 		cmocka_unit_test(follows_a_plan),
 		cmocka_unit_test(prefers_tls_and_then_smtputf8),
 		cmocka_unit_test(takes_a_server_without_smtputf8_as_it_was),
+		cmocka_unit_test(needs_smtputf8_only_where_there_is_a_choice),
 		cmocka_unit_test(does_not_go_back_when_the_time_is_over),
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
 		cmocka_unit_test(chooses_our_name),
