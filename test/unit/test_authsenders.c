@@ -160,9 +160,8 @@ compares_domains_as_a_labels(void **state)
 	};
 
 	(void)state;
-	if (!idn_is_supported())
-		skip();
-	check(cases, COUNT(cases));
+	if (idn_is_supported())
+		check(cases, COUNT(cases));
 }
 
 static void
