@@ -112,8 +112,13 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	CHECK(find_in_text(fd, &st, &paths, host, &text) == 0);
 	check_same(&text, any, e.value, e.len);
 	if (is_compilable(&paths, host, &st)) {
-		CHECK(find_by_index(fd, &st, &paths, host, &compiled));
-		check_same(&compiled, any, e.value, e.len);
+		bool has_index =
+		    find_by_index(fd, &st, &paths, host, &compiled);
+
+		/* Without libidn2 a text with keys in UTF-8 has none. */
+		CHECK(has_index || !idn_is_supported());
+		if (has_index)
+			check_same(&compiled, any, e.value, e.len);
 	}
 	close(fd);
 	check_route(host, &relay, &port);
