@@ -4,13 +4,22 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define AUTHENTICATION_WANTED 530
+/*
+ * Whether a code says that AUTH is missing, too weak, failed or needs
+ * encryption (RFC 4954 section 6, 538 by RFC 2554): something of us, not of the
+ * mail.
+ */
+static bool
+is_about_authentication(int code)
+{
+	return code == 530 || code == 534 || code == 535 || code == 538;
+}
 
 bool
 outcome_is_permanent(enum smtp_outcome outcome, int code)
 {
 	return outcome == SMTP_REFUSED && code / 100 == 5 &&
-	       code != AUTHENTICATION_WANTED;
+	       !is_about_authentication(code);
 }
 
 static bool

@@ -25,7 +25,7 @@ SENTENCES = {
 GIVING_UP = "Giving up on {ip}."
 
 # It says something of us, not of the mail.
-AUTHENTICATION_REQUIRED = 530
+ABOUT_AUTHENTICATION = (530, 534, 535, 538)
 
 
 def code_of(reply):
@@ -38,7 +38,7 @@ def is_refusal(code):
 
 def is_permanent(step, code):
     """Before MAIL nothing is; another server may do."""
-    return code // 100 == 5 and code != AUTHENTICATION_REQUIRED and step not in BEFORE_MAIL
+    return code // 100 == 5 and code not in ABOUT_AUTHENTICATION and step not in BEFORE_MAIL
 
 
 def refused(step, reply, ip=ONE):

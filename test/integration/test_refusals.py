@@ -60,11 +60,12 @@ def test_503_to_rcpt_is_temporary_in_a_group_unless_it_has_status_5_7_1(home, re
     check(home.run(), *records)
 
 
-@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "END"])
-def test_530_is_temporary(home, relay, step):
+@pytest.mark.parametrize("step, code", [("MAIL", 530), ("RCPT", 530), ("DATA", 530), ("END", 530), ("MAIL", 535),
+                                        ("RCPT", 534), ("DATA", 538)])
+def test_a_reply_about_authentication_is_temporary(home, relay, step, code):
     """It says something of us, not of the mail."""
-    relay(ehlo=GROUP, **{step: "530 5.7.0 log in first"})
-    check(home.run(), *refused(step, "530 5.7.0 log in first"))
+    relay(ehlo=GROUP, **{step: f"{code} 5.7.0 log in first"})
+    check(home.run(), *refused(step, f"{code} 5.7.0 log in first"))
 
 
 def test_lines_without_a_code_are_passed_over_at_each_step(home, relay):

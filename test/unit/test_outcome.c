@@ -30,6 +30,10 @@ decides_what_is_permanent(void **state)
 		{ SMTP_REFUSED, 550, true },
 		{ SMTP_REFUSED, 599, true },
 		{ SMTP_REFUSED, 530, false }, /* authentication required */
+		{ SMTP_REFUSED, 533, true },
+		{ SMTP_REFUSED, 534, false },
+		{ SMTP_REFUSED, 535, false },
+		{ SMTP_REFUSED, 538, false },
 		{ SMTP_REFUSED, 450, false },
 		{ SMTP_REFUSED, 650, false },
 		{ SMTP_MALFORMED, 550, false },
