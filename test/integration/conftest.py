@@ -97,18 +97,19 @@ def put_under(command, program):
 
 MANY = 4
 
-# They test what is the same in each build.
-_NO_PROGRAM = {f"test_{name}.py" for name in ("conventions", "count", "differential", "harness", "install", "package",
-                                                "tools")}
+# They test what is the same in each build, or what other tests have the programs do too.
+_NOT_IN_SAMPLE = {f"test_{name}.py" for name in (
+    "conventions", "count", "differential", "harness", "install", "logging", "migrating", "package", "queue",
+    "sts_opinion", "tools")}
 
 
 def _not_in_sample(items):
-    """Three in four of the variants of each test with many, and tests that run no program of the build."""
+    """Three in four of the variants of each test with many, and the tests of these files."""
     tests = {}
     for item in items:
         tests.setdefault((item.path, item.originalname), []).append(item)
     return [item for (path, _), variants in tests.items() for n, item in enumerate(variants)
-            if path.name in _NO_PROGRAM or (len(variants) > MANY and n % 4)]
+            if path.name in _NOT_IN_SAMPLE or (len(variants) > MANY and n % 4)]
 
 
 def pytest_collection_modifyitems(config, items):
