@@ -110,7 +110,7 @@ RULES = [
     Rule("broken reply", "the same on all lines", _broken),
     Rule("extra reply", "before its command was sent", _shifted),
     Rule("QUIT", "whatever happens to QUIT", _known_words),
-    Rule("530", "530 (authentication wanted)", _refused_for_now),
+    Rule("530", "which are about authentication", _refused_for_now),
     Rule("503", "503", _not_delivered),
     Rule("552", "552 for a recipient", _refused_for_now),
     Rule("group", "one by one", _not_delivered),
@@ -217,6 +217,9 @@ def _sends_parameters(script):
     return script.offered("SIZE") or (script.offered("8BITMIME") and max(script.message, default=0) > 127)
 
 
+_ABOUT_AUTHENTICATION = (530, 534, 535, 538)
+
+
 def _at_mail(script, d):
     if d.kind == "parameters":
         return None if d.code in _WITHOUT_PARAMETERS else "parameters"
@@ -224,7 +227,7 @@ def _at_mail(script, d):
         return "parameters"
     if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
         return "class of reply"
-    if d.code == 530:
+    if d.code in _ABOUT_AUTHENTICATION:
         return "530"
     return _form(d) or _by_reset(d)
 
@@ -236,7 +239,7 @@ def _in_group(script):
 def _at_rcpt(script, d):
     if d.code // 100 in (1, 3) and d.kind in ("code", "then", "noise", "tolerable"):
         return "class of reply"
-    if d.code == 530:
+    if d.code in _ABOUT_AUTHENTICATION:
         return "530"
     if d.code == 503 and _in_group(script) and not d.enhanced.startswith("5.7"):
         return "503"

@@ -1,15 +1,14 @@
 """control/tlspolicy, tlshosts and notlshosts in deliveries: which line counts, and what becomes of the mail."""
 
-import functools
 import os
 
 import pytest
 
-import dnsd
 import world
 from expect import ANY, CONTROL, accepted, check
 from expect_tls import FAILED_SENTENCE, NOT_OFFERED_SENTENCE
 from stssite import NO_HANDSHAKE, NO_HOST
+from test_dns import another_server
 from tlssite import NOT_VERIFIED, age, gone, told_nothing, tls_line, verified
 
 ONE, TWO = "192.0.2.1", "192.0.2.2"
@@ -116,18 +115,11 @@ def test_what_is_demanded_has_no_second_round(site, policy, level):
     assert [s.connections for s in site.servers] == [1, 1]
 
 
-@functools.cache
-def far_server():
-    """A name server that is not on this machine."""
-    return dnsd.Server("192.0.2.53")
-
-
 @pytest.mark.parametrize("level", ["dane", "dane-only"])
 def test_dane_needs_a_trusted_resolver(site, policy, level):
     policy(f"dst.example:{level}")
     site.server()
-    far_server().reset()
-    far_server().zone(f"dst.example MX 10 m1.example.\nm1.example A {ONE}")
+    another_server("192.0.2.53").zone(f"dst.example MX 10 m1.example.\nm1.example A {ONE}")
     world.resolv_conf("nameserver 192.0.2.53\n")
     run = site.run()
     comes_to(site, run, NOT_LEFT + NO_RESOLVER)
