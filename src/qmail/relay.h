@@ -34,9 +34,9 @@ struct relay_files {
 
 /*
  * Finds the relay for a message to host; *route is zeroed, and its login is
- * then what counts.  The sender is NULL if it is not known, and a null sender if
- * it is "", or "#@[]" as that of a double bounce.  For neither of them there is a
- * line in authsenders.
+ * then what counts.  The sender is NULL if it is not known, and a null sender
+ * if it is "", or "#@[]" as that of a double bounce.  For neither of them there
+ * is a line in authsenders.
  *
  * -1 as authsenders_find(), route_find(), smtpauth_find() and
  * login_read_token().
