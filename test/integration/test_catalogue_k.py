@@ -157,13 +157,19 @@ class UdpOnly:
     def __init__(self, address):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind((address, 53))
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        """A socket that somebody reads from would keep its address after it is closed: an empty datagram ends it."""
+        self.sock.sendto(b"", self.sock.getsockname())
+        self.thread.join()
+        self.sock.close()
 
     def _serve(self):
         while True:
-            try:
-                data, peer = self.sock.recvfrom(4096)
-            except OSError:
+            data, peer = self.sock.recvfrom(4096)
+            if not data:
                 return
             self.sock.sendto(data[:2] + b"\x83\x80\0\1\0\0\0\0\0\0" + data[12:data.index(b"\0", 12) + 5], peer)
 
@@ -186,7 +192,7 @@ def transport_cases():
         try:
             stage.deliver()
         finally:
-            server.sock.close()
+            server.stop()
 
     yield k("K7-tcp-refused", "Z", text="nameserver 127.0.0.2\n" + SOON, start=Start(play=refused), **bound)
 
