@@ -120,26 +120,6 @@ parse_line(const struct line *l, struct route *r)
 	return fault;
 }
 
-static int
-refuse(const char *path, const char *reason, struct dsn *why)
-{
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
-refuse_line(const char *path, const struct line *l, const char *fault,
-    struct dsn *why)
-{
-	struct buf reason = { 0 };
-
-	buf_printf(&reason, "%s: ", fault);
-	buf_append(&reason, l->key, l->nkey);
-	refuse(path, buf_text(&reason), why);
-	buf_finish(&reason);
-	return -1;
-}
-
 int
 authsenders_find(const char *path, const char *sender, struct route *r,
     struct dsn *why)
@@ -150,7 +130,7 @@ authsenders_find(const char *path, const char *sender, struct route *r,
 	int result = 0;
 
 	if (lines_read(&lines, path) == -1)
-		result = refuse(path, strerror(errno), why);
+		result = control_refuse(path, strerror(errno), why);
 	else
 		l = find_line(&lines, sender);
 	if (l.key != NULL) {
@@ -159,7 +139,7 @@ authsenders_find(const char *path, const char *sender, struct route *r,
 		buf_append(&r->key, l.key, l.nkey);
 	}
 	if (fault != NULL)
-		result = refuse_line(path, &l, fault, why);
+		result = control_refuse_line(path, fault, l.key, l.nkey, why);
 	lines_finish(&lines);
 	return result;
 }

@@ -130,11 +130,24 @@ control_is_comment(const char *s, size_t n)
 	return blanks == n || (blanks > 0 && s[blanks] == '#');
 }
 
-static int
-refuse(const char *path, const char *reason, struct dsn *why)
+int
+control_refuse(const char *path, const char *reason, struct dsn *why)
 {
 	dsn_set(why, "4.3.0", "Unable to read control files.");
 	return dsn_detail(why, "%s: %s", path, reason);
+}
+
+int
+control_refuse_line(const char *path, const char *fault, const char *line,
+    size_t n, struct dsn *why)
+{
+	struct buf reason = { 0 };
+
+	buf_printf(&reason, "%s: ", fault);
+	buf_append(&reason, line, n);
+	control_refuse(path, buf_text(&reason), why);
+	buf_finish(&reason);
+	return -1;
 }
 
 static int
@@ -142,7 +155,7 @@ read_number(const char *path, struct control_range range, unsigned long *value,
     struct dsn *why)
 {
 	if (control_number(path, range, value) == CONTROL_UNREADABLE)
-		return refuse(path, strerror(errno), why);
+		return control_refuse(path, strerror(errno), why);
 	return 0;
 }
 
@@ -151,9 +164,9 @@ static int
 read_path(const char *path, struct buf *value, struct dsn *why)
 {
 	if (control_line(path, value) == CONTROL_UNREADABLE)
-		return refuse(path, strerror(errno), why);
+		return control_refuse(path, strerror(errno), why);
 	if (strlen(buf_text(value)) != value->len)
-		return refuse(path, "not a path", why);
+		return control_refuse(path, "not a path", why);
 	return 0;
 }
 
@@ -170,14 +183,14 @@ read_policy(const char *path, bool is_whole, struct control_range range,
 	int result = 0;
 
 	if (control_line(path, &line) == CONTROL_UNREADABLE) {
-		result = refuse(path, strerror(errno), why);
+		result = control_refuse(path, strerror(errno), why);
 	} else if (line.len > 0) {
 		size_t n = leading_number(&line, range, value);
 
 		if (n == 0 ||
 		    (is_whole &&
 			!control_is_comment(buf_text(&line) + n, line.len - n)))
-			result = refuse(path, "not a number", why);
+			result = control_refuse(path, "not a number", why);
 	} else
 		*value = range.fallback;
 	buf_finish(&line);
@@ -193,7 +206,8 @@ read_choice(const char *path, unsigned long maximum, unsigned long fallback,
 
 	if (read_policy(path, true, range, value, why) == -1)
 		return -1;
-	return *value > maximum ? refuse(path, "no such choice", why) : 0;
+	return *value > maximum ? control_refuse(path, "no such choice", why)
+				: 0;
 }
 
 /*
@@ -248,20 +262,20 @@ read_helohost(struct control *c, enum control_result me_result, struct buf *me,
 
 	switch (control_line(path, &c->helohost)) {
 	case CONTROL_UNREADABLE:
-		return refuse(path, strerror(errno), why);
+		return control_refuse(path, strerror(errno), why);
 	case CONTROL_MISSING:
 		path = "control/me";
 		if (me_result == CONTROL_MISSING)
-			return refuse(path, strerror(ENOENT), why);
+			return control_refuse(path, strerror(ENOENT), why);
 		buf_append(&c->helohost, buf_text(me), me->len);
 		break;
 	case CONTROL_FOUND:
 		break;
 	}
 	if (c->helohost.len == 0)
-		return refuse(path, "empty", why);
+		return control_refuse(path, "empty", why);
 	if (!control_is_helohost(c->helohost.data, c->helohost.len))
-		return refuse(path, "not a host name", why);
+		return control_refuse(path, "not a host name", why);
 	return 0;
 }
 
@@ -274,7 +288,7 @@ read_with_me(struct control *c, struct buf *me, struct dsn *why)
 	enum control_result me_result = control_line("control/me", me);
 
 	if (me_result == CONTROL_UNREADABLE)
-		return refuse("control/me", strerror(errno), why);
+		return control_refuse("control/me", strerror(errno), why);
 	if (read_number("control/timeoutremote", replying, &c->timeoutremote,
 		why) == -1 ||
 	    read_number("control/timeoutconnect", connecting,

@@ -61,6 +61,15 @@ size_t control_blank_length(const char *, size_t n);
 bool control_is_comment(const char *, size_t n);
 
 /*
+ * For a control file that cannot be used: 4.3.0, with its path and the reason
+ * as detail.  The second function is for one of its lines, or the part of it
+ * that may be shown, after what is wrong with it.  Both return -1.
+ */
+int control_refuse(const char *path, const char *reason, struct dsn *why);
+int control_refuse_line(const char *path, const char *fault, const char *line,
+    size_t n, struct dsn *why);
+
+/*
  * Whether the n bytes may be sent as our name in EHLO: 1 to 255 printable ASCII
  * bytes without blanks.
  */

@@ -77,26 +77,6 @@ read_line(struct helohosts *h, const char *s, size_t n)
 	return read_words(h, s, word);
 }
 
-static int
-refuse(const char *path, const char *reason, struct dsn *why)
-{
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
-refuse_line(const char *path, const char *fault, const char *line, size_t n,
-    struct dsn *why)
-{
-	struct buf reason = { 0 };
-
-	buf_printf(&reason, "%s: ", fault);
-	buf_append(&reason, line, n);
-	refuse(path, buf_text(&reason), why);
-	buf_finish(&reason);
-	return -1;
-}
-
 /*
  * An invalid line is an error: mail would be sent under a name that the
  * receiver does not expect from that address.
@@ -112,7 +92,7 @@ read_text(struct helohosts *h, const char *path, const struct buf *text,
 	while (control_next(&at, end, &line, &n)) {
 		fault = read_line(h, line, n);
 		if (fault)
-			return refuse_line(path, fault, line, n, why);
+			return control_refuse_line(path, fault, line, n, why);
 	}
 	return 0;
 }
@@ -126,7 +106,7 @@ helohosts_read(struct helohosts *h, const char *path, struct dsn *why)
 	if (fdio_read_file(path, LIST_SIZE_MAX, &text) == 0)
 		result = read_text(h, path, &text, why);
 	else if (errno != ENOENT)
-		result = refuse(path, strerror(errno), why);
+		result = control_refuse(path, strerror(errno), why);
 	buf_finish(&text);
 	return result;
 }

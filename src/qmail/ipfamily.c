@@ -33,23 +33,16 @@ parse_value(const char *value, size_t n, enum ipfamily *family)
 }
 
 static int
-refuse(const char *path, const char *reason, struct dsn *why)
-{
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
 refuse_entry(const char *path, const struct table_entry *e, struct dsn *why)
 {
-	struct buf reason = { 0 };
+	struct buf line = { 0 };
 
-	buf_puts(&reason, "not an address family: ");
-	buf_append(&reason, buf_text(&e->key), e->key.len);
-	buf_putc(&reason, ':');
-	buf_append(&reason, buf_text(&e->value), e->value.len);
-	refuse(path, buf_text(&reason), why);
-	buf_finish(&reason);
+	buf_append(&line, buf_text(&e->key), e->key.len);
+	buf_putc(&line, ':');
+	buf_append(&line, buf_text(&e->value), e->value.len);
+	control_refuse_line(path, "not an address family", buf_text(&line),
+	    line.len, why);
+	buf_finish(&line);
 	return -1;
 }
 
@@ -62,7 +55,7 @@ ipfamily_find(enum ipfamily *family, const struct table_files *files,
 
 	*family = IPFAMILY_64;
 	if (table_find_next_hop(files, next_hop, &e) == -1)
-		result = refuse(files->text, strerror(errno), why);
+		result = control_refuse(files->text, strerror(errno), why);
 	else if (e.found &&
 		 !parse_value(buf_text(&e.value), e.value.len, family))
 		result = refuse_entry(files->text, &e, why);

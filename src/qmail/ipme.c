@@ -63,25 +63,6 @@ read_line(struct ipme *me, const char *at, size_t n)
 	return true;
 }
 
-static int
-refuse_list(const char *path, const char *reason, struct dsn *why)
-{
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
-refuse_line(const char *path, const char *line, size_t n, struct dsn *why)
-{
-	struct buf reason = { 0 };
-
-	buf_puts(&reason, "not an address: ");
-	buf_append(&reason, line, n);
-	refuse_list(path, buf_text(&reason), why);
-	buf_finish(&reason);
-	return -1;
-}
-
 /*
  * An invalid line is an error: it was meant to keep mail away from an address.
  */
@@ -95,7 +76,7 @@ read_list(struct ipme *me, const char *path, struct dsn *why)
 
 	if (fdio_read_file(path, LIST_SIZE_MAX, &text) == -1) {
 		if (errno != ENOENT)
-			result = refuse_list(path, strerror(errno), why);
+			result = control_refuse(path, strerror(errno), why);
 		buf_finish(&text);
 		return result;
 	}
@@ -104,7 +85,8 @@ read_list(struct ipme *me, const char *path, struct dsn *why)
 	while (result == 0 &&
 	       control_next(&at, buf_text(&text) + text.len, &line, &n))
 		if (!read_line(me, line, n))
-			result = refuse_line(path, line, n, why);
+			result = control_refuse_line(path, "not an address",
+			    line, n, why);
 	buf_finish(&text);
 	return result;
 }

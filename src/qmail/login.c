@@ -93,8 +93,7 @@ login_read_token(struct login *l, struct dsn *why)
 		fault = strerror(errno);
 	if (fault == NULL)
 		return 0;
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", buf_text(&l->token), fault);
+	return control_refuse(buf_text(&l->token), fault, why);
 }
 
 void

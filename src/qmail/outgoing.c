@@ -58,26 +58,6 @@ outgoing_parse(const char *value, size_t n, bool is_v4, struct ip *ip,
 	return fault_of(ip, is_v4);
 }
 
-static int
-refuse(const char *path, const char *reason, struct dsn *why)
-{
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
-refuse_line(const char *path, const char *fault, const struct buf *line,
-    struct dsn *why)
-{
-	struct buf reason = { 0 };
-
-	buf_printf(&reason, "%s: ", fault);
-	buf_append(&reason, buf_text(line), line->len);
-	refuse(path, buf_text(&reason), why);
-	buf_finish(&reason);
-	return -1;
-}
-
 static void
 set_line(struct buf *line, const struct table_entry *e)
 {
@@ -96,14 +76,15 @@ outgoing_find(struct outgoing *o, const struct table_files *files, bool is_v4,
 	int result = 0;
 
 	if (table_find_next_hop(files, next_hop, &e) == -1)
-		result = refuse(files->text, strerror(errno), why);
+		result = control_refuse(files->text, strerror(errno), why);
 	else if (e.found) {
 		set_line(&o->line, &e);
 		fault = outgoing_parse(buf_text(&e.value), e.value.len, is_v4,
 		    &o->ip, &o->is_given);
 	}
 	if (fault)
-		result = refuse_line(files->text, fault, &o->line, why);
+		result = control_refuse_line(files->text, fault,
+		    buf_text(&o->line), o->line.len, why);
 	table_entry_finish(&e);
 	return result;
 }

@@ -163,15 +163,6 @@ show_line(const struct table_entry *f, struct buf *shown)
 }
 
 static int
-refuse_file(const char *path, struct dsn *why)
-{
-	const char *reason = strerror(errno);
-
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
 refuse_line(const char *path, const struct table_entry *f, const char *fault,
     struct dsn *why)
 {
@@ -196,7 +187,7 @@ route_find(const char *host, const struct table_files *files, struct route *r,
 	route_finish(r);
 	r->port = ROUTE_PORT;
 	if (table_find(files, host, &f) == -1)
-		result = refuse_file(files->text, why);
+		result = control_refuse(files->text, strerror(errno), why);
 	else if (f.found) {
 		fault = parse_value(buf_text(&f.value), f.value.len, r);
 		r->file = r->login.file = files->text;

@@ -7,6 +7,7 @@
 
 #include "base/ip.h"
 #include "base/str.h"
+#include "qmail/control.h"
 #include "qmail/lines.h"
 #include "qmail/route.h"
 
@@ -120,26 +121,6 @@ parse_line(const struct line *l, struct login *login)
 	return fault;
 }
 
-static int
-refuse(const char *path, const char *reason, struct dsn *why)
-{
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
-refuse_line(const char *path, const struct line *l, const char *fault,
-    struct dsn *why)
-{
-	struct buf reason = { 0 };
-
-	buf_printf(&reason, "%s: ", fault);
-	buf_append(&reason, l->text, l->name);
-	refuse(path, buf_text(&reason), why);
-	buf_finish(&reason);
-	return -1;
-}
-
 int
 smtpauth_find(const char *path, const char *relay, uint16_t port,
     struct login *login, struct dsn *why)
@@ -150,7 +131,7 @@ smtpauth_find(const char *path, const char *relay, uint16_t port,
 	int result = 0;
 
 	if (lines_read(&lines, path) == -1)
-		result = refuse(path, strerror(errno), why);
+		result = control_refuse(path, strerror(errno), why);
 	else
 		l = find_line(&lines, relay, port);
 	if (l.text != NULL) {
@@ -158,7 +139,7 @@ smtpauth_find(const char *path, const char *relay, uint16_t port,
 		login->file = path;
 	}
 	if (fault != NULL)
-		result = refuse_line(path, &l, fault, why);
+		result = control_refuse_line(path, fault, l.text, l.name, why);
 	lines_finish(&lines);
 	return result;
 }

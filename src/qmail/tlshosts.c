@@ -8,26 +8,20 @@
 
 #include "base/str.h"
 #include "io/fdio.h"
+#include "qmail/control.h"
 
 #define FILE_NAME_MAX 255 /* bytes; longer ones no file system has */
 
 static const char suffix[] = ".pem";
-
-static int
-refuse(const char *path, struct dsn *why)
-{
-	const char *reason = strerror(errno);
-
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
 
 /* Whether there is such a file.  -1 if that cannot be found out. */
 static int
 exists(const char *path, bool *is_there, struct dsn *why)
 {
 	*is_there = access(path, F_OK) == 0;
-	return *is_there || errno == ENOENT ? 0 : refuse(path, why);
+	return *is_there || errno == ENOENT
+		   ? 0
+		   : control_refuse(path, strerror(errno), why);
 }
 
 int
@@ -68,7 +62,8 @@ find_pem(const char *name, enum tlshosts_kind *kind, struct buf *pem,
 	fd = fdio_open_file(path.data, &st);
 	if (fd == -1) {
 		if (errno != ENOENT)
-			result = refuse(path.data, why);
+			result =
+			    control_refuse(path.data, strerror(errno), why);
 	} else if (st.st_size > 0) {
 		*kind = TLSHOSTS_VERIFY;
 		buf_append(pem, path.data, path.len);

@@ -147,25 +147,17 @@ parse_value(const char *s, size_t n, struct tlspolicy *p)
 }
 
 static int
-refuse(const char *path, const char *reason, struct dsn *why)
-{
-	dsn_set(why, "4.3.0", "Unable to read control files.");
-	return dsn_detail(why, "%s: %s", path, reason);
-}
-
-static int
 refuse_line(const char *path, const struct table_entry *e, const char *fault,
     struct dsn *why)
 {
-	struct buf reason = { 0 };
+	struct buf line = { 0 };
 
-	buf_printf(&reason, "%s: ", fault);
-	buf_append(&reason, buf_text(&e->key), e->key.len);
+	buf_append(&line, buf_text(&e->key), e->key.len);
 	if (!e->lacks_colon)
-		buf_putc(&reason, ':');
-	buf_append(&reason, buf_text(&e->value), e->value.len);
-	refuse(path, buf_text(&reason), why);
-	buf_finish(&reason);
+		buf_putc(&line, ':');
+	buf_append(&line, buf_text(&e->value), e->value.len);
+	control_refuse_line(path, fault, buf_text(&line), line.len, why);
+	buf_finish(&line);
 	return -1;
 }
 
@@ -178,7 +170,7 @@ tlspolicy_find(struct tlspolicy *p, const struct table_files *files,
 	int result = 0;
 
 	if (table_find_next_hop(files, next_hop, &e) == -1)
-		result = refuse(files->text, strerror(errno), why);
+		result = control_refuse(files->text, strerror(errno), why);
 	else if (e.lacks_colon)
 		fault = "no colon behind the next hop";
 	else if (e.found)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "smtp/maildata.h"
 
 #define CHALLENGE 334
 #define COMMAND_MAX 512 /* octets of a line, with its end */
@@ -159,21 +160,6 @@ command(struct smtp_session *s, const char *verb, const char *argument)
 	    smtp_session_hello_deadline(s));
 }
 
-/* What the reply to the last response means. */
-static enum smtp_outcome
-classify(const struct smtp_reply *r)
-{
-	switch (smtp_reply_class(r)) {
-	case 2:
-		return SMTP_DONE;
-	case 4:
-	case 5:
-		return SMTP_REFUSED;
-	default:
-		return SMTP_MALFORMED;
-	}
-}
-
 static bool
 is_challenge(enum smtp_outcome outcome, const struct smtp_session *s)
 {
@@ -212,12 +198,12 @@ exchange(struct smtp_session *s, const struct method *m,
 		outcome = command(s, m->dismissal, "");
 	/* Not asked for all: it accepts nothing but what it was shown. */
 	if (outcome == SMTP_DONE && sent < r->n &&
-	    classify(&s->reply) == SMTP_DONE)
+	    smtp_classify_reply(&s->reply) == SMTP_DONE)
 		return SMTP_MALFORMED;
 	/* What came before a response was sent is no reply to it. */
 	if (outcome == SMTP_UNSOLICITED)
 		return SMTP_MALFORMED;
-	return outcome == SMTP_DONE ? classify(&s->reply) : outcome;
+	return outcome == SMTP_DONE ? smtp_classify_reply(&s->reply) : outcome;
 }
 
 enum smtp_outcome
