@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static char home[] = "/tmp/test.XXXXXX";
@@ -37,11 +38,17 @@ home_leave(void **state)
 }
 
 static inline void
-home_put(const char *name, const char *text)
+home_write(const char *name, const char *data, size_t n)
 {
 	FILE *f = fopen(name, "w");
 
-	assert_true(f && fputs(text, f) != EOF && fclose(f) == 0);
+	assert_true(f && fwrite(data, 1, n, f) == n && fclose(f) == 0);
+}
+
+static inline void
+home_put(const char *name, const char *text)
+{
+	home_write(name, text, strlen(text));
 }
 
 /* Whether there is anything of this name. */

@@ -8,43 +8,21 @@
 
 #include <sys/stat.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/idn.h"
 #include "qmail/authsenders.h"
 
+#include "home.h"
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static char home[] = "/tmp/test_authsenders.XXXXXX";
-
-static int
-enter_home(void **state)
-{
-	(void)state;
-	return !mkdtemp(home) || chdir(home) == -1;
-}
-
-static int
-leave_home(void **state)
-{
-	(void)state;
-	unlink("senders");
-	return chdir("/") == -1 || rmdir(home) == -1;
-}
 
 static void
 put(const char *text)
 {
-	int fd = open("senders", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	size_t n = strlen(text);
-
-	assert_true(fd != -1);
-	assert_int_equal(write(fd, text, n), n);
-	assert_int_equal(close(fd), 0);
+	home_put("senders", text);
 }
 
 /* "relay port user", "-" without a line, or the detail of a failure. */
@@ -236,5 +214,5 @@ main(void)
 		cmocka_unit_test(goes_through_all_lines),
 	};
 
-	return cmocka_run_group_tests(tests, enter_home, leave_home);
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
 }

@@ -8,39 +8,18 @@
 
 #include <sys/stat.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "qmail/lines.h"
 
-static char home[] = "/tmp/test_lines.XXXXXX";
-
-static int
-enter_home(void **state)
-{
-	(void)state;
-	return !mkdtemp(home) || chdir(home) == -1;
-}
-
-static int
-leave_home(void **state)
-{
-	(void)state;
-	unlink("file");
-	return chdir("/") == -1 || rmdir(home) == -1;
-}
+#include "home.h"
 
 static void
 put(const char *text, size_t n)
 {
-	int fd = open("file", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	assert_true(fd != -1);
-	assert_int_equal(write(fd, text, n), n);
-	assert_int_equal(close(fd), 0);
+	home_write("file", text, n);
 }
 
 /* "number:line|" for each. */
@@ -139,5 +118,5 @@ main(void)
 		cmocka_unit_test(fails_if_it_cannot_be_read),
 	};
 
-	return cmocka_run_group_tests(tests, enter_home, leave_home);
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
 }

@@ -7,41 +7,20 @@
 #include <cmocka.h>
 
 #include <sys/stat.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "qmail/login.h"
 
+#include "home.h"
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static char home[] = "/tmp/test_login.XXXXXX";
-
-static int
-enter_home(void **state)
-{
-	(void)state;
-	return !mkdtemp(home) || chdir(home) == -1;
-}
-
-static int
-leave_home(void **state)
-{
-	(void)state;
-	unlink("token");
-	return chdir("/") == -1 || rmdir(home) == -1;
-}
 
 static void
 put(const char *text, size_t n)
 {
-	int fd = open("token", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	assert_true(fd != -1);
-	assert_int_equal(write(fd, text, n), n);
-	assert_int_equal(close(fd), 0);
+	home_write("token", text, n);
 }
 
 /* "user password", "user < path", or what is wrong. */
@@ -241,5 +220,5 @@ main(void)
 		cmocka_unit_test(leaves_a_password_as_it_is),
 	};
 
-	return cmocka_run_group_tests(tests, enter_home, leave_home);
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
 }
