@@ -2,7 +2,6 @@
 #include "job.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +19,6 @@
 #define FETCH_MS (INT64_C(60) * 1000)
 #define STALL_MS 2000
 #define LIFE_S 65 /* ends what hangs all the same */
-#define READ_PIECE ((size_t)4096)
 #define MEMORY_MAX ((size_t)64 << 20)
 #define EXIT_FATAL 111
 
@@ -259,21 +257,6 @@ start_fetch(const struct job *job, const struct sts_entry *old, int *fd)
 	return pid;
 }
 
-/* Up to the end of file; what is too long is no entry. */
-static void
-read_entry(int fd, struct buf *text)
-{
-	struct deadline until = deadline_in(FETCH_MS + STALL_MS);
-	ssize_t got = 1;
-
-	while (got > 0 && text->len <= STS_ENTRY_MAX &&
-	       fdio_wait(fd, POLLIN, until) == 1) {
-		got = fdio_read(fd, buf_reserve(text, READ_PIECE), READ_PIECE);
-		if (got > 0)
-			text->len += (size_t)got;
-	}
-}
-
 /* Fills a zeroed entry with what the other process says. */
 static void
 get_entry(struct sts_entry *e, const struct job *job,
@@ -282,7 +265,7 @@ get_entry(struct sts_entry *e, const struct job *job,
 	struct sts_failure why = { .cause = STS_CAUSE_NONE };
 	char how[SPAWN_TEXT_SIZE];
 	struct buf text = { 0 };
-	int fd = -1;
+	int fd = -1, result;
 	pid_t pid = start_fetch(job, old, &fd);
 
 	if (pid == -1) {
@@ -291,10 +274,12 @@ get_entry(struct sts_entry *e, const struct job *job,
 		sts_entry_fail(e, &why, (int64_t)time(NULL));
 		return;
 	}
-	read_entry(fd, &text);
+	result = fdio_read_pipe(fd, STS_ENTRY_MAX,
+	    deadline_in(FETCH_MS + STALL_MS), &text);
 	close(fd);
 	spawn_describe(spawn_kill(pid), how);
-	if (sts_entry_parse(e, job->domain, buf_text(&text), text.len) == -1) {
+	if (result == -1 ||
+	    sts_entry_parse(e, job->domain, buf_text(&text), text.len) == -1) {
 		(void)sts_failure_set(&why, STS_CAUSE_LOCAL,
 		    "the process that fetches: %s", how);
 		sts_entry_fail(e, &why, (int64_t)time(NULL));

@@ -256,6 +256,32 @@ fdio_read_file(const char *path, size_t limit, struct buf *b)
 }
 
 int
+fdio_read_pipe(int fd, size_t limit, struct deadline until, struct buf *b)
+{
+	size_t size = 0;
+	ssize_t got = 1;
+
+	while (got > 0 && size <= limit) {
+		int ready = fdio_wait(fd, POLLIN, until);
+
+		if (ready == 0)
+			errno = ETIMEDOUT;
+		if (ready != 1)
+			return -1;
+		got = fdio_read(fd, buf_reserve(b, READ_PIECE), READ_PIECE);
+		if (got == -1)
+			return -1;
+		size += (size_t)got;
+		b->len += (size_t)got;
+		b->data[b->len] = '\0';
+	}
+	if (got == 0)
+		return 0;
+	errno = EFBIG;
+	return -1;
+}
+
+int
 fdio_lock(int fd, enum fdio_lock how, int ms)
 {
 	int operation = how == FDIO_LOCK_SHARED ? LOCK_SH : LOCK_EX;

@@ -83,6 +83,13 @@ int fdio_read_to_end(int fd, const struct stat *st, size_t limit, struct buf *);
 int fdio_read_file(const char *path, size_t limit, struct buf *);
 
 /*
+ * Appends to buf what comes from a pipe, up to its end.  0, or -1 with errno:
+ * ETIMEDOUT if the end does not come before the deadline, EFBIG if there are
+ * more than limit bytes.
+ */
+int fdio_read_pipe(int fd, size_t limit, struct deadline, struct buf *);
+
+/*
  * Takes an flock(), which qmail's programs use too.  Tries for at most ms
  * milliseconds, because a stopped process that holds the lock must not stop
  * ours.  0, or -1 with errno: EWOULDBLOCK if the lock is still held.

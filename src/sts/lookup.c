@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "sts/lookup.h"
 
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,8 +17,6 @@
 
 /* A policy that matches no host, and is older, is fetched again. */
 #define REFETCH_S 300
-
-#define READ_PIECE ((size_t)4096)
 
 /* Why a fetch may be needed: to be asked again when the lock is taken. */
 enum reason { FOR_RECORD, FOR_MISMATCH };
@@ -183,21 +180,6 @@ start_fetch(struct sts_lookup *l, struct locks *locks)
 	return end[0];
 }
 
-/* Reads up to the end of file; false if that does not come in time. */
-static bool
-read_result(int fd, struct deadline until, struct buf *text)
-{
-	ssize_t got = 1;
-
-	while (got > 0 && text->len <= STS_ENTRY_MAX &&
-	       fdio_wait(fd, POLLIN, until) == 1) {
-		got = fdio_read(fd, buf_reserve(text, READ_PIECE), READ_PIECE);
-		if (got > 0)
-			text->len += (size_t)got;
-	}
-	return got == 0;
-}
-
 /*
  * Takes over what a fetch has found out.  If it says nothing in time, what was
  * known before applies.
@@ -208,7 +190,7 @@ wait_for_result(struct sts_lookup *l, int fd)
 	struct sts_entry entry = { .failures = 0 };
 	struct buf text = { 0 };
 
-	if (read_result(fd, l->until, &text) &&
+	if (fdio_read_pipe(fd, STS_ENTRY_MAX, l->until, &text) == 0 &&
 	    sts_entry_parse(&entry, l->domain, buf_text(&text), text.len) ==
 		0) {
 		sts_entry_finish(&l->entry);

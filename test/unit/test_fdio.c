@@ -159,6 +159,46 @@ reads_up_to_the_end(void **state)
 }
 
 static void
+reads_a_pipe_up_to_its_end(void **state)
+{
+	char text[6000];
+	struct buf b = { 0 };
+	int ends[2];
+
+	(void)state;
+	memset(text, 'x', sizeof text);
+	/* There is no end while somebody can write. */
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], text, sizeof text), sizeof text);
+	assert_int_equal(fdio_read_pipe(ends[0], sizeof text, deadline_in(20),
+			     &b),
+	    -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_int_equal(b.len, sizeof text);
+	/* It appends; the limit is for what comes now. */
+	assert_int_equal(write(ends[1], text, sizeof text), sizeof text);
+	assert_int_equal(close(ends[1]), 0);
+	assert_int_equal(fdio_read_pipe(ends[0], sizeof text, deadline_in(9000),
+			     &b),
+	    0);
+	assert_int_equal(b.len, 2 * sizeof text);
+	assert_int_equal(strlen(buf_text(&b)), b.len);
+	close(ends[0]);
+	/* One byte too much. */
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], text, sizeof text), sizeof text);
+	close(ends[1]);
+	buf_cut(&b, 0);
+	assert_int_equal(fdio_read_pipe(ends[0], sizeof text - 1,
+			     deadline_in(9000), &b),
+	    -1);
+	assert_int_equal(errno, EFBIG);
+	close(ends[0]);
+	assert_int_equal(fdio_read_pipe(-1, 1, deadline_in(0), &b), -1);
+	buf_finish(&b);
+}
+
+static void
 reads_at_an_offset(void **state)
 {
 	struct stat st;
@@ -417,6 +457,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_files),
 		cmocka_unit_test(reads_up_to_the_end),
+		cmocka_unit_test(reads_a_pipe_up_to_its_end),
 		cmocka_unit_test(reads_at_an_offset),
 		cmocka_unit_test(sets_flags),
 		cmocka_unit_test(waits),
