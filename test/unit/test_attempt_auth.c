@@ -193,6 +193,24 @@ check_auth_cell(const struct auth_cell *c, size_t number)
 	attempt_finish(&a);
 }
 
+/* Whatever has let it come so far. */
+static void
+gives_no_credentials_without_tls(void **state)
+{
+	struct attempt_mode mode = {
+		.policy = { .level = MUST, .source = TLS_FROM_RULE },
+	};
+	struct attempt a = { .tls.status = TLS_STATUS_NONE };
+	const struct work w = { .mode = &mode, .attempt = &a };
+
+	(void)state;
+	assert_false(may_have_credentials(&w));
+	a.tls.status = TLS_STATUS_FAILED;
+	assert_false(may_have_credentials(&w));
+	a.tls.status = TLS_STATUS_READY;
+	assert_true(may_have_credentials(&w));
+}
+
 static void
 authenticates_in_tls(void **state)
 {
@@ -279,6 +297,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(speaks_tls_from_the_first_byte),
+		cmocka_unit_test(gives_no_credentials_without_tls),
 		cmocka_unit_test(authenticates_in_tls),
 		cmocka_unit_test(authenticates_in_implicit_tls),
 		cmocka_unit_test(tells_the_observer_no_secret),

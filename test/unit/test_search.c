@@ -403,6 +403,7 @@ needs_smtputf8_only_where_there_is_a_choice(void **state)
 	} cases[] = {
 		{ 1, true, PLAN_USED, false },
 		{ 2, true, PLAN_USED, true },
+		{ 3, true, PLAN_USED, true },
 		{ 3, true, PLAN_OWN, true },
 		{ 2, true, PLAN_POLICY, false },
 		{ 2, false, PLAN_USED, false },

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#define _DEFAULT_SOURCE /* explicit_bzero() */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,9 +14,36 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "delivery/secrets.h"
+#include "io/fdio.h"
+
+/* Two calls that can fail; they do where there is an error. */
+static struct {
+	int set_nonblocking, write_all;
+} fault;
+
+static int
+fake_set_nonblocking(int fd)
+{
+	errno = fault.set_nonblocking;
+	return errno ? -1 : fdio_set_nonblocking(fd);
+}
+
+static int
+fake_write_all(int fd, const void *data, size_t n, int64_t stall_ms)
+{
+	errno = fault.write_all;
+	return errno ? -1 : fdio_write_all(fd, data, n, stall_ms);
+}
+
+#define fdio_set_nonblocking fake_set_nonblocking
+#define fdio_write_all fake_write_all
+#undef _DEFAULT_SOURCE /* the module defines it again */
+#include "delivery/secrets.c"
 
 static char text[10000];
+
+/* "1", a user that is one byte too long, "s". */
+static char long_user[CREDENTIALS_USER_MAX + 5];
 
 static void
 check_through(enum credentials_kind kind, size_t nuser, size_t nsecret)
@@ -71,12 +100,17 @@ rejects_anything_else(void **state)
 		{ "1\0secret\0", 9 },
 		{ "1user\0\0", 7 },
 		{ text, sizeof text },
+		{ long_user, sizeof long_user },
 	};
 
 	(void)state;
 	memset(text, 'x', sizeof text);
 	text[0] = '1';
 	text[4] = text[sizeof text - 1] = '\0';
+	memset(long_user, 'x', sizeof long_user);
+	long_user[0] = '1';
+	long_user[CREDENTIALS_USER_MAX + 2] = '\0';
+	long_user[CREDENTIALS_USER_MAX + 4] = '\0';
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct credentials back = { 0 };
 		int fd[2];
@@ -93,7 +127,7 @@ rejects_anything_else(void **state)
 }
 
 static void
-tells_that_there_is_no_descriptor(void **state)
+tells_what_could_not_be_done(void **state)
 {
 	struct credentials c = { .kind = CREDENTIALS_TOKEN }, none = { 0 };
 	struct rlimit before, few = { 0 };
@@ -108,6 +142,15 @@ tells_that_there_is_no_descriptor(void **state)
 	assert_int_equal(secrets_put(&c), -1);
 	assert_int_equal(errno, EMFILE);
 	setrlimit(RLIMIT_NOFILE, &before);
+	fault.set_nonblocking = EBADF;
+	assert_int_equal(secrets_put(&c), -1);
+	assert_int_equal(errno, EBADF);
+	fault.set_nonblocking = 0;
+	/* The pipe takes less than usual. */
+	fault.write_all = ETIMEDOUT;
+	assert_int_equal(secrets_put(&c), -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	fault.write_all = 0;
 	/* One that was not handed over, or is a directory. */
 	assert_false(secrets_take(1000, &none));
 	assert_false(secrets_take(open("/", O_RDONLY), &none));
@@ -120,7 +163,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(come_through),
 		cmocka_unit_test(rejects_anything_else),
-		cmocka_unit_test(tells_that_there_is_no_descriptor),
+		cmocka_unit_test(tells_what_could_not_be_done),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,7 @@
  * something before a lock is tried, or while it is waited for.
  */
 static struct {
-	int flock, fstat;
+	int flock, fstat, ftruncate;
 	void (*before_flock)(void), (*at_poll)(void);
 } fault;
 
@@ -49,6 +49,13 @@ poll(struct pollfd *fds, nfds_t n, int ms)
 	if (fault.at_poll)
 		fault.at_poll();
 	return (int)syscall(SYS_ppoll, fds, n, ms == -1 ? NULL : &t, NULL, 0L);
+}
+
+int
+ftruncate(int fd, off_t length)
+{
+	errno = fault.ftruncate;
+	return fault.ftruncate ? -1 : (int)syscall(SYS_ftruncate, fd, length);
 }
 
 int
@@ -351,6 +358,23 @@ goes_without_a_lock(void **state)
 	    STS_LOCK_NONE);
 }
 
+/* The lock is what counts. */
+static void
+has_the_lock_without_a_mark(void **state)
+{
+	int64_t since;
+	int fd;
+
+	(void)state;
+	home_put("sts.new-" DOMAIN, "x");
+	fault.ftruncate = EIO;
+	assert_int_equal(sts_lock_take(".", DOMAIN, &fd, &since),
+	    STS_LOCK_TAKEN);
+	fault.ftruncate = 0;
+	sts_lock_drop(".", DOMAIN, fd);
+	assert_false(home_has("sts.new-" DOMAIN));
+}
+
 /* A child that does what the letters say that it reads from a pipe. */
 #define TALK 201 /* the child's descriptor for replies */
 
@@ -615,6 +639,7 @@ main(void)
 		TEST(looks_again_at_an_old_mark),
 		TEST(uses_the_file_of_a_fetch_that_was_killed),
 		TEST(goes_without_a_lock),
+		TEST(has_the_lock_without_a_mark),
 		TEST(others_wait_until_the_entry_is_there),
 		TEST(a_fetch_that_is_killed_has_no_lock),
 		TEST(a_file_that_was_renamed_is_no_lock),

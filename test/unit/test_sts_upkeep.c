@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE /* flock(), syscall() */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -40,6 +44,17 @@ put_entry(const char *domain, int64_t age, int64_t used, unsigned failures)
 		at += sprintf(at, "failed local x\n");
 	sprintf(at, "max-age 604800\nmode none\nend\n");
 	home_put(name, text);
+}
+
+/* Something that happens just before a lock is taken. */
+static void (*before_flock)(void);
+
+int
+flock(int fd, int operation)
+{
+	if (before_flock)
+		before_flock();
+	return (int)syscall(SYS_flock, fd, operation);
 }
 
 static void
@@ -145,6 +160,24 @@ leaves_what_is_being_fetched(void **state)
 	assert_false(home_has("sts-a.example"));
 }
 
+static void
+fetch_again(void)
+{
+	put_entry("a.example", 0, 0, 0);
+}
+
+static void
+leaves_what_has_just_been_fetched(void **state)
+{
+	(void)state;
+	put_entry("a.example", 8 * DAY, 0, 0);
+	before_flock = fetch_again;
+	sts_upkeep_tidy(".", NOW);
+	before_flock = NULL;
+	assert_true(home_has("sts-a.example"));
+	assert_false(home_has("sts.new-a.example"));
+}
+
 static size_t
 count_files(void)
 {
@@ -156,6 +189,14 @@ count_files(void)
 		n += names.data[i] == '\0';
 	buf_finish(&names);
 	return n;
+}
+
+static void
+finds_nothing_in_an_empty_directory(void **state)
+{
+	(void)state;
+	sts_upkeep_tidy(".", NOW);
+	assert_int_equal(count_files(), 0);
 }
 
 /* So much at a time, and everything after some time. */
@@ -192,6 +233,8 @@ main(void)
 		TEST(lists_the_files_of_policies),
 		TEST(removes_what_is_of_no_use),
 		TEST(leaves_what_is_being_fetched),
+		TEST(leaves_what_has_just_been_fetched),
+		TEST(finds_nothing_in_an_empty_directory),
 		TEST(looks_at_a_part_of_many),
 	};
 
