@@ -34,10 +34,7 @@ char anchors[4096];
 const char *
 file(const char *name)
 {
-	static char path[4096];
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	return path;
+	return testcert_file(dir, name);
 }
 
 struct testcert

@@ -27,17 +27,6 @@ static struct testcert leaves[ROOTS];
 static struct testcert stranger;
 static char *dir;
 
-static const char *
-file(const char *name)
-{
-	static char paths[4][4096];
-	static unsigned next;
-	char *path = paths[next++ % 4];
-
-	snprintf(path, sizeof paths[0], "%s/%s", dir, name);
-	return path;
-}
-
 static int
 set_up(void **state)
 {
@@ -177,12 +166,12 @@ static void
 test_bundle_as_it_is(void **state)
 {
 	(void)state;
-	make_bundle(file("plain.pem"), ROOTS);
-	check_all(file("plain.pem"), NULL, ROOTS);
-	make_bundle(file("plain.pem"), 2);
-	check_all(file("plain.pem"), NULL, 2);
+	make_bundle(testcert_file(dir, "plain.pem"), ROOTS);
+	check_all(testcert_file(dir, "plain.pem"), NULL, ROOTS);
+	make_bundle(testcert_file(dir, "plain.pem"), 2);
+	check_all(testcert_file(dir, "plain.pem"), NULL, 2);
 	/* A missing state directory does not matter. */
-	check_all(file("plain.pem"), "/nonexistent", 2);
+	check_all(testcert_file(dir, "plain.pem"), "/nonexistent", 2);
 }
 
 static void
@@ -202,7 +191,7 @@ append_trusted(const char *path, const struct testcert *c)
 static void
 test_bundle_with_other_things(void **state)
 {
-	const char *path = file("other.pem");
+	const char *path = testcert_file(dir, "other.pem");
 
 	(void)state;
 	testcert_append_text(path, "# a comment\nsubject=/CN=x\n\xff\xfe\r\n");
@@ -234,7 +223,7 @@ cut_line_end(const char *path)
 static void
 test_bundle_joined(void **state)
 {
-	const char *path = file("joined.pem");
+	const char *path = testcert_file(dir, "joined.pem");
 	size_t i;
 
 	(void)state;
@@ -270,7 +259,7 @@ test_bundle_damaged(void **state)
 	(void)state;
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char why[100];
-		const char *path = file(cases[i].name);
+		const char *path = testcert_file(dir, cases[i].name);
 
 		unlink(path);
 		testcert_append_text(path, "first\nsecond\n");
@@ -286,11 +275,13 @@ test_bundle_damaged(void **state)
 static void
 test_bundle_unusable(void **state)
 {
-	const char *path = file("bad.pem");
+	const char *path = testcert_file(dir, "bad.pem");
 
 	(void)state;
-	check_fails(file("gone.pem"), NULL, "gone.pem: No such file");
-	check_fails(file("gone.pem"), dir, "gone.pem: No such file");
+	check_fails(testcert_file(dir, "gone.pem"), NULL,
+	    "gone.pem: No such file");
+	check_fails(testcert_file(dir, "gone.pem"), dir,
+	    "gone.pem: No such file");
 	check_fails("", NULL, "No such file");
 	check_fails(dir, NULL, "Is a directory");
 	check_fails("/dev/null", NULL, "no certificate");
@@ -309,7 +300,8 @@ test_bundle_unusable(void **state)
 	}
 	let_it_age(path);
 	check_fails(path, dir, "bad.pem: no certificate");
-	assert_int_equal(access(file("trustanchors.cdb"), F_OK), -1);
+	assert_int_equal(access(testcert_file(dir, "trustanchors.cdb"), F_OK),
+	    -1);
 }
 
 static void
@@ -345,8 +337,8 @@ check_four(const char *path)
 static void
 test_bundle_compiled(void **state)
 {
-	const char *path = file("bundle.pem");
-	const char *cdb = file("trustanchors.cdb");
+	const char *path = testcert_file(dir, "bundle.pem");
+	const char *cdb = testcert_file(dir, "trustanchors.cdb");
 	struct stat before, after;
 	size_t i;
 
@@ -389,8 +381,9 @@ forge(const struct forgery *f, const struct testcert *name,
     const struct compiled_place *place, size_t n)
 {
 	int fd = open(f->path, O_RDONLY);
-	struct compiling *c = compiling_begin(file("trustanchors.cdb"),
-	    file("trustanchors.lock"), fd, &f->st);
+	struct compiling *c =
+	    compiling_begin(testcert_file(dir, "trustanchors.cdb"),
+		testcert_file(dir, "trustanchors.lock"), fd, &f->st);
 	char key[9];
 
 	assert_non_null(c);
@@ -457,7 +450,7 @@ expect_verdicts(const struct forgery *f, const char *what)
 static void
 test_bundle_forged_index(void **state)
 {
-	struct forgery f = { .path = strdup(file("forged.pem")) };
+	struct forgery f = { .path = strdup(testcert_file(dir, "forged.pem")) };
 	struct compiled_place place, many[SAME], odd;
 	struct testcert *impostor = &roots[1];
 	size_t i;
@@ -531,7 +524,7 @@ test_directory(void **state)
 		    X509_NAME_hash_ex(X509_get_subject_name(roots[i].cert),
 			NULL, NULL, NULL),
 		    i == 4);
-		testcert_append_cert(file(link), &roots[i]);
+		testcert_append_cert(testcert_file(dir, link), &roots[i]);
 	}
 	check_all(name, NULL, ROOTS);
 	check_all(name, dir, ROOTS);
@@ -552,7 +545,7 @@ test_directory_damaged(void **state)
 	snprintf(link, sizeof link, "%08lx.0",
 	    X509_NAME_hash_ex(X509_get_subject_name(roots[1].cert), NULL, NULL,
 		NULL));
-	damaged = strdup(file(link));
+	damaged = strdup(testcert_file(dir, link));
 	assert_int_equal(unlink(damaged), 0);
 	testcert_append_text(damaged, "first\n" BEGIN "AAAA\n");
 

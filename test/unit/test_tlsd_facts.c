@@ -22,15 +22,6 @@
 static struct testcert root, other_root;
 static char *dir;
 
-static const char *
-file(const char *name)
-{
-	static char path[4096];
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	return path;
-}
-
 static int
 set_up(void **state)
 {
@@ -40,7 +31,7 @@ set_up(void **state)
 	    .cn = "Test Root", .is_ca = true });
 	other_root = testcert_make(&(struct testcert_spec){
 	    .cn = "Other Root", .is_ca = true });
-	testcert_append_cert(file("anchors.pem"), &root);
+	testcert_append_cert(testcert_file(dir, "anchors.pem"), &root);
 	return 0;
 }
 
@@ -154,7 +145,7 @@ test_verdicts(void **state)
 	snprintf(in_hashed, sizeof in_hashed,
 	    "cannot read trust anchors in %s: line 2: %s", hashed, damaged);
 	testcert_append_text(hashed, "\n-----BEGIN CERTIFICATE-----\nAAAA\n");
-	testcert_append_cert(file("other.pem"), &other_root);
+	testcert_append_cert(testcert_file(dir, "other.pem"), &other_root);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct testcert_spec spec = *cases[i].spec;
 		struct testserver server = { .ciphers = WEAK };
@@ -290,7 +281,7 @@ test_own_described(void **state)
 	char path[4096];
 
 	(void)state;
-	strcpy(path, file("own.pem"));
+	strcpy(path, testcert_file(dir, "own.pem"));
 	testcert_append_cert(path, &own);
 	testcert_append_key(path, &own, NULL);
 	for (int i = 0; i < 3; i++) {

@@ -26,15 +26,6 @@ static char *dir;
 static char anchors[4096];
 static char own_cert[4096], own_key[4096];
 
-static const char *
-file(const char *name)
-{
-	static char path[4096];
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	return path;
-}
-
 static int
 set_up(void **state)
 {
@@ -48,10 +39,10 @@ set_up(void **state)
 	    .cn = "Test Middle", .is_ca = true, .issuer = &root });
 	lookalike_middle = testcert_make(&(struct testcert_spec){
 	    .cn = "No CA", .issuer = &root });
-	strcpy(anchors, file("anchors.pem"));
+	strcpy(anchors, testcert_file(dir, "anchors.pem"));
 	testcert_append_cert(anchors, &root);
-	strcpy(own_cert, file("own-cert.pem"));
-	strcpy(own_key, file("own-key.pem"));
+	strcpy(own_cert, testcert_file(dir, "own-cert.pem"));
+	strcpy(own_key, testcert_file(dir, "own-key.pem"));
 	return 0;
 }
 
@@ -727,27 +718,28 @@ test_client_certificate_unusable(void **state)
 	size_t i;
 
 	(void)state;
-	testcert_append_cert(file("c.pem"), &own);
-	testcert_append_key(file("k.pem"), &own, NULL);
-	testcert_append_key(file("other.pem"), &other, NULL);
-	testcert_append_key(file("locked.pem"), &own, "secret");
-	testcert_append_text(file("legacy.pem"),
+	testcert_append_cert(testcert_file(dir, "c.pem"), &own);
+	testcert_append_key(testcert_file(dir, "k.pem"), &own, NULL);
+	testcert_append_key(testcert_file(dir, "other.pem"), &other, NULL);
+	testcert_append_key(testcert_file(dir, "locked.pem"), &own, "secret");
+	testcert_append_text(testcert_file(dir, "legacy.pem"),
 	    "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
 	    "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n"
 	    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
 	    "-----END EC PRIVATE KEY-----\n");
-	testcert_append_text(file("junk.pem"), "nothing\n\x01\x02");
-	testcert_append_cert(file("chain.pem"), &own);
-	testcert_append_cert(file("chain.pem"), &other);
-	testcert_append_text(file("chain.pem"), "nothing\n");
-	testcert_append_cert(file("cut.pem"), &own);
-	testcert_append_text(file("cut.pem"),
+	testcert_append_text(testcert_file(dir, "junk.pem"),
+	    "nothing\n\x01\x02");
+	testcert_append_cert(testcert_file(dir, "chain.pem"), &own);
+	testcert_append_cert(testcert_file(dir, "chain.pem"), &other);
+	testcert_append_text(testcert_file(dir, "chain.pem"), "nothing\n");
+	testcert_append_cert(testcert_file(dir, "cut.pem"), &own);
+	testcert_append_text(testcert_file(dir, "cut.pem"),
 	    "-----BEGIN CERTIFICATE-----\nAAAA\n");
-	testcert_append_cert(file("odd.pem"), &own);
-	testcert_append_text(file("odd.pem"),
+	testcert_append_cert(testcert_file(dir, "odd.pem"), &own);
+	testcert_append_text(testcert_file(dir, "odd.pem"),
 	    "-----BEGIN CERTIFICATE-----\nAAAA\n"
 	    "-----END CERTIFICATE-----\n");
-	testcert_append_cert(file("odd.pem"), &other);
+	testcert_append_cert(testcert_file(dir, "odd.pem"), &other);
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char cert[4096], key[4096];
 		struct tlsd_session_params p = {
@@ -756,8 +748,8 @@ test_client_certificate_unusable(void **state)
 		struct dsn said = { 0 };
 		struct tlsd_session *s;
 
-		strcpy(cert, file(cases[i].cert));
-		strcpy(key, file(cases[i].key));
+		strcpy(cert, testcert_file(dir, cases[i].cert));
+		strcpy(key, testcert_file(dir, cases[i].key));
 		s = tlsd_session_create(&p, &said);
 		if (cases[i].text == NULL) {
 			assert_non_null(s);

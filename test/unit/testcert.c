@@ -179,6 +179,17 @@ testcert_mkdir(void)
 	return strdup(path);
 }
 
+const char *
+testcert_file(const char *dir, const char *name)
+{
+	static char paths[4][4096];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+	return path;
+}
+
 void
 testcert_rmdir(char *path)
 {

@@ -43,6 +43,9 @@ void testcert_append_text(const char *path, const char *text);
 char *testcert_mkdir(void);
 void testcert_rmdir(char *);
 
+/* The path of a file in it; valid until four more were asked for. */
+const char *testcert_file(const char *dir, const char *name);
+
 /* A TLS server on fd, in a thread; it closes fd at the end. */
 struct testserver {
 	/* Set before it is started. */
