@@ -18,7 +18,7 @@ import time
 
 import pki
 import realservers
-from realservers import _USERS, BASE, BOXES, Daemon, Unfit, _folder, _write, fetched
+from realservers import _USERS, BASE, BOXES, Daemon, Unfit, _folder, _write, exim_mailboxes, exim_settings, fetched
 
 USER, PASSWORD = "relay-user@src.example", "correct horse | battery : staple"
 PORTS = (587, 465)
@@ -230,30 +230,11 @@ class EximRelay(Relay):
     tells = "with esmtpsa"
 
     def configure(self):
-        _folder(f"{self.folder}/spool", self.mail_user)
-        _folder(f"{self.folder}/logs", self.mail_user)
-        _folder(f"{self.folder}/mail", self.mail_user)
         key, chain = self.key_and_chain()
         is_user = "${{if and{{{{eq{{{0}}}{{{2}}}}}{{eq{{{1}}}{{{3}}}}}}}}}"
         conf = _write(f"{self.folder}/etc/exim.conf", f"""\
-exim_user = {self.mail_user}
-exim_group = {self.mail_user}
-primary_hostname = exim.example
-spool_directory = {self.folder}/spool
-log_file_path = {self.folder}/logs/%slog
-pid_file_path = {self.folder}/spool/pid
-local_interfaces = <; {" ; ".join(self.addresses)}
-daemon_smtp_ports = 587 : 465
+{exim_settings(self)}daemon_smtp_ports = 587 : 465
 tls_on_connect_ports = 465
-never_users =
-keep_environment = LD_LIBRARY_PATH
-deliver_drop_privilege = true
-host_lookup =
-rfc1413_query_timeout = 0s
-check_spool_space = 0
-check_log_space = 0
-acl_smtp_rcpt = rcpt
-acl_smtp_data = accept
 tls_advertise_hosts = *
 tls_certificate = {chain}
 tls_privatekey = {key}
@@ -280,25 +261,7 @@ begin acl
 rcpt:
     accept authenticated = *
     defer message = 4.7.0 log in
-
-begin routers
-box:
-    driver = accept
-    domains = dst.example
-    local_parts = dsearch,filter=dir;{self.folder}/mail
-    transport = box
-
-begin transports
-box:
-    driver = appendfile
-    directory = {self.folder}/mail/$local_part_data
-    maildir_format
-    mode = 0644
-    message_prefix =
-    message_suffix =
-    check_string =
-    escape_string =
-""")
+{exim_mailboxes(self, "dst.example")}""")
         return ["-C", conf, "-bdf"]
 
 

@@ -457,6 +457,53 @@ smtpd_relay_restrictions = check_recipient_access regexp:{etc}/access, reject_un
         return ["-c", etc]
 
 
+def exim_settings(server):
+    """What each Exim has: where its files are, and that it asks nobody about clients."""
+    for name in ("spool", "logs", "mail"):
+        _folder(f"{server.folder}/{name}", server.mail_user)
+    return f"""\
+exim_user = {server.mail_user}
+exim_group = {server.mail_user}
+primary_hostname = exim.example
+spool_directory = {server.folder}/spool
+log_file_path = {server.folder}/logs/%slog
+pid_file_path = {server.folder}/spool/pid
+local_interfaces = <; {" ; ".join(server.addresses)}
+never_users =
+keep_environment = LD_LIBRARY_PATH
+deliver_drop_privilege = true
+host_lookup =
+rfc1413_query_timeout = 0s
+check_spool_space = 0
+check_log_space = 0
+acl_smtp_rcpt = rcpt
+acl_smtp_data = accept
+"""
+
+
+def exim_mailboxes(server, domains):
+    """The last part of its configuration: mail for local parts that have a folder."""
+    return f"""
+begin routers
+box:
+    driver = accept
+    domains = {domains}
+    local_parts = dsearch,filter=dir;{server.folder}/mail
+    transport = box
+
+begin transports
+box:
+    driver = appendfile
+    directory = {server.folder}/mail/$local_part_data
+    maildir_format
+    mode = 0644
+    message_prefix =
+    message_suffix =
+    check_string =
+    escape_string =
+"""
+
+
 class Exim(MailServer):
     name = "exim"
     program = "usr/sbin/exim4"
@@ -467,32 +514,13 @@ class Exim(MailServer):
 
     def configure(self):
         good, wrong = self.certificates()
-        _folder(f"{self.folder}/spool", self.mail_user)
-        _folder(f"{self.folder}/logs", self.mail_user)
-        _folder(f"{self.folder}/mail", self.mail_user)
 
         def here(roles, yes, no):
             return "${if inlist{$received_ip_address}{<; " + ";".join(self.of(*roles)) + "}{" + yes + "}{" + no + "}}"
 
         conf = _write(f"{self.folder}/etc/exim.conf", f"""\
-exim_user = {self.mail_user}
-exim_group = {self.mail_user}
-primary_hostname = exim.example
-spool_directory = {self.folder}/spool
-log_file_path = {self.folder}/logs/%slog
-pid_file_path = {self.folder}/spool/pid
-local_interfaces = <; {" ; ".join(self.addresses)}
-daemon_smtp_ports = 25
-never_users =
-keep_environment = LD_LIBRARY_PATH
-deliver_drop_privilege = true
-host_lookup =
-rfc1413_query_timeout = 0s
+{exim_settings(self)}daemon_smtp_ports = 25
 message_size_limit = {LIMIT}
-check_spool_space = 0
-check_log_space = 0
-acl_smtp_rcpt = rcpt
-acl_smtp_data = accept
 tls_advertise_hosts = {here(["clear"], "", "*")}
 tls_certificate = {here(["wrong"], wrong[1], good[1])}
 tls_privatekey = {here(["wrong"], wrong[0], good[0])}
@@ -510,25 +538,7 @@ rcpt:
         message = 4.2.1 come back later
     require verify = recipient
     accept
-
-begin routers
-box:
-    driver = accept
-    domains = {" : ".join(self.domains())}
-    local_parts = dsearch,filter=dir;{self.folder}/mail
-    transport = box
-
-begin transports
-box:
-    driver = appendfile
-    directory = {self.folder}/mail/$local_part_data
-    maildir_format
-    mode = 0644
-    message_prefix =
-    message_suffix =
-    check_string =
-    escape_string =
-""")
+{exim_mailboxes(self, " : ".join(self.domains()))}""")
         return ["-C", conf, "-bdf"]
 
 
