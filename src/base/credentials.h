@@ -17,7 +17,7 @@
  *
  * Valid when zeroed: no credentials.
  */
-#define CREDENTIALS_USER_MAX 320
+#define CREDENTIALS_USER_MAX 255 /* RFC 4616 section 2 */
 #define CREDENTIALS_SECRET_MAX 8192
 
 enum credentials_kind {

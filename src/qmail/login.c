@@ -34,7 +34,7 @@ parse_secret(struct login *l, const char *s, size_t n)
 		return "no password";
 	if (n == mark && is_token)
 		return "no path of a token";
-	if (n > LOGIN_SECRET_MAX)
+	if (n > CREDENTIALS_SECRET_MAX)
 		return "the password is too long";
 	if (memchr(s, '\0', n) != NULL)
 		return "a NUL in the password";
@@ -57,7 +57,7 @@ login_parse(struct login *l, const char *s, size_t n)
 		return "no '|' behind the user name";
 	if (user == 0)
 		return "no user name";
-	if (user > LOGIN_USER_MAX)
+	if (user > CREDENTIALS_USER_MAX)
 		return "the user name is too long";
 	if (has_control_byte(s, user))
 		return "a control byte in the user name";
@@ -71,7 +71,7 @@ token_fault(const struct buf *token)
 {
 	if (token->len == 0)
 		return "no token in its first line";
-	if (token->len > LOGIN_SECRET_MAX)
+	if (token->len > CREDENTIALS_SECRET_MAX)
 		return "the token is too long";
 	for (size_t i = 0; i < token->len; i++)
 		if (token->data[i] <= ' ' || token->data[i] > '~')

@@ -17,15 +17,6 @@
  * All bytes behind the '|' are the password, so it may have a '|' itself.
  */
 
-#define LOGIN_USER_MAX 255 /* bytes (RFC 4616 section 2) */
-
-/*
- * Bytes of a password or token.  In base64, and with the user name, it is still
- * shorter than the 12288 bytes of a line in an AUTH exchange (RFC 4954 section
- * 4).
- */
-#define LOGIN_SECRET_MAX 8192
-
 /* Valid when zeroed: no credentials. */
 struct login {
 	/* Of CREDENTIALS_TOKEN there is no secret before login_read_token(). */

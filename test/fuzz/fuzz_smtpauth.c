@@ -43,9 +43,9 @@ check_login(const struct login *l, const char *text, size_t n)
 		CHECK(c->user.len == 0 && c->secret.len == 0);
 		return;
 	}
-	CHECK(c->user.len > 0 && c->user.len <= LOGIN_USER_MAX);
+	CHECK(c->user.len > 0 && c->user.len <= CREDENTIALS_USER_MAX);
 	CHECK(!memchr(c->user.data, '|', c->user.len));
-	CHECK(secret->len > 0 && secret->len <= LOGIN_SECRET_MAX);
+	CHECK(secret->len > 0 && secret->len <= CREDENTIALS_SECRET_MAX);
 	CHECK(strlen(secret->data) == secret->len);
 	CHECK(is_token == (l->token.len > 0));
 	buf_append(&written, c->user.data, c->user.len);

@@ -100,18 +100,19 @@ limits_lengths(void **state)
 	struct buf text = { 0 };
 
 	(void)state;
-	memset(buf_reserve(&text, LOGIN_USER_MAX + 1), 'u', LOGIN_USER_MAX + 1);
-	text.len = LOGIN_USER_MAX + 1;
+	memset(buf_reserve(&text, CREDENTIALS_USER_MAX + 1), 'u',
+	    CREDENTIALS_USER_MAX + 1);
+	text.len = CREDENTIALS_USER_MAX + 1;
 	buf_puts(&text, "|x");
 	assert_string_equal(parse(text.data, text.len),
 	    "the user name is too long");
 	assert_int_equal(strlen(parse(text.data + 1, text.len - 1)),
-	    LOGIN_USER_MAX + 2);
+	    CREDENTIALS_USER_MAX + 2);
 	buf_cut(&text, 0);
 	buf_puts(&text, "u|");
-	memset(buf_reserve(&text, LOGIN_SECRET_MAX + 1), 'p',
-	    LOGIN_SECRET_MAX + 1);
-	text.len += LOGIN_SECRET_MAX + 1;
+	memset(buf_reserve(&text, CREDENTIALS_SECRET_MAX + 1), 'p',
+	    CREDENTIALS_SECRET_MAX + 1);
+	text.len += CREDENTIALS_SECRET_MAX + 1;
 	assert_string_equal(parse(text.data, text.len),
 	    "the password is too long");
 	assert_memory_equal(parse(text.data, text.len - 1), "u ppp", 5);
@@ -122,7 +123,7 @@ limits_lengths(void **state)
 static const char *
 read_token(void)
 {
-	static char result[LOGIN_SECRET_MAX + 1];
+	static char result[CREDENTIALS_SECRET_MAX + 1];
 	static const char text[] = "user|token=token";
 	struct login l = { .file = NULL };
 	struct dsn why = { 0 };
@@ -169,12 +170,12 @@ reads_a_token(void **state)
 	}
 	put("a\0b", 3);
 	assert_string_equal(read_token(), "token: not a token");
-	memset(buf_reserve(&text, LOGIN_SECRET_MAX + 1), 't',
-	    LOGIN_SECRET_MAX + 1);
-	put(text.data, LOGIN_SECRET_MAX + 1);
+	memset(buf_reserve(&text, CREDENTIALS_SECRET_MAX + 1), 't',
+	    CREDENTIALS_SECRET_MAX + 1);
+	put(text.data, CREDENTIALS_SECRET_MAX + 1);
 	assert_string_equal(read_token(), "token: the token is too long");
-	put(text.data, LOGIN_SECRET_MAX);
-	assert_int_equal(strlen(read_token()), LOGIN_SECRET_MAX);
+	put(text.data, CREDENTIALS_SECRET_MAX);
+	assert_int_equal(strlen(read_token()), CREDENTIALS_SECRET_MAX);
 	buf_finish(&text);
 }
 
