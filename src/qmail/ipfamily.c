@@ -37,9 +37,7 @@ refuse_entry(const char *path, const struct table_entry *e, struct dsn *why)
 {
 	struct buf line = { 0 };
 
-	buf_append(&line, buf_text(&e->key), e->key.len);
-	buf_putc(&line, ':');
-	buf_append(&line, buf_text(&e->value), e->value.len);
+	table_entry_line(e, &line);
 	control_refuse_line(path, "not an address family", buf_text(&line),
 	    line.len, why);
 	buf_finish(&line);

@@ -58,15 +58,6 @@ outgoing_parse(const char *value, size_t n, bool is_v4, struct ip *ip,
 	return fault_of(ip, is_v4);
 }
 
-static void
-set_line(struct buf *line, const struct table_entry *e)
-{
-	buf_append(line, buf_text(&e->key), e->key.len);
-	if (!e->lacks_colon)
-		buf_putc(line, ':');
-	buf_append(line, buf_text(&e->value), e->value.len);
-}
-
 int
 outgoing_find(struct outgoing *o, const struct table_files *files, bool is_v4,
     const char *next_hop, struct dsn *why)
@@ -78,7 +69,7 @@ outgoing_find(struct outgoing *o, const struct table_files *files, bool is_v4,
 	if (table_find_next_hop(files, next_hop, &e) == -1)
 		result = control_refuse(files->text, strerror(errno), why);
 	else if (e.found) {
-		set_line(&o->line, &e);
+		table_entry_line(&e, &o->line);
 		fault = outgoing_parse(buf_text(&e.value), e.value.len, is_v4,
 		    &o->ip, &o->is_given);
 	}

@@ -544,6 +544,15 @@ table_find_next_hop(const struct table_files *files, const char *next_hop,
 }
 
 void
+table_entry_line(const struct table_entry *e, struct buf *line)
+{
+	buf_append(line, buf_text(&e->key), e->key.len);
+	if (!e->lacks_colon)
+		buf_putc(line, ':');
+	buf_append(line, buf_text(&e->value), e->value.len);
+}
+
+void
 table_entry_finish(struct table_entry *f)
 {
 	buf_finish(&f->key);

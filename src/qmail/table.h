@@ -62,6 +62,9 @@ struct table_entry {
  */
 int table_find(const struct table_files *, const char *host,
     struct table_entry *);
+
+/* Appends the entry's line to buf, without the blanks around the key. */
+void table_entry_line(const struct table_entry *, struct buf *);
 void table_entry_finish(struct table_entry *);
 
 /*

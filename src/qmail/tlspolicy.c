@@ -152,10 +152,7 @@ refuse_line(const char *path, const struct table_entry *e, const char *fault,
 {
 	struct buf line = { 0 };
 
-	buf_append(&line, buf_text(&e->key), e->key.len);
-	if (!e->lacks_colon)
-		buf_putc(&line, ':');
-	buf_append(&line, buf_text(&e->value), e->value.len);
+	table_entry_line(e, &line);
 	control_refuse_line(path, fault, buf_text(&line), line.len, why);
 	buf_finish(&line);
 	return -1;
