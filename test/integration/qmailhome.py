@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import struct
 import time
@@ -106,6 +107,17 @@ class Home:
             rspawn.decode(run.report)
             assert run.held < 5, f"something held the report pipe {run.held:.1f} s longer"
         return run
+
+    def bytes_read(self, path):
+        """How much of a file a delivery reads, by strace, which does not work with sanitizers."""
+        trace = f"{HOME}/trace"
+        self.run(program="/usr/bin/strace", args=[
+            "-f", "-qq", "-o", trace, "-P", path, "-e", "trace=read,readv,pread64,preadv,mmap",
+            f"{HOME}/bin/qmail-remote", "dst.example", "a@src.example", "b@dst.example"])
+        with open(trace, encoding="ascii") as f:
+            calls = f.read()
+        assert "mmap(" not in calls, calls
+        return sum(int(n) for n in re.findall(r"(?m)(?:read\w*\(|resumed>).* = (\d+)$", calls))
 
 
 # The two tables of timed-out addresses, as their formats are written down.

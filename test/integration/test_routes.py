@@ -236,18 +236,17 @@ def test_a_lock_held_by_another_is_not_waited_for(home, two):
         assert not any(name.endswith(".new") for name in os.listdir(home.run_path))
 
 
-def test_200000_routes_cost_what_one_costs(home, two):
-    """200 000 routes cost what one costs."""
-    def cpu():
-        return min(home.run().cpu for _ in range(5))
-
-    compiled(home, A)
-    one = cpu()
+def test_little_is_read_of_200000_routes(home, two):
+    """Of the text only the line, and a few pages of the compiled form."""
+    if "sanitizer" in home.kind:
+        pytest.skip("sanitizers do not work below strace")
     lines = [f"host{n}.example:192.0.2.99\n" for n in range(200000)]
     lines[150000] = f"dst.example:{A}\n"
     compiled(home, A, "".join(lines))
-    many = cpu()
-    assert many < 2 * one + 0.002, (one, many)
+    assert 0 < home.bytes_read(f"{home.path}/control/smtproutes") < 1000
+    assert 0 < home.bytes_read(home.cdb_path) < 50000
+    os.unlink(home.cdb_path)
+    assert home.bytes_read(f"{home.path}/control/smtproutes") > 200000
 
 
 def test_a_line_of_a_million_bytes_is_read(home, two):

@@ -299,20 +299,16 @@ def test_nonsense_among_many_lines(site, policy):
         age(path)
 
 
-@pytest.mark.timed
-def test_many_lines_are_as_fast_as_one(site, policy):
-    """With an index; by the best of some deliveries."""
-    def best():
-        return min(site.run().cpu for _ in range(5))
-
+def test_little_is_read_of_many_lines(site, policy):
+    """Of the text only the line, and a few pages of the compiled form."""
+    if "sanitizer" in site.home.kind:
+        pytest.skip("sanitizers do not work below strace")
     site.server()
-    policy("dst.example:encrypt")
-    one = best()
     path = many(policy, "dst.example:encrypt")
     age(path)
-    site.run()
-    assert os.path.exists(f"{site.home.run_path}/tlspolicy.cdb")
-    assert best() < one + 0.005
+    assert site.home.bytes_read(path) > 200000
+    assert 0 < site.home.bytes_read(path) < 1000
+    assert 0 < site.home.bytes_read(f"{site.home.run_path}/tlspolicy.cdb") < 50000
 
 
 # The files of the widespread TLS patch.
