@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CACHE_CLIENT_H
+#define CACHE_CLIENT_H
+
+#include <stdbool.h>
+
+#include "cache/message.h"
+
+/*
+ * A delivery's side of its talk with qmail-remote-cache.
+ *
+ * The broker is a help and never a condition: whatever fails here means that
+ * there is no broker, and the delivery goes on without it.
+ */
+
+#define CACHE_CLIENT_MS 20 /* longest wait for an answer, or for its start */
+
+/* All is borrowed. */
+struct cache_client_files {
+	const char *socket;  /* run/qmail-remote/cache.sock */
+	const char *program; /* the path of qmail-remote-cache */
+};
+
+/* Starts as { .fd = -1 }. */
+struct cache_client {
+	int fd;           /* close-on-exec; -1: there is no broker */
+	bool has_version; /* the first answer has come, and it was ours */
+	/* The last answer; its text is in bytes. */
+	struct cache_message answer;
+	char bytes[CACHE_MESSAGE_MAX];
+};
+
+/*
+ * Connects to the broker, or starts it and connects.  In any case that takes
+ * CACHE_CLIENT_MS at most.  It is started only if this process is of the user
+ * that owns the socket's directory, and not root; a broker of another user is
+ * none.  To be called before the sandbox is entered.
+ */
+void cache_client_open(struct cache_client *,
+    const struct cache_client_files *);
+
+/*
+ * Sends a message and waits for its answer: CACHE_CLIENT_MS, and after QUEUED
+ * as long as the message says and CACHE_CLIENT_MS more.  An answer with
+ * descriptors has them in fd, otherwise they are -1; they are close-on-exec and
+ * the caller's.  False if there is no broker, or none any more.
+ */
+bool cache_client_ask(struct cache_client *, const struct cache_message *,
+    int fd[PASS_MAX]);
+
+/* Sends a message that has no answer, with nfd descriptors. */
+void cache_client_tell(struct cache_client *, const struct cache_message *,
+    const int *fd, size_t nfd);
+
+/* Closes the socket: what the delivery was given is the broker's again. */
+void cache_client_close(struct cache_client *);
+
+#endif

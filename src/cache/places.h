@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CACHE_PLACES_H
+#define CACHE_PLACES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/message.h"
+
+/*
+ * How many sessions there are with the hosts of a line of
+ * control/concurrencyhosts, and which deliveries wait for a place, in order.
+ * Pure: no I/O; times are milliseconds of one clock.
+ *
+ * A session takes a place of its limit, whether it is in use or idle.
+ */
+struct places;
+
+struct places *places_create(void);
+void places_destroy(struct places *);
+
+/* Takes a place if there is one of n, and nobody waits for it. */
+bool places_take(struct places *, const char *limit, unsigned long n);
+
+/* Gives one back. */
+void places_release(struct places *, const char *limit);
+
+/*
+ * A client waits for a place of one of these limits.  False if as many wait
+ * for each of them as it has places: the client does not wait then.
+ */
+bool places_wait(struct places *, uint64_t client,
+    const struct cache_candidate *, size_t n, int64_t until);
+
+/* The client waits no more. */
+void places_leave(struct places *, uint64_t client);
+
+/*
+ * The first client that waits and can have a place now: it has the place, and
+ * waits no more.  *limit is borrowed, and valid until the next call.  False if
+ * there is none.
+ */
+bool places_next(struct places *, uint64_t *client, const char **limit);
+
+/* The first client whose time is over; it waits no more.  False: none. */
+bool places_expire(struct places *, int64_t now, uint64_t *client);
+
+/* When the next one's time is over; INT64_MAX: nobody waits. */
+int64_t places_next_end(const struct places *);
+
+/*
+ * The clients that wait, in order of arrival: the i-th; false behind the last.
+ */
+bool places_waiting(const struct places *, size_t i, uint64_t *client);
+
+/* A limit for which somebody waits; NULL behind the last. */
+const char *places_wanted(const struct places *, size_t i);
+
+/* The i-th limit that has sessions or waiting clients; false behind the last.
+ */
+bool places_at(const struct places *, size_t i, const char **limit,
+    unsigned long *sessions, unsigned long *waiting);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CACHE_STORE_H
+#define CACHE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/message.h"
+
+/*
+ * The idle connections, and which deliveries have asked for which keys.  Pure:
+ * no I/O; descriptors are only numbers here, and times are milliseconds of one
+ * clock.
+ */
+
+#define STORE_LIFE_S 300 /* of a connection, from "ready" on */
+#define STORE_USES 100   /* messages on a connection without MAILMAX */
+#define STORE_DEMAND_MS 30000
+#define STORE_DEMANDS 2048 /* keys that are remembered; older ones are not */
+#define STORE_MAX 1000     /* connections, whatever timeoutidle says */
+
+/* control/timeoutidle */
+struct store_limits {
+	unsigned long idle_s; /* 0: nothing is kept */
+	unsigned long total;
+	unsigned long per_key;
+};
+
+/* A session that a delivery uses, or that is idle.  Owns its text. */
+struct store_session {
+	char *key1;                              /* or NULL */
+	char *key2;                              /* or NULL */
+	char *address, *host, *extensions, *tls; /* NULL where there is none */
+	char *limit; /* of the place that it takes; NULL: none */
+	unsigned long used;
+	unsigned long mailmax; /* of the server; 0: none said */
+	int64_t ends;          /* whatever happens */
+	int64_t idle_ends;     /* idle ones */
+	int64_t idle_since;
+	int fd, status; /* idle ones; status is -1 in clear text */
+};
+
+/* Copies a description (READY). */
+struct store_session *store_session_make(const struct cache_session *,
+    int64_t now);
+void store_session_free(struct store_session *);
+
+struct store;
+
+struct store *store_create(void);
+void store_destroy(struct store *);
+
+/* A delivery has asked for this key. */
+void store_demand(struct store *, const char *key, uint64_t client,
+    int64_t now);
+
+/* Why a connection is not kept, or not any longer. */
+enum store_end {
+	STORE_KEPT,
+	STORE_UNWANTED, /* no other delivery has asked for a key of it lately */
+	STORE_IDLE,
+	STORE_OLD,
+	STORE_USED,
+	STORE_NO_ROOM
+};
+
+/*
+ * Takes over an idle session of this client, or says why not; then it stays
+ * the caller's.  If there are too many in all, *evicted is the one that has
+ * been idle the longest, which becomes the caller's to end; otherwise NULL.
+ */
+enum store_end store_keep(struct store *, struct store_session *,
+    uint64_t client, const struct store_limits *, int64_t now,
+    struct store_session **evicted);
+
+/*
+ * Takes the idle session out that has been idle for the shortest time and has
+ * this key; NULL if there is none.  By number: 1 or 2.
+ */
+struct store_session *store_take(struct store *, int number, const char *key);
+
+/* Takes this one out: the server has closed it, for example. */
+void store_remove(struct store *, struct store_session *);
+
+/* One that takes a place of this limit; NULL if there is none. */
+struct store_session *store_find_limit(const struct store *, const char *limit);
+
+/* The next one whose time is over, taken out; NULL: none.  *why says which. */
+struct store_session *store_expire(struct store *, int64_t now,
+    enum store_end *why);
+
+/* When the next one's time is over; INT64_MAX: none is there. */
+int64_t store_next(const struct store *);
+
+/* The i-th idle session, in no order; NULL behind the last. */
+struct store_session *store_at(const struct store *, size_t i);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QMAIL_TIMEOUTIDLE_H
+#define QMAIL_TIMEOUTIDLE_H
+
+/*
+ * Read control/timeoutidle: how long, and how many, connections are kept for
+ * the next message.
+ *
+ * Its lines, in order: seconds; connections in all; connections with one key.
+ * A line that is no whole number is 0 seconds, so nothing is kept, and so is a
+ * file that is missing or cannot be read: it does not concern the mail.
+ */
+
+#define TIMEOUTIDLE_MAX 300   /* seconds; a greater number is this */
+#define TIMEOUTIDLE_TOTAL 20  /* without a second line; at most 1000 */
+#define TIMEOUTIDLE_PER_KEY 2 /* without a third line; at most 1000 */
+
+struct timeoutidle {
+	unsigned long seconds; /* 0: nothing is kept */
+	unsigned long total;
+	unsigned long per_key;
+};
+
+void timeoutidle_read(struct timeoutidle *, const char *path);
+
+#endif
