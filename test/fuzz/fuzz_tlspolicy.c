@@ -35,6 +35,21 @@ is_white(char c)
 	return c == ' ' || c == '\t';
 }
 
+/* Whether a key of n bytes is this one, which has A-labels. */
+static bool
+is_same_key(const char *s, size_t n, const char *key, size_t nkey)
+{
+	struct buf labels = { 0 };
+	bool is_same;
+
+	if (!utf8_is_international(s, n) || idn_to_ascii(&labels, s, n) != NULL)
+		buf_append(&labels, s, n);
+	is_same =
+	    labels.len == nkey && str_case_equal(buf_text(&labels), key, nkey);
+	buf_finish(&labels);
+	return is_same;
+}
+
 /* Whether the n bytes of a part are an entry with this key; fills *f if so. */
 static bool
 has_this_key(const char *s, size_t n, const char *key, size_t nkey,
@@ -50,9 +65,9 @@ has_this_key(const char *s, size_t n, const char *key, size_t nkey,
 	len = end - start;
 	if (len > 1 && s[end - 1] == '.')
 		len--;
-	if (start == n || len != nkey || !str_case_equal(s + start, key, nkey))
+	if (start == n || !is_same_key(s + start, len, key, nkey))
 		return false;
-	*f = (struct found){ s + start, s + end, nkey, n - end };
+	*f = (struct found){ s + start, s + end, len, n - end };
 	return true;
 }
 
