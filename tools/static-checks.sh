@@ -43,11 +43,11 @@ result "layers look down" "$(
 		case $layer in
 		base) allowed='base' ;;
 		io) allowed='base|io' ;;
-		qmail | dns | smtp | tls) allowed="base|io|$layer" ;;
+		qmail | dns | smtp | tls | cache) allowed="base|io|$layer" ;;
 		tlsd) allowed='base|io|tls|tlsd' ;;
 		sts) allowed='base|io|qmail|dns|tls|sts' ;;
-		delivery) allowed='base|io|qmail|dns|smtp|tls|sts|delivery' ;;
-		check) allowed='base|io|qmail|dns|smtp|tls|sts|delivery|check' ;;
+		delivery) allowed='base|io|qmail|dns|smtp|tls|cache|sts|delivery' ;;
+		check) allowed='base|io|qmail|dns|smtp|tls|cache|sts|delivery|check' ;;
 		*) echo "src/$layer: a layer that this check does not know" ;;
 		esac
 		grep -nE '^#include "[a-z]+/' $(git ls-files "src/$layer/*") |
