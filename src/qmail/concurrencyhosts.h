@@ -14,21 +14,29 @@
  *
  * A line "key:n": a key that begins with a dot matches each name that ends in
  * it, any other key the name that it is.  ASCII case does not matter, nor does
- * a dot at the end.  The longest key that matches counts; of several lines with
- * the same key the last.  There is no empty key.  n is a whole number of 1 or
- * more.  A line "wait n": a delivery waits this many seconds for a place, at
- * most CONCURRENCYHOSTS_WAIT_MAX.
+ * a dot at the end, nor how an address is written.  A key in UTF-8 is the same
+ * as one with A-labels (base/idn.h).  The longest key that matches counts; of
+ * several lines with the same key the last.  There is no empty key.  n is a
+ * whole number of 1 or more; one above CONCURRENCYHOSTS_N_MAX is this.  A line
+ * "wait n": a delivery waits this many seconds for a place, at most
+ * CONCURRENCYHOSTS_WAIT_MAX.  Of several such lines the last one counts.
  *
- * A line that is none of these limits nothing.
+ * Blanks before a line do not count, and a comment may follow the number.  A
+ * line that is none of these limits nothing.
  */
 
+#define CONCURRENCYHOSTS_N_MAX 100000
 #define CONCURRENCYHOSTS_WAIT 10       /* seconds, without a line */
 #define CONCURRENCYHOSTS_WAIT_MAX 3600 /* seconds */
 
 /* Valid when zeroed: nothing is limited. */
 struct concurrencyhosts {
 	struct concurrencyhosts_line {
-		char *key; /* in lower case, without a dot at its end */
+		/*
+		 * In lower case, without a dot at its end, with A-labels; an
+		 * address without brackets.
+		 */
+		char *key;
 		unsigned long n;
 	} * line;
 	size_t nline;
@@ -37,7 +45,7 @@ struct concurrencyhosts {
 
 /*
  * Reads the file; a missing one limits nothing.  -1 with 4.3.0 if it cannot be
- * read.
+ * read, or has more than 1 MB.
  */
 int concurrencyhosts_read(struct concurrencyhosts *, const char *path,
     struct dsn *why);
@@ -57,8 +65,9 @@ enum concurrencyhosts_kind {
 };
 
 /*
- * Calls the function for each line of a file's text, in order, for warnings.
- * The line is borrowed.
+ * Calls the function for each line of a file's text, in order, for warnings:
+ * with the line without blanks around it, which is borrowed, and its number
+ * from 1.
  */
 void concurrencyhosts_walk(const struct buf *text,
     void (*each)(void *data, enum concurrencyhosts_kind, const char *line,
