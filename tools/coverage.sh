@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Check that the unit tests of src/delivery and src/sts take every branch: those
-# of each file, by the tests of the same name only.
+# Check that the unit tests of src/delivery, src/sts and src/cache take every
+# branch: those of each file, by the tests of the same name only.
 #	coverage.sh
 # Prints how many branches are taken, and the lines of the others; exit code 1
 # if there are others, or a function that is never called.
@@ -121,5 +121,9 @@ done
 for source in src/sts/*.c; do
 	module=$(basename "$source" .c)
 	measure sts "$module" "sts_$module" || failed=1
+done
+for source in src/cache/*.c; do
+	module=$(basename "$source" .c)
+	measure cache "$module" "cache_$module" || failed=1
 done
 exit $failed

@@ -34,14 +34,18 @@ struct store_session {
 	char *address, *host, *extensions, *tls; /* NULL where there is none */
 	char *limit; /* of the place that it takes; NULL: none */
 	unsigned long used;
-	unsigned long mailmax; /* of the server; 0: none said */
-	int64_t ends;          /* whatever happens */
-	int64_t idle_ends;     /* idle ones */
+	uint64_t mailmax;  /* of the server; 0: none said */
+	int64_t ends;      /* whatever happens */
+	int64_t idle_ends; /* idle ones */
 	int64_t idle_since;
 	int fd, status; /* idle ones; status is -1 in clear text */
 };
 
-/* Copies a description (READY). */
+/*
+ * Copies a description (READY).  It may be used for as long as it says, at most
+ * STORE_LIFE_S.  The caller sets limit and mailmax, and the descriptors before
+ * it is kept; these are -1 until then.
+ */
 struct store_session *store_session_make(const struct cache_session *,
     int64_t now);
 void store_session_free(struct store_session *);
@@ -51,7 +55,10 @@ struct store;
 struct store *store_create(void);
 void store_destroy(struct store *);
 
-/* A delivery has asked for this key. */
+/*
+ * A delivery has asked for this key.  That counts for STORE_DEMAND_MS, for
+ * connections of all clients but this one.
+ */
 void store_demand(struct store *, const char *key, uint64_t client,
     int64_t now);
 
@@ -67,8 +74,9 @@ enum store_end {
 
 /*
  * Takes over an idle session of this client, or says why not; then it stays
- * the caller's.  If there are too many in all, *evicted is the one that has
- * been idle the longest, which becomes the caller's to end; otherwise NULL.
+ * the caller's.  If there are as many as allowed in all, *evicted is the one
+ * that has been idle the longest, which becomes the caller's to end; otherwise
+ * NULL.  If there are as many as allowed with one of its keys, it is not kept.
  */
 enum store_end store_keep(struct store *, struct store_session *,
     uint64_t client, const struct store_limits *, int64_t now,
@@ -76,17 +84,24 @@ enum store_end store_keep(struct store *, struct store_session *,
 
 /*
  * Takes the idle session out that has been idle for the shortest time and has
- * this key; NULL if there is none.  By number: 1 or 2.
+ * this key, unless its time is over; NULL if there is none.  By number: 1 or 2.
  */
-struct store_session *store_take(struct store *, int number, const char *key);
+struct store_session *store_take(struct store *, int number, const char *key,
+    int64_t now);
 
 /* Takes this one out: the server has closed it, for example. */
 void store_remove(struct store *, struct store_session *);
 
-/* One that takes a place of this limit; NULL if there is none. */
+/*
+ * The one that has been idle for the longest time of those that take a place of
+ * this limit; NULL if there is none.
+ */
 struct store_session *store_find_limit(const struct store *, const char *limit);
 
-/* The next one whose time is over, taken out; NULL: none.  *why says which. */
+/*
+ * One whose time is over, taken out; NULL: none.  *why is STORE_OLD or
+ * STORE_IDLE.
+ */
 struct store_session *store_expire(struct store *, int64_t now,
     enum store_end *why);
 
