@@ -20,20 +20,26 @@ struct places;
 struct places *places_create(void);
 void places_destroy(struct places *);
 
-/* Takes a place if there is one of n, and nobody waits for it. */
+/*
+ * Takes a place if there is one of n, and nobody waits for it.  What the last
+ * call says of a limit's n, here or in places_wait(), is what counts.
+ */
 bool places_take(struct places *, const char *limit, unsigned long n);
 
-/* Gives one back. */
+/* Gives one back that was taken. */
 void places_release(struct places *, const char *limit);
 
 /*
- * A client waits for a place of one of these limits.  False if as many wait
- * for each of them as it has places: the client does not wait then.
+ * A client waits, until then, for a place of one of the limits of these
+ * candidates, in the order in which they are preferred.  Where as many wait as
+ * there are places it does not join them; false if that is so for each limit:
+ * then it does not wait.  If it has waited before, it does not any longer, and
+ * is the last to wait now.
  */
 bool places_wait(struct places *, uint64_t client,
     const struct cache_candidate *, size_t n, int64_t until);
 
-/* The client waits no more. */
+/* The client waits no more, if it did. */
 void places_leave(struct places *, uint64_t client);
 
 /*
