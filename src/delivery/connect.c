@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/connect.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -11,12 +12,16 @@
 
 void
 connector_begin(struct connector *c, struct plan *plan,
-    const struct tcpto *tcpto, unsigned long timeout_s, struct deadline until)
+    const struct tcpto *tcpto, const struct gate *gate, unsigned long timeout_s,
+    struct deadline until)
 {
 	size_t n = plan->naddress;
 
 	c->plan = plan;
 	c->tcpto = tcpto;
+	c->gate = gate;
+	c->answer = GATE_OPEN;
+	c->why = NULL;
 	c->timeout_ms =
 	    timeout_s > INT_MAX / 1000 ? INT_MAX : (int)timeout_s * 1000;
 	c->until = until;
@@ -90,6 +95,61 @@ skip_dead(struct connector *c, size_t start, size_t end)
 	}
 }
 
+/*
+ * Puts a question to the gate, and holds back what is not to be connected to
+ * yet.  may is false for each address of the preference.
+ */
+static void
+ask_gate(struct connector *c, size_t start, size_t end, bool *may)
+{
+	size_t nasked = 0, nheld = 0;
+
+	for (size_t i = start; i < end; i++) {
+		may[i - start] = c->target[i].state == DIAL_UNTRIED;
+		nasked += may[i - start];
+	}
+	if (nasked == 0)
+		return;
+	c->answer =
+	    c->gate->ask(c->gate->data, c->plan, start, end, may, &c->why);
+	for (size_t i = start; i < end; i++) {
+		if (may[i - start] || c->target[i].state != DIAL_UNTRIED)
+			continue;
+		c->target[i].state = DIAL_HELD;
+		nheld++;
+	}
+	assert(c->answer != GATE_OPEN || nheld < nasked);
+}
+
+/* Whether the addresses of this preference that are not held can be tried. */
+static bool
+pass_gate(struct connector *c, size_t start, size_t end)
+{
+	bool *may;
+
+	if (c->gate == NULL)
+		return true;
+	may = mem_alloc(end - start, sizeof *may);
+	ask_gate(c, start, end, may);
+	free(may);
+	return c->answer == GATE_OPEN;
+}
+
+/* False if nothing was held back. */
+static bool
+release(struct connector *c, size_t start, size_t end)
+{
+	bool was_held = false;
+
+	for (size_t i = start; i < end; i++) {
+		if (c->target[i].state != DIAL_HELD)
+			continue;
+		c->target[i].state = DIAL_UNTRIED;
+		was_held = true;
+	}
+	return was_held;
+}
+
 static void
 note(struct connector *c, size_t start, size_t end)
 {
@@ -109,21 +169,38 @@ note(struct connector *c, size_t start, size_t end)
 	}
 }
 
+/* Connects to one of the addresses of a preference. */
+static bool
+try_group(struct connector *c, size_t start, size_t end, struct dialed *won)
+{
+	bool is_connected;
+
+	skip_dead(c, start, end);
+	if (!pass_gate(c, start, end))
+		return false;
+	is_connected =
+	    dial_first(c->target + start, end - start, c->timeout_ms, won);
+	won->target += start;
+	note(c, start, end);
+	return is_connected;
+}
+
 bool
 connector_next(struct connector *c, struct dialed *won)
 {
 	bool is_connected = false;
+	size_t start = 0;
 
 	*won = (struct dialed){ .fd = -1 };
-	for (size_t start = 0, end; start < c->plan->naddress; start = end) {
-		if (is_connected || deadline_passed(c->until))
+	while (start < c->plan->naddress && !is_connected) {
+		size_t end = group_end(c, start);
+
+		if (c->answer != GATE_OPEN || deadline_passed(c->until))
 			break;
-		end = group_end(c, start);
-		skip_dead(c, start, end);
-		is_connected = dial_first(c->target + start, end - start,
-		    c->timeout_ms, won);
-		won->target += start;
-		note(c, start, end);
+		is_connected = try_group(c, start, end, won);
+		/* What was held back comes before a worse preference. */
+		if (!release(c, start, end))
+			start = end;
 	}
 	return is_connected;
 }

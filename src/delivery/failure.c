@@ -48,6 +48,9 @@ static const struct row {
 	    "Sorry, I wasn't able to establish an SMTP connection." },
 	[FAILURE_POLICY] = { TEMPORARY, "4.7.5",
 	    "Sorry, no host meets the TLS policy." },
+	[FAILURE_TOO_MANY_CONNECTIONS] = { TEMPORARY, "4.4.5",
+	    "Too many connections at the same time "
+	    "(control/concurrencyhosts: @)." },
 
 	[FAILURE_CONNECTION_DIED] = { TEMPORARY, "4.4.2",
 	    "Connected to @ but connection died." },

@@ -32,6 +32,7 @@ enum failure_cause {
 	FAILURE_HOST_IS_OURS,
 	FAILURE_NOT_CONNECTED,
 	FAILURE_POLICY,
+	FAILURE_TOO_MANY_CONNECTIONS,
 
 	/* A connection, until MAIL can be sent. */
 	FAILURE_CONNECTION_DIED,
@@ -71,8 +72,9 @@ enum failure_cause {
 /*
  * Writes the line of a report: the sentence, "(#x.y.z)" if the cause has a
  * status, and a line end.  subject is the server's address, or the host's name
- * where the sentence is about a host; sizes is only used by
- * FAILURE_MESSAGE_TOO_LARGE.  A line that does not fit is cut.  Returns text.
+ * where the sentence is about a host, or the line of a file; sizes is only used
+ * by FAILURE_MESSAGE_TOO_LARGE.  A line that does not fit is cut.  Returns
+ * text.
  */
 const char *failure_line(char text[FAILURE_TEXT_SIZE], enum failure_cause,
     const char *subject, const char *sizes);

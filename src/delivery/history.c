@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/history.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,11 +148,18 @@ history_append_others(const struct history *h, const struct connector *c,
 			tell(h, c, start, lines);
 }
 
+bool
+history_has_lines(const struct history *h, const struct connector *c,
+    size_t address)
+{
+	return first_host(h, c, address) != c->plan->address[address].host;
+}
+
 void
 history_append_lines(const struct history *h, const struct connector *c,
     size_t address, struct buf *lines)
 {
-	if (first_host(h, c, address) != c->plan->address[address].host)
+	if (history_has_lines(h, c, address))
 		history_append_others(h, c, address, lines);
 }
 

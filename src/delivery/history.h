@@ -2,6 +2,7 @@
 #ifndef DELIVERY_HISTORY_H
 #define DELIVERY_HISTORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -47,9 +48,13 @@ void history_append_others(const struct history *, const struct connector *,
     size_t address, struct buf *lines);
 
 /*
- * The same for the address of a server that is ready; but nothing if it belongs
- * to the first host that was tried.
+ * Whether a host has failed that comes before that of this address in the
+ * connector's plan.
  */
+bool history_has_lines(const struct history *, const struct connector *,
+    size_t address);
+
+/* history_append_others() if such a host has failed, or else nothing. */
 void history_append_lines(const struct history *, const struct connector *,
     size_t address, struct buf *lines);
 

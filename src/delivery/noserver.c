@@ -15,19 +15,14 @@ demands_tls(const struct plan *plan)
 	return false;
 }
 
-/*
- * Who demands TLS has to know what is wrong with each host, and not only with
- * the last one: "host (address): reason".
- */
+/* "host (address): reason", for all that failed but this address. */
 static void
-record_others(const struct search *s, const struct attempt *a)
+record_others(const struct search *s, size_t address)
 {
 	struct buf lines = { 0 };
 	char *line;
 
-	if (!demands_tls(s->connector.plan))
-		return;
-	history_append_others(&s->history, &s->connector, a->address, &lines);
+	history_append_others(&s->history, &s->connector, address, &lines);
 	for (line = lines.data; line != NULL;) {
 		char *end = strchr(line, '\n');
 
@@ -51,7 +46,12 @@ record_attempt(const struct search *s, const struct attempt *a)
 	report_reply(a->reply, a->nreply);
 	if (a->host)
 		report_line("Server: ", a->host);
-	record_others(s, a);
+	/*
+	 * Who demands TLS has to know what is wrong with each host, and not
+	 * only with the last one.
+	 */
+	if (demands_tls(s->connector.plan))
+		record_others(s, a->address);
 	attempt_describe_tls(a, tls);
 	if (tls[0] != '\0')
 		report_line("TLS: ", tls);
@@ -95,12 +95,25 @@ record_unconnected(const struct connector *c)
 	}
 }
 
+static void
+record_closed(const struct search *s)
+{
+	const enum failure_cause cause = FAILURE_TOO_MANY_CONNECTIONS;
+	char text[FAILURE_TEXT_SIZE];
+
+	report_message(failure_message_kind(cause, false));
+	report_puts(failure_line(text, cause, s->connector.why, ""));
+	record_others(s, s->connector.plan->naddress);
+}
+
 void
 noserver_record(const struct search *s)
 {
 	const struct attempt *a = history_decisive(&s->history);
 
-	if (a != NULL)
+	if (s->connector.answer == GATE_CLOSED)
+		record_closed(s);
+	else if (a != NULL)
 		record_attempt(s, a);
 	else
 		record_unconnected(&s->connector);

@@ -134,6 +134,13 @@ has_choice(const struct plan *plan)
 	return n == 2;
 }
 
+/* No server is ready, and the gate lets the search go on. */
+static bool
+goes_on(enum search_result result, const struct connector *c)
+{
+	return result == SEARCH_NONE && c->answer == GATE_OPEN;
+}
+
 static enum search_result
 follow_once(const struct work *w)
 {
@@ -148,7 +155,7 @@ follow_once(const struct work *w)
 		mode.needs_smtputf8 = needs_smtputf8;
 		result = try_address(w, &mode, &won);
 	}
-	return result;
+	return c->answer == GATE_DONE ? SEARCH_DONE : result;
 }
 
 /* As the session went that had everything but SMTPUTF8. */
@@ -195,7 +202,9 @@ follow(const struct work *w)
 {
 	enum search_result result = follow_once(w);
 
-	return result == SEARCH_NONE ? follow_without_smtputf8(w) : result;
+	return goes_on(result, &w->search->connector)
+		   ? follow_without_smtputf8(w)
+		   : result;
 }
 
 static struct deadline
@@ -213,14 +222,14 @@ follow_plans(const struct work *w, struct plan *plan)
 	struct search *s = w->search;
 	enum search_result result;
 
-	connector_begin(&s->connector, plan, c->tcpto, c->timeoutconnect,
-	    until);
+	connector_begin(&s->connector, plan, c->tcpto, c->gate,
+	    c->timeoutconnect, until);
 	result = follow(w);
-	if (result != SEARCH_NONE ||
+	if (!goes_on(result, &s->connector) ||
 	    !plan_in_clear(&s->in_clear, plan, w->had_no_tls))
 		return result;
 	connector_finish(&s->connector);
-	connector_begin(&s->connector, &s->in_clear, c->tcpto,
+	connector_begin(&s->connector, &s->in_clear, c->tcpto, c->gate,
 	    c->timeoutconnect, until);
 	history_begin_pass(&s->history);
 	return follow(w);
@@ -237,11 +246,41 @@ search_server(struct search *s, struct plan *plan,
 		.session = mem_alloc(1, sizeof *w.session),
 		.had_no_tls = mem_alloc(plan->naddress, sizeof *w.had_no_tls),
 	};
-	enum search_result result = follow_plans(&w, plan);
+	enum search_result result;
 
+	s->needs_smtputf8 = config->needs_smtputf8;
+	result = follow_plans(&w, plan);
 	free(w.session);
 	free(w.had_no_tls);
 	return result;
+}
+
+void
+search_append_lines(const struct search *s, size_t address, struct buf *lines)
+{
+	history_append_lines(&s->history, &s->connector, address, lines);
+}
+
+/* TLS was to be tried, or SMTPUTF8 is wanted, and the session is without. */
+static bool
+is_downgraded(const struct search *s)
+{
+	const struct attempt *a = &s->history.attempt[s->history.n - 1];
+
+	return a->cleartext.reason != CLEARTEXT_NO_REASON ||
+	       s->connector.plan == &s->in_clear ||
+	       (s->needs_smtputf8 &&
+		   !(s->server.ehlo.extensions & SMTP_EXT_SMTPUTF8));
+}
+
+enum search_reach
+search_reach(const struct search *s)
+{
+	if (is_downgraded(s))
+		return SEARCH_REACHED_DOWNGRADED;
+	if (history_has_lines(&s->history, &s->connector, s->address))
+		return SEARCH_REACHED_LATER;
+	return SEARCH_REACHED_FIRST;
 }
 
 void
@@ -253,8 +292,7 @@ search_hand_over(struct search *s, struct handoff *h)
 	if (noted[MEMORY_PIPELINING] > 0)
 		s->server.ehlo.extensions &= ~(unsigned)SMTP_EXT_PIPELINING;
 	smtp_ehlo_format(&s->server.ehlo, &s->extensions);
-	history_append_lines(&s->history, &s->connector, s->address,
-	    &s->before);
+	search_append_lines(s, s->address, &s->before);
 	attempt_describe_tls(a, s->tls);
 	h->fd = (unsigned long)s->server.fd;
 	h->address = ip_format(&a->ip, s->text);

@@ -14,13 +14,15 @@
  */
 enum search_result {
 	SEARCH_READY,
-	SEARCH_NONE, /* the reasons are in the history and the connector */
-	SEARCH_LOCAL /* likewise; the last attempt failed because of us */
+	SEARCH_NONE,  /* the reasons are in the history and the connector */
+	SEARCH_LOCAL, /* likewise; the last attempt failed because of us */
+	SEARCH_DONE   /* the gate said so: no server is wanted */
 };
 
 struct search_config {
 	struct attempt_config attempt;
 	const struct tcpto *tcpto;
+	const struct gate *gate;      /* or NULL */
 	unsigned long timeoutconnect; /* seconds, for each connection */
 	int notes; /* the memory of addresses, qmail/memory.h; -1: none */
 
@@ -36,6 +38,7 @@ struct search {
 	struct plan in_clear;       /* the plan of a second pass, if any */
 	struct connector connector; /* of the last pass */
 	struct history history;
+	bool needs_smtputf8;  /* as configured */
 	struct server server; /* READY */
 	size_t address;       /* its place in the connector's plan */
 	struct buf before;    /* lines on servers that failed before it */
@@ -56,12 +59,41 @@ struct search {
  * preferred for its TLS comes before that: clear text is tried only after all
  * servers with TLS, with SMTPUTF8 or not.
  *
+ * A gate is asked in both passes, but not when an address is connected to once
+ * more.  After its answer DONE, which gives SEARCH_DONE, or CLOSED, which gives
+ * SEARCH_NONE, no connection is begun.
+ *
  * No connection is begun after ten times timeoutconnect plus timeoutremote,
  * half an hour by default.  This bounds the search whatever the number of
  * addresses is, and however slowly they fail.
  */
 enum search_result search_server(struct search *, struct plan *,
     const struct search_config *);
+
+/*
+ * Appends the lines on servers that failed so far, for a message that is sent
+ * on an idle connection to this address of the connector's plan in place of a
+ * new one: history_append_lines().
+ */
+void search_append_lines(const struct search *, size_t address,
+    struct buf *lines);
+
+/* What a session with a server that is ready says of the next search. */
+enum search_reach {
+	SEARCH_REACHED_FIRST, /* it would come to this host first as well */
+	SEARCH_REACHED_LATER, /* a host before this one has failed */
+	/*
+	 * In clear text because of a failure, or without SMTPUTF8: another
+	 * search may get a better session, even with this address.
+	 */
+	SEARCH_REACHED_DOWNGRADED
+};
+
+/*
+ * Of the server that is ready.  Another address of the same host that has
+ * failed does not count: a machine without IPv6 comes to most hosts that way.
+ */
+enum search_reach search_reach(const struct search *);
 
 /*
  * For a server that is ready: sets the members of the handoff that are about

@@ -21,7 +21,8 @@ enum dial_state {
 	DIAL_CONNECTED, /* the winner of an earlier call */
 	DIAL_FAILED,    /* by the network; error says why */
 	DIAL_UNABLE,    /* this machine refused to try; error says why */
-	DIAL_SKIPPED    /* set by the caller: is not connected to */
+	DIAL_SKIPPED,   /* set by the caller: is not connected to */
+	DIAL_HELD       /* set by the caller: not in this call */
 };
 
 struct dial_target {

@@ -43,18 +43,29 @@ static struct {
 	char mark[ADDRESSES_MAX + 1];
 	char log[200]; /* what was done, as text */
 	int timeout_ms;
+	const char *answers;     /* of the gate; see ask() */
+	struct connector *ended; /* its time is over after a question */
 } world;
 
 static struct plan_host hosts[ADDRESSES_MAX];
 static struct plan_address addresses[ADDRESSES_MAX];
 
 static void
-say(const char *what, const struct ip *ip)
+say_word(const char *word)
 {
 	size_t n = strlen(world.log);
 
-	snprintf(world.log + n, sizeof world.log - n, "%s%s%d", n ? " " : "",
-	    what, ip->byte[15]);
+	snprintf(world.log + n, sizeof world.log - n, "%s%s", n ? " " : "",
+	    word);
+}
+
+static void
+say(const char *what, const struct ip *ip)
+{
+	char word[20];
+
+	snprintf(word, sizeof word, "%s%d", what, ip->byte[15]);
+	say_word(word);
 }
 
 /*
@@ -119,6 +130,42 @@ fake_answered(const struct tcpto *tcpto, const struct ip *ip)
 	assert_ptr_equal(tcpto, &files);
 	say("forget", ip);
 }
+
+/*
+ * A word for each question: a letter for each address that is asked about, o
+ * for one that is let through and h for one that is held back; or D for done,
+ * or C for closed.  After the last word the gate is open.
+ */
+static enum gate_answer
+ask(void *data, const struct plan *p, size_t first, size_t end, bool *may,
+    const char **why)
+{
+	enum gate_answer answer = GATE_OPEN;
+	char places[ADDRESSES_MAX + 4] = "ask";
+
+	assert_ptr_equal(data, &world);
+	assert_true(first < end && end <= p->naddress);
+	for (size_t i = first; i < end; i++)
+		if (may[i - first])
+			places[strlen(places)] = (char)('0' + i);
+	say_word(places);
+	if (world.ended != NULL)
+		world.ended->until = deadline_in(0);
+	if (*world.answers == 'D')
+		answer = GATE_DONE;
+	if (*world.answers == 'C') {
+		answer = GATE_CLOSED;
+		*why = ".example:1";
+	}
+	for (size_t i = first; i < end && *world.answers >= 'h'; i++)
+		if (may[i - first])
+			may[i - first] = *world.answers++ == 'o';
+	world.answers += strcspn(world.answers, " ");
+	world.answers += *world.answers == ' ';
+	return answer;
+}
+
+static const struct gate gate = { ask, &world };
 
 static struct plan
 read_plan(const char *text)
@@ -194,7 +241,7 @@ follows_the_plan(void **state)
 		struct connector c;
 		struct dialed won;
 
-		connector_begin(&c, &p, &files, 5, deadline_never());
+		connector_begin(&c, &p, &files, NULL, 5, deadline_never());
 		while (connector_next(&c, &won)) {
 			assert_int_equal(c.target[won.target].state,
 			    DIAL_CONNECTED);
@@ -210,6 +257,127 @@ follows_the_plan(void **state)
 	}
 }
 
+/* One call for each connection, and one more. */
+static void
+follow(struct connector *c, struct plan *p, const char *answers)
+{
+	struct dialed won;
+
+	world.answers = answers;
+	connector_begin(c, p, &files, &gate, 5, deadline_never());
+	while (connector_next(c, &won))
+		say("fd", &p->address[won.target].ip);
+	assert_int_equal(won.fd, -1);
+	assert_false(connector_next(c, &won));
+}
+
+static void
+asks_the_gate_before_each_preference(void **state)
+{
+	static const struct {
+		const char *plan;
+		const char *answers;
+		const char *log;
+	} cases[] = {
+		{ "", "", "" },
+		{ "1g 2g", "", "ask0 dial0 fd0 ask1 dial1 fd1" },
+		{ "1b 1g", "", "ask01 dial0 dial1 fd1" },
+		{ "1g 1g", "", "ask01 dial0 fd0 ask1 dial1 fd1" },
+		/* Asked again about those that it holds back. */
+		{ "1g 1g", "ho", "ask01 dial1 fd1 ask0 dial0 fd0" },
+		{ "1g 1b", "ho", "ask01 dial1 ask0 dial0 fd0" },
+		{ "1b 1b", "ho o", "ask01 dial1 ask0 dial0" },
+		{ "1b 1b 1g", "hho ho o",
+		    "ask012 dial2 fd2 ask01 dial1 ask0 dial0" },
+		/* All of a preference come before a worse one. */
+		{ "1g 1b 2g", "ho",
+		    "ask01 dial1 ask0 dial0 fd0 ask2 dial2 fd2" },
+		{ "1b 1b 1b 2g", "oho o",
+		    "ask012 dial0 dial2 ask1 dial1 ask3 dial3 fd3" },
+		/* Only about those that would be connected to. */
+		{ "1g- 1gp 1gt 1g", "", "ask3 dial3 fd3" },
+		{ "1gt 2g-", "", "" },
+		{ "1gt 1g 1g 1g-", "ho", "ask12 dial2 fd2 ask1 dial1 fd1" },
+		{ "1h 2H 3g", "", "ask0 dial0 timeout0 ask2 dial2 fd2" },
+		{ "1h 1H 2g", "oh", "ask01 dial0 timeout0 ask2 dial2 fd2" },
+		/* What is held back is not recorded in tcpto. */
+		{ "1hk 1g", "ho", "ask01 dial1 fd1 ask0 dial0 timeout0" },
+		{ "1gk 1g", "ho D", "ask01 dial1 fd1 ask0" },
+		/* Nothing is connected to any more. */
+		{ "1g 2g", "D", "ask0" },
+		{ "1b 2g 3g", "o D", "ask0 dial0 ask1" },
+		{ "1g 1g 2g", "C", "ask01" },
+		{ "1g 1g 2g", "oo C", "ask01 dial0 fd0 ask1" },
+		{ "1b 1b 2g", "ho C", "ask01 dial1 ask0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct plan p = read_plan(cases[i].plan);
+		bool is_closed = strchr(cases[i].answers, 'C') != NULL;
+		struct connector c;
+
+		follow(&c, &p, cases[i].answers);
+		if (strcmp(world.log, cases[i].log) != 0)
+			fail_msg("%s, %s: %s", cases[i].plan, cases[i].answers,
+			    world.log);
+		assert_int_equal(c.answer == GATE_CLOSED, is_closed);
+		if (is_closed)
+			assert_string_equal(c.why, ".example:1");
+		connector_finish(&c);
+	}
+}
+
+/* It is not a failure, and it does not stay so. */
+static void
+holds_an_address_back_for_one_round(void **state)
+{
+	struct plan p = read_plan("1g 1g");
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	world.answers = "ho D";
+	connector_begin(&c, &p, &files, &gate, 5, deadline_never());
+	assert_true(connector_next(&c, &won));
+	assert_int_equal(won.target, 1);
+	assert_int_equal(c.target[0].state, DIAL_UNTRIED);
+	assert_false(connector_has_failed(&c, 0));
+	assert_false(connector_next(&c, &won));
+	assert_int_equal(c.target[0].state, DIAL_UNTRIED);
+	connector_finish(&c);
+}
+
+/* What was asked about is connected to all the same. */
+static void
+asks_nothing_after_the_deadline(void **state)
+{
+	struct plan p = read_plan("1b 1g 2g");
+	struct connector c;
+
+	(void)state;
+	world.ended = &c;
+	follow(&c, &p, "oh");
+	assert_string_equal(world.log, "ask01 dial0");
+	connector_finish(&c);
+}
+
+static void
+connects_once_more_without_a_question(void **state)
+{
+	struct plan p = read_plan("1g 1g");
+	struct connector c;
+	struct dialed won;
+
+	(void)state;
+	world.answers = "oh";
+	connector_begin(&c, &p, &files, &gate, 5, deadline_never());
+	assert_true(connector_next(&c, &won));
+	assert_true(connector_again(&c, 0, &won));
+	assert_string_equal(world.log, "ask01 dial0 dial0");
+	connector_finish(&c);
+}
+
 static void
 gives_the_reason(void **state)
 {
@@ -219,7 +387,7 @@ gives_the_reason(void **state)
 	struct dialed won;
 
 	(void)state;
-	connector_begin(&c, &p, &files, 5, deadline_never());
+	connector_begin(&c, &p, &files, NULL, 5, deadline_never());
 	assert_string_equal(connector_reason(&c, 0), late);
 	assert_true(connector_next(&c, &won));
 	assert_int_equal(won.target, 4);
@@ -245,7 +413,7 @@ gives_the_reason_of_a_host_that_the_policy_leaves_out(void **state)
 	struct dialed won;
 
 	(void)state;
-	connector_begin(&c, &p, &files, 5, deadline_never());
+	connector_begin(&c, &p, &files, NULL, 5, deadline_never());
 	assert_true(connector_next(&c, &won));
 	assert_int_equal(won.target, 1);
 	assert_true(connector_has_failed(&c, 0));
@@ -269,7 +437,7 @@ connects_from_our_address(void **state)
 	p.source[1].fault = "control/outgoingip: x";
 	p.address[1].ip = ip_from_v4((const unsigned char[4]){ 0, 0, 0, 1 });
 	p.address[1].use = PLAN_SOURCE;
-	connector_begin(&c, &p, &files, 5, deadline_never());
+	connector_begin(&c, &p, &files, NULL, 5, deadline_never());
 	assert_ptr_equal(c.target[0].own, &own);
 	assert_null(c.target[1].own);
 	assert_true(connector_next(&c, &won));
@@ -289,7 +457,7 @@ gives_the_reason_of_an_address_with_another_name(void **state)
 	struct dialed won;
 
 	(void)state;
-	connector_begin(&c, &p, &files, 5, deadline_never());
+	connector_begin(&c, &p, &files, NULL, 5, deadline_never());
 	assert_true(connector_next(&c, &won));
 	world.mark[0] = 't';
 	assert_false(connector_next(&c, &won));
@@ -306,7 +474,7 @@ connects_once_more(void **state)
 	struct dialed won;
 
 	(void)state;
-	connector_begin(&c, &p, &files, 5, deadline_never());
+	connector_begin(&c, &p, &files, NULL, 5, deadline_never());
 	assert_true(connector_next(&c, &won));
 	assert_true(connector_again(&c, 0, &won));
 	assert_int_equal(won.fd, 100);
@@ -326,7 +494,7 @@ starts_nothing_after_the_deadline(void **state)
 	struct dialed won;
 
 	(void)state;
-	connector_begin(&c, &p, &files, 5, deadline_in(0));
+	connector_begin(&c, &p, &files, NULL, 5, deadline_in(0));
 	assert_false(connector_next(&c, &won));
 	assert_string_equal(world.log, "");
 	connector_finish(&c);
@@ -340,7 +508,7 @@ bounds_the_time_limit(void **state)
 	struct dialed won;
 
 	(void)state;
-	connector_begin(&c, &p, &files, ULONG_MAX, deadline_never());
+	connector_begin(&c, &p, &files, NULL, ULONG_MAX, deadline_never());
 	assert_true(connector_next(&c, &won));
 	assert_int_equal(world.timeout_ms, INT_MAX);
 	connector_finish(&c);
@@ -351,6 +519,10 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(follows_the_plan),
+		cmocka_unit_test(asks_the_gate_before_each_preference),
+		cmocka_unit_test(holds_an_address_back_for_one_round),
+		cmocka_unit_test(asks_nothing_after_the_deadline),
+		cmocka_unit_test(connects_once_more_without_a_question),
 		cmocka_unit_test(gives_the_reason),
 		cmocka_unit_test(
 		    gives_the_reason_of_a_host_that_the_policy_leaves_out),

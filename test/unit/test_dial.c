@@ -204,6 +204,8 @@ make_targets(const char *kinds, struct dial_target *t)
 							      : GOOD];
 		if (strchr("GBH", kind))
 			t[i].state = DIAL_SKIPPED;
+		if (kind == 'l')
+			t[i].state = DIAL_HELD;
 		if (kind == 'f') {
 			t[i].state = DIAL_FAILED;
 			t[i].error = EHOSTUNREACH;
@@ -228,6 +230,9 @@ show_states(const struct dial_target *t, size_t n, char *text)
 			break;
 		case DIAL_SKIPPED:
 			text[i] = 'B';
+			break;
+		case DIAL_HELD:
+			text[i] = 'l';
 			break;
 		case DIAL_UNABLE:
 			text[i] = 'u';
@@ -279,6 +284,8 @@ first_connection_wins(void **state)
 		{ "refused thrice, then good", "bbbgg", 5000, 3, "rrrC.", 0,
 		    0.9 },
 		{ "skipped", "G", 5000, NO_WINNER, "B", 0, 0.5 },
+		{ "held", "l", 5000, NO_WINNER, "l", 0, 0.5 },
+		{ "good, held before it", "lg", 5000, 1, "lC", 0, 0.9 },
 		{ "skipped, then good", "GGg", 5000, 2, "BBC", 0, 0.9 },
 		{ "good, skipped among them", "bGBg", 5000, 3, "rBBC", 0, 0.9 },
 		{ "failed before", "f", 5000, NO_WINNER, "f", 0, 0.5 },

@@ -215,6 +215,9 @@ lists_what_failed_before(void **state)
 		play(&w, cases[i].plan);
 		history_append_lines(&w.history, &w.connector,
 		    w.plan.naddress - 1, &lines);
+		assert_int_equal(history_has_lines(&w.history, &w.connector,
+				     w.plan.naddress - 1),
+		    cases[i].lines[0] != '\0');
 		if (strcmp(buf_text(&lines), cases[i].lines) != 0)
 			fail_msg("%s: %s", cases[i].plan, buf_text(&lines));
 		buf_finish(&lines);

@@ -230,6 +230,46 @@ reports_the_others_where_tls_is_demanded(void **state)
 	assert_null(strstr(written, "Also tried"));
 }
 
+/* Whatever failed before: that there is no place is why it is tried again. */
+static void
+reports_that_the_gate_was_closed(void **state)
+{
+	struct attempt a = { .host = "a",
+		.cause = FAILURE_GREETING,
+		.tls = { .status = TLS_STATUS_NONE } };
+	struct plan_host hosts[] = { { .name = "a" }, { .name = "b" } };
+	struct plan_address addresses[] = { { .host = 0 }, { .host = 1 },
+		{ .host = 1 } };
+	struct dial_target targets[3] = {
+		[0] = { .state = DIAL_CONNECTED },
+		[1] = { .state = DIAL_FAILED, .error = ECONNREFUSED },
+	};
+	struct plan plan = {
+		.host = hosts, .nhost = 2, .address = addresses, .naddress = 3
+	};
+	struct search s = {
+		.connector = { .plan = &plan,
+		    .target = targets,
+		    .answer = GATE_CLOSED,
+		    .why = ".b.example:1" },
+	};
+
+	(void)state;
+	targets[1].state = DIAL_UNTRIED;
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Too many connections at the same time "
+	    "(control/concurrencyhosts: .b.example:1). (#4.4.5)\n");
+	targets[1].state = DIAL_FAILED;
+	s.history = (struct history){ &a, 1, 0 };
+	noserver_record(&s);
+	assert_string_equal(written,
+	    "temporary: Too many connections at the same time "
+	    "(control/concurrencyhosts: .b.example:1). (#4.4.5)\n"
+	    "Also tried: a (::): greeting failed\n"
+	    "Also tried: b (::): Connection refused\n");
+}
+
 int
 main(void)
 {
@@ -238,6 +278,7 @@ main(void)
 		cmocka_unit_test(reports_addresses_that_do_not_connect),
 		cmocka_unit_test(reports_addresses_that_are_left_out),
 		cmocka_unit_test(reports_the_others_where_tls_is_demanded),
+		cmocka_unit_test(reports_that_the_gate_was_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

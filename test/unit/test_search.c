@@ -17,7 +17,7 @@
 
 /* Fakes of connections, attempts and the memory of addresses. */
 static void fake_begin(struct connector *, struct plan *, const struct tcpto *,
-    unsigned long, struct deadline);
+    const struct gate *, unsigned long, struct deadline);
 static bool fake_next(struct connector *, struct dialed *);
 static bool fake_again(struct connector *, size_t, struct dialed *);
 static enum attempt_result fake_make(const struct attempt_config *,
@@ -43,9 +43,10 @@ static struct {
 	 * The results of the attempts, one letter for each: R ready, N next
 	 * server, T no TLS, U no SMTPUTF8, L local failure, and three that are
 	 * tried again: A, H after a handshake that hung, F after one that
-	 * failed.
+	 * failed.  Between them an answer of the gate: D done, C closed.
 	 */
 	const char *script;
+	const struct gate *gate;
 	size_t next;  /* place in the plan of the next connection */
 	int refuses;  /* redials of this address, or -1 */
 	bool is_late; /* all time is over */
@@ -68,14 +69,16 @@ say(const char *what, size_t i)
 
 static void
 fake_begin(struct connector *c, struct plan *plan, const struct tcpto *tcpto,
-    unsigned long timeout_s, struct deadline until)
+    const struct gate *gate, unsigned long timeout_s, struct deadline until)
 {
+	assert_ptr_equal(gate, world.gate);
 	assert_null(tcpto);
 	assert_int_equal(timeout_s, 60);
 	/* Ten times timeoutconnect and timeoutremote. */
 	assert_true(until.at <= deadline_in(1800000).at &&
 		    until.at > deadline_in(1800000 - 60000).at);
 	c->plan = plan;
+	c->answer = GATE_OPEN;
 	c->until = world.is_late ? deadline_in(0) : until;
 	c->target = mem_alloc(plan->naddress, sizeof *c->target);
 	for (size_t i = 0; i < plan->naddress; i++)
@@ -90,7 +93,10 @@ fake_next(struct connector *c, struct dialed *won)
 	won->fd = 100 + (int)world.next;
 	won->target = world.next;
 	won->ms = (int)world.next;
-	return world.next++ < c->plan->naddress;
+	if (world.next < c->plan->naddress && world.script != NULL &&
+	    (*world.script == 'D' || *world.script == 'C'))
+		c->answer = *world.script++ == 'D' ? GATE_DONE : GATE_CLOSED;
+	return world.next++ < c->plan->naddress && c->answer == GATE_OPEN;
 }
 
 static bool
@@ -302,6 +308,18 @@ follows_a_plan(void **state)
 		    "plan2 try0 try1 plan1 try0 again0 retry0" },
 		{ 2, "UTTR", -1, SEARCH_READY,
 		    "plan2 try0 try1 again0 retry0 plan2 try0" },
+		/* The gate ends the search. */
+		{ 2, "D", -1, SEARCH_DONE, "plan2" },
+		{ 2, "ND", -1, SEARCH_DONE, "plan2 try0" },
+		{ 2, "UD", -1, SEARCH_DONE, "plan2 try0" },
+		{ 2, "TD", -1, SEARCH_DONE, "plan2 try0" },
+		{ 2, "TND", -1, SEARCH_DONE, "plan2 try0 try1 plan1" },
+		{ 2, "C", -1, SEARCH_NONE, "plan2" },
+		{ 2, "NC", -1, SEARCH_NONE, "plan2 try0" },
+		{ 2, "UC", -1, SEARCH_NONE, "plan2 try0" },
+		{ 2, "TC", -1, SEARCH_NONE, "plan2 try0" },
+		{ 2, "TNC", -1, SEARCH_NONE, "plan2 try0 try1 plan1" },
+		{ 2, "TTUC", -1, SEARCH_NONE, "plan2 try0 try1 plan2 try0" },
 	};
 
 	(void)state;
@@ -486,6 +504,103 @@ tries_the_second_pass_in_clear_text(void **state)
 	assert_int_equal(s.connector.plan->host[0].policy.level,
 	    TLS_LEVEL_NONE);
 	assert_int_equal(s.history.pass, 1);
+	search_finish(&s);
+}
+
+static void
+asks_the_gate_in_both_passes(void **state)
+{
+	static const struct gate gate;
+	static const struct search_config config = {
+		.attempt = { .timeout_s = 1200 },
+		.gate = &gate,
+		.timeoutconnect = 60,
+		.notes = 9,
+		.helohosts = &no_names,
+	};
+	struct plan p = make_plan(1, TLS_LEVEL_ENCRYPT);
+	struct search s = { .address = 0 };
+
+	(void)state;
+	memset(&world, 0, sizeof world);
+	world.script = "TR";
+	world.gate = &gate;
+	assert_int_equal(search_server(&s, &p, &config), SEARCH_READY);
+	assert_string_equal(world.log, "plan1 try0 plan1 try0");
+	search_finish(&s);
+}
+
+static void
+knows_how_the_server_was_reached(void **state)
+{
+	static const struct {
+		const char *script;
+		size_t host; /* of the second address */
+		enum cleartext_reason reason;
+		bool needs_smtputf8;
+		unsigned extensions;
+		enum search_reach want;
+	} cases[] = {
+		{ "R", 1, 0, false, 0, SEARCH_REACHED_FIRST },
+		{ "NR", 1, 0, false, 0, SEARCH_REACHED_LATER },
+		{ "NNR", 1, 0, false, 0, SEARCH_REACHED_LATER },
+		{ "AR", 1, 0, false, 0, SEARCH_REACHED_FIRST },
+		/* The first address of the same host has failed. */
+		{ "NR", 0, 0, false, 0, SEARCH_REACHED_FIRST },
+		{ "NNR", 0, 0, false, 0, SEARCH_REACHED_LATER },
+		/* In clear text: the handshake failed, or there is no TLS. */
+		{ "R", 1, CLEARTEXT_HANDSHAKE, false, 0,
+		    SEARCH_REACHED_DOWNGRADED },
+		{ "NR", 1, CLEARTEXT_AVOIDS_EHLO, false, 0,
+		    SEARCH_REACHED_DOWNGRADED },
+		{ "TNNR", 1, 0, false, 0, SEARCH_REACHED_DOWNGRADED },
+		{ "R", 1, 0, true, SMTP_EXT_SMTPUTF8, SEARCH_REACHED_FIRST },
+		{ "R", 1, 0, true, SMTP_EXT_SIZE, SEARCH_REACHED_DOWNGRADED },
+		{ "NR", 1, 0, true, SMTP_EXT_SMTPUTF8, SEARCH_REACHED_LATER },
+		{ "NUNR", 1, 0, true, 0, SEARCH_REACHED_DOWNGRADED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const struct search_config config = {
+			.attempt = { .timeout_s = 1200 },
+			.timeoutconnect = 60,
+			.notes = 9,
+			.helohosts = &no_names,
+			.needs_smtputf8 = cases[i].needs_smtputf8,
+		};
+		struct plan p = make_plan(3, TLS_LEVEL_ENCRYPT);
+		struct search s = { .address = 0 };
+
+		addresses[1].host = cases[i].host;
+		memset(&world, 0, sizeof world);
+		world.script = cases[i].script;
+		world.refuses = -1;
+		assert_int_equal(search_server(&s, &p, &config), SEARCH_READY);
+		s.history.attempt[s.history.n - 1].cleartext.reason =
+		    cases[i].reason;
+		s.server.ehlo.extensions = cases[i].extensions;
+		if (search_reach(&s) != cases[i].want)
+			fail_msg("case %zu", i);
+		search_finish(&s);
+	}
+}
+
+/* Of a search that is still going on. */
+static void
+tells_what_failed_so_far(void **state)
+{
+	struct plan p = make_plan(3, TLS_LEVEL_MAY);
+	struct buf lines = { 0 };
+	struct search s;
+
+	(void)state;
+	assert_int_equal(run(&s, &p, "ND", -1), SEARCH_DONE);
+	search_append_lines(&s, 0, &lines);
+	assert_string_equal(buf_text(&lines), "");
+	search_append_lines(&s, 2, &lines);
+	assert_string_equal(buf_text(&lines), "a (::): my name was rejected");
+	buf_finish(&lines);
 	search_finish(&s);
 }
 
@@ -714,6 +829,9 @@ main(void)
 		cmocka_unit_test(needs_smtputf8_only_where_there_is_a_choice),
 		cmocka_unit_test(does_not_go_back_when_the_time_is_over),
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
+		cmocka_unit_test(asks_the_gate_in_both_passes),
+		cmocka_unit_test(knows_how_the_server_was_reached),
+		cmocka_unit_test(tells_what_failed_so_far),
 		cmocka_unit_test(chooses_our_name),
 		cmocka_unit_test(avoids_what_failed_before),
 		cmocka_unit_test(notes_our_own_address_if_it_is_wanted),
