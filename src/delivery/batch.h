@@ -52,7 +52,8 @@ struct batch_sender {
 
 /*
  * Runs the transactions, until one ends the session.  The texts of replies stay
- * those of the batch and of the session.
+ * those of the batch and of the session.  If the first one ends with
+ * SMTP_STALE, it is the only one, and there is nothing to report.
  */
 void batch_run(struct batch *, const struct batch_sender *,
     struct smtp_session *, struct smtp_message *);

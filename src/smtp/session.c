@@ -17,8 +17,10 @@ smtp_session_init(struct smtp_session *s, int fd, unsigned long timeout_s)
 	s->is_through_helper = false;
 	s->state = (struct smtp_state){ 0 };
 	s->is_closing = false;
-	s->transactions = 0;
+	s->mails = 0;
 	s->has_refused_parameters = false;
+	s->is_reused = false;
+	s->progress = -1;
 }
 
 struct deadline
@@ -40,6 +42,12 @@ struct deadline
 smtp_session_hello_deadline(const struct smtp_session *s)
 {
 	return deadline_at_most(s, SMTP_HELLO_TIMEOUT_S);
+}
+
+struct deadline
+smtp_session_reused_deadline(const struct smtp_session *s)
+{
+	return deadline_at_most(s, SMTP_REUSED_TIMEOUT_S);
 }
 
 struct deadline

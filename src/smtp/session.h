@@ -24,6 +24,9 @@
 /* Longest wait for a reply before MAIL (RFC 5321 section 4.5.3.2.1). */
 #define SMTP_HELLO_TIMEOUT_S 300
 
+/* Longest wait for the reply to MAIL on a connection that was used before. */
+#define SMTP_REUSED_TIMEOUT_S 30
+
 /* Longest wait for replies that cannot change the outcome any more. */
 #define SMTP_CLOSING_TIMEOUT_S 2
 
@@ -32,6 +35,7 @@ enum smtp_outcome {
 	SMTP_DIED,        /* the connection was closed, broke, or timed out */
 	SMTP_MALFORMED,   /* not a reply, or an unsolicited one */
 	SMTP_UNSOLICITED, /* unexpected input at EHLO, HELO or STARTTLS */
+	SMTP_STALE,       /* a connection that was used before is not usable */
 	SMTP_REFUSED,     /* a well-formed reply with another code */
 	SMTP_DONE         /* the expected reply */
 };
@@ -51,8 +55,16 @@ struct smtp_session {
 	struct smtp_state state;
 	bool is_closing;
 	struct deadline closing;     /* see smtp_session_closing_deadline() */
-	uint64_t transactions;       /* number of transactions begun */
+	uint64_t mails;              /* MAIL commands on this connection */
 	bool has_refused_parameters; /* MAIL with SIZE or BODY failed */
+
+	/*
+	 * The connection was used before, and somebody can make a new one if it
+	 * turns out not to be usable.  False again after the first transaction.
+	 */
+	bool is_reused;
+	/* Gets one byte before any mail data is sent; -1: none is wanted. */
+	int progress;
 };
 
 /*
@@ -124,6 +136,13 @@ bool smtp_session_lacks_memory(const struct smtp_session *);
 
 /* The deadline for a reply that is expected from now on: timeoutremote. */
 struct deadline smtp_session_deadline(const struct smtp_session *);
+
+/*
+ * The same for the first reply on a connection that was used before, which is
+ * not waited for as long: a firewall that has forgotten the connection does not
+ * say so.
+ */
+struct deadline smtp_session_reused_deadline(const struct smtp_session *);
 
 /*
  * The deadline for all replies that cannot change the outcome any more.  It

@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/fdio.h"
+
+#define CLOSING 421
+#define INSUFFICIENT_STORAGE 452
+
 /*
  * Commands are numbered: 0 is MAIL, then one RCPT for each recipient, then
  * DATA.
@@ -277,6 +282,12 @@ apply(struct transaction *t, enum smtp_reply_state state)
 	enum smtp_outcome outcome =
 	    is_reply ? smtp_classify_reply(&t->session->reply) : SMTP_MALFORMED;
 
+	/* It closes the connection, after so many messages for example. */
+	if (t->session->is_reused && is_reply &&
+	    t->session->reply.code == CLOSING) {
+		end(t, end_without_reply(t), SMTP_DIED);
+		return;
+	}
 	/*
 	 * A refusal may be permanent, so it must be the reply to this command.
 	 */
@@ -318,6 +329,12 @@ apply_no_reply(struct transaction *t, enum stream_status why)
 static bool
 expect_silence(struct transaction *t)
 {
+	/* On an idle connection there is nothing to skip. */
+	if (t->session->is_reused && t->sent == 0 &&
+	    !stream_is_quiet(&t->session->stream)) {
+		end(t, SMTP_END_MAIL, SMTP_DIED);
+		return false;
+	}
 	switch (smtp_session_expect_silence(t->session)) {
 	case SMTP_DONE:
 		return true;
@@ -331,15 +348,22 @@ expect_silence(struct transaction *t)
 	}
 }
 
+/* How long the next reply is waited for. */
+static struct deadline
+reply_deadline(const struct transaction *t)
+{
+	if (are_all_refused(t))
+		return smtp_session_closing_deadline(t->session);
+	if (t->session->is_reused && end_without_reply(t) == SMTP_END_MAIL)
+		return smtp_session_reused_deadline(t->session);
+	return smtp_session_deadline(t->session);
+}
+
 /* Sends commands, as many as possible, until one reply has come. */
 static void
 take_reply(struct transaction *t)
 {
-	struct smtp_wait wait = {
-		.until = are_all_refused(t)
-			     ? smtp_session_closing_deadline(t->session)
-			     : smtp_session_deadline(t->session),
-	};
+	struct smtp_wait wait = { .until = reply_deadline(t) };
 	enum smtp_reply_state state;
 	enum stream_status status;
 
@@ -379,11 +403,31 @@ send_empty_message(struct transaction *t)
 	end(t, SMTP_END_NONE_ACCEPTED, SMTP_REFUSED);
 }
 
+/*
+ * Mail data may leave from now on: whoever waits for that must not send the
+ * message over another connection any more.
+ */
+static bool
+announce_mail_data(struct smtp_session *s)
+{
+	if (s->progress == -1)
+		return true;
+	if (fdio_write(s->progress, "", 1) != 1)
+		return false;
+	s->progress = -1;
+	return true;
+}
+
 static void
 send_mail_data(struct transaction *t)
 {
-	enum smtp_outcome outcome = smtp_maildata_send(t->session, t->message);
+	enum smtp_outcome outcome;
 
+	if (!announce_mail_data(t->session)) {
+		end(t, SMTP_END_DATA, SMTP_DIED);
+		return;
+	}
+	outcome = smtp_maildata_send(t->session, t->message);
 	end(t, t->message->has_failed ? SMTP_END_MESSAGE : SMTP_END_MAIL_DATA,
 	    outcome);
 }
@@ -413,7 +457,7 @@ run(struct smtp_session *s, const struct smtp_envelope *envelope,
 static bool
 has_reached_mailmax(const struct smtp_session *s)
 {
-	return s->ehlo.mailmax > 0 && s->transactions >= s->ehlo.mailmax;
+	return s->ehlo.mailmax > 0 && s->mails >= s->ehlo.mailmax;
 }
 
 static bool
@@ -472,11 +516,12 @@ run_without_parameters(struct smtp_session *s,
 	s->has_refused_parameters = true;
 	if (smtp_session_make_ready(s) != SMTP_DONE)
 		return lost;
+	s->mails++;
 	return run(s, envelope, message);
 }
 
-struct smtp_result
-smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
+static struct smtp_result
+run_within_limits(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message)
 {
 	struct smtp_result r = {
@@ -499,9 +544,42 @@ smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
 		r.outcome = SMTP_DIED;
 		return r;
 	}
-	s->transactions++;
+	s->mails++;
 	r = run(s, envelope, message);
 	if (has_refused_parameters(s, message, &r))
 		r = run_without_parameters(s, envelope, message);
+	return r;
+}
+
+/*
+ * Whether a transaction on a connection that was used before says nothing about
+ * the mail, and no mail data was sent.
+ */
+static bool
+is_stale(const struct smtp_session *s, const struct smtp_result *r)
+{
+	switch (r->end) {
+	case SMTP_END_LIMIT:
+		return true;
+	case SMTP_END_MAIL:
+		return r->outcome != SMTP_REFUSED ||
+		       s->reply.code == INSUFFICIENT_STORAGE;
+	case SMTP_END_RCPT:
+	case SMTP_END_DATA:
+		return r->outcome != SMTP_REFUSED;
+	default:
+		return false;
+	}
+}
+
+struct smtp_result
+smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
+    struct smtp_message *message)
+{
+	struct smtp_result r = run_within_limits(s, envelope, message);
+
+	if (s->is_reused && is_stale(s, &r))
+		r.outcome = SMTP_STALE;
+	s->is_reused = false;
 	return r;
 }

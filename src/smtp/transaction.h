@@ -20,6 +20,26 @@
  */
 
 /*
+ * On a connection that was used before (is_reused of the session), a
+ * transaction may end with SMTP_STALE: the connection, and not the mail, is the
+ * reason, no mail data was sent, and the message can be sent over a new
+ * connection.  That is so if before any mail data
+ *	- the connection was closed or reset, or a reply did not come in time;
+ *	  the one to MAIL is waited for SMTP_REUSED_TIMEOUT_S at most;
+ *	- the reply to any command was 421, or the one to MAIL was 452;
+ *	- there was input before MAIL was sent, or something that is not the
+ *	  reply to a command: a reply to an earlier message must not count for
+ *	  this one;
+ *	- the server takes no more MAIL (MAILMAX, RFC 9422);
+ *	- the byte for progress could not be written.
+ * But if all recipients were refused, that is the result, whatever becomes of
+ * the reply to DATA, except 421.
+ *
+ * No RSET is sent before the first MAIL: only a session whose last transaction
+ * was delivered is used again.
+ */
+
+/*
  * Longest path that a command line can hold, in bytes; RFC 5321 requires 256.
  */
 #define SMTP_PATH_MAX 2000

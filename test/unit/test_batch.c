@@ -176,6 +176,36 @@ runs_transactions(void **state)
 	}
 }
 
+/* Another connection will be made for all recipients. */
+static void
+ends_with_a_stale_transaction(void **state)
+{
+	static const char *const script[] = { ONE(0),
+		">452 enough\r\n503\r\n503\r\n", NULL };
+	struct peer p = peer_start(peer_play, script, 0);
+	int fd = make_file(message, strlen(message));
+	struct buf heard = { 0 };
+	struct batch b;
+
+	(void)state;
+	smtp_session_init(&session, p.fd, 30);
+	session.ehlo.extensions = SMTP_EXT_PIPELINING;
+	session.ehlo.rcptmax = 1;
+	session.is_reused = true;
+	batch_prepare(&b, names, 2, &session.ehlo);
+	smtp_message_open(&mail, fd, false);
+	batch_run(&b, &sender, &session, &mail);
+	assert_int_equal(peer_end(&p, &heard), 0);
+	assert_string_equal(buf_text(&heard), script[0] + 1);
+	assert_int_equal(b.nattempted, 2);
+	assert_ptr_equal(batch_last(&b), &b.attempted[0]);
+	assert_int_equal(batch_last(&b)->result.outcome, SMTP_STALE);
+	assert_false(b.attempted[1].has_run);
+	buf_finish(&heard);
+	batch_finish(&b);
+	close(fd);
+}
+
 /* A recipient that no command can hold is left out, and keeps its index. */
 static void
 leaves_out_unsendable_recipients(void **state)
@@ -525,6 +555,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_transactions),
+		cmocka_unit_test(ends_with_a_stale_transaction),
 		cmocka_unit_test(leaves_out_unsendable_recipients),
 		cmocka_unit_test(asks_for_smtputf8_where_an_address_needs_it),
 		cmocka_unit_test(

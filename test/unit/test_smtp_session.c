@@ -457,6 +457,26 @@ now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void
+limits_the_wait_on_a_used_connection(void **state)
+{
+	static const struct {
+		unsigned long timeout_s;
+		int64_t want_s;
+	} cases[] = { { 1200, 30 }, { 31, 30 }, { 30, 30 }, { 7, 7 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct deadline before, got, after;
+
+		smtp_session_init(&session, -1, cases[i].timeout_s);
+		before = deadline_in(1000 * cases[i].want_s);
+		got = smtp_session_reused_deadline(&session);
+		after = deadline_in(1000 * cases[i].want_s);
+		assert_true(before.at <= got.at && got.at <= after.at);
+	}
+}
+
 struct drip {
 	const char *first;
 	const char *again; /* sent again; NULL: silence */
@@ -789,6 +809,7 @@ main(void)
 		cmocka_unit_test(rejects_any_byte_after_starttls),
 		cmocka_unit_test(reads_keywords_after_the_kept_text),
 		cmocka_unit_test(long_lists),
+		cmocka_unit_test(limits_the_wait_on_a_used_connection),
 		cmocka_unit_test(has_one_deadline_for_a_reply),
 		cmocka_unit_test(quits_without_waiting),
 		cmocka_unit_test(reads_outstanding_replies),

@@ -12,8 +12,14 @@
 
 /* A transaction with a scripted peer, and its result. */
 
-static const char *const outcome_name[] = { "DIED", "MALFORMED", "REFUSED",
-	"DONE" };
+static const char *const outcome_name[] = {
+	[SMTP_DIED] = "DIED",
+	[SMTP_MALFORMED] = "MALFORMED",
+	[SMTP_UNSOLICITED] = "UNSOLICITED",
+	[SMTP_STALE] = "STALE",
+	[SMTP_REFUSED] = "REFUSED",
+	[SMTP_DONE] = "DONE",
+};
 static const char *const end_name[] = { "RCPT", "TOO_LARGE", "LIMIT", "MAIL",
 	"NONE_ACCEPTED", "DATA", "MESSAGE", "MAIL_DATA" };
 
@@ -25,6 +31,7 @@ static const char mail_data[] = "Subject: x\r\n\r\n..dot\r\n..\r\nend\r\n.\r\n";
 #define REFUSED SMTP_REFUSED
 #define BAD SMTP_MALFORMED
 #define DIED SMTP_DIED
+#define STALE SMTP_STALE
 
 static struct smtp_session session;
 static struct smtp_message mail;
@@ -67,9 +74,9 @@ make_file(const void *p, size_t n)
 	return fd;
 }
 
+/* In the session as it is. */
 static inline struct smtp_result
-transact_with(struct peer *p, unsigned extensions, size_t nrecipient, int fd,
-    unsigned long timeout_s, struct verdicts *v)
+transact_on(size_t nrecipient, int fd, struct verdicts *v)
 {
 	char(*text)[32] = mem_alloc(nrecipient, sizeof *text);
 	const char **path = mem_alloc(nrecipient, sizeof *path);
@@ -85,13 +92,20 @@ transact_with(struct peer *p, unsigned extensions, size_t nrecipient, int fd,
 		path[i] = text[i];
 	}
 	*v = (struct verdicts){ .is_in_order = true };
-	smtp_session_init(&session, p->fd, timeout_s);
-	session.ehlo.extensions = extensions;
 	smtp_message_open(&mail, fd, smtp_transaction_measures(&session.ehlo));
 	r = smtp_transaction(&session, &e, &mail);
 	free(path);
 	free(text);
 	return r;
+}
+
+static inline struct smtp_result
+transact_with(struct peer *p, unsigned extensions, size_t nrecipient, int fd,
+    unsigned long timeout_s, struct verdicts *v)
+{
+	smtp_session_init(&session, p->fd, timeout_s);
+	session.ehlo.extensions = extensions;
+	return transact_on(nrecipient, fd, v);
 }
 
 static inline struct smtp_result
