@@ -145,7 +145,7 @@ spawn_describe(struct spawn_end end, char text[SPAWN_TEXT_SIZE])
 		snprintf(text, SPAWN_TEXT_SIZE, "does not answer");
 		break;
 	case SPAWN_LOST:
-		snprintf(text, SPAWN_TEXT_SIZE, "ended, nobody knows how");
+		snprintf(text, SPAWN_TEXT_SIZE, "ended for an unknown reason");
 		break;
 	case SPAWN_KILLED:
 		snprintf(text, SPAWN_TEXT_SIZE, "killed by signal %d",

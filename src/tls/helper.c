@@ -249,6 +249,15 @@ tls_helper_handshake(const struct tls_helper *h, struct tls_start *t,
 	await_result(h, t, is_told ? handshake_ms(h) : GRACE_MS);
 }
 
+/* How it ended; of a process that is not our child only whether it did. */
+static struct spawn_end
+find_end(pid_t pid, bool has_ended, struct deadline until)
+{
+	if (pid != 0)
+		return spawn_wait(pid, until);
+	return (struct spawn_end){ has_ended ? SPAWN_LOST : SPAWN_RUNS, 0 };
+}
+
 enum tls_end
 tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE])
 {
@@ -259,7 +268,7 @@ tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE])
 	enum tls_end end = tls_end_parse(record, n, text);
 
 	if (end == TLS_END_NONE)
-		describe(spawn_wait(pid, until), text);
+		describe(find_end(pid, has_ended, until), text);
 	return end;
 }
 

@@ -68,9 +68,10 @@ void tls_helper_handshake(const struct tls_helper *, struct tls_start *,
  * helper has written a record before it closed the clear text; without one it
  * has died.  That is TLS_END_NONE, a fault of ours, and the text says how
  * ("qmail-remote-tls: killed by signal 31").  Waits at most one second, in case
- * it does neither.
+ * it does neither.  pid 0: the helper is not a child of this process, so how it
+ * ended is not known.
  */
-enum tls_end tls_helper_end(int status, pid_t, char text[TLS_TEXT_SIZE]);
+enum tls_end tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE]);
 
 /*
  * Kills a helper that waits, or whose session is given up, and closes both

@@ -577,6 +577,48 @@ reads_how_a_session_ended(void **state)
 	}
 }
 
+/* A helper that another process has started: how it ended cannot be known. */
+static void
+reads_how_the_session_of_another_helper_ended(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t len; /* bytes of its record; the longest: all */
+		bool is_open;
+		enum tls_end want;
+		const char *text;
+	} cases[] = {
+		{ "a record", TLS_RECORD_SIZE, false, TLS_END_LOCAL, "full" },
+		{ "part of one", 3, false, TLS_END_NONE,
+		    NAME "ended for an unknown reason" },
+		{ "none", 0, false, TLS_END_NONE,
+		    NAME "ended for an unknown reason" },
+		{ "it is stuck", 0, true, TLS_END_NONE,
+		    NAME "does not answer" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char record[TLS_RECORD_SIZE], text[TLS_TEXT_SIZE];
+		size_t n = tls_end_format(record, TLS_END_LOCAL, "full");
+		enum tls_end end;
+		int ends[2];
+
+		if (n > cases[i].len)
+			n = cases[i].len;
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+		assert_int_equal(write(ends[1], record, n), n);
+		if (!cases[i].is_open)
+			close(ends[1]);
+		end = tls_helper_end(ends[0], 0, text);
+		if (end != cases[i].want || strcmp(text, cases[i].text) != 0)
+			fail_msg("%s: %d, %s", cases[i].name, (int)end, text);
+		close(ends[0]);
+		if (cases[i].is_open)
+			close(ends[1]);
+	}
+}
+
 static void
 passes_all_arguments(void **state)
 {
@@ -651,6 +693,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(hands_over_clear_text),
 		cmocka_unit_test(leaves_the_connection_alone),
 		cmocka_unit_test(reads_how_a_session_ended),
+		cmocka_unit_test(reads_how_the_session_of_another_helper_ended),
 		cmocka_unit_test(passes_all_arguments),
 	};
 
