@@ -96,6 +96,37 @@ leave_notes(const struct handoff *h, const struct batch *batch,
 }
 
 static void
+set_session(struct smtp_session *s, const struct handoff *h,
+    const struct smtp_ehlo *ehlo)
+{
+	smtp_session_init(s, (int)h->fd, h->timeout_s);
+	s->is_through_helper = h->status > 0;
+	s->ehlo = *ehlo;
+	s->mails = h->used;
+	s->is_reused = h->progress > 0;
+	if (h->progress > 0)
+		s->progress = (int)h->progress;
+}
+
+static void
+end_session(const struct handoff *h, struct smtp_session *session)
+{
+	smtp_session_quit(session);
+	close((int)h->fd);
+	end_helpers();
+}
+
+/* The connection is not usable, and qmail-remote can make another one. */
+static int
+give_back(const struct handoff *h, struct smtp_session *session)
+{
+	smtp_session_quit(session);
+	close((int)h->fd);
+	return HANDOFF_EXIT_AGAIN;
+}
+
+/* Returns the exit code. */
+static int
 deliver(const struct handoff *h, const struct smtp_ehlo *ehlo,
     const char *reverse_path)
 {
@@ -109,17 +140,18 @@ deliver(const struct handoff *h, const struct smtp_ehlo *ehlo,
 	struct batch batch;
 	struct outcome outcome;
 
-	smtp_session_init(&session, (int)h->fd, h->timeout_s);
-	session.is_through_helper = h->helper > 0;
-	session.ehlo = *ehlo;
+	set_session(&session, h, ehlo);
 	batch_prepare(&batch, h->envelope + 1, count(h->envelope + 1), ehlo);
 	smtp_message_open(&message, 0, smtp_transaction_measures(ehlo));
 	batch_run(&batch, &sender, &session, &message);
+	if (batch_last(&batch)->result.outcome == SMTP_STALE)
+		return give_back(h, &session);
 	outcome = batch_outcome(&batch, &session, &message);
 	record_outcome(&outcome, h, &session);
 	report_end();
 	leave_notes(h, &batch, &session);
-	smtp_session_quit(&session);
+	end_session(h, &session);
+	return 0;
 }
 
 int
@@ -136,8 +168,5 @@ main(int argc, char **argv)
 	    !hide_secrets(&h))
 		return refuse_invocation();
 	sandbox_enter_bytes(MEMORY_MAX);
-	deliver(&h, &ehlo, buf_text(&reverse_path));
-	close((int)h.fd);
-	end_helpers();
-	return 0;
+	return deliver(&h, &ehlo, buf_text(&reverse_path));
 }

@@ -8,7 +8,7 @@
 #include "base/keyword.h"
 #include "base/mem.h"
 
-#define KEYWORDS 12
+#define KEYWORDS 15
 
 #define FIRST_FD 3 /* the others are the message, the report and /dev/null */
 
@@ -39,6 +39,9 @@ describe(struct handoff *h, struct keyword k[KEYWORDS])
 		{ "status", .number = &h->status, INT_MAX },
 		{ "helper", .number = &h->helper, INT_MAX },
 		{ "secrets", .number = &h->secrets, INT_MAX },
+		{ "cache", .number = &h->cache, INT_MAX },
+		{ "used", .number = &h->used, INT_MAX },
+		{ "progress", .number = &h->progress, INT_MAX },
 	};
 
 	memcpy(k, table, sizeof table);
@@ -64,14 +67,21 @@ handoff_format(const struct handoff *handoff)
 	return argv;
 }
 
-/* A helper has a process id and a status pipe, or there is none. */
+/* A descriptor that may be left out. */
+static bool
+is_optional_fd(unsigned long fd)
+{
+	return fd == 0 || fd >= FIRST_FD;
+}
+
+/* A helper that is our child has a status pipe. */
 static bool
 is_consistent(const struct handoff *h)
 {
-	return h->fd >= FIRST_FD && (h->status == 0) == (h->helper == 0) &&
-	       (h->status == 0 || h->status >= FIRST_FD) &&
-	       (h->memory == 0 || h->memory >= FIRST_FD) &&
-	       (h->secrets == 0 || h->secrets >= FIRST_FD);
+	return h->fd >= FIRST_FD && (h->helper == 0 || h->status != 0) &&
+	       is_optional_fd(h->status) && is_optional_fd(h->memory) &&
+	       is_optional_fd(h->secrets) && is_optional_fd(h->cache) &&
+	       is_optional_fd(h->progress);
 }
 
 bool

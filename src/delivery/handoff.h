@@ -14,7 +14,8 @@ struct handoff {
 	unsigned long fd;        /* of the session, in clear text */
 	unsigned long timeout_s; /* timeoutremote */
 	unsigned long status;    /* qmail-remote-tls writes to it; 0: no TLS */
-	unsigned long helper;    /* process id of qmail-remote-tls; 0: no TLS */
+	unsigned long helper;    /* process id of qmail-remote-tls; 0: it is */
+				 /* not a child of this process, or no TLS */
 	const char *address;     /* of the server, as text */
 	const char *host;        /* its name; NULL if it was given as address */
 	const char *extensions;  /* as smtp_ehlo_format(); NULL: none */
@@ -23,8 +24,20 @@ struct handoff {
 	unsigned long memory;    /* of addresses, qmail/memory.h; 0: none */
 	unsigned long helo;      /* 1: HELO, since EHLO had no usable reply */
 	unsigned long secrets;   /* see delivery/secrets.h; 0: no AUTH */
+	unsigned long cache;     /* socket to qmail-remote-cache; 0: none */
+	unsigned long used;      /* MAIL commands on this connection so far */
+	unsigned long progress;  /* see below; 0: a new connection */
 	char **envelope;         /* sender, recipients, NULL */
 };
+
+/*
+ * On a connection that was used before, qmail-remote is the parent, and makes a
+ * new connection if this one is not usable.  Then qmail-remote-io writes no
+ * report and has this exit code.  It does so only if it has sent no mail data;
+ * before it sends any, it writes one byte to the descriptor progress.  So if it
+ * was killed without that byte, no mail data has left either.
+ */
+#define HANDOFF_EXIT_AGAIN 99
 
 #define HANDOFF_TIMEOUT_MAX 604800 /* seconds: a week */
 

@@ -36,7 +36,7 @@ record_dead_helper(const struct handoff *h, struct smtp_session *s)
 	char text[TLS_TEXT_SIZE];
 	enum tls_end end;
 
-	if (h->helper == 0 || !smtp_session_has_ended(s))
+	if (h->status == 0 || !smtp_session_has_ended(s))
 		return;
 	end = tls_helper_end((int)h->status, (pid_t)h->helper, text);
 	if (end == TLS_END_NONE || end == TLS_END_LOCAL)

@@ -30,6 +30,8 @@ check_same(const struct handoff *a, const struct handoff *b)
 	check_text(a->host, b->host);
 	check_text(a->extensions, b->extensions);
 	check_text(a->tls, b->tls);
+	CHECK(a->cache == b->cache && a->used == b->used);
+	CHECK(a->progress == b->progress);
 	for (size_t i = 0; a->envelope[i] || b->envelope[i]; i++)
 		check_text(a->envelope[i], b->envelope[i]);
 }
@@ -42,7 +44,9 @@ check_parsed(const struct handoff *h)
 	int n = 0;
 
 	CHECK(h->fd >= 3 && h->address && h->timeout_s <= HANDOFF_TIMEOUT_MAX);
-	CHECK((h->status == 0) == (h->helper == 0));
+	CHECK(h->helper == 0 || h->status >= 3);
+	CHECK(h->cache == 0 || h->cache >= 3);
+	CHECK(h->progress == 0 || h->progress >= 3);
 	CHECK(h->envelope[0] && h->envelope[1]);
 	while (argv[n])
 		n++;

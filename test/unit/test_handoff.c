@@ -54,6 +54,9 @@ assert_same(const struct handoff *a, const struct handoff *b)
 	assert_int_equal(a->memory, b->memory);
 	assert_int_equal(a->helo, b->helo);
 	assert_int_equal(a->secrets, b->secrets);
+	assert_int_equal(a->cache, b->cache);
+	assert_int_equal(a->used, b->used);
+	assert_int_equal(a->progress, b->progress);
 	assert_int_equal(count(a->envelope), count(b->envelope));
 	for (size_t i = 0; a->envelope[i]; i++)
 		assert_string_equal(a->envelope[i], b->envelope[i]);
@@ -95,6 +98,15 @@ comes_through(void **state)
 		    .tls = "tls=\n",
 		    .memory = 3,
 		    .envelope = plain(odd) },
+		/* Used before; the helper is nobody's child. */
+		{ .fd = 3,
+		    .timeout_s = 1200,
+		    .address = "192.0.2.1",
+		    .status = 4,
+		    .cache = 5,
+		    .used = 99,
+		    .progress = 6,
+		    .envelope = plain(usual) },
 	};
 
 	(void)state;
@@ -142,8 +154,6 @@ refuses_nonsense(void **state)
 		{ "unknown key", { "io", FINE, "port=25", MAIL, NULL } },
 		{ "host twice",
 		    { "io", FINE, "host=a", "host=a", MAIL, NULL } },
-		{ "status without helper",
-		    { "io", FINE, "status=4", MAIL, NULL } },
 		{ "helper without status",
 		    { "io", FINE, "helper=4", MAIL, NULL } },
 		{ "status on the report",
@@ -152,6 +162,12 @@ refuses_nonsense(void **state)
 		    { "io", FINE, "memory=1", MAIL, NULL } },
 		{ "secrets from the report",
 		    { "io", FINE, "secrets=1", MAIL, NULL } },
+		{ "cache on the report",
+		    { "io", FINE, "cache=1", MAIL, NULL } },
+		{ "progress on the report",
+		    { "io", FINE, "progress=1", MAIL, NULL } },
+		{ "used over all limits",
+		    { "io", FINE, "used=99999999999", MAIL, NULL } },
 		{ "the arguments of 0.1.0", { "io", "4", "192.0.2.1", "60", "",
 						"", "a@b", "c@d", NULL } },
 	};

@@ -31,6 +31,7 @@
 struct helper {
 	enum tls_end end; /* its last status record; NONE: there was none */
 	int code;
+	bool is_foreign; /* a child of another process */
 };
 
 /* Everything that a report depends on. */
@@ -63,7 +64,7 @@ start_helper(const struct helper *helper, struct handoff *h)
 		_exit(helper->code);
 	}
 	close(ends[1]);
-	h->helper = (unsigned long)pid;
+	h->helper = helper->is_foreign ? 0 : (unsigned long)pid;
 	h->status = (unsigned long)ends[0];
 }
 
@@ -314,10 +315,13 @@ cuts_only_a_long_line(void **state)
 static void
 distinguishes_helper_failures_from_server_failures(void **state)
 {
-	static const struct helper silent = { TLS_END_NONE, 3 };
-	static const struct helper local = { TLS_END_LOCAL, 0 };
-	static const struct helper server = { TLS_END_SERVER, 0 };
-	static const struct helper broken = { TLS_END_BROKEN, 0 };
+	static const struct helper silent = { TLS_END_NONE, 3, false };
+	static const struct helper local = { TLS_END_LOCAL, 0, false };
+	static const struct helper server = { TLS_END_SERVER, 0, false };
+	static const struct helper broken = { TLS_END_BROKEN, 0, false };
+	static const struct helper far_silent = { TLS_END_NONE, 3, true };
+	static const struct helper far_local = { TLS_END_LOCAL, 0, true };
+	static const struct helper far_server = { TLS_END_SERVER, 0, true };
 	static const struct {
 		const char *name;
 		const struct attempted *a;
@@ -332,6 +336,13 @@ distinguishes_helper_failures_from_server_failures(void **state)
 		    "Z" IN_DOUBT "qmail-remote-tls: exit code 3\n|" },
 		{ "the helper failed", &died, true, &local,
 		    "Z" DIED "its words\n|" },
+		{ "one that is not our child died", &died, true, &far_silent,
+		    "Z" DIED
+		    "qmail-remote-tls: ended for an unknown reason\n|" },
+		{ "one that is not our child failed", &died, true, &far_local,
+		    "Z" DIED "its words\n|" },
+		{ "the server closed, not our child", &died, true, &far_server,
+		    "Z" DIED "|" },
 		{ "the server closed", &died, true, &server, "Z" DIED "|" },
 		{ "the connection broke", &died, true, &broken, "Z" DIED "|" },
 		{ "the server is silent", &died, false, &local, "Z" DIED "|" },
