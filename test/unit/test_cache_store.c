@@ -284,25 +284,31 @@ offer_numbered(struct store *store, size_t i, int64_t now)
 	return offer(store, make(key, NULL, now), &limits, now);
 }
 
+/* The oldest demand may have any place: the first, the last, one between. */
 static void
 forgets_the_oldest_demand_of_too_many(void **state)
 {
-	struct store *store = store_create();
-	const int64_t end = STORE_DEMANDS;
+	static const size_t oldest[] = { 0, 1, STORE_DEMANDS / 2,
+		STORE_DEMANDS - 1 };
 
 	(void)state;
-	for (size_t i = 0; i < STORE_DEMANDS; i++)
-		demand(store, i, (int64_t)i);
-	/* Now the second one is the oldest. */
-	demand(store, 0, end);
-	for (size_t i = 0; i < STORE_DEMANDS; i++)
-		assert_int_equal(offer_numbered(store, i, end), STORE_KEPT);
-	demand(store, STORE_DEMANDS, end);
-	assert_int_equal(offer_numbered(store, 0, end), STORE_KEPT);
-	assert_int_equal(offer_numbered(store, 1, end), STORE_UNWANTED);
-	for (size_t i = 2; i <= STORE_DEMANDS; i++)
-		assert_int_equal(offer_numbered(store, i, end), STORE_KEPT);
-	store_destroy(store);
+	for (size_t k = 0; k < sizeof oldest / sizeof *oldest; k++) {
+		struct store *store = store_create();
+
+		for (size_t i = 0; i < STORE_DEMANDS; i++)
+			demand(store, i, 1);
+		for (size_t i = 0; i < STORE_DEMANDS; i++)
+			if (i != oldest[k])
+				demand(store, i, 2);
+		for (size_t i = 0; i < STORE_DEMANDS; i++)
+			assert_int_equal(offer_numbered(store, i, 3),
+			    STORE_KEPT);
+		demand(store, STORE_DEMANDS, 3);
+		for (size_t i = 0; i <= STORE_DEMANDS; i++)
+			assert_int_equal(offer_numbered(store, i, 3),
+			    i == oldest[k] ? STORE_UNWANTED : STORE_KEPT);
+		store_destroy(store);
+	}
 }
 
 /* A demand that takes the place of another one has nothing of it. */
@@ -453,6 +459,14 @@ there_is_a_limit_to_all_connections(void **state)
 	store_session_free(evicted);
 	assert_non_null(store_at(store, STORE_MAX - 1));
 	assert_null(store_at(store, STORE_MAX));
+	for (size_t n = STORE_MAX; n-- > 0;) {
+		struct store_session *last = store_at(store, n);
+
+		store_remove(store, last);
+		store_session_free(last);
+		assert_null(store_at(store, n));
+		assert_int_equal(store_at(store, n - 1) != NULL, n > 0);
+	}
 	store_destroy(store);
 }
 
