@@ -37,6 +37,7 @@
 
 #define CACHE_MESSAGE_MAX ((size_t)64 * 1024) /* bytes */
 #define CACHE_CANDIDATES 64
+#define CACHE_WAIT_MAX 3600 /* seconds, for a place */
 
 /* With hit and keep: the session, and the status pipe of qmail-remote-tls. */
 #define CACHE_FD_SESSION 0
@@ -121,8 +122,15 @@ size_t cache_message_format(const struct cache_message *,
 /*
  * Parses n bytes.  The text of the message points into them.  False if it is
  * not of the form above: an unknown kind or keyword, a keyword that the kind
- * does not have or that is missing, a number that is none, ...
+ * does not have or that is missing, a number that is none, a candidate with a
+ * limit of 0 sessions, ...
  */
 bool cache_message_parse(struct cache_message *, char *bytes, size_t n);
+
+/*
+ * Whether these descriptors, received with hit or keep, are those of a session:
+ * a connection by TCP; or both sockets to a qmail-remote-tls, which are local.
+ */
+bool cache_is_session(const int *fd, size_t nfd);
 
 #endif
