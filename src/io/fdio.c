@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: ISC */
-/* qmail's programs lock with flock(), which is not in POSIX. */
+/*
+ * qmail's programs lock with flock(), which is not in POSIX; nor is syscall().
+ */
 #define _DEFAULT_SOURCE
 
 #include "io/fdio.h"
 
 #include <sys/file.h>
 #include <sys/stat.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #define LOCK_RETRY_MS 10
 #define READ_PIECE ((size_t)4096)
+
+/* Where they must be closed one by one, and there is a greater limit. */
+#define DESCRIPTORS_MAX 65536
 
 int
 fdio_set_nonblocking(int fd)
@@ -28,6 +37,31 @@ int
 fdio_set_cloexec(int fd, bool on)
 {
 	return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
+}
+
+/* Linux can do it at once since 5.9. */
+static bool
+close_at_once(int first)
+{
+#ifdef SYS_close_range
+	return syscall(SYS_close_range, (unsigned)first, UINT_MAX, 0U) == 0;
+#else
+	(void)first;
+	return false;
+#endif
+}
+
+void
+fdio_close_from(int first)
+{
+	long end = sysconf(_SC_OPEN_MAX);
+
+	if (close_at_once(first))
+		return;
+	if (end == -1 || end > DESCRIPTORS_MAX)
+		end = DESCRIPTORS_MAX;
+	for (int fd = first; fd < end; fd++)
+		close(fd);
 }
 
 /* Opens path under the number fd, which is closed.  Returns fd, or -1. */

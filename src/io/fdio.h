@@ -18,6 +18,9 @@
 int fdio_set_nonblocking(int fd);
 int fdio_set_cloexec(int fd, bool on);
 
+/* Closes all descriptors from this number on. */
+void fdio_close_from(int first);
+
 /*
  * Opens /dev/null for each of the descriptors 0, 1 and 2 that is closed, so
  * that no socket gets its number: what is printed would be sent to the server.

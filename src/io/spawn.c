@@ -8,6 +8,9 @@
 #include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <unistd.h>
+
+#include "io/fdio.h"
 
 #define POLL_MS 1 /* POSIX has no wait for a child with a deadline */
 
@@ -127,6 +130,31 @@ spawn_kill(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	return reap(pid, 0);
+}
+
+/* In a child that only starts the program, which then has no parent of ours. */
+static _Noreturn void
+start_and_exit(char *const argv[])
+{
+	fdio_close_from(3);
+	(void)setsid();
+	_exit(spawn_start(argv, NULL, 0) == -1);
+}
+
+bool
+spawn_detached(char *const argv[], struct deadline until)
+{
+	struct spawn_end end;
+	pid_t pid = fork();
+
+	if (pid == -1)
+		return false;
+	if (pid == 0)
+		start_and_exit(argv);
+	end = spawn_wait(pid, until);
+	if (end.how == SPAWN_RUNS)
+		end = spawn_kill(pid);
+	return end.how == SPAWN_EXITED && end.code == 0;
 }
 
 void

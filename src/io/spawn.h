@@ -30,6 +30,13 @@ struct spawn_end {
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
 /*
+ * Runs argv[0] in the same way, but for itself: not as a child, in a session of
+ * its own, and with no descriptor but 0, 1 and 2.  Nobody learns how it ends.
+ * False if it cannot be run, as far as that is known before the deadline.
+ */
+bool spawn_detached(char *const argv[], struct deadline);
+
+/*
  * Kills the child with SIGKILL and reaps it.  A child that is already ending
  * keeps its own exit code: the signal comes too late to change it.
  */

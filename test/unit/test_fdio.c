@@ -420,6 +420,29 @@ guard(int (*protect)(void), int closed)
 }
 
 static void
+closes_all_from_a_number_on(void **state)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		const int fds[] = { 40, 41, 42, 90, 200 };
+
+		for (size_t i = 0; i < 5; i++)
+			if (dup2(0, fds[i]) != fds[i])
+				_exit(1);
+		fdio_close_from(41);
+		for (size_t i = 1; i < 5; i++)
+			if (fcntl(fds[i], F_GETFD) != -1)
+				_exit(2);
+		_exit(fcntl(40, F_GETFD) == -1 || fcntl(1, F_GETFD) == -1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void
 guards_standard_descriptors(void **state)
 {
 	(void)state;
@@ -465,6 +488,7 @@ main(void)
 		cmocka_unit_test(writes_all),
 		cmocka_unit_test(sets_errno_when_it_cannot_write),
 		cmocka_unit_test(locks),
+		cmocka_unit_test(closes_all_from_a_number_on),
 		cmocka_unit_test(guards_standard_descriptors),
 		cmocka_unit_test(fills_closed_standard_descriptors),
 	};

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -53,6 +54,22 @@ tell_all(int fd)
 	_exit(0);
 }
 
+/* The same, and its place among processes, to a file that is complete. */
+static void
+note_all(const char *path)
+{
+	char new[80];
+	int fd, status = 1;
+
+	snprintf(new, sizeof new, "%s.new", path);
+	fd = open(new, O_RDWR | O_CREAT | O_EXCL, 0600);
+	dprintf(fd, "%ld ", (long)getsid(0));
+	if (fork() == 0)
+		tell_all(fd);
+	wait(&status);
+	_exit(status != 0 || rename(new, path) == -1);
+}
+
 static int
 act(char **argv)
 {
@@ -61,6 +78,8 @@ act(char **argv)
 	alarm(30);
 	if (strcmp(argv[1], "--tell") == 0)
 		tell_all(n);
+	if (strcmp(argv[1], "--note") == 0)
+		note_all(argv[2]);
 	if (strcmp(argv[1], "--exit") == 0)
 		_exit(n);
 	if (strcmp(argv[1], "--die") == 0) {
@@ -283,6 +302,56 @@ kills_and_reaps(void **state)
 }
 
 static void
+runs_on_its_own(void **state)
+{
+	char path[] = "/tmp/spawn.XXXXXX", verb[] = "--note", text[200];
+	char *argv[] = { self, verb, path, NULL };
+	int open_one = dup(0), status;
+	char *rest;
+	long session;
+	ssize_t n;
+	int fd;
+
+	(void)state;
+	assert_true(open_one > 2);
+	close(mkstemp(path));
+	unlink(path);
+	setenv("SECRET", "x", 1);
+	assert_true(spawn_detached(argv, deadline_never()));
+	/* It is no child of ours. */
+	assert_int_equal(waitpid(-1, &status, 0), -1);
+	while ((fd = open(path, O_RDONLY)) == -1)
+		poll(NULL, 0, 1);
+	n = read(fd, text, sizeof text - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	session = strtol(text, &rest, 10);
+	assert_int_not_equal(session, getsid(0));
+	/* The last one is the file itself. */
+	assert_string_equal(rest, " 0null 1null 2null 3 ");
+	unlink(path);
+	close(fd);
+	close(open_one);
+}
+
+static void
+does_not_run_what_cannot_be_run(void **state)
+{
+	static char missing[] = "/nonexistent/broker", null[] = "/dev/null";
+	char verb[] = "--exit", number[] = "0";
+	char *argv[] = { missing, NULL };
+	char *ends_at_once[] = { self, verb, number, NULL };
+
+	(void)state;
+	assert_false(spawn_detached(argv, deadline_never()));
+	argv[0] = null;
+	assert_false(spawn_detached(argv, deadline_never()));
+	/* Without time it may have been started; no child of ours is left. */
+	(void)spawn_detached(ends_at_once, deadline_in(0));
+	assert_int_equal(waitpid(-1, NULL, 0), -1);
+}
+
+static void
 reaps_all_that_end(void **state)
 {
 	int ends[2];
@@ -318,6 +387,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(runs_existing_programs_only),
 		cmocka_unit_test(refuses_to_keep_what_is_closed),
 		cmocka_unit_test(kills_and_reaps),
+		cmocka_unit_test(runs_on_its_own),
+		cmocka_unit_test(does_not_run_what_cannot_be_run),
 		cmocka_unit_test(reaps_all_that_end),
 	};
 
