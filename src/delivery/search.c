@@ -24,12 +24,8 @@ avoid_tls(struct attempt_mode *mode, enum cleartext_reason reason, int64_t when)
 	mode->cleartext = (struct cleartext){ .reason = reason, .when = when };
 }
 
-/*
- * As the plan says, without what has failed with this server in another
- * delivery, if clear text is allowed.
- */
-static struct attempt_mode
-first_mode(const struct plan *plan, size_t i)
+struct attempt_mode
+search_first_mode(const struct plan *plan, size_t i)
 {
 	const struct plan_address *address = &plan->address[i];
 	int64_t ehlo = address->noted[MEMORY_EHLO];
@@ -150,7 +146,8 @@ follow_once(const struct work *w)
 	struct dialed won;
 
 	while (result == SEARCH_NONE && connector_next(c, &won)) {
-		struct attempt_mode mode = first_mode(c->plan, won.target);
+		struct attempt_mode mode =
+		    search_first_mode(c->plan, won.target);
 
 		mode.needs_smtputf8 = needs_smtputf8;
 		result = try_address(w, &mode, &won);

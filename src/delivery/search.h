@@ -96,6 +96,13 @@ enum search_reach {
 enum search_reach search_reach(const struct search *);
 
 /*
+ * How the first connection to an address of a plan is used: as the plan says,
+ * without what has failed with this server in another delivery, if clear text
+ * is allowed.
+ */
+struct attempt_mode search_first_mode(const struct plan *, size_t address);
+
+/*
  * For a server that is ready: sets the members of the handoff that are about
  * it.  Their text is owned by the search.
  */

@@ -16,27 +16,39 @@
  * MAIL, depend on: a delivery gets only a session that it would have made in
  * the same way itself.  It is text, one line "name value" for each field, with
  * control bytes and '%' as %XX, so that two different lists of fields never
- * make the same key.  A file is in it by its path, device, inode, size and time
- * of change; no secret is ever in it: credentials are their file and the number
- * of the line.
+ * make the same key.  A file is in it by its path and version (io/fileid.h); no
+ * secret is ever in it: credentials are their file and the place of the line.
+ * If a file cannot be looked at, there is no key.
+ *
+ * Keys are to be made before a connection is.  If a file is replaced between
+ * the two, the session goes by the older version, and no delivery that sees the
+ * newer one finds it.
  *
  * Key 1 is known before the DNS is asked: next hop, port, our name in EHLO, our
  * addresses, client certificate, credentials, address families, SMTPUTF8, and
  * what the TLS policy depends on here: the matching line of control/tlspolicy,
- * the host files, dane, mtasts, tlsstrictness, trust anchors, TLS-Required.
+ * the host files, dane, mtasts, tlsstrictness, trust anchors, TLS-Required, the
+ * MTA-STS policy if one is in the cache.
  *
  * Key 2 is of one address of a plan: the address, the port, our name, our
  * address, client certificate, credentials, SMTPUTF8, and the policy itself:
- * level, source, names, anchors, the TLSA records, whether TLS is implicit. The
- * name of the server is in it only where it is verified.
+ * level, source, names, anchors, the TLSA records, whether TLS is implicit, and
+ * whether only HELO is said.  The name of the server is in it only where it is
+ * verified, and trust anchors where they decide, or are to be tested.
  */
 
 #define SESSIONKEY_MAX 16384 /* bytes; without a key nothing is kept */
 
-/* For a setup that was read.  Empties the buf if the key would be too long. */
+/*
+ * For a setup that was read, with its envelope, and before setup_plan().  The
+ * key replaces what is in the buf, which is empty if there is none.
+ */
 void sessionkey_by_next_hop(const struct setup *, struct buf *key);
 
-/* For an address of a plan, with the mode that its first attempt has. */
+/*
+ * For an address of a plan, with the mode that its first attempt has
+ * (search_first_mode()).  Empty if the host is not to be used.
+ */
 void sessionkey_by_address(const struct setup *, const struct plan *,
     size_t address, struct buf *key);
 

@@ -136,6 +136,8 @@ authsenders_find(const char *path, const char *sender, struct route *r,
 	if (l.key != NULL) {
 		fault = parse_line(&l, r);
 		r->file = r->login.file = path;
+		r->login.version = lines.version;
+		r->login.offset = lines_offset(&lines, l.key);
 		buf_append(&r->key, l.key, l.nkey);
 	}
 	if (fault != NULL)

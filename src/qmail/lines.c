@@ -2,18 +2,35 @@
 #include "qmail/lines.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "io/fdio.h"
 #include "qmail/control.h"
 
 #define TEXT_MAX ((size_t)16 << 20)
 
+/* The version is that of the very file that is read.  -1 with errno. */
+static int
+read_text(struct lines *l, const char *path)
+{
+	struct stat st;
+	int fd = fdio_open_file(path, &st);
+	int result, saved;
+
+	if (fd == -1)
+		return -1;
+	l->version = fileid_of(&st);
+	result = fdio_read_to_end(fd, &st, TEXT_MAX, &l->text);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return result;
+}
+
 int
 lines_read(struct lines *l, const char *path)
 {
-	int result = fdio_read_file(path, TEXT_MAX, &l->text);
-
-	if (result == -1 && errno != ENOENT)
+	if (read_text(l, path) == -1 && errno != ENOENT)
 		return -1;
 	l->at = l->line = l->counted = buf_text(&l->text);
 	l->end = l->at + l->text.len;
@@ -41,6 +58,12 @@ lines_number(struct lines *l)
 	for (; l->counted < l->line; l->counted++)
 		l->ncounted += *l->counted == '\n';
 	return l->ncounted + 1;
+}
+
+uint64_t
+lines_offset(const struct lines *l, const char *at)
+{
+	return (uint64_t)(at - buf_text(&l->text));
 }
 
 void

@@ -4,8 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
+#include "io/fileid.h"
 
 /*
  * The lines of a control file that may have passwords: it is read whole, each
@@ -13,6 +15,7 @@
  */
 struct lines {
 	struct buf text;
+	struct fileid version;
 	const char *at, *end; /* not read yet */
 	const char *line;     /* the last one that was read */
 	const char *counted;  /* up to here line ends are counted */
@@ -33,6 +36,9 @@ bool lines_next(struct lines *, const char **line, size_t *n);
 
 /* The number of that line in the file, from 1. */
 size_t lines_number(struct lines *);
+
+/* Where a byte of such a line is in the file. */
+uint64_t lines_offset(const struct lines *, const char *);
 
 /* Overwrites and frees the text. */
 void lines_finish(struct lines *);

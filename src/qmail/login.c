@@ -87,6 +87,11 @@ login_read_token(struct login *l, struct dsn *why)
 
 	if (l->credentials.kind != CREDENTIALS_TOKEN)
 		return 0;
+	/*
+	 * If it is replaced between these two, a session has the newer token
+	 * and goes by the older version, which nobody finds afterwards.
+	 */
+	(void)fileid_read(&l->token_version, buf_text(&l->token));
 	if (control_line(buf_text(&l->token), token) == CONTROL_FOUND)
 		fault = token_fault(token);
 	else
@@ -101,5 +106,5 @@ login_finish(struct login *l)
 {
 	credentials_finish(&l->credentials);
 	buf_finish(&l->token);
-	l->file = NULL;
+	*l = (struct login){ .file = NULL };
 }

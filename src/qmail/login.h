@@ -4,10 +4,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/credentials.h"
 #include "base/dsn.h"
+#include "io/fileid.h"
 
 /*
  * Credentials as a line of a control file has them: user|password, or
@@ -21,8 +23,13 @@
 struct login {
 	/* Of CREDENTIALS_TOKEN there is no secret before login_read_token(). */
 	struct credentials credentials;
-	struct buf token; /* the path of its file; else empty */
-	const char *file; /* the control file; set by who has read the line */
+	struct buf token;            /* the path of its file; else empty */
+	struct fileid token_version; /* of that file */
+
+	/* Where the line is.  Set by who has read it. */
+	const char *file;      /* the control file */
+	struct fileid version; /* of that file */
+	uint64_t offset;       /* of the line, in bytes from its start */
 };
 
 /* Whether there are credentials. */

@@ -191,6 +191,8 @@ route_find(const char *host, const struct table_files *files, struct route *r,
 	else if (f.found) {
 		fault = parse_value(buf_text(&f.value), f.value.len, r);
 		r->file = r->login.file = files->text;
+		r->login.version = f.version;
+		r->login.offset = f.offset;
 		buf_append(&r->key, buf_text(&f.key), f.key.len);
 	}
 	if (fault)

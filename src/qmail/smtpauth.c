@@ -137,6 +137,8 @@ smtpauth_find(const char *path, const char *relay, uint16_t port,
 	if (l.text != NULL) {
 		fault = parse_line(&l, login);
 		login->file = path;
+		login->version = lines.version;
+		login->offset = lines_offset(&lines, l.text);
 	}
 	if (fault != NULL)
 		result = control_refuse_line(path, fault, l.text, l.name, why);

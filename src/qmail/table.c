@@ -137,10 +137,11 @@ parse_address(struct entry *e, const char *s, size_t n)
 }
 
 static void
-set_entry(struct table_entry *f, const struct entry *e)
+set_entry(struct table_entry *f, const struct entry *e, uint64_t offset)
 {
 	f->found = true;
 	f->lacks_colon = e->lacks_colon;
+	f->offset = offset;
 	buf_append(&f->key, e->key, e->keylen);
 	buf_append(&f->value, e->value, e->len);
 }
@@ -341,7 +342,7 @@ scan(const struct buf *text, const char *host, const struct table_files *files,
 		}
 	}
 	if (best.key)
-		set_entry(f, &best);
+		set_entry(f, &best, (uint64_t)(best.key - start));
 	buf_finish(&key);
 	buf_finish(&space);
 	return is_usable;
@@ -434,7 +435,7 @@ read_entry(int fd, const struct stat *st, const struct compiled_place *place,
 {
 	size_t keylen = strlen(key);
 	struct buf line = { 0 }, space = { 0 };
-	struct cursor c;
+	struct cursor c = { 0 };
 	struct entry e, last = { 0 };
 
 	if (read_line(fd, st, place, &line, files, &c))
@@ -442,7 +443,8 @@ read_entry(int fd, const struct stat *st, const struct compiled_place *place,
 			if (has_key(&e, key, keylen, &space))
 				last = e;
 	if (last.key)
-		set_entry(f, &last);
+		set_entry(f, &last,
+		    place->offset + (uint64_t)(last.key - c.line));
 	buf_finish(&line);
 	buf_finish(&space);
 	return f->found;
@@ -504,6 +506,7 @@ table_find(const struct table_files *files, const char *host,
 	if (!is_compilable(files, host, &st) ||
 	    !find_by_index(fd, &st, files, host, f))
 		result = find_in_text(fd, &st, files, host, f);
+	f->version = fileid_of(&st);
 	saved = errno;
 	close(fd);
 	errno = saved;

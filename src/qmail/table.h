@@ -4,8 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
+#include "io/fileid.h"
 
 /*
  * Look up a host in a control file of lines "key:value".
@@ -53,6 +55,8 @@ struct table_entry {
 	bool found;       /* false: no entry matches */
 	bool lacks_colon; /* the value follows the key; only if is_strict */
 	struct buf key, value;
+	struct fileid version; /* of the file that it is in */
+	uint64_t offset;       /* of its key there, in bytes from the start */
 };
 
 /*

@@ -16,6 +16,7 @@
 #include "qmail/authsenders.h"
 
 #include "home.h"
+#include "place.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -41,6 +42,8 @@ find(const char *sender)
 		assert_string_equal(r.file, "senders");
 		snprintf(text, sizeof text, "%s %d %s", buf_text(&r.relay),
 		    (int)r.port, buf_text(&r.login.credentials.user));
+		check_place("senders", &r.login.version, r.login.offset,
+		    buf_text(&r.key), r.key.len);
 	} else
 		snprintf(text, sizeof text, "-");
 	route_finish(&r);

@@ -15,6 +15,7 @@
 #include "qmail/lines.h"
 
 #include "home.h"
+#include "place.h"
 
 static void
 put(const char *text, size_t n)
@@ -38,6 +39,8 @@ all(void)
 
 		snprintf(text + at, sizeof text - at, "%zu:%.*s|",
 		    lines_number(&l), (int)n, line);
+		check_place("file", &l.version, lines_offset(&l, line), line,
+		    n);
 	}
 	assert_false(lines_next(&l, &line, &n));
 	lines_finish(&l);

@@ -14,6 +14,7 @@
 #include "qmail/login.h"
 
 #include "home.h"
+#include "place.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -129,10 +130,11 @@ read_token(void)
 	struct dsn why = { 0 };
 
 	assert_null(login_parse(&l, text, sizeof text - 1));
-	if (login_read_token(&l, &why) == 0)
+	if (login_read_token(&l, &why) == 0) {
 		snprintf(result, sizeof result, "%s",
 		    buf_text(&l.credentials.secret));
-	else {
+		check_place("token", &l.token_version, 0, "", 0);
+	} else {
 		assert_string_equal(why.status, "4.3.0");
 		assert_string_equal(why.text, "Unable to read control files.");
 		snprintf(result, sizeof result, "%s", why.detail);

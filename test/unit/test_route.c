@@ -15,6 +15,8 @@
 #include "io/fdio.h"
 #include "qmail/route.h"
 
+#include "place.h"
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /*
@@ -303,6 +305,7 @@ has_the_credentials_of_the_line(void **state)
 	assert_int_equal(route_find("b", &files, &r, &why), 0);
 	assert_int_equal(r.login.credentials.kind, CREDENTIALS_TOKEN);
 	assert_string_equal(buf_text(&r.login.token), "/t");
+	check_place(files.text, &r.login.version, r.login.offset, "b:r|u|", 6);
 	assert_false(r.has_port);
 	assert_int_equal(route_find("c", &files, &r, &why), 0);
 	assert_false(login_is_given(&r.login));

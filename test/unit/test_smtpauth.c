@@ -15,6 +15,7 @@
 #include "qmail/smtpauth.h"
 
 #include "home.h"
+#include "place.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -64,6 +65,19 @@ check(const struct smtpauth_case *cases, size_t n)
 			fail_msg("%s, %s, %d: %s", cases[i].text,
 			    cases[i].relay, (int)cases[i].port, got);
 	}
+}
+
+static void
+knows_where_the_line_is(void **state)
+{
+	struct login l = { .file = NULL };
+	struct dsn why = { 0 };
+
+	(void)state;
+	put("# x\nr|u|p\n \tr|v|q\ns|u|p\n");
+	assert_int_equal(smtpauth_find("smtpauth", "r", 25, &l, &why), 0);
+	check_place("smtpauth", &l.version, l.offset, "r|v|q\n", 6);
+	login_finish(&l);
 }
 
 static void
@@ -211,6 +225,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(knows_where_the_line_is),
 		cmocka_unit_test(finds_the_line_for_a_relay),
 		cmocka_unit_test(refuses_a_malformed_line),
 		cmocka_unit_test(may_be_missing_but_not_unreadable),

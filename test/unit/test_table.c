@@ -26,6 +26,7 @@
 #include "qmail/table.h"
 
 #include "listfile.h"
+#include "place.h"
 
 static char home[] = "/tmp/test_table.XXXXXX";
 
@@ -319,11 +320,25 @@ is_compiled(void)
 	return access(files.index, F_OK) == 0;
 }
 
+/* That the entry is where it says, in the file or by the index. */
+static void
+check_offset(const struct table_files *f, const char *host)
+{
+	struct table_entry e = { 0 };
+
+	assert_int_equal(table_find(f, host, &e), 0);
+	if (e.found)
+		check_place(f->text, &e.version, e.offset, buf_text(&e.key),
+		    e.key.len);
+	table_entry_finish(&e);
+}
+
 static void
 check(const struct table_case *c, const struct table_files *f)
 {
 	const char *got = find_with(f, c->host);
 
+	check_offset(f, c->host);
 	if (strcmp(got, c->value ? c->value : "(none)") != 0)
 		fail_msg("%s, %s: %s", c->text, c->host, got);
 }

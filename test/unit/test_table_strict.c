@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "listfile.h"
+#include "place.h"
 
 static char home[] = "/tmp/test_table_strict.XXXXXX";
 
@@ -69,6 +70,9 @@ find_strictly(const struct table_files *table, const char *host)
 	    : e.lacks_colon ? "!"
 			    : ":",
 	    buf_text(&e.value));
+	if (e.found)
+		check_place(table->text, &e.version, e.offset, buf_text(&e.key),
+		    e.key.len);
 	table_entry_finish(&e);
 	return text;
 }
