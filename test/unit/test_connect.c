@@ -257,12 +257,16 @@ follows_the_plan(void **state)
 	}
 }
 
-/* One call for each connection, and one more. */
+/*
+ * One call for each connection, and one more.  What was in the connector before
+ * does not matter.
+ */
 static void
 follow(struct connector *c, struct plan *p, const char *answers)
 {
 	struct dialed won;
 
+	memset(c, 0xff, sizeof *c);
 	world.answers = answers;
 	connector_begin(c, p, &files, &gate, 5, deadline_never());
 	while (connector_next(c, &won))
@@ -324,6 +328,8 @@ asks_the_gate_before_each_preference(void **state)
 		assert_int_equal(c.answer == GATE_CLOSED, is_closed);
 		if (is_closed)
 			assert_string_equal(c.why, ".example:1");
+		else
+			assert_null(c.why);
 		connector_finish(&c);
 	}
 }
