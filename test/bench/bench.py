@@ -26,6 +26,7 @@ Figures are medians for one delivery; wall is for all deliveries together, until
   waits       groups of replies that the client had to wait for; DNS: questions
   sink        CPU of the server for a message of this program; the server is on the same machine
   x floor     our CPU divided by the floor's, in runs next to each other
+  ratio       median of the ratios of runs next to each other; CPU A to B: where it is with a probability of 95 %
   floor       CPU of: empty (an empty static program), copy A P (message read, copied and sent),
               handshake A P (OpenSSL started, one handshake, no mail),
               without (the same delivery without the control files that the row is about)
@@ -44,11 +45,12 @@ def parse_arguments():
         prog="bench", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Measure qmail-remote in a private network, with its own server.",
         epilog="The program of --against must be compiled for the home /srv/qmail, or --against-home must name the\n"
-               "home that it was compiled for (such as /var/qmail). It runs alternately with ours, in the same home;\n"
-               "programs qmail-remote-* in its directory are copied with it.\n\n" + NOTES)
+               "home that it was compiled for (such as /var/qmail). It takes turns with ours, in random order, in the\n"
+               "same home; programs qmail-remote-* in its directory are copied with it.\n\n" + NOTES)
     parser.add_argument("--against", metavar="PROGRAM", help="measure this qmail-remote too and print the ratios")
     parser.add_argument("--against-home", metavar="DIR", help="the home that PROGRAM was compiled for")
     parser.add_argument("--only", metavar="TEXT", help="only the workload of this name, or all with this in their name")
+    parser.add_argument("--turns", metavar="N", type=int, help="turns of each program, in place of the workload's number")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     parser.add_argument("--plot", action="store_true", help=f"draw growth curves into {os.path.relpath(PLOTS, measure.TOP)}")
     parser.add_argument("--under", metavar="COMMAND",
@@ -61,6 +63,8 @@ def parse_arguments():
     arguments = parser.parse_args()
     if not selected(arguments.only):
         parser.error(f"no workload has '{arguments.only}' in its name; --list names them")
+    if arguments.turns is not None and arguments.turns < 1:
+        parser.error("--turns is a positive whole number")
     for name in ("against", "junitxml"):
         if getattr(arguments, name):
             setattr(arguments, name, os.path.join(arguments.origin, getattr(arguments, name)))
@@ -124,16 +128,17 @@ def ratios(ours, other):
     out += quotient(ours.calls, other.calls, 7)
     for name, width in (("bytes", 10), ("packets", 7), ("waits", 6)):
         out += quotient(part(ours.wire, name), part(other.wire, name), width)
-    return out
+    sure = measure.interval(ours.times.ratios(other.times, cpu))
+    return out + (f"  CPU {sure[0]:.2f} to {sure[1]:.2f}" if sure else "")
 
 
-def measure_workload(w, workload, programs):
+def measure_workload(w, workload, programs, turns):
     delivery = workload.set_up(w)
     below = workload.floor
     if workload.files:
         below = measure.Switched(programs[0], w.home, dict.fromkeys(workload.files), "without")
         programs = [measure.Switched(p, w.home, workload.files) for p in programs]
-    times = measure.in_turns([*programs, below], delivery, workload.batches, workload.rounds, w.sink)
+    times = measure.in_turns([*programs, below], delivery, turns or workload.batches, workload.rounds, w.sink)
     floor = below.name.replace(measure.SERVER + " 25", "A P"), times[-1]
     rows = [Row(t, w, workload, p, delivery) for t, p in zip(times, programs)]
     print(f"{workload.name:40}{rows[0].text(floor)}")
@@ -143,9 +148,9 @@ def measure_workload(w, workload, programs):
     sys.stdout.flush()
 
 
-def try_workload(w, workload, programs):
+def try_workload(w, workload, programs, turns):
     try:
-        measure_workload(w, workload, programs)
+        measure_workload(w, workload, programs, turns)
     except measure.Failed as e:
         print(f"{workload.name:40}{str(e).strip()}", flush=True)
 
@@ -314,11 +319,11 @@ def selected(only):
     return exact or [workload for workload in workloads.TABLE if not only or only in workload.name]
 
 
-def show_table(w, programs, only):
+def show_table(w, programs, only, turns):
     print(NOTES)
     print(HEAD)
     for workload in selected(only):
-        try_workload(w, workload, programs)
+        try_workload(w, workload, programs, turns)
     if not only:
         show_waits(w, programs)
 
@@ -351,7 +356,7 @@ def main():
         elif arguments.plot:
             plot(w, programs)
         else:
-            show_table(w, programs, arguments.only)
+            show_table(w, programs, arguments.only, arguments.turns)
         return 0
     finally:
         w.stop()

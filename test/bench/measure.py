@@ -4,7 +4,9 @@
 import collections
 import copy
 import hashlib
+import math
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -402,6 +404,19 @@ def wire(program, delivery, w, quiet=QUIET_MS):
                 n["tls"], n["recipients"], n["messages"])
 
 
+def interval(values):
+    """Where the median is with a probability of 95 %, as (least, greatest); None for fewer than six values.
+
+    It needs no assumption about the values: each one is as likely to be below the median as above it.
+    """
+    n, outside, probability = len(values), 0, 0.5 ** len(values)
+    while probability <= 0.025:
+        outside += 1
+        probability += math.comb(n, outside) * 0.5 ** n
+    ordered = sorted(values)
+    return (ordered[outside - 1], ordered[n - outside]) if outside else None
+
+
 class Times:
     """Rounds of one program, in batches that alternate with those of others."""
 
@@ -416,13 +431,18 @@ class Times:
     def median(self, value):
         return statistics.median(value(r) for batch in self.batches for r in batch)
 
-    def ratio(self, other, value):
-        """The median of the ratios of neighbouring batches."""
+    def ratios(self, other, value):
+        """Of neighbouring batches."""
         ratios = []
         for mine, theirs in zip(self.batches, other.batches):
             below = statistics.median(map(value, theirs))
             if below > 0:
                 ratios.append(statistics.median(map(value, mine)) / below)
+        return ratios
+
+    def ratio(self, other, value):
+        """The median of the ratios of neighbouring batches."""
+        ratios = self.ratios(other, value)
         return statistics.median(ratios) if ratios else float("nan")
 
 
@@ -433,10 +453,10 @@ def _idle_counters(sink):
 
 
 def in_turns(programs, delivery, batches, rounds, sink):
-    """Times of each program, alternating, after one delivery of each that does not count."""
+    """Times of each program, in turns in random order, after one delivery of each that does not count."""
     times = [Times() for _ in programs]
     for batch in range(batches + 1):
-        for program, its in zip(programs, times):
+        for program, its in random.sample(list(zip(programs, times)), len(programs)):
             program.use()
             before = _idle_counters(sink)
             result = run(program, delivery, rounds if batch else 1)

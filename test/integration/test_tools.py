@@ -36,6 +36,20 @@ def test_bench_refuses_a_workload_that_it_does_not_know():
     assert done.stderr.splitlines()[-1] == "bench: error: no workload has 'nosuch' in its name; --list names them"
 
 
+def test_bench_refuses_a_number_of_turns_that_is_none():
+    done = run(sys.executable, f"{TOP}/test/bench/bench.py", "--turns", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "bench: error: --turns is a positive whole number"
+
+
+def test_bench_says_where_the_median_is():
+    done = run(sys.executable, "-c", f"import sys; sys.path.insert(0, '{TOP}/test/bench'); import measure\n"
+               "for n in (0, 5, 6, 8, 9, 20): print(measure.interval(range(n, 0, -1)))")
+    assert (done.returncode, done.stderr) == (0, "")
+    # The order statistics of the sign test, as in every table of it.
+    assert done.stdout.splitlines() == ["None", "None", "(1, 6)", "(1, 8)", "(2, 8)", "(6, 15)"]
+
+
 @pytest.fixture(scope="module")
 def sink_program(tmp_path_factory):
     program = str(tmp_path_factory.mktemp("bench") / "sink")
