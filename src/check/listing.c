@@ -10,6 +10,7 @@
 #include "base/idn.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "check/limits.h"
 #include "check/selftest.h"
 #include "dns/resolvconf.h"
 #include "io/dial.h"
@@ -520,6 +521,26 @@ show_ipme(struct work *w)
 	show(w, path, &e);
 }
 
+static void
+add_warning(void *data, const char *text)
+{
+	warn_text(data, text);
+}
+
+/* How many connections, and how long. */
+static void
+show_limits(struct work *w)
+{
+	struct entry idle = { .nwarning = 0 }, hosts = { .nwarning = 0 };
+
+	if (!limits_check_idle(&idle.value, add_warning, &idle))
+		buf_puts(&idle.source, "default");
+	show(w, "control/timeoutidle", &idle);
+	if (!limits_check_hosts(&hosts.value, add_warning, &hosts))
+		buf_puts(&hosts.source, "none");
+	show(w, "control/concurrencyhosts", &hosts);
+}
+
 /* Files that other versions of qmail-remote read, and this one does not. */
 static void
 show_ignored(struct work *w)
@@ -706,6 +727,7 @@ listing_run(const struct listing *listing)
 	show_table(&w, &listing->files->policies, tlspolicy_fault);
 	show_tlshosts(&w);
 	show_ipme(&w);
+	show_limits(&w);
 	show_ignored(&w);
 	show_resolver(&w);
 	show_state(&w);

@@ -301,7 +301,7 @@ add_dane(struct making *m, const struct tls_policy *p)
 static const char *
 anchors_of(const struct tls_policy *p, const struct control *c)
 {
-	if (p->level == TLS_LEVEL_VERIFY && p->anchors != NULL)
+	if (p->anchors != NULL)
 		return p->anchors;
 	if (p->level == TLS_LEVEL_VERIFY || is_tested(p) ||
 	    (p->level == TLS_LEVEL_DANE &&

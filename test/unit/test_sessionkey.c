@@ -155,6 +155,21 @@ make_verified(struct world *w)
 }
 
 static void
+make_tested(struct world *w)
+{
+	make_plain(w);
+	set(&w->setup.control.trustanchors, "anchors");
+	w->host[0].policy.source = TLS_FROM_STS_TESTING;
+}
+
+static void
+make_clear(struct world *w)
+{
+	make_plain(w);
+	w->host[0].policy.level = TLS_LEVEL_NONE;
+}
+
+static void
 finish(struct world *w)
 {
 	struct setup *s = &w->setup;
@@ -827,6 +842,22 @@ static const struct expectation verified[] = {
 	{ RECORD_DATA, NEITHER },
 };
 
+/* Where any certificate will do, and MTA-STS in testing mode looks at it. */
+static const struct expectation tested[] = {
+	{ NAME, KEY2 },
+	{ TESTING, KEY2 },
+	{ ANCHORS_REPLACED, BOTH },
+	{ LEVEL, KEY2 },
+};
+
+/* In clear text. */
+static const struct expectation clear[] = {
+	{ ONLY_HELO, KEY2 },
+	{ LEVEL, KEY2 },
+	{ SOURCE, KEY2 },
+	{ NAME, NEITHER },
+};
+
 /* Without files, where no certificate is verified. */
 static const struct expectation plain[] = {
 	{ NEXT_HOP, KEY1 },
@@ -903,6 +934,10 @@ depends_on_each_field(void **state)
 	}
 	for (size_t i = 0; i < COUNT(plain); i++)
 		compare(make_plain, &plain[i]);
+	for (size_t i = 0; i < COUNT(clear); i++)
+		compare(make_clear, &clear[i]);
+	for (size_t i = 0; i < COUNT(tested); i++)
+		compare(make_tested, &tested[i]);
 	for (size_t i = 0; i < FIELDS; i++)
 		if (!is_done[i])
 			fail_msg("field %zu", i);
