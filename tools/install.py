@@ -44,9 +44,10 @@ import sys
 
 MAIN = "qmail-remote"
 # Installed first, because qmail-remote needs the last two.
-HELPERS = ["qmail-remote-check", "qmail-remote-tcpto", "qmail-remote-sts", "qmail-remote-tls", "qmail-remote-io"]
+HELPERS = ["qmail-remote-check", "qmail-remote-tcpto", "qmail-remote-cache", "qmail-remote-sts",
+           "qmail-remote-tls", "qmail-remote-io"]
 
-MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-sts|-tcpto|-check)?) ([0-9][0-9A-Za-z.]*)\0")
+MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-sts|-cache|-tcpto|-check)?) ([0-9][0-9A-Za-z.]*)\0")
 # 0.1.0 had no mark.  No other program has these texts.
 FIRST_VERSION = "0.1.0"
 FIRST_TEXTS = {
@@ -57,8 +58,8 @@ FIRST_TEXTS = {
 OPTIONS = "options.json"  # the build options, in a package
 PACKAGE_OPTIONS = ("program_name", "qmail_home", "qmail_run", "qmailr_user", "qmail_group")
 STOCK_PAGE = "man8/qmail-remote.8"  # qmail has one of this name
-PAGES = [STOCK_PAGE, "man8/qmail-remote-check.8", "man8/qmail-remote-io.8", "man8/qmail-remote-sts.8",
-         "man8/qmail-remote-tcpto.8", "man8/qmail-remote-tls.8", "man5/qmail-remote-control.5"]
+PAGES = [STOCK_PAGE, "man8/qmail-remote-cache.8", "man8/qmail-remote-check.8", "man8/qmail-remote-io.8",
+         "man8/qmail-remote-sts.8", "man8/qmail-remote-tcpto.8", "man8/qmail-remote-tls.8", "man5/qmail-remote-control.5"]
 
 
 NOTHING_CHANGED = 3

@@ -76,7 +76,7 @@ library() {
 
 # Only the programs: the unit tests and replays need more libraries.
 build_programs() {
-	targets=
+	targets=qmail-remote-cache
 	for name in qmail-remote qmail-remote-io qmail-remote-sts qmail-remote-tls; do
 		targets="$targets $name"
 		targets="$targets test/sandbox/$name-planted"

@@ -66,7 +66,8 @@ result "no changing data but what is explained" "$(
 # In the built programs: no fixed address, no memory that is both writable and
 # executable, all relocations done before main().
 result "the programs are hardened" "$(
-	for name in qmail-remote qmail-remote-io qmail-remote-sts qmail-remote-tls; do
+	for name in qmail-remote qmail-remote-cache qmail-remote-io qmail-remote-sts \
+	    qmail-remote-tls; do
 		parts=$(readelf -hldW "build/check/$name")
 		for part in 'Type: *DYN' GNU_RELRO 'GNU_STACK.* RW  *0x' NOW; do
 			echo "$parts" | grep -q "$part" || echo "$name: no $part"

@@ -101,6 +101,8 @@ describe_session(struct cache_message *m, struct keyword k[KEYWORDS])
 		{ SESSIONS, optional("tls", &s->tls) },
 		{ SESSIONS | IN(CACHE_KEEP), total("used", &s->used) },
 		{ SESSIONS, total("lives", &s->lives) },
+		{ IN(CACHE_READY),
+		    { "mailmax", .number = &s->mailmax, ULONG_MAX } },
 	};
 
 	return choose(m->kind, members, COUNT(members), k, 0);

@@ -78,6 +78,7 @@ struct cache_session {
 	const char *tls;        /* the report's line on TLS; NULL: none */
 	unsigned long used;     /* MAIL commands so far */
 	unsigned long lives;    /* seconds that it may still be used for */
+	unsigned long mailmax;  /* READY: of the server (RFC 9422); 0: none */
 };
 
 /* Totals since the broker was started. */

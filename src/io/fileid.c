@@ -24,6 +24,20 @@ fileid_read(struct fileid *id, const char *path)
 	return 0;
 }
 
+static bool
+is_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+bool
+fileid_is_equal(const struct fileid *a, const struct fileid *b)
+{
+	return a->device == b->device && a->inode == b->inode &&
+	       a->size == b->size && is_same_time(&a->written, &b->written) &&
+	       is_same_time(&a->changed, &b->changed);
+}
+
 void
 fileid_format(const struct fileid *id, struct buf *b)
 {

@@ -3,6 +3,7 @@
 #define IO_FILEID_H
 
 #include <sys/stat.h>
+#include <stdbool.h>
 
 #include "base/buf.h"
 
@@ -25,6 +26,8 @@ struct fileid fileid_of(const struct stat *);
 
 /* Of the file at a path, or of what a link there leads to.  -1 with errno. */
 int fileid_read(struct fileid *, const char *path);
+
+bool fileid_is_equal(const struct fileid *, const struct fileid *);
 
 /* Appends it as one word. */
 void fileid_format(const struct fileid *, struct buf *);

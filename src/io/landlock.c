@@ -127,6 +127,19 @@ landlock_keep_nothing(void)
 }
 
 void
+landlock_keep_removing(const char *directory)
+{
+	struct ruleset r = { ~FS_NO_WRITING, NET_BIND_TCP | NET_CONNECT_TCP,
+		SCOPE_ALL };
+	int fd = ruleset_create(&r);
+
+	if (fd == -1)
+		return;
+	ruleset_except(fd, &r, directory, FS_REMOVE_FILE);
+	(void)ruleset_enforce(fd);
+}
+
+void
 landlock_keep_reading(const char *directory)
 {
 	/* Links in the directory usually lead there. */

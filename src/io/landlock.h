@@ -26,6 +26,12 @@ void landlock_keep_writes(const char *directory, const char *const *file,
 void landlock_keep_reading(const char *directory);
 
 /*
+ * Files may only be read, and removed from this directory; no TCP connections,
+ * no signals to other processes.
+ */
+void landlock_keep_removing(const char *directory);
+
+/*
  * No files, no TCP connections, no signals to other processes.  False if there
  * is no Landlock.
  */

@@ -69,6 +69,14 @@ sandbox_enter_bytes(size_t memory)
 }
 
 void
+sandbox_enter_holding(size_t memory, const char *directory)
+{
+	landlock_keep_removing(directory);
+	LOWER(RLIMIT_AS, memory);
+	seccomp_install(SECCOMP_HOLDING);
+}
+
+void
 sandbox_enter_tls(size_t memory)
 {
 	(void)landlock_keep_nothing();

@@ -43,6 +43,11 @@
  * qmail-remote-io drops everything except moving bytes between descriptors that
  * it has, and waiting for the end of its children.
  *
+ * qmail-remote-cache drops the same, apart from accepting clients of its
+ * socket, passing descriptors between them, and reading files: it reads a
+ * control file for each connection, and notices that programs were replaced. It
+ * reads nothing that comes from a server.
+ *
  * qmail-remote-sts has two processes.  The one that talks to a policy host
  * drops the same as qmail-remote-io when it is connected, before it reads a
  * byte of the host's reply.  The other one checks what the first says, and
@@ -84,9 +89,17 @@ void sandbox_enter_bytes(size_t memory);
 void sandbox_enter_tls(size_t memory);
 
 /*
- * The same, but until sandbox_end_reading() files can be read below this
- * directory, and below /usr and /etc, where links in it usually lead.  To find
- * the target of each of 150 links would take longer than everything else.
+ * For qmail-remote-cache.  Besides moving bytes it may accept clients of a
+ * socket that it has, pass descriptors on, read files, and remove files from
+ * this directory.
+ */
+void sandbox_enter_holding(size_t memory, const char *directory);
+
+/*
+ * As sandbox_enter_tls(), but until sandbox_end_reading() files can be read
+ * below this directory, and below /usr and /etc, where links in it usually
+ * lead.  To find the target of each of 150 links would take longer than
+ * everything else.
  */
 void sandbox_enter_tls_reading(size_t memory, const char *directory);
 void sandbox_end_reading(void);

@@ -34,6 +34,13 @@ sandbox_enter_bytes(size_t memory)
 }
 
 void
+sandbox_enter_holding(size_t memory, const char *directory)
+{
+	(void)memory;
+	(void)directory;
+}
+
+void
 sandbox_enter_tls(size_t memory)
 {
 	(void)memory;

@@ -482,6 +482,30 @@ static const short reading[] = {
 };
 
 /*
+ * For qmail-remote-cache: clients connect to its socket and pass descriptors,
+ * which are only looked at, written to with send(), and passed on.
+ */
+static const short holding[] = {
+	SYS_accept4,
+	SYS_recvmsg,
+	SYS_sendmsg,
+	SYS_sendto,
+	SYS_getsockopt,
+	SYS_getpeername,
+	SYS_fcntl,
+	SYS_dup,
+	SYS_newfstatat,
+	SYS_getuid,
+	SYS_rt_sigreturn,
+	SYS_unlinkat,
+#ifdef __x86_64__
+	SYS_accept,
+	SYS_stat,
+	SYS_unlink,
+#endif
+};
+
+/*
  * The first matching rule decides, then the first list that has the call, then
  * the action for all others.
  */
@@ -519,6 +543,14 @@ static const struct filter {
 		    LIST(moving, ALLOW),
 		    LIST(waiting, ALLOW),
 		    LIST(noting, ALLOW),
+		},
+	},
+	[SECCOMP_HOLDING] = {
+		KILL, KILL,
+		{ RULES(moving_rules), RULES(reading_rules) },
+		{
+		    LIST(moving, ALLOW),
+		    LIST(holding, ALLOW),
 		},
 	},
 	[SECCOMP_TLS] = {

@@ -12,6 +12,7 @@ enum seccomp_filter {
 	SECCOMP_SEARCH,     /* find a server, start programs */
 	SECCOMP_FETCH,      /* the same, and tell no collector of reports */
 	SECCOMP_BYTES,      /* read, write, poll, allocate memory */
+	SECCOMP_HOLDING,    /* and accept clients, pass descriptors */
 	SECCOMP_TLS,        /* and what a TLS library needs */
 	SECCOMP_TLS_READING /* and read files */
 };

@@ -28,7 +28,8 @@ check_session(const struct cache_session *a, const struct cache_session *b)
 	check_text(a->host, b->host);
 	check_text(a->extensions, b->extensions);
 	check_text(a->tls, b->tls);
-	CHECK(a->used == b->used && a->lives == b->lives);
+	CHECK(a->used == b->used && a->lives == b->lives &&
+	      a->mailmax == b->mailmax);
 }
 
 static void

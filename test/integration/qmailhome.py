@@ -10,7 +10,7 @@ import time
 import rspawn
 
 HOME = "/srv/qmail"
-PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts")
+PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts", "qmail-remote-cache")
 MESSAGE = b"Subject: x\n\nhi\n"
 
 

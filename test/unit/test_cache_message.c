@@ -70,6 +70,7 @@ assert_same(const struct cache_message *a, const struct cache_message *b)
 	assert_same_text(a->session.tls, b->session.tls);
 	assert_int_equal(a->session.used, b->session.used);
 	assert_int_equal(a->session.lives, b->session.lives);
+	assert_int_equal(a->session.mailmax, b->session.mailmax);
 	assert_int_equal(a->wait, b->wait);
 	assert_int_equal(a->chosen, b->chosen);
 	assert_int_equal(a->seconds, b->seconds);
@@ -93,7 +94,7 @@ assert_same(const struct cache_message *a, const struct cache_message *b)
 #define ALL_OF_IT \
 	{ \
 		"host a%0A\n", "k=2", "192.0.2.1", "mx.example", \
-		    "PIPELINING\nSIZE 1000", "TLSv1.3, verified", 7, 300 \
+		    "PIPELINING\nSIZE 1000", "TLSv1.3, verified", 7, 300, 0 \
 	}
 
 static const struct {
@@ -121,6 +122,9 @@ static const struct {
 	{ { .kind = CACHE_READY, .session = ALL_OF_IT }, "ready|" ALL },
 	{ { .kind = CACHE_READY, .session = { .address = "::1" } },
 	    "ready|address=::1|used=0|lives=0|" },
+	{ { .kind = CACHE_READY,
+	      .session = { .address = "::1", .mailmax = 9 } },
+	    "ready|address=::1|used=0|lives=0|mailmax=9|" },
 	{ { .kind = CACHE_KEEP, .session.used = 2 }, "keep|used=2|" },
 	{ { .kind = CACHE_LIST }, "list|" },
 	{ { .kind = CACHE_HIT,

@@ -82,6 +82,27 @@ needs_a_file(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+/* Each member counts. */
+static void
+equals_only_itself(void **state)
+{
+	const struct fileid id = { 1, 2, 3, { 4, 5 }, { 6, 7 } };
+	const struct fileid others[] = {
+		{ 9, 2, 3, { 4, 5 }, { 6, 7 } },
+		{ 1, 9, 3, { 4, 5 }, { 6, 7 } },
+		{ 1, 2, 9, { 4, 5 }, { 6, 7 } },
+		{ 1, 2, 3, { 9, 5 }, { 6, 7 } },
+		{ 1, 2, 3, { 4, 9 }, { 6, 7 } },
+		{ 1, 2, 3, { 4, 5 }, { 9, 7 } },
+		{ 1, 2, 3, { 4, 5 }, { 6, 9 } },
+	};
+
+	(void)state;
+	assert_true(fileid_is_equal(&id, &id));
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		assert_false(fileid_is_equal(&id, &others[i]));
+}
+
 int
 main(void)
 {
@@ -89,6 +110,7 @@ main(void)
 		cmocka_unit_test(is_one_word),
 		cmocka_unit_test(is_of_the_file),
 		cmocka_unit_test(needs_a_file),
+		cmocka_unit_test(equals_only_itself),
 	};
 
 	return cmocka_run_group_tests(tests, home_enter, home_leave);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CACHE_BROKER_H
+#define CACHE_BROKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cache/store.h"
+
+/*
+ * Answer deliveries, and hold their connections between two of them
+ * (cache/message.h).
+ *
+ * A client is a delivery that has connected.  What it was given, a place or a
+ * connection, is its own until it hands the connection back or closes its
+ * socket.  Times are milliseconds of one clock.
+ */
+
+#define BROKER_CLIENTS 2000    /* more are turned away */
+#define BROKER_UNUSED_MS 30000 /* without a client, connection or question */
+#define BROKER_LIFE_MS 3600000 /* however much it is used */
+#define BROKER_TURN_MS 2000    /* longest turn */
+
+/* All is borrowed. */
+struct broker_config {
+	const char *version;
+	/* Fills in control/timeoutidle as it is now. */
+	void (*limits)(void *data, struct store_limits *);
+	/*
+	 * Whether a client that connects may be one: it may keep connections,
+	 * or only ask for a list.
+	 */
+	bool (*may_use)(void *data, int socket);
+	bool (*may_list)(void *data, int socket);
+	void *data;
+};
+
+struct broker;
+
+/* For a listening socket, non-blocking, which stays the caller's. */
+struct broker *broker_create(const struct broker_config *, int listener,
+    int64_t now);
+
+/*
+ * Waits until a client or a server says something, something is due by time, or
+ * there is input at stop, a descriptor; and deals with it.  clock says what
+ * time it is then.  False if there was input at stop, or if the waiting failed.
+ */
+bool broker_turn(struct broker *, int64_t (*clock)(void), int stop);
+
+/* It has not been used for BROKER_UNUSED_MS, or is BROKER_LIFE_MS old. */
+bool broker_is_over(const struct broker *, int64_t now);
+
+/* QUIT to each idle connection; closes all, and frees. */
+void broker_destroy(struct broker *);
+
+#endif

@@ -1,0 +1,94 @@
+"""A qmail home whose deliveries leave their connections to each other, and its qmail-remote-cache."""
+
+import glob
+import os
+import signal
+import socket
+import time
+
+USER = dict(uid=4711, gid=4711)
+PROGRAM = "qmail-remote-cache"
+
+
+def brokers():
+    """Process ids of all that run."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/exe"):
+        try:
+            if os.readlink(path).endswith(f"/{PROGRAM}"):
+                found.append(int(path.split("/")[2]))
+        except OSError:
+            pass
+    return found
+
+
+def wait_until(what, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not what():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
+class Reuse:
+    def __init__(self, home, idle=60):
+        self.home = home
+        self.path = f"{home.run_path}/cache.sock"
+        os.chown(os.path.dirname(home.run_path), 0, USER["gid"])
+        os.chown(home.run_path, USER["uid"], USER["gid"])
+        home.control("timeoutidle", f"{idle}\n")
+
+    def run(self, **how):
+        return self.home.run(**{**USER, **how})
+
+    def start(self, **how):
+        return self.home.start(**{**USER, **how})
+
+    def stop(self, how=signal.SIGTERM):
+        """End the broker, if there is one."""
+        for pid in brokers():
+            os.kill(pid, how)
+        wait_until(lambda: not brokers())
+
+    def client(self, user=USER["uid"]):
+        """Connected as this user."""
+        os.setegid(USER["gid"])
+        os.seteuid(user)
+        try:
+            return Client(self.path)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+
+class Client:
+    """One that speaks to the broker as a delivery does."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(20)
+        self.socket.connect(path)
+
+    def tell(self, *words, candidates=(), fds=()):
+        parts = [*words]
+        if candidates:
+            parts += ["--", *(str(x) for c in candidates for x in c)]
+        data = b"".join(p.encode() + b"\0" for p in parts)
+        socket.send_fds(self.socket, [data], list(fds))
+
+    def answer(self):
+        """(kind, {keyword: value}, descriptors); None when the broker has closed."""
+        data, fds, _, _ = socket.recv_fds(self.socket, 65536, 3)
+        if not data:
+            return None
+        kind, *rest = data.decode().split("\0")[:-1]
+        return kind, dict(word.split("=", 1) for word in rest), fds
+
+    def ask(self, *words, **how):
+        try:
+            self.tell(*words, **how)
+        except BrokenPipeError:
+            return None
+        return self.answer()
+
+    def close(self):
+        self.socket.close()
