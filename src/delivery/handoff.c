@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/keyword.h"
@@ -65,6 +66,14 @@ handoff_format(const struct handoff *handoff)
 	argv[n++] = argument(end_of_keywords);
 	memcpy(argv + n, h.envelope, nenvelope * sizeof *argv);
 	return argv;
+}
+
+void
+handoff_free(char **argv)
+{
+	for (size_t i = 1; strcmp(argv[i], end_of_keywords) != 0; i++)
+		free(argv[i]);
+	free(argv);
 }
 
 /* A descriptor that may be left out. */

@@ -47,6 +47,9 @@ struct handoff {
  */
 char **handoff_format(const struct handoff *);
 
+/* Frees it. */
+void handoff_free(char **argv);
+
 /*
  * Reads an argument vector that has at least a sender and one recipient.
  * False if anything is missing, unknown, given twice or not a number where

@@ -23,12 +23,15 @@
  * (POSIX.1-2024; glibc, musl and the BSDs do so already).
  */
 static int
-set_descriptors(posix_spawn_file_actions_t *actions, const int *keep,
-    size_t nkeep)
+set_descriptors(posix_spawn_file_actions_t *actions, const int *standard,
+    const int *keep, size_t nkeep)
 {
 	for (int fd = 0; fd <= 2; fd++) {
-		int error = posix_spawn_file_actions_addopen(actions, fd,
-		    "/dev/null", O_RDWR, 0);
+		int error = standard != NULL
+				? posix_spawn_file_actions_adddup2(actions,
+				      standard[fd], fd)
+				: posix_spawn_file_actions_addopen(actions, fd,
+				      "/dev/null", O_RDWR, 0);
 
 		if (error)
 			return error;
@@ -57,7 +60,8 @@ set_signals(posix_spawnattr_t *attr)
 }
 
 pid_t
-spawn_start(char *const argv[], const int *keep, size_t nkeep)
+spawn_start_on(const char *program, char *const argv[], const int *standard,
+    const int *keep, size_t nkeep)
 {
 	static char *const environment[] = { NULL };
 	posix_spawn_file_actions_t actions;
@@ -71,11 +75,11 @@ spawn_start(char *const argv[], const int *keep, size_t nkeep)
 	error = posix_spawnattr_init(&attr);
 	if (error)
 		goto out_actions;
-	error = set_descriptors(&actions, keep, nkeep);
+	error = set_descriptors(&actions, standard, keep, nkeep);
 	if (!error)
 		error = set_signals(&attr);
 	if (!error)
-		error = posix_spawn(&pid, argv[0], &actions, &attr, argv,
+		error = posix_spawn(&pid, program, &actions, &attr, argv,
 		    environment);
 
 	posix_spawnattr_destroy(&attr);
@@ -87,6 +91,12 @@ out:
 		return -1;
 	}
 	return pid;
+}
+
+pid_t
+spawn_start(char *const argv[], const int *keep, size_t nkeep)
+{
+	return spawn_start_on(argv[0], argv, NULL, keep, nkeep);
 }
 
 static struct spawn_end
@@ -116,7 +126,8 @@ reap(pid_t pid, int options)
 struct spawn_end
 spawn_wait(pid_t pid, struct deadline until)
 {
-	struct spawn_end end = reap(pid, WNOHANG);
+	bool is_bounded = deadline_left(until) != -1;
+	struct spawn_end end = reap(pid, is_bounded ? WNOHANG : 0);
 
 	while (end.how == SPAWN_RUNS && !deadline_passed(until)) {
 		poll(NULL, 0, POLL_MS);

@@ -30,6 +30,13 @@ struct spawn_end {
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 
 /*
+ * The same for a program at this path, whose descriptors 0, 1 and 2 are copies
+ * of these three; /dev/null on all if standard is NULL.
+ */
+pid_t spawn_start_on(const char *program, char *const argv[],
+    const int *standard, const int *keep, size_t nkeep);
+
+/*
  * Runs argv[0] in the same way, but for itself: not as a child, in a session of
  * its own, and with no descriptor but 0, 1 and 2.  Nobody learns how it ends.
  * False if it cannot be run, as far as that is known before the deadline.

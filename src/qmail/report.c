@@ -196,3 +196,33 @@ report_end(void)
 	end_record();
 	flush();
 }
+
+static bool
+is_letter_of(char c, const char *letters, size_t n)
+{
+	return memchr(letters, c, n) != NULL;
+}
+
+bool
+report_is_whole(const char *s, size_t n)
+{
+	const char *end = s + n, *nul;
+
+	for (; s < end; s = nul + 1) {
+		nul = memchr(s, '\0', (size_t)(end - s));
+		if (nul == NULL)
+			return false;
+		if (is_letter_of(*s, message_letter, sizeof message_letter))
+			return nul + 1 == end;
+		if (!is_letter_of(*s, recipient_letter,
+			sizeof recipient_letter))
+			return false;
+	}
+	return false;
+}
+
+void
+report_forward(const char *s, size_t n)
+{
+	(void)fdio_write_all(REPORT_FD, s, n, STALL_MS);
+}

@@ -66,4 +66,13 @@ void report_failure(const struct dsn *);
  */
 void report_end(void);
 
+/*
+ * Whether n bytes are a whole report of another process: recipient records,
+ * then one message record, and nothing more.
+ */
+bool report_is_whole(const char *, size_t n);
+
+/* Writes such a report to fd 1, in place of one of this process. */
+void report_forward(const char *, size_t n);
+
 #endif

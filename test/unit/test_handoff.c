@@ -117,9 +117,7 @@ comes_through(void **state)
 		assert_string_equal(argv[0], "qmail-remote-io");
 		assert_true(handoff_parse(&back, count(argv), argv));
 		assert_same(&back, &cases[i]);
-		for (int j = 1; strcmp(argv[j], "--") != 0; j++)
-			free(argv[j]);
-		free(argv);
+		handoff_free(argv);
 	}
 }
 

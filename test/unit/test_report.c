@@ -518,6 +518,44 @@ masks_what_a_server_repeats(void **state)
 	buf_finish(&b);
 }
 
+#define IS_WHOLE(text) report_is_whole(text, sizeof(text) - 1)
+
+static void
+a_whole_report_is_told_from_a_part(void **state)
+{
+	(void)state;
+	assert_true(IS_WHOLE("Kyes\n\0"));
+	assert_true(IS_WHOLE("r\0s later\n\0h no\n\0Dno\n\0"));
+	assert_true(IS_WHOLE("r\0Zlater\n\0"));
+	assert_false(IS_WHOLE(""));
+	assert_false(IS_WHOLE("Kyes\n"));
+	assert_false(IS_WHOLE("r\0"));
+	assert_false(IS_WHOLE("r\0Kyes"));
+	assert_false(IS_WHOLE("Kyes\n\0Kyes\n\0"));
+	assert_false(IS_WHOLE("Kyes\n\0r\0"));
+	assert_false(IS_WHOLE("x\0Kyes\n\0"));
+	assert_false(IS_WHOLE("\0Kyes\n\0"));
+}
+
+static void
+forward(const void *report)
+{
+	report_forward(report, strlen(report) + 1);
+	_exit(0);
+}
+
+static void
+a_report_of_another_process_is_forwarded(void **state)
+{
+	struct buf heard = { 0 };
+
+	(void)state;
+	assert_int_equal(hear(forward, "Kyes\n", READS_SLOWLY, &heard), 0);
+	assert_int_equal(heard.len, sizeof "Kyes\n");
+	assert_string_equal(heard.data, "Kyes\n");
+	buf_finish(&heard);
+}
+
 int
 main(void)
 {
@@ -530,6 +568,8 @@ main(void)
 		cmocka_unit_test(limits_all_replies),
 		cmocka_unit_test(waits_for_its_reader),
 		cmocka_unit_test(masks_what_a_server_repeats),
+		cmocka_unit_test(a_whole_report_is_told_from_a_part),
+		cmocka_unit_test(a_report_of_another_process_is_forwarded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

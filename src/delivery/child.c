@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/child.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "io/fdio.h"
+#include "io/spawn.h"
+#include "qmail/report.h"
+
+#define NAME "qmail-remote-io"
+#define KEEP_MAX 8
+
+struct pipes {
+	int report[2];
+	int progress[2];
+};
+
+static void
+close_end(int *fd)
+{
+	if (*fd != -1)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
+close_pipes(struct pipes *p)
+{
+	for (int i = 0; i < 2; i++) {
+		close_end(&p->report[i]);
+		close_end(&p->progress[i]);
+	}
+}
+
+static int
+open_pipes(struct pipes *p)
+{
+	*p = (struct pipes){ { -1, -1 }, { -1, -1 } };
+	if (pipe(p->report) == -1 || pipe(p->progress) == -1)
+		return -1;
+	for (int i = 0; i < 2; i++)
+		if (fdio_set_cloexec(p->report[i], true) == -1 ||
+		    fdio_set_cloexec(p->progress[i], true) == -1)
+			return -1;
+	return 0;
+}
+
+static pid_t
+start(struct child *c, const struct pipes *p, const int *keep, size_t nkeep)
+{
+	const int standard[3] = { 0, p->report[1], 2 };
+	int all[KEEP_MAX];
+	char **argv;
+	pid_t pid;
+
+	memcpy(all, keep, nkeep * sizeof *keep);
+	all[nkeep++] = p->progress[1];
+	c->handoff.progress = (unsigned long)p->progress[1];
+	argv = handoff_format(&c->handoff);
+	pid = spawn_start_on(c->program, argv, standard, all, nkeep);
+	handoff_free(argv);
+	return pid;
+}
+
+/* Whether the child was about to send mail data. */
+static bool
+has_begun(int progress)
+{
+	char byte;
+
+	return fdio_read(progress, &byte, 1) == 1;
+}
+
+static enum child_end
+judge(struct child *c, struct spawn_end end, bool is_in_doubt)
+{
+	char how[SPAWN_TEXT_SIZE];
+
+	/* What it did after its report cannot change that. */
+	if (report_is_whole(buf_text(&c->report), c->report.len))
+		return CHILD_REPORTED;
+	if (end.how == SPAWN_EXITED && end.code == HANDOFF_EXIT_AGAIN &&
+	    c->report.len == 0 && !is_in_doubt)
+		return CHILD_AGAIN;
+	spawn_describe(end, how);
+	snprintf(c->text, sizeof c->text, "%s: %s", NAME, how);
+	return is_in_doubt ? CHILD_IN_DOUBT : CHILD_FAILED;
+}
+
+enum child_end
+child_run(struct child *c, const int *keep, size_t nkeep)
+{
+	struct pipes p;
+	struct spawn_end end;
+	bool is_in_doubt;
+	pid_t pid;
+
+	if (open_pipes(&p) == -1 || (pid = start(c, &p, keep, nkeep)) == -1) {
+		snprintf(c->text, sizeof c->text, "%s: %s", NAME,
+		    strerror(errno));
+		close_pipes(&p);
+		return CHILD_FAILED;
+	}
+	close_end(&p.report[1]);
+	close_end(&p.progress[1]);
+	(void)fdio_read_pipe(p.report[0], CHILD_REPORT_MAX, deadline_never(),
+	    &c->report);
+	end = spawn_wait(pid, deadline_never());
+	is_in_doubt = has_begun(p.progress[0]);
+	close_pipes(&p);
+	return judge(c, end, is_in_doubt);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: ISC */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "delivery/child.h"
+
+#include "home.h"
+
+/* The program is a shell script here; $progress is the descriptor. */
+static const char head[] = "#!/bin/sh\n"
+			   "for word; do case $word in\n"
+			   "progress=*) progress=${word#progress=} ;;\n"
+			   "fd=*) fd=${word#fd=} ;;\n"
+			   "--) break ;;\n"
+			   "esac; done\n";
+static char *const envelope[] = { (char[]){ "a@b" }, (char[]){ "c@d" }, NULL };
+
+static struct child child;
+
+static enum child_end
+run(const char *script)
+{
+	int fd = open("held", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char text[2000];
+	enum child_end end;
+
+	assert_int_not_equal(fd, -1);
+	snprintf(text, sizeof text, "%s%s\n", head, script);
+	home_put("program", text);
+	assert_int_equal(chmod("program", 0700), 0);
+	buf_finish(&child.report);
+	child = (struct child){
+		.program = "./program",
+		.handoff = { .fd = (unsigned long)fd,
+		    .timeout_s = 10,
+		    .address = "192.0.2.1",
+		    .envelope = (char **)(uintptr_t)envelope },
+	};
+	end = child_run(&child, &fd, 1);
+	close(fd);
+	return end;
+}
+
+static void
+a_whole_report_counts_however_it_ends(void **state)
+{
+	static const char report[] = "r\0Kyes\n";
+
+	(void)state;
+	assert_int_equal(run("printf 'r\\0Kyes\\n\\0'"), CHILD_REPORTED);
+	assert_int_equal(child.report.len, sizeof report);
+	assert_memory_equal(child.report.data, report, sizeof report);
+	assert_int_equal(run("printf 'Zno\\n\\0'; exit 3"), CHILD_REPORTED);
+	assert_int_equal(run("printf 'Kyes\\n\\0'; kill -9 $$"),
+	    CHILD_REPORTED);
+	assert_int_equal(run("eval \"echo >&$progress\"; printf 'Kyes\\n\\0'; "
+			     "exit 99"),
+	    CHILD_REPORTED);
+}
+
+static void
+it_asks_for_another_connection(void **state)
+{
+	(void)state;
+	assert_int_equal(run("exit 99"), CHILD_AGAIN);
+	assert_int_equal(child.report.len, 0);
+}
+
+static void
+a_death_without_mail_data_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(run("kill -9 $$"), CHILD_FAILED);
+	assert_string_equal(child.text, "qmail-remote-io: killed by signal 9");
+	assert_int_equal(run("exit 0"), CHILD_FAILED);
+	assert_string_equal(child.text, "qmail-remote-io: exit code 0");
+	assert_int_equal(run("printf 'Kyes\\n'; exit 0"), CHILD_FAILED);
+	assert_int_equal(run("printf 'r\\0'; exit 99"), CHILD_FAILED);
+}
+
+static void
+after_mail_data_it_is_in_doubt(void **state)
+{
+	(void)state;
+	assert_int_equal(run("eval \"echo >&$progress\"; kill -9 $$"),
+	    CHILD_IN_DOUBT);
+	assert_string_equal(child.text, "qmail-remote-io: killed by signal 9");
+	assert_int_equal(run("eval \"echo >&$progress\"; exit 99"),
+	    CHILD_IN_DOUBT);
+	assert_int_equal(run("eval \"echo >&$progress\"; printf 'r\\0Kye'; "
+			     "exit 0"),
+	    CHILD_IN_DOUBT);
+}
+
+static void
+it_has_the_descriptors(void **state)
+{
+	(void)state;
+	assert_int_equal(run("eval \"echo x >&$fd\"; exit 99"), CHILD_AGAIN);
+	assert_int_equal(run("test -s held && exit 99"), CHILD_AGAIN);
+}
+
+static void
+a_program_that_cannot_run_is_told(void **state)
+{
+	(void)state;
+	child = (struct child){ .program = "./missing",
+		.handoff = { .fd = 3,
+		    .timeout_s = 10,
+		    .address = "192.0.2.1",
+		    .envelope = (char **)(uintptr_t)envelope } };
+	assert_int_equal(child_run(&child, NULL, 0), CHILD_FAILED);
+	assert_string_equal(child.text,
+	    "qmail-remote-io: No such file or directory");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_whole_report_counts_however_it_ends),
+		cmocka_unit_test(it_asks_for_another_connection),
+		cmocka_unit_test(a_death_without_mail_data_is_told),
+		cmocka_unit_test(after_mail_data_it_is_in_doubt),
+		cmocka_unit_test(it_has_the_descriptors),
+		cmocka_unit_test(a_program_that_cannot_run_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, home_enter, home_leave);
+}
