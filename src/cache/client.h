@@ -3,6 +3,7 @@
 #define CACHE_CLIENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "cache/message.h"
 
@@ -27,7 +28,7 @@ struct cache_client {
 	bool has_version; /* the first answer has come, and it was ours */
 	/* The last answer; its text is in bytes. */
 	struct cache_message answer;
-	char bytes[CACHE_MESSAGE_MAX];
+	char *bytes; /* CACHE_MESSAGE_MAX of them; NULL before the first one */
 };
 
 /*
@@ -39,20 +40,31 @@ struct cache_client {
 void cache_client_open(struct cache_client *,
     const struct cache_client_files *);
 
+/* Connects to a broker that runs, and starts none: for qmail-remote-check. */
+void cache_client_join(struct cache_client *, const char *socket);
+
 /*
  * Sends a message and waits for its answer: CACHE_CLIENT_MS, and after QUEUED
- * as long as the message says and CACHE_CLIENT_MS more.  An answer with
- * descriptors has them in fd, otherwise they are -1; they are close-on-exec and
- * the caller's.  False if there is no broker, or none any more.
+ * as long as the message says and CACHE_CLIENT_MS more.  The answer is one that
+ * this message can have.  HIT has the session's descriptors in fd,
+ * close-on-exec and the caller's: a connected stream socket, and in TLS the
+ * status descriptor; all others are -1.  False if there is no broker, or none
+ * any more: then the socket is closed, and nothing waits for it again.
  */
 bool cache_client_ask(struct cache_client *, const struct cache_message *,
     int fd[PASS_MAX]);
+
+/* Waits for the next answer to LIST, in the same way. */
+bool cache_client_next(struct cache_client *);
 
 /* Sends a message that has no answer, with nfd descriptors. */
 void cache_client_tell(struct cache_client *, const struct cache_message *,
     const int *fd, size_t nfd);
 
-/* Closes the socket: what the delivery was given is the broker's again. */
+/*
+ * Closes the socket: what the delivery was given is the broker's again.  The
+ * text of the last answer is no longer valid.
+ */
 void cache_client_close(struct cache_client *);
 
 #endif
