@@ -9,7 +9,6 @@
 #include "base/ip.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "base/utf8.h"
 #include "io/fdio.h"
 #include "qmail/control.h"
 
@@ -21,7 +20,7 @@ static const char wait_word[] = "wait";
 static size_t
 without_last_dot(const char *name, size_t n)
 {
-	return n > 1 && name[n - 1] == '.' ? n - 1 : n;
+	return n > 0 && name[n - 1] == '.' ? n - 1 : n;
 }
 
 /*
@@ -39,7 +38,7 @@ append_name(struct buf *b, const char *s, size_t n)
 		return;
 	}
 	n = without_last_dot(s, n);
-	if (!utf8_is_international(s, n) || idn_to_ascii(b, s, n) != NULL)
+	if (idn_to_ascii(b, s, n) != NULL)
 		buf_append(b, s, n);
 	for (size_t i = 0; i < b->len; i++)
 		b->data[i] = str_lower(b->data[i]);
@@ -148,19 +147,21 @@ concurrencyhosts_read(struct concurrencyhosts *c, const char *path,
 {
 	const char *at, *end, *line;
 	struct buf text = { 0 };
-	int result = 0;
 	size_t n;
 
 	*c = (struct concurrencyhosts){ .wait_s = CONCURRENCYHOSTS_WAIT };
-	if (fdio_read_file(path, TEXT_MAX, &text) == -1 && errno != ENOENT)
-		result = control_refuse(path, strerror(errno), why);
+	if (fdio_read_file(path, TEXT_MAX, &text) == -1 && errno != ENOENT) {
+		control_refuse(path, strerror(errno), why);
+		buf_finish(&text);
+		return -1;
+	}
 	at = buf_text(&text);
-	end = at + (result == 0 ? text.len : 0);
-	at += control_bom_length(at, (size_t)(end - at));
+	end = at + text.len;
+	at += control_bom_length(at, text.len);
 	while (next_line(&at, end, &line, &n))
 		take_line(c, line, n);
 	buf_finish(&text);
-	return result;
+	return 0;
 }
 
 /* Whether a key applies to a name; both are in the form of append_name(). */

@@ -41,7 +41,7 @@ timeoutidle_parse(struct timeoutidle *t, const struct buf *text)
 
 	*t = (struct timeoutidle){ 0, TIMEOUTIDLE_TOTAL, TIMEOUTIDLE_PER_KEY };
 	at += control_bom_length(at, text->len);
-	for (size_t i = 0; i < sizeof lines / sizeof *lines && at < end; i++) {
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		const char *stop = newline ? newline : end;
 

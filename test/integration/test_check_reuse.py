@@ -29,6 +29,7 @@ def test_without_the_files_there_is_no_warning(home, dns, look):
     ("\ufeff300\n1000\n1000\nx\n", "300 s, connections: 1000 in all, 1000 with one key", []),
     ("301\n1001\n1002\n", "300 s, connections: 1000 in all, 1000 with one key",
      ["line 1: the greatest number is 300", "line 2: the greatest number is 1000", "line 3: the greatest number is 1000"]),
+    ("\ufeff301\n", "300 s, connections: 20 in all, 2 with one key", ["line 1: the greatest number is 300"]),
     ("30\n\n1001", "30 s, connections: 20 in all, 1000 with one key", ["line 3: the greatest number is 1000"]),
     ("30s\n", "0 s", [f"line 1: {NOT_KEPT}"]),
     ("30\nmany\n", "0 s", [f"line 2: {NOT_KEPT}"]),

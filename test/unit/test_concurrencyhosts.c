@@ -115,6 +115,7 @@ does_not_mind_how_a_name_is_written(void **state)
 		{ "192.0.2.1:3\n", "[192.0.2.1]", "192.0.2.1:3" },
 		{ "[IPv6:2001:DB8:0::1]:3\n", "2001:db8::1", "2001:db8::1:3" },
 		{ "2001:db8::1:3\n", "[2001:db8::1]", "2001:db8::1:3" },
+		{ "2001:DB8:0::1:3\n", "2001:db8::1", "2001:db8::1:3" },
 		{ "192.0.2.1:3\n", "192.0.2.10", "none" },
 		{ ".2.1:3\n", "192.0.2.1", ".2.1:3" },
 		{ "mx.example:3\n", "", "none" },
@@ -176,6 +177,7 @@ static const char *const nonsense[] = {
 	"a:b:5",
 	":5",
 	".:5",
+	"..:5",
 	"[]:5",
 	"[a]:5",
 	"*.a:5",
@@ -191,6 +193,7 @@ static const char *const nonsense[] = {
 	"wait -1",
 	"Wait 5",
 	"waiting 5",
+	"wai 5",
 };
 
 static void
@@ -321,7 +324,7 @@ goes_through_all_lines(void **state)
 	assert_string_equal(walk(&seen, "# x\n\n \n"), "");
 	assert_string_equal(walk(&seen,
 				"\xef\xbb\xbf"
-				"a:3\n# x\n\n  .b:4 # y\r\nc\nwait 5\nd:1"),
+				"a:3\n # x\n\n  .b:4 # y\r\nc\nwait 5\nd:1"),
 	    "<1la:3><4l.b:4 # y><5xc><6twait 5><7ld:1>");
 	for (size_t i = 0; i < COUNT(nonsense); i++) {
 		snprintf(text, sizeof text, "%s\n", nonsense[i]);
