@@ -6,6 +6,7 @@
 #include "delivery/failure.h"
 #include "delivery/handoff.h"
 #include "delivery/noserver.h"
+#include "delivery/reuse.h"
 #include "delivery/search.h"
 #include "delivery/secrets.h"
 #include "delivery/setup.h"
@@ -13,6 +14,7 @@
 #include "io/fdio.h"
 #include "io/sandbox.h"
 #include "qmail/report.h"
+#include "qmail/timeoutidle.h"
 
 #include "config.h"
 #include "files.h"
@@ -32,8 +34,27 @@ fail(const struct dsn *why)
 	_exit(0);
 }
 
+/*
+ * The broker, if there is anything to ask it for.  It may have to be started,
+ * which the sandbox does not allow.
+ */
 static void
-enter_home(void)
+find_broker(struct reuse *r)
+{
+	static const struct cache_client_files files = {
+		.socket = QMAIL_STATE "/cache.sock",
+		.program = QMAIL_HOME "/bin/qmail-remote-cache",
+	};
+	struct timeoutidle timeoutidle;
+
+	timeoutidle_read(&timeoutidle, "control/timeoutidle");
+	r->is_wanted = timeoutidle.seconds > 0;
+	if (r->is_wanted || access("control/concurrencyhosts", F_OK) == 0)
+		cache_client_open(r->client, &files);
+}
+
+static void
+enter_home(struct reuse *r)
 {
 	struct dsn why = { 0 };
 
@@ -41,6 +62,7 @@ enter_home(void)
 		failure_set(&why, FAILURE_HOME, "");
 		fail(&why);
 	}
+	find_broker(r);
 	sandbox_enter_search(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
 }
@@ -67,7 +89,7 @@ keep_open(const struct setup *setup, const struct server *server,
 /* Becomes qmail-remote-io; reports if that failed. */
 static _Noreturn void
 become_io(const struct setup *setup, struct search *search,
-    const struct attempt_config *attempt)
+    const struct attempt_config *attempt, struct reuse *reuse)
 {
 	static char *const environment[] = { NULL };
 	struct handoff h = {
@@ -77,6 +99,7 @@ become_io(const struct setup *setup, struct search *search,
 	struct dsn why = { 0 };
 
 	search_hand_over(search, &h);
+	reuse_hand_over(reuse, &h);
 	if (keep_open(setup, &search->server, attempt->credentials, &h) == 0)
 		execve(PROGRAM_IO, handoff_format(&h), environment);
 	failure_set(&why, FAILURE_EXEC, "");
@@ -101,6 +124,9 @@ main(int argc, char **argv)
 	struct setup_files files = files_of_qmail(false);
 	struct setup setup = { .files = &files };
 	struct search search = { .address = 0 };
+	struct cache_client client = { .fd = -1 };
+	struct reuse reuse = { .program_io = PROGRAM_IO, .client = &client };
+	struct gate gate = reuse_gate(&reuse, &search);
 	struct search_config config;
 	enum search_result result;
 	struct dsn why = { 0 };
@@ -112,21 +138,28 @@ main(int argc, char **argv)
 		failure_set(&why, FAILURE_USAGE, "");
 		fail(&why);
 	}
-	enter_home();
+	enter_home(&reuse);
 	setup.host = argv[1];
 	setup.sender = argv[2];
 	if (setup_read(&setup, &why) == -1 ||
+	    concurrencyhosts_read(&reuse.limits, "control/concurrencyhosts",
+		&why) == -1 ||
 	    setup_read_envelope(&setup, argv + 2, &why) == -1)
 		fail(&why);
+	if (reuse_by_next_hop(&reuse, &setup) == REUSE_REPORTED)
+		return 0;
 	if (setup_plan(&setup, &why) == -1) {
 		tell_collector(&setup, &search);
 		fail(&why);
 	}
 	config = setup_search_config(&setup);
+	config.gate = &gate;
 	result = search_server(&search, &setup.plan, &config);
+	if (result == SEARCH_DONE)
+		return 0;
 	tell_collector(&setup, &search);
 	if (result == SEARCH_READY)
-		become_io(&setup, &search, &config.attempt);
+		become_io(&setup, &search, &config.attempt, &reuse);
 	noserver_record(&search);
 	report_end();
 	end_helpers();

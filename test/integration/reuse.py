@@ -11,11 +11,12 @@ PROGRAM = "qmail-remote-cache"
 
 
 def brokers():
-    """Process ids of all that run."""
+    """Process ids of those of this test process, which has a mount namespace of its own."""
+    ours = os.readlink("/proc/self/ns/mnt")
     found = []
-    for path in glob.glob("/proc/[0-9]*/exe"):
+    for path in glob.glob("/proc/[0-9]*"):
         try:
-            if os.readlink(path).endswith(f"/{PROGRAM}"):
+            if os.readlink(f"{path}/exe").endswith(f"/{PROGRAM}") and os.readlink(f"{path}/ns/mnt") == ours:
                 found.append(int(path.split("/")[2]))
         except OSError:
             pass

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: ISC */
+#include "delivery/reuse.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "delivery/failure.h"
+#include "delivery/secrets.h"
+#include "delivery/sessionkey.h"
+#include "io/fdio.h"
+
+static bool
+has_broker(const struct reuse *r)
+{
+	return r->client->fd != -1;
+}
+
+/*
+ * Using a connection.
+ */
+
+/* What the child needs; -1 where there is none. */
+struct connection {
+	int fd[PASS_MAX];
+	int secrets;
+};
+
+static void
+close_connection(struct connection *c)
+{
+	for (size_t i = 0; i < PASS_MAX; i++)
+		if (c->fd[i] != -1)
+			close(c->fd[i]);
+	if (c->secrets != -1)
+		close(c->secrets);
+}
+
+/* The server repeats credentials that it was shown earlier, too. */
+static bool
+put_secrets(const struct setup *s, struct connection *c)
+{
+	const struct login *login = &s->route.login;
+
+	c->secrets = -1;
+	if (!login_is_given(login))
+		return true;
+	c->secrets = secrets_put(&login->credentials);
+	return c->secrets != -1;
+}
+
+static unsigned long
+number(int fd)
+{
+	return fd == -1 ? 0 : (unsigned long)fd;
+}
+
+static enum child_end
+run(const struct reuse *r, struct child *child, const struct connection *c)
+{
+	int keep[PASS_MAX + 2];
+	size_t n = 0;
+
+	for (size_t i = 0; i < PASS_MAX; i++)
+		if (c->fd[i] != -1)
+			keep[n++] = c->fd[i];
+	if (c->secrets != -1)
+		keep[n++] = c->secrets;
+	keep[n++] = r->client->fd;
+	return child_run(child, keep, n);
+}
+
+static void
+report_death(const struct child *child, enum failure_cause cause)
+{
+	struct dsn why = { 0 };
+
+	failure_set(&why, cause, child->handoff.address);
+	dsn_detail(&why, "%s", child->text);
+	report_failure(&why);
+	report_end();
+}
+
+/* The report is that of the child, or says what became of it. */
+static enum reuse_result
+finish(const struct child *child, enum child_end end)
+{
+	switch (end) {
+	case CHILD_REPORTED:
+		report_forward(buf_text(&child->report), child->report.len);
+		return REUSE_REPORTED;
+	case CHILD_AGAIN:
+		return REUSE_NOT;
+	case CHILD_FAILED:
+		report_death(child, FAILURE_EXEC);
+		return REUSE_REPORTED;
+	default:
+		report_death(child, FAILURE_CONNECTION_DIED_IN_DOUBT);
+		return REUSE_REPORTED;
+	}
+}
+
+/*
+ * Sends the message over the connection of the broker's last answer.  host is
+ * NULL if the server is known by its address only.
+ */
+static enum reuse_result
+use(struct reuse *r, const int fd[PASS_MAX], const char *host,
+    const char *before)
+{
+	const struct cache_session *s = &r->client->answer.session;
+	const struct setup *setup = r->setup;
+	struct connection c = { .secrets = -1 };
+	enum reuse_result result = REUSE_NOT;
+	struct child child = { .program = r->program_io,
+		.handoff = {
+		    .fd = number(fd[CACHE_FD_SESSION]),
+		    .status = number(fd[CACHE_FD_STATUS]),
+		    .timeout_s = setup->control.timeoutremote,
+		    .address = s->address,
+		    .host = host,
+		    .extensions = s->extensions,
+		    .tls = s->tls,
+		    .before = before,
+		    .used = s->used,
+		    .cache = number(r->client->fd),
+		    .envelope = setup->envelope.address,
+		} };
+
+	/* Another one would probably be dead, too. */
+	r->asks = false;
+	memcpy(c.fd, fd, sizeof c.fd);
+	if (put_secrets(setup, &c)) {
+		child.handoff.secrets = number(c.secrets);
+		result = finish(&child, run(r, &child, &c));
+	}
+	close_connection(&c);
+	buf_finish(&child.report);
+	return result;
+}
+
+enum reuse_result
+reuse_by_next_hop(struct reuse *r, const struct setup *setup)
+{
+	struct cache_message ask = { .kind = CACHE_ASK };
+	int fd[PASS_MAX];
+
+	r->setup = setup;
+	r->asks = r->is_wanted;
+	if (!has_broker(r) || !r->is_wanted)
+		return REUSE_NOT;
+	sessionkey_by_next_hop(setup, &r->key1);
+	if (r->key1.len == 0)
+		return REUSE_NOT;
+	ask.session.key1 = r->key1.data;
+	if (!cache_client_ask(r->client, &ask, fd) ||
+	    r->client->answer.kind != CACHE_HIT)
+		return REUSE_NOT;
+	return use(r, fd, r->client->answer.session.host, NULL);
+}
+
+/*
+ * Choosing one of several servers.
+ */
+
+static const struct concurrencyhosts_line *
+limit_of(const struct reuse *r, const struct plan *plan, size_t address)
+{
+	return concurrencyhosts_find(&r->limits,
+	    plan->host[plan->address[address].host].name);
+}
+
+static void
+finish_choice(struct reuse_choice *c)
+{
+	for (size_t i = 0; i < c->message.ncandidate; i++)
+		buf_finish(&c->key[i]);
+	c->message.ncandidate = 0;
+}
+
+/* The key is made now, also if it is only used for what comes later. */
+static void
+add_candidate(struct reuse *r, const struct plan *plan, size_t address)
+{
+	const struct concurrencyhosts_line *line = limit_of(r, plan, address);
+	struct reuse_choice *c = &r->choice;
+	size_t n = c->message.ncandidate++;
+
+	c->key[n] = (struct buf){ 0 };
+	if (r->is_wanted)
+		sessionkey_by_address(r->setup, plan, address, &c->key[n]);
+	c->address[n] = address;
+	c->message.candidate[n] = (struct cache_candidate){
+		.key = r->asks ? buf_text(&c->key[n]) : "",
+		.limit = line ? line->key : "",
+		.n = line ? line->n : 0,
+	};
+}
+
+static void
+make_choice(struct reuse *r, const struct plan *plan, size_t first, size_t end,
+    const bool *may)
+{
+	struct reuse_choice *c = &r->choice;
+
+	finish_choice(c);
+	c->message.kind = CACHE_CHOOSE;
+	c->message.wait = r->limits.wait_s;
+	for (size_t i = first; i < end; i++)
+		if (may[i - first] && c->message.ncandidate < CACHE_CANDIDATES)
+			add_candidate(r, plan, i);
+}
+
+/* Whether there is an idle connection, or a place, to ask for. */
+static bool
+is_question(const struct cache_message *m)
+{
+	for (size_t i = 0; i < m->ncandidate; i++)
+		if (*m->candidate[i].key != '\0' ||
+		    *m->candidate[i].limit != '\0')
+			return true;
+	return false;
+}
+
+/* Only servers under the limit of which we have a place are connected to. */
+static void
+restrict_to(struct reuse *r, const struct plan *plan, size_t first, size_t end,
+    bool *may, const char *limit)
+{
+	for (size_t i = first; i < end; i++) {
+		const struct concurrencyhosts_line *line = limit_of(r, plan, i);
+
+		may[i - first] =
+		    may[i - first] && strcmp(line ? line->key : "", limit) == 0;
+	}
+	r->has_place = *limit != '\0';
+}
+
+/* Because of this limit, as the broker says. */
+static enum gate_answer
+close_gate(struct reuse *r, const struct cache_message *asked,
+    const char *limit, const char **why)
+{
+	const struct cache_candidate *full = &asked->candidate[0];
+
+	for (size_t i = 0; i < asked->ncandidate; i++)
+		if (strcmp(asked->candidate[i].limit, limit) == 0)
+			full = &asked->candidate[i];
+	snprintf(r->why, sizeof r->why, "%.200s:%lu", full->limit, full->n);
+	*why = r->why;
+	return GATE_CLOSED;
+}
+
+/* On an idle connection to this address of the plan. */
+static enum reuse_result
+use_idle(struct reuse *r, const struct plan *plan, size_t address,
+    const int fd[PASS_MAX])
+{
+	const struct plan_host *host = &plan->host[plan->address[address].host];
+	struct buf before = { 0 };
+	enum reuse_result result;
+
+	search_append_lines(r->search, address, &before);
+	result = use(r, fd, host->is_literal ? NULL : host->name,
+	    before.len > 0 ? before.data : NULL);
+	buf_finish(&before);
+	return result;
+}
+
+static enum gate_answer
+decide(struct reuse *r, const struct plan *plan, size_t first, size_t end,
+    bool *may, const char **why)
+{
+	const struct cache_message *asked = &r->choice.message;
+	const struct cache_message *answer = &r->client->answer;
+	int fd[PASS_MAX];
+
+	make_choice(r, plan, first, end, may);
+	if (!is_question(asked) || !cache_client_ask(r->client, asked, fd) ||
+	    answer->chosen >= asked->ncandidate)
+		return GATE_OPEN;
+	switch (answer->kind) {
+	case CACHE_HIT:
+		if (use_idle(r, plan, r->choice.address[answer->chosen], fd) ==
+		    REUSE_REPORTED)
+			return GATE_DONE;
+		/* Now only for a place. */
+		return decide(r, plan, first, end, may, why);
+	case CACHE_PLACE:
+		restrict_to(r, plan, first, end, may,
+		    asked->candidate[answer->chosen].limit);
+		return GATE_OPEN;
+	case CACHE_FULL:
+		return close_gate(r, asked, answer->limit, why);
+	default:
+		return GATE_OPEN;
+	}
+}
+
+static enum gate_answer
+ask(void *data, const struct plan *plan, size_t first, size_t end, bool *may,
+    const char **why)
+{
+	struct reuse *r = data;
+
+	r->has_place = false;
+	return has_broker(r) ? decide(r, plan, first, end, may, why)
+			     : GATE_OPEN;
+}
+
+struct gate
+reuse_gate(struct reuse *r, struct search *search)
+{
+	r->search = search;
+	return (struct gate){ .ask = ask, .data = r };
+}
+
+/*
+ * Leaving a connection to others.
+ */
+
+static unsigned long
+least(unsigned long a, unsigned long b)
+{
+	return a < b ? a : b;
+}
+
+/* Of the last question, before the connection was made; or NULL. */
+static const char *
+key_of(const struct reuse *r, size_t address)
+{
+	const struct reuse_choice *c = &r->choice;
+
+	for (size_t i = 0; i < c->message.ncandidate; i++)
+		if (c->address[i] == address && c->key[i].len > 0)
+			return c->key[i].data;
+	return NULL;
+}
+
+/* Tells the broker what the session is; false if it is for nobody else. */
+static bool
+describe(struct reuse *r, const struct handoff *h)
+{
+	const struct search *s = r->search;
+	enum search_reach reach = search_reach(s);
+	const char *key2 = key_of(r, s->address);
+	struct cache_message m = { .kind = CACHE_READY };
+
+	if (!r->is_wanted || key2 == NULL || reach == SEARCH_REACHED_DOWNGRADED)
+		return false;
+	m.session = (struct cache_session){
+		.key1 = reach == SEARCH_REACHED_FIRST ? r->key1.data : NULL,
+		.key2 = key2,
+		.address = h->address,
+		.host = h->host,
+		.extensions = h->extensions,
+		.tls = h->tls,
+		.mailmax = s->server.ehlo.mailmax,
+		.lives = least(STORE_LIFE_S,
+		    sessionkey_lives(r->setup, s->connector.plan, s->address,
+			(int64_t)time(NULL))),
+	};
+	cache_client_tell(r->client, &m, NULL, 0);
+	return has_broker(r);
+}
+
+void
+reuse_hand_over(struct reuse *r, struct handoff *h)
+{
+	bool is_described;
+
+	if (!has_broker(r))
+		return;
+	is_described = describe(r, h);
+	/* A place is ours for as long as the socket is open. */
+	if (has_broker(r) && (is_described || r->has_place) &&
+	    fdio_set_cloexec(r->client->fd, false) == 0 && is_described)
+		h->cache = (unsigned long)r->client->fd;
+}
+
+void
+reuse_finish(struct reuse *r)
+{
+	concurrencyhosts_finish(&r->limits);
+	finish_choice(&r->choice);
+	buf_finish(&r->key1);
+	cache_client_close(r->client);
+}

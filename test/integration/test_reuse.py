@@ -1,0 +1,73 @@
+"""Connections that are left for the next message."""
+
+import pytest
+
+from expect import accepted, check
+from reuse import Reuse, brokers, wait_until
+from test_stock import one_user
+from tlssite import NOT_VERIFIED, tls_line
+
+pytestmark = one_user
+
+
+@pytest.fixture
+def reuse(home):
+    reuse = Reuse(home)
+    yield reuse
+    reuse.stop()
+
+
+def deliveries(server):
+    """How many mails each connection has brought."""
+    return [len(session.mails) for session in server.sessions]
+
+
+def test_the_second_leaves_its_connection_to_the_third(reuse, dns, smtp):
+    """A single mail leaves none."""
+    dns.zone("dst.example A 192.0.2.1")
+    server = smtp()
+    for _ in range(2):
+        check(reuse.run(), "r", accepted())
+    asked = len(dns.questions)
+    for _ in range(3):
+        check(reuse.run(), "r", accepted())
+    assert deliveries(server) == [1, 4] and len(dns.questions) == asked
+    assert len(brokers()) == 1
+
+
+def test_in_tls(reuse, site):
+    server = site.one(0)
+    for _ in range(4):
+        run = reuse.run()
+        check(run, "r", accepted())
+        assert tls_line(run) == NOT_VERIFIED
+    assert deliveries(server) == [1, 3]
+
+
+def test_a_connection_that_was_closed_is_not_used(reuse, dns, smtp):
+    dns.zone("dst.example A 192.0.2.1")
+    server = smtp(EHLO=["250 me", "250 me"], QUIT="221 bye")
+    for _ in range(2):
+        check(reuse.run(), "r", accepted())
+    server.sessions[1].sock.close()
+    wait_until(lambda: server.sessions[1])
+    check(reuse.run(), "r", accepted())
+    assert deliveries(server) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("reply", ["421 too many", "452 too many", "nonsense", "250 one\n250 two"])
+def test_refused_on_a_connection_that_was_used(reuse, dns, smtp, reply):
+    """The mail goes over a new one, and nobody is told."""
+    dns.zone("dst.example A 192.0.2.1")
+    server = smtp(MAIL=["250 ok", "250 ok", reply, "250 ok"])
+    for _ in range(3):
+        check(reuse.run(), "r", accepted())
+    assert sum(deliveries(server)) == 3
+
+
+def test_off(home, dns, smtp):
+    dns.zone("dst.example A 192.0.2.1")
+    server = smtp()
+    for _ in range(3):
+        check(home.run(uid=4711, gid=4711), "r", accepted())
+    assert deliveries(server) == [1, 1, 1] and not brokers()
