@@ -18,7 +18,14 @@
 #include <unistd.h>
 
 #define LOCK_RETRY_MS 10
-#define READ_PIECE ((size_t)4096)
+
+/*
+ * Read at once: from a file, so much more than it is said to have.  It is
+ * little, since most files have a few bytes, and what is reserved for them is
+ * kept.
+ */
+#define FILE_PIECE ((size_t)256)
+#define PIPE_PIECE ((size_t)4096)
 
 /* Where they must be closed one by one, and there is a greater limit. */
 #define DESCRIPTORS_MAX 65536
@@ -257,7 +264,7 @@ fdio_read_to_end(int fd, const struct stat *st, size_t limit, struct buf *b)
 		 * Ask for more than is left, so that a short read shows the
 		 * end.
 		 */
-		piece += READ_PIECE;
+		piece += FILE_PIECE;
 		got = fdio_read(fd, buf_reserve(b, piece), piece);
 		if (got == -1)
 			return -1;
@@ -302,7 +309,7 @@ fdio_read_pipe(int fd, size_t limit, struct deadline until, struct buf *b)
 			errno = ETIMEDOUT;
 		if (ready != 1)
 			return -1;
-		got = fdio_read(fd, buf_reserve(b, READ_PIECE), READ_PIECE);
+		got = fdio_read(fd, buf_reserve(b, PIPE_PIECE), PIPE_PIECE);
 		if (got == -1)
 			return -1;
 		size += (size_t)got;
