@@ -56,12 +56,12 @@ def warnings(home, request):
 
 def is_read(name):
     """Whether the programs open it."""
-    wanted = f'"control/{name.split("/")[0]}'
+    wanted = re.escape(name.split("/")[0])
     for path in glob.glob("src/**/*.[ch]", root_dir=TOP, recursive=True) + glob.glob("prog/*.[ch]", root_dir=TOP):
         if path.startswith("src/check/"):   # which knows the names of other programs' files, to warn of them
             continue
         with open(f"{TOP}/{path}", encoding="utf-8") as f:
-            if re.search(rf'{re.escape(wanted)}[/"]', f.read()):
+            if re.search(rf'"/?control/{wanted}[/"]', f.read()):
                 return True
     return False
 
