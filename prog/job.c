@@ -178,7 +178,7 @@ fetch_policy(struct tools *t, struct sts_policy *policy,
 	if (sts_fetch_connect(&t->fetch, &session, why) == -1)
 		return -1;
 	end_asking(t);
-	sandbox_enter_bytes(MEMORY_MAX);
+	sandbox_enter_bytes(MEMORY_MAX, -1);
 	return sts_fetch_policy(&t->fetch, &session, policy, why);
 }
 

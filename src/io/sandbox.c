@@ -48,24 +48,29 @@ void
 sandbox_enter_search(const char *directory, const char *const *file, size_t n)
 {
 	landlock_keep_writes(directory, file, n);
-	seccomp_install(SECCOMP_SEARCH);
+	seccomp_install(SECCOMP_SEARCH, -1);
 }
 
 void
 sandbox_enter_fetch(const char *directory, const char *const *file, size_t n)
 {
 	landlock_keep_writes(directory, file, n);
-	seccomp_install(SECCOMP_FETCH);
+	seccomp_install(SECCOMP_FETCH, -1);
 }
 
-/* There is no limit on file sizes: the report may go to a file. */
+/*
+ * There is no limit on file sizes: the report may go to a file.  The limit on
+ * descriptors is also one on those that the user has sent from anywhere, and
+ * that were not received yet (unix(7), ETOOMANYREFS).
+ */
 void
-sandbox_enter_bytes(size_t memory)
+sandbox_enter_bytes(size_t memory, int socket)
 {
 	(void)landlock_keep_nothing();
 	LOWER(RLIMIT_AS, memory);
-	LOWER(RLIMIT_NOFILE, DESCRIPTORS);
-	seccomp_install(SECCOMP_BYTES);
+	if (socket == -1)
+		LOWER(RLIMIT_NOFILE, DESCRIPTORS);
+	seccomp_install(SECCOMP_BYTES, socket);
 }
 
 void
@@ -73,7 +78,7 @@ sandbox_enter_holding(size_t memory, const char *directory)
 {
 	landlock_keep_removing(directory);
 	LOWER(RLIMIT_AS, memory);
-	seccomp_install(SECCOMP_HOLDING);
+	seccomp_install(SECCOMP_HOLDING, -1);
 }
 
 void
@@ -82,7 +87,7 @@ sandbox_enter_tls(size_t memory)
 	(void)landlock_keep_nothing();
 	LOWER(RLIMIT_AS, memory);
 	LOWER(RLIMIT_NOFILE, DESCRIPTORS);
-	seccomp_install(SECCOMP_TLS);
+	seccomp_install(SECCOMP_TLS, -1);
 }
 
 void
@@ -90,7 +95,7 @@ sandbox_enter_tls_reading(size_t memory, const char *directory)
 {
 	landlock_keep_reading(directory);
 	LOWER(RLIMIT_AS, memory);
-	seccomp_install(SECCOMP_TLS_READING);
+	seccomp_install(SECCOMP_TLS_READING, -1);
 }
 
 void
@@ -98,5 +103,5 @@ sandbox_end_reading(void)
 {
 	/* A second filter is needed only without Landlock. */
 	if (!landlock_keep_nothing())
-		seccomp_install(SECCOMP_TLS);
+		seccomp_install(SECCOMP_TLS, -1);
 }

@@ -41,7 +41,9 @@
  *	  has this sandbox too.
  *
  * qmail-remote-io drops everything except moving bytes between descriptors that
- * it has, and waiting for the end of its children.
+ * it has, waiting for the end of its children, and sending its connection
+ * through the socket to qmail-remote-cache, if it has one.  Then the limit on
+ * descriptors stays as it was: without a filter, it could open sockets.
  *
  * qmail-remote-cache drops the same, apart from accepting clients of its
  * socket, passing descriptors between them, and reading files: it reads a
@@ -83,9 +85,10 @@ void sandbox_enter_fetch(const char *directory, const char *const *file,
 /*
  * For qmail-remote-io and qmail-remote-sts, and for qmail-remote-tls: from now
  * on nothing can be opened, started or signalled, no memory can become
- * executable, and the address space is limited to this many bytes.
+ * executable, and the address space is limited to this many bytes.  Descriptors
+ * can be sent through this socket, by pass_send(), if it is not -1.
  */
-void sandbox_enter_bytes(size_t memory);
+void sandbox_enter_bytes(size_t memory, int socket);
 void sandbox_enter_tls(size_t memory);
 
 /*

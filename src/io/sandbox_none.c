@@ -28,9 +28,10 @@ sandbox_enter_fetch(const char *directory, const char *const *file, size_t n)
 }
 
 void
-sandbox_enter_bytes(size_t memory)
+sandbox_enter_bytes(size_t memory, int socket)
 {
 	(void)memory;
+	(void)socket;
 }
 
 void

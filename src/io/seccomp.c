@@ -23,6 +23,8 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
+#include "io/pass.h"
+
 /*
  * A filter is described by lists of system calls and rules for their arguments.
  * It is translated into a program for the kernel's packet filter machine, which
@@ -87,6 +89,7 @@
 enum test {
 	NOTHING, /* always true */
 	EQUAL,   /* the argument equals the value */
+	SOCKET,  /* it is the socket that seccomp_install() was given */
 	ABOVE,   /* it is greater than the value */
 	ANY_OF,  /* it has a bit of the value */
 	NONE_OF  /* it has no bit of the value */
@@ -369,6 +372,15 @@ static const struct rule moving_rules[] = {
  */
 static const short waiting[] = { SYS_wait4, SYS_waitid, SYS_recvfrom };
 
+/*
+ * To hand the connection to the broker; a descriptor that is sent to any other
+ * program would be out of this sandbox.
+ */
+static const struct rule sending_rules[] = {
+	{ SYS_sendmsg, ALLOW,
+	    { { SOCKET, 0, 0 }, { EQUAL, 2, PASS_SEND_FLAGS } } },
+};
+
 /* For a note in the address memory, whose file is open already. */
 static const short noting[] = { SYS_flock, SYS_pwrite64 };
 
@@ -535,7 +547,7 @@ static const struct filter {
 	},
 	[SECCOMP_BYTES] = {
 		KILL, KILL,
-		{ RULES(moving_rules) },
+		{ RULES(moving_rules), RULES(sending_rules) },
 		{
 		    LIST(moving, ALLOW),
 		    LIST(waiting, ALLOW),
@@ -583,6 +595,7 @@ static const struct filter {
 
 struct program {
 	const struct filter *filter;
+	uint32_t socket;
 	uint32_t action[NUMBERS]; /* if no rule matches */
 	bool has_rules[NUMBERS];
 	uint16_t run[NUMBERS]; /* first numbers of equal actions */
@@ -680,6 +693,9 @@ put_condition(struct program *p, const struct condition *c, size_t if_true,
 		return if_true;
 	case EQUAL:
 		put_jump(p, BPF_JEQ, c->value, if_true, if_false);
+		break;
+	case SOCKET:
+		put_jump(p, BPF_JEQ, p->socket, if_true, if_false);
 		break;
 	case ABOVE:
 		put_jump(p, BPF_JGT, c->value, if_true, if_false);
@@ -790,9 +806,11 @@ install(struct program *p)
 }
 
 void
-seccomp_install(enum seccomp_filter filter)
+seccomp_install(enum seccomp_filter filter, int socket)
 {
-	struct program p = { .filter = &filters[filter], .first = CODE_MAX };
+	struct program p = { .filter = &filters[filter],
+		.socket = (uint32_t)socket,
+		.first = CODE_MAX };
 
 	set_actions(&p);
 	find_runs(&p);

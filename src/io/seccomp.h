@@ -17,7 +17,11 @@ enum seccomp_filter {
 	SECCOMP_TLS_READING /* and read files */
 };
 
-/* Filters add up: a later one cannot allow what an earlier one forbids. */
-void seccomp_install(enum seccomp_filter);
+/*
+ * Filters add up: a later one cannot allow what an earlier one forbids.  With
+ * SECCOMP_BYTES messages may be sent through this socket, by pass_send(); -1:
+ * through none.
+ */
+void seccomp_install(enum seccomp_filter, int socket);
 
 #endif

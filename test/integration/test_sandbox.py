@@ -40,12 +40,13 @@ DEEDS = {
     "truncate": KILLED, "unlink": KILLED, "mkdir": KILLED,
     "connect": KILLED, "unix": KILLED, "datagram": KILLED, "exec": KILLED, "fork": KILLED, "ptrace": KILLED, "kill": KILLED,
     "option": KILLED, "map-code": KILLED, "map-file": KILLED, "make-code": KILLED, "uring": KILLED, "x32": KILLED,
-    "int80": KILLED, "dup": KILLED, "limit": KILLED, "dumpable": KILLED, "newer": KILLED, "memory": errno.ENOMEM,
+    "int80": KILLED, "dup": KILLED, "pass": KILLED, "limit": KILLED, "dumpable": KILLED, "newer": KILLED,
+    "memory": errno.ENOMEM,
 }
 # OpenSSL may look for a file, and after an update of the C library for a system call.
 TLS = {
     **dict.fromkeys(("read-queue", "read-etc", "write", "create", "state"), errno.EACCES),
-    **dict.fromkeys(("dup", "limit", "dumpable", "newer"), errno.ENOSYS),
+    **dict.fromkeys(("dup", "pass", "limit", "dumpable", "newer"), errno.ENOSYS),
 }
 # Trust anchors in a directory are read until the handshake is done.
 READING = {**TLS, "read-etc": None}

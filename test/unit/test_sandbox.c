@@ -34,15 +34,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/pass.h"
 #include "io/sandbox.h"
 
 #include "config.h"
 
 #define MEMORY ((size_t)64 << 20)
+#define USER 1234 /* any but root */
 
 static char directory[] = "/tmp/sandbox.XXXXXX";
 static char inside[64], outside[64];
-static int pair[2]; /* both ends of a connection */
+static int pair[2];   /* both ends of a connection */
+static int broker[2]; /* the same, of SOCK_SEQPACKET */
 static int file;
 static pid_t bystander;
 
@@ -201,6 +204,39 @@ send_and_receive(void)
 }
 
 static int
+send_descriptors(void)
+{
+	return outcome(pass_send(broker[0], "x", 1, pair, 2));
+}
+
+/* As a delivery asks the broker. */
+static int
+exchange_descriptors(void)
+{
+	int fd[PASS_MAX];
+	size_t nfd;
+	char c;
+
+	if (pass_send(broker[0], "x", 1, pair, 2) == -1 ||
+	    pass_receive(broker[1], &c, 1, fd, &nfd) != 1)
+		return errno;
+	return nfd == 2 ? outcome(close(fd[0])) : EIO;
+}
+
+/*
+ * What others have sent and was not received counts too, so the limit on open
+ * descriptors must not be a low one.
+ */
+static int
+send_many_descriptors(void)
+{
+	for (int i = 0; i < 20; i++)
+		if (pass_send(broker[0], "x", 1, pair, 2) == -1)
+			return errno;
+	return 0;
+}
+
+static int
 start_process(void)
 {
 	pid_t pid = fork();
@@ -270,7 +306,17 @@ no_call(void)
 	return outcome(syscall(-1)) == ENOSYS ? 0 : -1;
 }
 
-enum situation { HARDENED, SEARCH, FETCH, BYTES, TLS, READING, CHILD_TLS };
+enum situation {
+	HARDENED,
+	SEARCH,
+	FETCH,
+	BYTES,
+	SENDING, /* with a socket for descriptors */
+	TLS,
+	READING,
+	CHILD_SENDING, /* started by a program that finds a server */
+	CHILD_TLS
+};
 
 static void
 enter(enum situation situation)
@@ -288,7 +334,14 @@ enter(enum situation situation)
 		sandbox_enter_fetch(directory, files, 2);
 		break;
 	case BYTES:
-		sandbox_enter_bytes(MEMORY);
+		sandbox_enter_bytes(MEMORY, -1);
+		break;
+	case CHILD_SENDING:
+		sandbox_enter_search(directory, files, 2);
+		sandbox_enter_bytes(MEMORY, broker[0]);
+		break;
+	case SENDING:
+		sandbox_enter_bytes(MEMORY, broker[0]);
 		break;
 	case TLS:
 		sandbox_enter_tls(MEMORY);
@@ -314,8 +367,13 @@ end_of_child(enum situation situation, int (*deed)(void))
 	pid = fork();
 	assert_int_not_equal(pid, -1);
 	if (pid == 0) {
-		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == -1)
+		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == -1 ||
+		    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, broker) == -1)
 			_exit(EIO);
+		/* Root may have any number of descriptors under way. */
+		if (situation == SENDING && geteuid() == 0 &&
+		    setuid(USER) == -1)
+			_exit(EPERM);
 		enter(situation);
 		_exit(deed());
 	}
@@ -393,6 +451,7 @@ test_allowed(void **state)
 		{ "search, modes", SEARCH, keep_state },
 		{ "search, limit", SEARCH, lower_limit },
 		{ "search, no call", SEARCH, no_call },
+		{ "search, descriptors", SEARCH, exchange_descriptors },
 		{ "fetch, read", FETCH, open_outside },
 		{ "fetch, replace", FETCH, replace_inside },
 		{ "fetch, socket", FETCH, open_socket },
@@ -405,6 +464,10 @@ test_allowed(void **state)
 		{ "bytes, time", BYTES, tell_time },
 		{ "bytes, wait", BYTES, wait_for_nobody },
 		{ "bytes, no call", BYTES, no_call },
+		{ "sending", SENDING, send_descriptors },
+		{ "sending, many", SENDING, send_many_descriptors },
+		{ "sending, bytes", SENDING, move_bytes },
+		{ "sending, child", CHILD_SENDING, send_descriptors },
 		{ "tls", TLS, move_bytes },
 		{ "tls, file", TLS, read_message },
 		{ "tls, memory", TLS, use_memory },
@@ -594,6 +657,33 @@ call_x32(void)
 }
 #endif
 
+/* Through a socket that is not the broker's. */
+static int
+send_elsewhere(void)
+{
+	return outcome(pass_send(broker[1], "x", 1, pair, 2));
+}
+
+static int
+send_with_other_flags(void)
+{
+	char c = 'x';
+	struct iovec part = { &c, 1 };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1 };
+
+	return outcome(sendmsg(broker[0], &m, MSG_NOSIGNAL));
+}
+
+static int
+receive_descriptors(void)
+{
+	int fd[PASS_MAX];
+	size_t nfd;
+	char c;
+
+	return outcome(pass_receive(broker[0], &c, 1, fd, &nfd));
+}
+
 /* As all versions of Landlock since that one do. */
 static bool
 has_landlock(long version)
@@ -645,6 +735,15 @@ test_forbidden(void **state)
 		{ "bytes, memory", BYTES, use_too_much, ENOMEM, 0 },
 		{ "bytes, unlisted call", BYTES, call_getppid, -SIGSYS, 0 },
 		{ "bytes, newer call", BYTES, call_newer, -SIGSYS, 0 },
+		{ "bytes, descriptors", BYTES, send_descriptors, -SIGSYS, 0 },
+		{ "sending, elsewhere", SENDING, send_elsewhere, -SIGSYS, 0 },
+		{ "sending, flags", SENDING, send_with_other_flags, -SIGSYS,
+		    0 },
+		{ "sending, receive", SENDING, receive_descriptors, -SIGSYS,
+		    0 },
+		{ "sending, open", SENDING, open_outside, -SIGSYS, 0 },
+		{ "sending, socket", SENDING, open_socket, -SIGSYS, 0 },
+		{ "tls, descriptors", TLS, send_descriptors, ENOSYS, 0 },
 		{ "tls, open", TLS, open_outside, EACCES, 0 },
 		{ "tls, write", TLS, write_outside, EACCES, 0 },
 		{ "tls, remove", TLS, remove_outside, -SIGSYS, 0 },
@@ -754,6 +853,7 @@ test_harmful(void **state)
 	(void)state;
 	assert_killed(SEARCH, calls, n);
 	assert_killed(BYTES, calls, n);
+	assert_killed(SENDING, calls, n);
 	assert_killed(CHILD_TLS, calls, n);
 }
 
@@ -779,6 +879,7 @@ test_attacks(void **state)
 
 	(void)state;
 	assert_killed(BYTES, calls, n);
+	assert_killed(SENDING, calls, n);
 	assert_killed(TLS, calls, n);
 	assert_killed(READING, calls, n);
 }
