@@ -7,6 +7,7 @@
 #include "base/mask.h"
 #include "delivery/batch.h"
 #include "delivery/handoff.h"
+#include "delivery/keep.h"
 #include "delivery/lesson.h"
 #include "delivery/record.h"
 #include "delivery/secrets.h"
@@ -108,9 +109,23 @@ set_session(struct smtp_session *s, const struct handoff *h,
 		s->progress = (int)h->progress;
 }
 
+/*
+ * Lets the next delivery have the session, or ends it.  If it lives on, so does
+ * qmail-remote-tls; otherwise that is waited for.
+ */
 static void
-end_session(const struct handoff *h, struct smtp_session *session)
+end_session(const struct handoff *h, struct smtp_session *session,
+    const struct batch *batch)
 {
+	/* Too large for the stack. */
+	static char bytes[CACHE_MESSAGE_MAX];
+
+	if (h->cache > 0) {
+		/* qmail-rspawn waits for the end of the report. */
+		close(1);
+		if (keep_session(h, session, batch_last(batch), bytes))
+			return;
+	}
 	smtp_session_quit(session);
 	close((int)h->fd);
 	end_helpers();
@@ -150,7 +165,7 @@ deliver(const struct handoff *h, const struct smtp_ehlo *ehlo,
 	record_outcome(&outcome, h, &session);
 	report_end();
 	leave_notes(h, &batch, &session);
-	end_session(h, &session);
+	end_session(h, &session, &batch);
 	return 0;
 }
 

@@ -190,3 +190,80 @@ def test_no_mail_data_is_sent_if_nobody_can_be_told(home, smtp):
     assert (io.code, io.report) == (AGAIN, b"")
     connection.socket.close()
     assert server.session.verbs == GROUP and not server.session.mails[0].wire
+
+
+class Broker:
+    """The end of the socket where connections are kept."""
+
+    def __init__(self):
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def take(self):
+        """The connection that has come; None if there is none."""
+        data, fds, _, _ = socket.recv_fds(self.ours, 65536, 3, socket.MSG_DONTWAIT)
+        words = data.split(b"\0")
+        assert words[0] == b"keep" and words[-1] == b"" and len(fds) == 1
+        connection = Connection.__new__(Connection)
+        connection.socket = socket.socket(fileno=fds[0])
+        connection.used = int(dict(w.split(b"=", 1) for w in words[1:-1])[b"used"])
+        return connection
+
+    def is_empty(self):
+        return not select.select([self.ours], [], [], 0)[0]
+
+
+def test_many_messages_go_over_one_connection(home, smtp):
+    """Each delivery hands it over to the next one, in step."""
+    server = smtp(ONE)
+    connection, broker = Connection(), Broker()
+    for n in range(5):
+        assert connection.used == n
+        io = Io(home, connection, progress=n > 0, cache=broker.theirs)
+        check(io, "r", accepted())
+        assert io.code == 0
+        connection.socket.close()
+        connection = broker.take()
+    connection.socket.close()
+    assert server.session.verbs == ["EHLO"] + GROUP[1:] * 5
+    assert len(server.mails) == 5
+
+
+def test_a_connection_is_kept_if_only_some_recipients_are_refused(home, smtp):
+    smtp(ONE, RCPT=["250 ok", "550 no", "450 later"])
+    broker = Broker()
+    io = Io(home, Connection(), recipients=("b@d", "c@d", "d@d"), cache=broker.theirs)
+    assert io.letters == "rhsK"
+    assert broker.take().used == 1
+
+
+NOT_KEPT = {
+    "mail-refused": (dict(MAIL="550 no"), True),
+    "recipients-refused": (dict(RCPT="550 no"), True),
+    "message-refused": (dict(END="554 no"), True),
+    "closed": (dict(END=("250 got it", CLOSE)), None),
+    "one-reply-too-many": (dict(END=b"250 got it\r\n421 bye\r\n"), None),
+    "parameters-refused": (dict(MAIL=["555 no SIZE", "250 ok"]), True),
+}
+
+
+@pytest.mark.parametrize("case", NOT_KEPT)
+def test_no_other_connection_is_kept(home, smtp, case):
+    """It gets QUIT, as ever."""
+    script, quits = NOT_KEPT[case]
+    server = smtp(ONE, **script)
+    connection, broker = Connection(), Broker()
+    Io(home, connection, progress=False, extensions="SIZE 1000000", cache=broker.theirs)
+    assert broker.is_empty()
+    connection.socket.close()
+    assert quits is None or ("QUIT" in server.session.verbs) == quits
+
+
+def test_a_delivery_does_not_depend_on_the_broker(home, smtp):
+    """It has gone, or it does not read: the connection gets QUIT."""
+    server = smtp(ONE)
+    connection, broker = Connection(), Broker()
+    broker.ours.close()
+    io = Io(home, connection, progress=False, cache=broker.theirs)
+    check(io, "r", accepted())
+    connection.socket.close()
+    assert server.session.verbs == GROUP + ["QUIT"]
