@@ -11,6 +11,10 @@
 #include "base/mem.h"
 
 #define KEYWORDS 15
+#define SERVICE_KEYWORDS 3
+
+_Static_assert(TLS_REQUEST_ARGUMENTS == KEYWORDS + 1,
+    "all keywords and the program");
 
 static void
 describe(struct tls_request *r, struct keyword k[KEYWORDS])
@@ -40,21 +44,28 @@ describe(struct tls_request *r, struct keyword k[KEYWORDS])
 	memcpy(k, table, sizeof table);
 }
 
-char **
-tls_request_format(const struct tls_request *request, const char *program)
+static char **
+format(const struct keyword *k, size_t n, const char *program)
 {
-	struct tls_request r = *request;
-	struct keyword k[KEYWORDS];
-	char **argv = mem_alloc(KEYWORDS + 2, sizeof *argv);
+	char **argv = mem_alloc(n + 2, sizeof *argv);
 
 	/*
 	 * posix_spawn() does not change it; its parameter type is older than
 	 * const.
 	 */
 	argv[0] = (char *)(uintptr_t)program;
-	describe(&r, k);
-	(void)keyword_format(k, KEYWORDS, argv + 1);
+	(void)keyword_format(k, n, argv + 1);
 	return argv;
+}
+
+char **
+tls_request_format(const struct tls_request *request, const char *program)
+{
+	struct tls_request r = *request;
+	struct keyword k[KEYWORDS];
+
+	describe(&r, k);
+	return format(k, KEYWORDS, program);
 }
 
 void
@@ -88,4 +99,69 @@ tls_request_parse(struct tls_request *r, int argc, char **argv)
 	return argc > 1 &&
 	       keyword_parse(k, KEYWORDS, argv + 1, (size_t)argc - 1) &&
 	       is_consistent(r);
+}
+
+size_t
+tls_request_join(char *const *argv, char bytes[TLS_MESSAGE_MAX])
+{
+	size_t n = 0;
+
+	for (; *argv != NULL; argv++) {
+		size_t size = strlen(*argv) + 1;
+
+		if (size > TLS_MESSAGE_MAX - n)
+			return 0;
+		memcpy(bytes + n, *argv, size);
+		n += size;
+	}
+	return n;
+}
+
+int
+tls_request_split(char *bytes, size_t n, char *argv[TLS_REQUEST_ARGUMENTS + 1])
+{
+	int nword = 0;
+
+	if (n == 0 || bytes[n - 1] != '\0')
+		return 0;
+	for (size_t i = 0; i < n; i += strlen(bytes + i) + 1) {
+		if (nword == TLS_REQUEST_ARGUMENTS)
+			return 0;
+		argv[nword++] = bytes + i;
+	}
+	argv[nword] = NULL;
+	return nword;
+}
+
+static void
+describe_service(struct tls_service *s, struct keyword k[SERVICE_KEYWORDS])
+{
+	const struct keyword table[SERVICE_KEYWORDS] = {
+		{ "serve", .number = &s->serve, INT_MAX, .is_required = true },
+		{ "home", .text = &s->home, .is_required = true },
+		{ "state", .text = &s->state, .is_required = true },
+	};
+
+	memcpy(k, table, sizeof table);
+}
+
+char **
+tls_service_format(const struct tls_service *service, const char *program)
+{
+	struct tls_service s = *service;
+	struct keyword k[SERVICE_KEYWORDS];
+
+	describe_service(&s, k);
+	return format(k, SERVICE_KEYWORDS, program);
+}
+
+bool
+tls_service_parse(struct tls_service *s, int argc, char **argv)
+{
+	struct keyword k[SERVICE_KEYWORDS];
+
+	*s = (struct tls_service){ 0 };
+	describe_service(s, k);
+	return argc > 1 &&
+	       keyword_parse(k, SERVICE_KEYWORDS, argv + 1, (size_t)argc - 1);
 }

@@ -3,6 +3,7 @@
 #define TLS_REQUEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * The argument vector of qmail-remote-tls, described in qmail-remote-tls(8):
@@ -38,6 +39,23 @@ struct tls_request {
 #define TLS_SECONDS_MAX 604800 /* a week */
 #define TLS_SECURITY_MAX 2
 
+#define TLS_REQUEST_ARGUMENTS 16 /* at most, with the program */
+
+/*
+ * As a message: the words of the vector, each ended by NUL.  It comes with the
+ * three descriptors, in this order; what the words say about them does not
+ * count.
+ */
+#define TLS_MESSAGE_MAX ((size_t)64 * 1024) /* bytes */
+enum tls_descriptor { TLS_FD_SOCKET, TLS_FD_CLEAR, TLS_FD_STATUS, TLS_FDS };
+
+/* A qmail-remote-tls that starts once and serves many sessions. */
+struct tls_service {
+	unsigned long serve; /* descriptor of the socket for messages */
+	const char *home;    /* where paths that are not absolute begin */
+	const char *state;   /* the only directory with files to write */
+};
+
 /*
  * Formats an argument vector, ended by NULL, to be freed by tls_request_free().
  * program is borrowed.
@@ -54,5 +72,23 @@ void tls_request_free(char **argv);
  * match needs anchors.  Text points into argv.
  */
 bool tls_request_parse(struct tls_request *, int argc, char **argv);
+
+/*
+ * Writes an argument vector as a message; its length, or 0 if it is longer than
+ * TLS_MESSAGE_MAX.
+ */
+size_t tls_request_join(char *const *argv, char bytes[TLS_MESSAGE_MAX]);
+
+/*
+ * The argument vector of a message of n bytes, ended by NULL; it points into
+ * them.  Returns the number of words; 0 if they are none, too many, or the last
+ * one is not ended.
+ */
+int tls_request_split(char *bytes, size_t n,
+    char *argv[TLS_REQUEST_ARGUMENTS + 1]);
+
+/* The argument vector of the service, as above. */
+char **tls_service_format(const struct tls_service *, const char *program);
+bool tls_service_parse(struct tls_service *, int argc, char **argv);
 
 #endif

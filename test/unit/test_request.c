@@ -197,6 +197,92 @@ refuses_nonsense(void **state)
 	}
 }
 
+/* What a service gets is what a helper would have got. */
+static void
+comes_through_as_a_message(void **state)
+{
+	static char bytes[TLS_MESSAGE_MAX];
+	struct tls_request r = { .socket = 3,
+		.clear = 4,
+		.status = 5,
+		.seconds = 60,
+		.name = "",
+		.anchors = "/a b",
+		.wait = 1 };
+	char **argv = tls_request_format(&r, "helper");
+	char *words[TLS_REQUEST_ARGUMENTS + 1];
+	size_t n = tls_request_join(argv, bytes);
+	int argc = tls_request_split(bytes, n, words);
+
+	(void)state;
+	assert_int_equal(argc, count(argv));
+	assert_null(words[argc]);
+	for (int i = 0; i < argc; i++)
+		assert_string_equal(words[i], argv[i]);
+	tls_request_free(argv);
+}
+
+static void
+joins_what_fits(void **state)
+{
+	static char bytes[TLS_MESSAGE_MAX + 1], word[TLS_MESSAGE_MAX];
+	char helper[] = "helper";
+	char *argv[] = { helper, word, NULL };
+
+	(void)state;
+	memset(word, 'x', sizeof word - 8);
+	assert_int_equal(tls_request_join(argv, bytes), TLS_MESSAGE_MAX);
+	word[sizeof word - 8] = 'x';
+	bytes[TLS_MESSAGE_MAX] = '!';
+	assert_int_equal(tls_request_join(argv, bytes), 0);
+	assert_int_equal(bytes[TLS_MESSAGE_MAX], '!');
+}
+
+static void
+refuses_messages(void **state)
+{
+	char *argv[TLS_REQUEST_ARGUMENTS + 1];
+	char full[2 * TLS_REQUEST_ARGUMENTS + 2], open[] = { 'a', '\0', 'b' };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof full; i++)
+		full[i] = i % 2 == 0 ? 'a' : '\0';
+	assert_int_equal(tls_request_split(full, 0, argv), 0);
+	assert_int_equal(tls_request_split(open, sizeof open, argv), 0);
+	assert_int_equal(tls_request_split(full, sizeof full - 2, argv),
+	    TLS_REQUEST_ARGUMENTS);
+	assert_int_equal(tls_request_split(full, sizeof full, argv), 0);
+}
+
+static void
+describes_a_service(void **state)
+{
+	static const struct tls_service service = { 7, "/home", "/state" };
+	static const struct {
+		const char *argv[6];
+	} refused[] = {
+		{ { "helper" } },
+		{ { "helper", "home=/h", "state=/s" } },
+		{ { "helper", "serve=3", "state=/s" } },
+		{ { "helper", "serve=3", "home=/h" } },
+		{ { "helper", "serve=-1", "home=/h", "state=/s" } },
+		{ { "helper", "serve=3", "home=/h", "state=/s", "name=x" } },
+	};
+	char **argv = tls_service_format(&service, "helper");
+	struct tls_service s;
+
+	(void)state;
+	assert_true(tls_service_parse(&s, count(argv), argv));
+	assert_int_equal(s.serve, 7);
+	assert_string_equal(s.home, "/home");
+	assert_string_equal(s.state, "/state");
+	tls_request_free(argv);
+	for (size_t i = 0; i < COUNT(refused); i++) {
+		argv = (char **)(uintptr_t)refused[i].argv;
+		assert_false(tls_service_parse(&s, count(argv), argv));
+	}
+}
+
 int
 main(void)
 {
@@ -204,6 +290,10 @@ main(void)
 		cmocka_unit_test(comes_through),
 		cmocka_unit_test(takes_many_records),
 		cmocka_unit_test(refuses_nonsense),
+		cmocka_unit_test(comes_through_as_a_message),
+		cmocka_unit_test(joins_what_fits),
+		cmocka_unit_test(refuses_messages),
+		cmocka_unit_test(describes_a_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
