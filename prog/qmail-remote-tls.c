@@ -7,7 +7,10 @@
  * until either closes, and writes how the session ended.  It is the only
  * program with OpenSSL in it.
  */
+#define _GNU_SOURCE /* dl_iterate_phdr() */
+
 #include <sys/socket.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -19,13 +22,17 @@
 #include "base/dsn.h"
 #include "io/fdio.h"
 #include "base/mem.h"
+#include "io/pass.h"
 #include "io/sandbox.h"
+#include "io/watch.h"
 #include "base/str.h"
 #include "base/tlsa.h"
 #include "tls/request.h"
+#include "tlsd/serve.h"
 #include "tlsd/session.h"
 #include "tls/status.h"
 #include "tlsd/tunnel.h"
+#include "tlsd/warm.h"
 
 #include "version.h"
 
@@ -35,6 +42,7 @@
 /* A last resort: who starts this program waits for five minutes at most. */
 #define WAIT_MS (INT64_C(3600) * 1000)
 #define MEMORY_MAX ((size_t)256 << 20)
+#define SESSIONS 1000 /* at a time */
 
 /* Where the last record goes, and whether the handshake is done. */
 static struct {
@@ -144,9 +152,11 @@ enter_sandbox(const char *anchors)
 }
 
 static struct tlsd_session_params
-session_params(const struct tls_request *r, const struct tlsa_set *tlsa)
+session_params(const struct tls_request *r, const struct tlsa_set *tlsa,
+    struct tlsd_warm *warm)
 {
 	return (struct tlsd_session_params){
+		.warm = warm,
 		.fd = (int)r->socket,
 		.security = (int)r->security,
 		.name = r->name,
@@ -161,43 +171,40 @@ session_params(const struct tls_request *r, const struct tlsa_set *tlsa)
 	};
 }
 
-int
-main(int argc, char **argv)
+/*
+ * Does what was asked for, with a library that has started, or NULL; returns
+ * the exit code.
+ */
+static int
+run_session(const struct tls_request *request, struct tlsd_warm *warm)
 {
-	struct tls_request request;
 	struct tlsa_set tlsa = { 0 };
 	struct tlsd_session_params params;
 	struct dsn why = { 0 };
-	struct deadline until;
+	struct deadline until = deadline_in((int64_t)request->seconds * 1000);
 	struct tlsd_session *session;
 	struct tls_result result;
 	bool reads;
 
-	if (version_is_wanted(argc, argv))
-		return version_print(VERSION_MARK("qmail-remote-tls"));
-	sandbox_harden();
-	if (!tls_request_parse(&request, argc, argv))
-		return EXIT_NO_STATUS;
-	until = deadline_in((int64_t)request.seconds * 1000);
-	status.fd = (int)request.status;
+	status.fd = (int)request->status;
 	mem_on_exhaustion(die_out_of_memory);
 	ignore_sigpipe();
-	if (request.tlsa != NULL && !tlsa_parse(&tlsa, request.tlsa))
+	if (request->tlsa != NULL && !tlsa_parse(&tlsa, request->tlsa))
 		return EXIT_NO_STATUS;
 
 	/* Reads the files: certificate, key, anchors. */
-	params = session_params(&request, &tlsa);
+	params = session_params(request, &tlsa, warm);
 	session = tlsd_session_create(&params, &why);
 	if (session == NULL)
 		return tell_local_failure(why.text) == 0 ? 0 : EXIT_NO_STATUS;
 
 	reads =
-	    enter_sandbox(tlsd_session_has_anchors(session) ? request.anchors
+	    enter_sandbox(tlsd_session_has_anchors(session) ? request->anchors
 							    : NULL);
-	if (request.wait) {
-		if (!await_connection((int)request.clear))
+	if (request->wait) {
+		if (!await_connection((int)request->clear))
 			return 0;
-		until = deadline_in((int64_t)request.seconds * 1000);
+		until = deadline_in((int64_t)request->seconds * 1000);
 	}
 	/* From here on it talks to the network. */
 	(void)tlsd_session_handshake(session, until, &result);
@@ -205,9 +212,98 @@ main(int argc, char **argv)
 		sandbox_end_reading();
 	tell_facts(session);
 	if (tell_result(&result) == 0 && status.is_ready)
-		tlsd_tunnel_run(session, (int)request.socket,
-		    (int)request.clear, tell_end);
+		tlsd_tunnel_run(session, (int)request->socket,
+		    (int)request->clear, tell_end);
 	tlsd_session_destroy(session);
 	tlsa_finish(&tlsa);
 	return 0;
+}
+
+/* What all sessions have. */
+struct service {
+	struct tlsd_warm *warm;
+	struct watch watch; /* the files that this program consists of */
+};
+
+/* The same, in a child of the service. */
+static int
+run_passed_session(void *data, int argc, char **argv, const int fd[TLS_FDS])
+{
+	const struct service *service = data;
+	struct tls_request request;
+
+	if (!tls_request_parse(&request, argc, argv))
+		return EXIT_NO_STATUS;
+	request.socket = (unsigned long)fd[TLS_FD_SOCKET];
+	request.clear = (unsigned long)fd[TLS_FD_CLEAR];
+	request.status = (unsigned long)fd[TLS_FD_STATUS];
+	return run_session(&request, service->warm);
+}
+
+/* A library that is mapped; the program itself has no name here. */
+static int
+watch_library(struct dl_phdr_info *info, size_t size, void *watch)
+{
+	struct watch *w = watch;
+
+	(void)size;
+	if (strchr(info->dlpi_name, '/') != NULL && w->n < WATCH_MAX)
+		watch_add(w, info->dlpi_name);
+	return 0;
+}
+
+static bool
+has_changed(const void *data)
+{
+	const struct service *service = data;
+
+	return watch_has_changed(&service->watch);
+}
+
+/*
+ * A child is as confined as a program that qmail-remote has started, and drops
+ * the rest like that one.
+ */
+static int
+serve(const struct tls_service *request, const char *program)
+{
+	static const char *const written[] = { "/dev/null" };
+	struct service service = { 0 };
+	struct serve config = { .socket = (int)request->serve,
+		.limit = SESSIONS,
+		.session = run_passed_session,
+		.has_changed = has_changed,
+		.data = &service };
+	struct dsn why = { 0 };
+	int code = 0;
+
+	watch_add(&service.watch, program);
+	(void)dl_iterate_phdr(watch_library, &service.watch);
+	if (chdir(request->home) == -1)
+		return EXIT_NO_STATUS;
+	sandbox_enter_fetch(request->state, written, 1);
+	service.warm = tlsd_warm_up(&why);
+	/* One message says that sessions may be asked for. */
+	if (service.warm == NULL ||
+	    pass_send(config.socket, "", 1, NULL, 0) == -1)
+		return EXIT_NO_STATUS;
+	(void)serve_run(&config, &code);
+	tlsd_warm_free(service.warm);
+	return code;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct tls_request request;
+	struct tls_service service;
+
+	if (version_is_wanted(argc, argv))
+		return version_print(VERSION_MARK("qmail-remote-tls"));
+	sandbox_harden();
+	if (tls_service_parse(&service, argc, argv))
+		return serve(&service, argv[0]);
+	if (!tls_request_parse(&request, argc, argv))
+		return EXIT_NO_STATUS;
+	return run_session(&request, NULL);
 }

@@ -17,6 +17,7 @@
 #include "tlsd/describe.h"
 #include "tlsd/error.h"
 #include "tlsd/proof.h"
+#include "tlsd/warm.h"
 
 struct tlsd_session {
 	struct tlsd_bio bio;
@@ -146,7 +147,8 @@ tlsd_session_create(const struct tlsd_session_params *p, struct dsn *why)
 	s->proof.describe = p->describe;
 	if (p->name != NULL)
 		tlsd_name_parse(&s->proof.name, p->name);
-	s->context = tlsd_context_create(p->security, why);
+	s->context = p->warm != NULL ? tlsd_warm_take(p->warm, p->security)
+				     : tlsd_context_create(p->security, why);
 	if (s->context == NULL)
 		goto fail;
 	if (p->cert != NULL && p->key != NULL &&

@@ -20,12 +20,14 @@
  */
 
 struct tlsd_session;
+struct tlsd_warm;
 
 /* The text and records are borrowed until the handshake has ended. */
 struct tlsd_session_params {
-	int fd;           /* borrowed; only the handshake waits for it */
-	int security;     /* 0 to 2, see tls_policy_security() */
-	const char *name; /* of the server: host name or address */
+	struct tlsd_warm *warm; /* a context is taken from it; NULL: created */
+	int fd;                 /* borrowed; only the handshake waits for it */
+	int security;           /* 0 to 2, see tls_policy_security() */
+	const char *name;       /* of the server: host name or address */
 	const struct tlsa_set *tlsa; /* to verify with; NULL: no DANE */
 	const char *names;    /* further ones for DANE-TA: "a,b"; or NULL */
 	const char *anchors;  /* to verify with; NULL: no verification */
