@@ -511,6 +511,7 @@ begin_session(struct work *w, struct tls_start *tls)
 		w->server->helper = tls->pid;
 	} else if (tls->status != -1)
 		close(tls->status);
+	tls_helper_settle(tls);
 	return result;
 }
 

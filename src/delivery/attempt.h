@@ -11,6 +11,7 @@
 #include "delivery/cleartext.h"
 #include "delivery/failure.h"
 #include "smtp/session.h"
+#include "tls/helper.h"
 #include "tls/policy.h"
 #include "tls/status.h"
 
@@ -99,6 +100,8 @@ struct attempt_config {
 	const struct attempt_observer *observer; /* or NULL */
 	unsigned long timeout_s; /* timeoutremote: for one whole reply */
 	const char *helper;      /* the program qmail-remote-tls */
+	tls_helper_pass *pass;   /* as in struct tls_helper; or NULL */
+	void *pass_data;
 	unsigned long timeout_handshake_s;
 	const char *anchors;    /* control/trustanchors */
 	const char *state;      /* directory for compiled anchors */

@@ -101,6 +101,8 @@ describe(struct handshake *h, const struct attempt_config *c,
 		.clientkey = c->clientkey,
 		.security = tls_policy_security(policy),
 		.timeout_s = c->timeout_handshake_s,
+		.pass = c->pass,
+		.pass_data = c->pass_data,
 	};
 	set_verification(&h->helper, c, policy);
 	if (c->observer || policy->source == TLS_FROM_STS_TESTING)

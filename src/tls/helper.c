@@ -6,11 +6,13 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/deadline.h"
+#include "base/mem.h"
 #include "io/fdio.h"
 #include "io/spawn.h"
 #include "base/str.h"
@@ -19,6 +21,12 @@
  * The helper itself has the time limit; if it is this much later it is stuck.
  */
 #define GRACE_MS 1000
+
+/*
+ * A helper that was started by another process begins at once when it gets the
+ * connection.  If it has not begun after so long it is stopped, or gone.
+ */
+#define BEGIN_MS 100
 
 #define NAME "qmail-remote-tls"
 
@@ -62,10 +70,11 @@ open_ends(struct ends *e)
 	return fdio_set_nonblocking(e->clear[0]);
 }
 
-static pid_t
-run(const struct tls_helper *h, int socket, const struct ends *e, bool waits)
+/* The arguments, to be freed by tls_request_free(). */
+static char **
+describe_request(const struct tls_helper *h, int socket, const struct ends *e,
+    bool waits)
 {
-	int keep[3] = { socket, e->clear[1], e->status[1] };
 	bool has_credentials = h->clientcert && h->clientkey;
 	bool has_tlsa = h->tlsa && h->tlsa->n > 0;
 	struct buf tlsa = { 0 };
@@ -86,17 +95,43 @@ run(const struct tls_helper *h, int socket, const struct ends *e, bool waits)
 		.key = has_credentials ? h->clientkey : NULL,
 	};
 	char **argv;
-	pid_t pid;
 
 	if (has_tlsa) {
 		tlsa_format(h->tlsa, &tlsa);
 		request.tlsa = buf_text(&tlsa);
 	}
 	argv = tls_request_format(&request, h->program);
-	pid = spawn_start(argv, keep, 3);
-	tls_request_free(argv);
 	buf_finish(&tlsa);
+	return argv;
+}
+
+static pid_t
+run(const struct tls_helper *h, int socket, const struct ends *e, bool waits)
+{
+	int keep[3] = { socket, e->clear[1], e->status[1] };
+	char **argv = describe_request(h, socket, e, waits);
+	pid_t pid = spawn_start(argv, keep, 3);
+
+	tls_request_free(argv);
 	return pid;
+}
+
+static bool
+pass(const struct tls_helper *h, int socket, const struct ends *e)
+{
+	const int fd[TLS_FDS] = {
+		[TLS_FD_SOCKET] = socket,
+		[TLS_FD_CLEAR] = e->clear[1],
+		[TLS_FD_STATUS] = e->status[1],
+	};
+	char **argv = describe_request(h, socket, e, true);
+	char *bytes = mem_alloc(TLS_MESSAGE_MAX, 1);
+	size_t n = tls_request_join(argv, bytes);
+	bool is_passed = n > 0 && h->pass(h->pass_data, bytes, n, fd);
+
+	free(bytes);
+	tls_request_free(argv);
+	return is_passed;
 }
 
 /*
@@ -181,6 +216,91 @@ launch(const struct tls_helper *h, int socket, bool waits)
 }
 
 /*
+ * A helper that another process has started.
+ */
+
+/* TLS_STATUS_NONE, and it was asked for; or LOCAL, which says nothing. */
+static struct tls_start
+launch_passed(const struct tls_helper *h, int socket)
+{
+	struct ends e = { { -1, -1 }, { -1, -1 } };
+	struct tls_start t = { .result.status = TLS_STATUS_LOCAL };
+
+	if (open_ends(&e) == 0 && pass(h, socket, &e)) {
+		t = (struct tls_start){
+			.result.status = TLS_STATUS_NONE,
+			.fd = e.clear[0],
+			.status = e.status[0],
+			.is_passed = true,
+			.clear = e.clear[1],
+			.connection = -1,
+		};
+		e.clear[0] = e.clear[1] = e.status[0] = -1;
+	}
+	close_ends(&e);
+	return t;
+}
+
+static void
+await_end_of_file(int fd, struct deadline until)
+{
+	char bytes[TLS_RECORD_SIZE];
+
+	while (fdio_wait(fd, POLLIN, until) == 1 &&
+	       fdio_read(fd, bytes, sizeof bytes) > 0)
+		;
+}
+
+/*
+ * Ends it.  It has read the byte that lets it begin, or never will, since it
+ * reads end of file instead.
+ */
+static void
+end_passed(struct tls_start *t)
+{
+	if (t->clear != -1)
+		close(t->clear);
+	if (t->connection != -1)
+		(void)shutdown(t->connection, SHUT_RDWR);
+	close(t->fd);
+	await_end_of_file(t->status,
+	    deadline_in(t->connection == -1 ? BEGIN_MS : GRACE_MS));
+	close(t->status);
+	tls_helper_settle(t);
+	t->fd = t->status = -1;
+}
+
+/*
+ * Gives it the connection.  The byte for that can be read only once: by the
+ * helper, which then begins, or by us, and then it cannot begin any more.
+ */
+static bool
+lets_begin(struct tls_start *t)
+{
+	bool has_begun;
+	char byte;
+
+	if (send(t->fd, "", 1, MSG_NOSIGNAL) != 1)
+		return false;
+	(void)fdio_wait(t->status, POLLIN, deadline_in(BEGIN_MS));
+	has_begun = recv(t->clear, &byte, 1, MSG_DONTWAIT) != 1;
+	if (has_begun) {
+		close(t->clear);
+		t->clear = -1;
+	}
+	return has_begun;
+}
+
+void
+tls_helper_settle(struct tls_start *t)
+{
+	if (t->is_passed && t->connection != -1) {
+		close(t->connection);
+		t->connection = -1;
+	}
+}
+
+/*
  * There is no TLS session, so the helper is killed.  If it ended without a
  * record, could not be run, or wrote nothing in time, that is a failure of
  * ours.  It must not be taken for a failure of the server, or a broken
@@ -189,12 +309,17 @@ launch(const struct tls_helper *h, int socket, bool waits)
 static void
 give_up(struct tls_start *t, bool has_ended)
 {
-	/* If it was already ending, this returns its own exit code. */
-	struct spawn_end end = spawn_kill(t->pid);
+	struct spawn_end end = { SPAWN_LOST, 0 };
 
-	close(t->fd);
-	close(t->status);
-	t->fd = t->status = -1;
+	if (t->is_passed)
+		end_passed(t);
+	else {
+		/* If it was already ending, this returns its own exit code. */
+		end = spawn_kill(t->pid);
+		close(t->fd);
+		close(t->status);
+		t->fd = t->status = -1;
+	}
 	if (t->result.status != TLS_STATUS_NONE)
 		return;
 	*t = local_failure(NAME, "no valid status");
@@ -218,8 +343,9 @@ handshake_ms(const struct tls_helper *h)
 	return 1000 * (int64_t)h->timeout_s + GRACE_MS;
 }
 
-struct tls_start
-tls_helper_start(const struct tls_helper *h, int socket)
+/* One of our own, with the handshake. */
+static struct tls_start
+start_own(const struct tls_helper *h, int socket)
 {
 	struct tls_start t = launch(h, socket, false);
 
@@ -230,9 +356,39 @@ tls_helper_start(const struct tls_helper *h, int socket)
 }
 
 struct tls_start
+tls_helper_start(const struct tls_helper *h, int socket)
+{
+	struct tls_start t = { .result.status = TLS_STATUS_LOCAL };
+
+	if (h->pass != NULL)
+		t = launch_passed(h, socket);
+	if (t.result.status == TLS_STATUS_NONE)
+		tls_helper_handshake(h, &t, socket);
+	else
+		t = start_own(h, socket);
+	return t;
+}
+
+struct tls_start
 tls_helper_prepare(const struct tls_helper *h, int socket)
 {
-	return launch(h, socket, true);
+	struct tls_start t = { .result.status = TLS_STATUS_LOCAL };
+
+	if (h->pass != NULL)
+		t = launch_passed(h, socket);
+	return t.result.status == TLS_STATUS_NONE ? t : launch(h, socket, true);
+}
+
+static void
+perform_passed(const struct tls_helper *h, struct tls_start *t, int socket)
+{
+	if (!lets_begin(t)) {
+		end_passed(t);
+		*t = start_own(h, socket);
+		return;
+	}
+	t->connection = socket;
+	await_result(h, t, handshake_ms(h));
 }
 
 void
@@ -241,6 +397,10 @@ tls_helper_handshake(const struct tls_helper *h, struct tls_start *t,
 {
 	bool is_told;
 
+	if (t->is_passed) {
+		perform_passed(h, t, socket);
+		return;
+	}
 	close(socket);
 	if (t->result.status != TLS_STATUS_NONE)
 		return;
@@ -277,6 +437,10 @@ tls_helper_stop(struct tls_start *t)
 {
 	if (t->fd == -1)
 		return;
+	if (t->is_passed) {
+		end_passed(t);
+		return;
+	}
 	close(t->fd);
 	close(t->status);
 	t->fd = t->status = -1;

@@ -3,10 +3,20 @@
 #define TLS_HELPER_H
 
 #include <sys/types.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "base/tlsa.h"
 #include "tls/request.h"
 #include "tls/status.h"
+
+/*
+ * Passes the start of a session on to a qmail-remote-tls that runs already: the
+ * n bytes of the request as a message, and the descriptors that come with it
+ * (tls/request.h), which stay the caller's.  False if there is none.
+ */
+typedef bool tls_helper_pass(void *data, const char *request, size_t n,
+    const int fd[TLS_FDS]);
 
 /*
  * Start qmail-remote-tls on a connection, and read its status records.
@@ -28,6 +38,14 @@ struct tls_helper {
 	struct tls_facts *facts; /* filled if describe is set */
 	unsigned long security;  /* see struct tls_request */
 	unsigned long timeout_s; /* seconds for the whole handshake */
+
+	/*
+	 * Tried first, if it is not NULL.  What comes of it never decides
+	 * anything: until that helper has begun with the handshake, it is
+	 * replaced by one of our own for whatever reason it does not go on.
+	 */
+	tls_helper_pass *pass;
+	void *pass_data;
 };
 
 /*
@@ -38,13 +56,19 @@ struct tls_start {
 	struct tls_result result; /* TLS_STATUS_NONE: it waits */
 	int fd;                   /* clear text, non-blocking; otherwise -1 */
 	int status;               /* for tls_helper_end(); otherwise -1 */
-	pid_t pid;                /* of the helper */
+	pid_t pid;                /* of the helper; 0: not our child */
+
+	/* If it is not our child; both are private. */
+	bool is_passed;
+	int clear;      /* the helper's end of fd, until it has begun */
+	int connection; /* from then on, to end its use; otherwise -1 */
 };
 
 /*
  * Starts a helper on the connection and waits for the result of the handshake;
- * closes socket in any case.  A failure on our side is TLS_STATUS_LOCAL, and so
- * is a helper that ends without a status record or writes none in time.
+ * closes socket, but for tls_helper_settle().  A failure on our side is
+ * TLS_STATUS_LOCAL, and so is a helper that ends without a status record or
+ * writes none in time.
  */
 struct tls_start tls_helper_start(const struct tls_helper *, int socket);
 
@@ -64,6 +88,13 @@ void tls_helper_handshake(const struct tls_helper *, struct tls_start *,
     int socket);
 
 /*
+ * After a handshake that succeeded, when tls_helper_stop() will not be called
+ * any more: closes our last reference to the connection.  The caller owns the
+ * other descriptors and the child as before.
+ */
+void tls_helper_settle(struct tls_start *);
+
+/*
  * How a session ended that reads end of file or cannot be written to.  The
  * helper has written a record before it closed the clear text; without one it
  * has died.  That is TLS_END_NONE, a fault of ours, and the text says how
@@ -76,7 +107,9 @@ enum tls_end tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE]);
 /*
  * Kills a helper that waits, or whose session is given up, and closes both
  * descriptors.  Does nothing if there is none.  Afterwards no process but this
- * one has the connection.
+ * one has the connection.  One that is not our child is ended by closing the
+ * clear text and shutting the session's connection down, and waited for; if it
+ * is stopped, it may still have the connection, but cannot use it any more.
  */
 void tls_helper_stop(struct tls_start *);
 

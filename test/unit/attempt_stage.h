@@ -40,6 +40,7 @@ static struct tls_start fake_start(const struct tls_helper *, int);
 static struct tls_start fake_prepare(const struct tls_helper *, int);
 static void fake_handshake(const struct tls_helper *, struct tls_start *, int);
 static enum tls_end fake_end(int, pid_t, char[TLS_TEXT_SIZE]);
+static void fake_settle(struct tls_start *);
 static void fake_stop(struct tls_start *);
 static int fake_close(int);
 
@@ -62,6 +63,7 @@ static int fake_close(int);
 #define tls_helper_prepare fake_prepare
 #define tls_helper_handshake fake_handshake
 #define tls_helper_end fake_end
+#define tls_helper_settle fake_settle
 #define tls_helper_stop fake_stop
 #define close fake_close
 #include "delivery/attempt.c"
@@ -107,6 +109,7 @@ static struct {
 	const char *verdict; /* a fact that it tells, or NULL */
 	bool has_sent_starttls; /* and the reply is under way */
 	bool waits;             /* a helper, for its connection */
+	bool is_unsettled;      /* a session may still be stopped */
 } world;
 
 static void
@@ -375,6 +378,17 @@ set_version(struct tls_result *r, const char *word)
 	strcpy(r->version, version);
 }
 
+/* Only looked for: this is what tls/helper does with it. */
+static bool
+fake_pass(void *data, const char *request, size_t n, const int fd[TLS_FDS])
+{
+	(void)data;
+	(void)request;
+	(void)n;
+	(void)fd;
+	return false;
+}
+
 static struct tls_start
 fake_start(const struct tls_helper *h, int socket)
 {
@@ -387,6 +401,7 @@ fake_start(const struct tls_helper *h, int socket)
 	assert_int_equal(socket, CONNECTION);
 	assert_string_equal(h->name, "mx.example");
 	assert_int_equal(h->timeout_s, 60);
+	assert_true(h->pass == fake_pass && h->pass_data == &world);
 	/* There are anchors only if a certificate is verified, or looked at. */
 	if (h->describe == TLS_DESCRIBE_NOTHING) {
 		assert_null(h->facts);
@@ -403,6 +418,7 @@ fake_start(const struct tls_helper *h, int socket)
 	strcpy(t.result.cipher, "X");
 	if (*word == '+') {
 		set_proof(&t.result, word + 1);
+		world.is_unsettled = true;
 		return t;
 	}
 	t.result.status = *word == 'm' ? TLS_STATUS_LOCAL : TLS_STATUS_FAILED;
@@ -460,8 +476,15 @@ fake_stop(struct tls_start *t)
 		world.helper[0] = '\0';
 	else
 		say("stop", t->fd);
-	world.waits = false;
+	world.waits = world.is_unsettled = false;
 	t->fd = t->status = -1;
+}
+
+static void
+fake_settle(struct tls_start *t)
+{
+	(void)t;
+	world.is_unsettled = false;
 }
 
 static int
@@ -479,6 +502,8 @@ static struct attempt_config config = {
 	.timeout_handshake_s = 60,
 	.anchors = "/anchors",
 	.state = "/state",
+	.pass = fake_pass,
+	.pass_data = &world,
 };
 
 static const char *const failures[] = {
@@ -538,6 +563,7 @@ run(const struct cell *c, struct attempt_mode *mode, struct attempt *a,
 	    c->result)
 		fail_msg("%d %s: result", c->level, c->script);
 	assert_false(world.waits);
+	assert_false(world.is_unsettled);
 	if (*world.script != '\0')
 		fail_msg("%d %s: not done: %s", c->level, c->script,
 		    world.script);
@@ -643,6 +669,7 @@ follow_policy(const struct policy_cell *c, struct attempt_mode *mode,
 	*a = (struct attempt){ .helohost = "me.example" };
 	*mode = (struct attempt_mode){ .policy = c->policy };
 	result = attempt_make(&config, &session, mode, CONNECTION, a, &server);
+	assert_false(world.is_unsettled);
 	assert_false(world.waits);
 	if (result != c->result || *world.script != '\0')
 		fail_msg("level %d, source %d, %s: %d, not done: %s",

@@ -244,29 +244,143 @@ await_end(const struct tls_start *t)
 /*
  * The ways to a handshake: at once; by a helper that waits for its connection;
  * by one that waits for nothing, and has ended before it gets the connection.
+ *
+ * And those in which a helper is passed on to a service: which does not want
+ * it; closes it, because it is full; is stopped; is asked at once; in time; or
+ * has started one that has ended before it gets the connection.
  */
-enum way { AT_ONCE, PREPARED, ENDED, WAYS };
+enum way {
+	AT_ONCE,
+	PREPARED,
+	ENDED,
+	REFUSED,
+	DROPPED,
+	STOPPED,
+	PASSED_AT_ONCE,
+	PASSED,
+	PASSED_ENDED,
+	WAYS
+};
+
+static bool
+is_by_service(enum way way)
+{
+	return way == PASSED_AT_ONCE || way == PASSED;
+}
+
+/* What a service that is stopped has. */
+static int unread[TLS_FDS] = { -1, -1, -1 };
+
+static void
+drop_unread(void)
+{
+	for (int i = 0; i < TLS_FDS; i++) {
+		close(unread[i]);
+		unread[i] = -1;
+	}
+}
+
+/* A helper that is not our child, and has only what was passed. */
+static _Noreturn void
+run_as_service(const char *request, size_t n, const int fd[TLS_FDS])
+{
+	char bytes[TLS_MESSAGE_MAX];
+	char *argv[TLS_REQUEST_ARGUMENTS + 1];
+	struct tls_request r;
+
+	memcpy(bytes, request, n);
+	if (fork() != 0)
+		_exit(0);
+	for (int i = 3; i < 256; i++)
+		if (i != fd[0] && i != fd[1] && i != fd[2])
+			close(i);
+	if (!tls_request_parse(&r, tls_request_split(bytes, n, argv), argv) ||
+	    (int)r.socket != fd[TLS_FD_SOCKET] ||
+	    (int)r.clear != fd[TLS_FD_CLEAR] ||
+	    (int)r.status != fd[TLS_FD_STATUS] || !r.wait)
+		_exit(9);
+	_exit(play_helper(&r));
+}
+
+static bool
+pass_on(void *data, const char *request, size_t n, const int fd[TLS_FDS])
+{
+	enum way way = *(const enum way *)data;
+	pid_t pid;
+
+	if (way == REFUSED)
+		return false;
+	if (way == STOPPED)
+		for (int i = 0; i < TLS_FDS; i++)
+			unread[i] = fcntl(fd[i], F_DUPFD_CLOEXEC, 0);
+	if (way == DROPPED || way == STOPPED)
+		return true;
+	pid = fork();
+	if (pid == 0)
+		run_as_service(request, n, fd);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return true;
+}
+
+/* Waits until the passed helper has closed its status, with what it wrote. */
+static void
+await_end_of_status(const struct tls_start *t)
+{
+	struct pollfd p = { .fd = t->status, .events = 0 };
+
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_true(p.revents & POLLHUP);
+}
 
 static struct tls_start
 shake_hands(struct tls_helper *h, enum way way, int socket)
 {
+	bool is_impatient = way == ENDED || way == PASSED_ENDED;
 	char name[100];
 	struct tls_start t;
 
-	if (way == AT_ONCE)
+	if (way >= REFUSED) {
+		h->pass = pass_on;
+		h->pass_data = &way;
+	}
+	if (way == AT_ONCE || way == PASSED_AT_ONCE)
 		return tls_helper_start(h, socket);
-	snprintf(name, sizeof name, "%s%s", way == ENDED ? IMPATIENT : "",
+	snprintf(name, sizeof name, "%s%s", is_impatient ? IMPATIENT : "",
 	    h->name);
 	h->name = name;
 	t = tls_helper_prepare(h, socket);
 	assert_int_equal(t.result.status, TLS_STATUS_NONE);
+	assert_int_equal(t.is_passed, way >= DROPPED);
 	if (way == ENDED)
 		await_end(&t);
+	if (way == PASSED_ENDED)
+		await_end_of_status(&t);
 	tls_helper_handshake(h, &t, socket);
 	return t;
 }
 
 static const char *const status_name[] = { "READY", "FAILED", "LOCAL", "NONE" };
+
+/* How a helper of a service ended is not known. */
+static const char *
+text_of_service(const char *role, const char *text)
+{
+	bool has_ended =
+	    strncmp(role, "exits", 5) == 0 || strstr(role, "crashes") != NULL;
+
+	return has_ended ? NAME "ended for an unknown reason" : text;
+}
+
+/* Those that take their time would do so in each of these ways. */
+static bool
+is_of_interest(enum way way, const char *role)
+{
+	bool is_slow = strstr(role, "sleeps") || strstr(role, "then nothing");
+
+	if (way == STOPPED)
+		return strcmp(role, "local") == 0;
+	return !is_slow || way == AT_ONCE || way == PREPARED || way == PASSED;
+}
 
 /*
  * A failed handshake: its status and text, and that no descriptor, child or
@@ -318,15 +432,16 @@ classify_failures(enum way way)
 		struct tls_helper h = { .program = self,
 			.name = cases[i].role,
 			.timeout_s = cases[i].timeout_s };
+		const char *text = cases[i].text;
 		int before = count_descriptors(), pair[2];
 		double start = now(), took;
 		struct tls_start t;
 		char c;
 
-		if (way == ENDED && strstr(cases[i].role, "sleeps"))
+		if (!is_of_interest(way, cases[i].role))
 			continue;
-		if (way == ENDED && strstr(cases[i].role, "then nothing"))
-			continue;
+		if (is_by_service(way))
+			text = text_of_service(cases[i].role, text);
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 		fcntl(pair[0], F_SETFD, FD_CLOEXEC);
 		fcntl(pair[1], F_SETFD, FD_CLOEXEC);
@@ -335,9 +450,11 @@ classify_failures(enum way way)
 		if (t.result.status != cases[i].want || t.fd != -1)
 			fail_msg("%s: %s, %s", cases[i].role,
 			    status_name[t.result.status], t.result.text);
-		if (cases[i].text ? strcmp(t.result.text, cases[i].text) != 0
-				  : t.result.text[0] == '\0')
+		if (text ? strcmp(t.result.text, text) != 0
+			 : t.result.text[0] == '\0')
 			fail_msg("%s: %s", cases[i].role, t.result.text);
+		if (way == STOPPED)
+			drop_unread();
 		if (took < cases[i].least || took > cases[i].most)
 			fail_msg("%s: took %.1f s", cases[i].role, took);
 		/*
@@ -469,6 +586,9 @@ hand_over_clear_text(enum way way)
 	assert_string_equal(t.result.group, "Y");
 	assert_true(fcntl(t.fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(t.fd, F_GETFD) & FD_CLOEXEC);
+	tls_helper_settle(&t);
+	if (way == STOPPED)
+		drop_unread();
 	assert_int_equal(count_descriptors(), before + 3);
 
 	assert_int_equal(write(t.fd, &c, 1), 1);
@@ -493,8 +613,69 @@ static void
 hands_over_clear_text(void **state)
 {
 	(void)state;
-	hand_over_clear_text(AT_ONCE);
-	hand_over_clear_text(PREPARED);
+	for (enum way way = 0; way < WAYS; way++)
+		if (way != ENDED && way != PASSED_ENDED)
+			hand_over_clear_text(way);
+}
+
+/*
+ * A session of a passed helper that is given up: the helper ends, even if it
+ * does not look at the clear text.
+ */
+static void
+ends_a_session_of_a_service(void **state)
+{
+	enum way way = PASSED;
+	struct tls_helper h = { .program = self,
+		.name = "ready",
+		.timeout_s = 20,
+		.pass = pass_on,
+		.pass_data = &way };
+	int before = count_descriptors(), pair[2];
+	struct tls_start t;
+	char c = 'q';
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	t = tls_helper_start(&h, pair[0]);
+	assert_int_equal(t.result.status, TLS_STATUS_READY);
+	assert_int_equal(t.pid, 0);
+	/* It waits for the answer of the server. */
+	assert_int_equal(write(t.fd, &c, 1), 1);
+	assert_int_equal(read(pair[1], &c, 1), 1);
+	tls_helper_stop(&t);
+	assert_int_equal(t.fd, -1);
+	assert_int_equal(read(pair[1], &c, 1), 0);
+	assert_int_equal(write(pair[1], &c, 1), -1);
+	close(pair[1]);
+	tls_helper_stop(&t);
+	assert_int_equal(count_descriptors(), before);
+}
+
+/* A request that is too long for a message. */
+static void
+passes_only_what_fits(void **state)
+{
+	enum way way = PASSED;
+	char *name = calloc(TLS_MESSAGE_MAX + 1, 1);
+	struct tls_helper h = { .program = self,
+		.name = name,
+		.timeout_s = 20,
+		.pass = pass_on,
+		.pass_data = &way };
+	int before = count_descriptors();
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct tls_start t;
+
+	(void)state;
+	memset(name, 'x', TLS_MESSAGE_MAX);
+	t = tls_helper_prepare(&h, fd);
+	assert_int_equal(t.result.status, TLS_STATUS_NONE);
+	assert_false(t.is_passed);
+	tls_helper_stop(&t);
+	close(fd);
+	assert_int_equal(count_descriptors(), before);
+	free(name);
 }
 
 /*
@@ -502,16 +683,19 @@ hands_over_clear_text(void **state)
  * ours alone, and nothing was read from it or written to it.
  */
 static void
-leaves_the_connection_alone(void **state)
+leave_the_connection_alone(enum way way)
 {
 	static const char *const roles[] = { "ready", IMPATIENT "local",
 		IMPATIENT "crashes", IMPATIENT "sleeps" };
 
-	(void)state;
-	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+	/* One of a service that is stuck has it, but does not use it. */
+	size_t n = sizeof roles / sizeof *roles - (way == PASSED);
+
+	for (size_t i = 0; i < n; i++) {
 		struct tls_helper h = {
 			.program = self, .name = roles[i], .timeout_s = 20
 		};
+		bool has_ended = i == 1 || i == 2;
 		int before = count_descriptors(), pair[2];
 		struct tls_start t;
 		char text[10];
@@ -520,10 +704,18 @@ leaves_the_connection_alone(void **state)
 		fcntl(pair[0], F_SETFD, FD_CLOEXEC);
 		fcntl(pair[1], F_SETFD, FD_CLOEXEC);
 		assert_int_equal(write(pair[1], "no", 2), 2);
+		if (way >= REFUSED) {
+			h.pass = pass_on;
+			h.pass_data = &way;
+		}
 		t = tls_helper_prepare(&h, pair[0]);
-		if (i == 1 || i == 2)
+		if (has_ended && way == PREPARED)
 			await_end(&t);
+		if (has_ended && way == PASSED)
+			await_end_of_status(&t);
 		tls_helper_stop(&t);
+		if (way == STOPPED)
+			drop_unread();
 		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 		assert_int_equal(count_descriptors(), before + 2);
 		tls_helper_stop(&t);
@@ -534,6 +726,17 @@ leaves_the_connection_alone(void **state)
 		assert_int_equal(read(pair[1], text, sizeof text), 0);
 		close(pair[1]);
 	}
+}
+
+static void
+leaves_the_connection_alone(void **state)
+{
+	static const enum way ways[] = { PREPARED, REFUSED, DROPPED, STOPPED,
+		PASSED };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+		leave_the_connection_alone(ways[i]);
 }
 
 /* How a session ended, and on which side.  Does not depend on time. */
@@ -691,6 +894,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(reads_facts),
 		cmocka_unit_test(needs_a_program),
 		cmocka_unit_test(hands_over_clear_text),
+		cmocka_unit_test(ends_a_session_of_a_service),
+		cmocka_unit_test(passes_only_what_fits),
 		cmocka_unit_test(leaves_the_connection_alone),
 		cmocka_unit_test(reads_how_a_session_ended),
 		cmocka_unit_test(reads_how_the_session_of_another_helper_ended),
