@@ -182,6 +182,6 @@ main(int argc, char **argv)
 	if (!is_invoked_properly(argc, argv, &h, &ehlo, &reverse_path) ||
 	    !hide_secrets(&h))
 		return refuse_invocation();
-	sandbox_enter_bytes(MEMORY_MAX, -1);
+	sandbox_enter_bytes(MEMORY_MAX, h.cache > 0 ? (int)h.cache : -1);
 	return deliver(&h, &ehlo, buf_text(&reverse_path));
 }
