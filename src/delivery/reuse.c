@@ -287,13 +287,11 @@ decide(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 			return GATE_DONE;
 		/* Now only for a place. */
 		return decide(r, plan, first, end, may, why);
-	case CACHE_PLACE:
-		restrict_to(r, plan, first, end, may,
-		    asked->candidate[answer->chosen].limit);
-		return GATE_OPEN;
 	case CACHE_FULL:
 		return close_gate(r, asked, answer->limit, why);
-	default:
+	default: /* CACHE_PLACE, the only other answer */
+		restrict_to(r, plan, first, end, may,
+		    asked->candidate[answer->chosen].limit);
 		return GATE_OPEN;
 	}
 }
