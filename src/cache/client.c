@@ -63,18 +63,31 @@ connect_once(const struct sockaddr_un *address)
 	return -1;
 }
 
-/* The user of the state directory starts the broker, and never root. */
+/* The user of the directory that the socket is in; false: there is none. */
 static bool
-may_start(const struct sockaddr_un *address)
+find_owner(const struct sockaddr_un *address, uid_t *owner)
 {
 	struct sockaddr_un directory = *address;
 	char *end = strrchr(directory.sun_path, '/');
 	struct stat st;
 
-	if (!end || geteuid() == 0)
+	if (!end)
 		return false;
 	*end = '\0';
-	return stat(directory.sun_path, &st) == 0 && st.st_uid == geteuid();
+	if (stat(directory.sun_path, &st) == -1)
+		return false;
+	*owner = st.st_uid;
+	return true;
+}
+
+/* That user starts the broker, and never root. */
+static bool
+may_start(const struct sockaddr_un *address)
+{
+	uid_t owner;
+
+	return geteuid() != 0 && find_owner(address, &owner) &&
+	       owner == geteuid();
 }
 
 /* posix_spawn() only reads its arguments; their type is older than const. */
@@ -107,17 +120,17 @@ connect_before(const struct sockaddr_un *address, struct deadline until)
 	return fd;
 }
 
-/* Takes over a socket, unless the broker is one of another user. */
+/* Takes over a socket, if the broker is one of this user. */
 static void
-take(struct cache_client *c, int fd)
+take(struct cache_client *c, int fd, uid_t user)
 {
-	uid_t uid = (uid_t)-1;
+	uid_t peer = (uid_t)-1;
 
 	if (fd == -1)
 		return;
 	/* If that fails, it is the number that no user has. */
-	(void)pass_peer(fd, &uid);
-	if (uid == geteuid())
+	(void)pass_peer(fd, &peer);
+	if (peer == user)
 		c->fd = fd;
 	else
 		close(fd);
@@ -146,16 +159,17 @@ cache_client_open(struct cache_client *c,
 		return;
 	if (fd == -1)
 		fd = connect_before(&address, until);
-	take(c, fd);
+	take(c, fd, geteuid());
 }
 
 void
 cache_client_join(struct cache_client *c, const char *path)
 {
 	struct sockaddr_un address;
+	uid_t owner;
 
-	if (set_address(&address, path))
-		take(c, connect_once(&address));
+	if (set_address(&address, path) && find_owner(&address, &owner))
+		take(c, connect_once(&address), owner);
 }
 
 /* False: there is no broker, or none any more. */

@@ -40,7 +40,10 @@ struct cache_client {
 void cache_client_open(struct cache_client *,
     const struct cache_client_files *);
 
-/* Connects to a broker that runs, and starts none: for qmail-remote-check. */
+/*
+ * Connects to a broker that runs, of the user that owns the socket's directory,
+ * and starts none: for qmail-remote-check, which root may run.
+ */
 void cache_client_join(struct cache_client *, const char *socket);
 
 /*

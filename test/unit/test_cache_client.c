@@ -50,21 +50,23 @@ static const struct cache_message keep = { .kind = CACHE_KEEP };
 static const struct cache_message list = { .kind = CACHE_LIST };
 
 /*
- * The broker is a child process that plays a script, for one client.  A step is
- * a string; its first byte says what to do:
- *	<text  receive a message, which must begin with this word
- *	>text  send a message: '|' stands for NUL, '$' for our version
- *	1, 2   send hit with this many descriptors of a session: TCP; TLS
- *	0, 3   send hit with none, with three
- *	P      send hit with both ends of a pipe
- *	M      send miss with a descriptor
+ * The broker is a child process that plays a script, for one client.  So that
+ *no answer can come too late, however slow the machine is, answers are sent
+ *before the question; await_broker() waits for that.  A step is a string; its
+ *first byte says what to do: <text  receive a message, which must begin with
+ *this word >text  send a message: '|' stands for NUL, '$' for our version 1, 2
+ *send hit with this many descriptors of a session: TCP; TLS 0, 3   send hit
+ *with none, with three P      send hit with both ends of a pipe M      send
+ *miss with a descriptor
  *	*      send a message that is too long
  *	F      receive a message with two descriptors
+ *	=      end the waiting of await_broker()
  *	~      let 50 ms pass
  *	-      stay, until the client closes
  * After the last step it closes, and ends with 0.
  */
 static pid_t broker = -1;
+static int ready[2];
 
 static int
 listen_here(int backlog)
@@ -153,6 +155,9 @@ play(int fd, const char *const *step)
 		case 'F':
 			expect(fd, "keep", 2);
 			break;
+		case '=':
+			close(ready[1]);
+			break;
 		case '~':
 			poll(NULL, 0, 50);
 			break;
@@ -167,10 +172,9 @@ play(int fd, const char *const *step)
 }
 
 static void
-start_broker(const char *const *script, uid_t uid)
+start_broker(const char *const *script)
 {
-	int listening = listen_here(5), ready[2];
-	char c;
+	int listening = listen_here(5);
 
 	assert_int_not_equal(listening, -1);
 	assert_int_equal(pipe(ready), 0);
@@ -179,18 +183,21 @@ start_broker(const char *const *script, uid_t uid)
 	if (broker == 0) {
 		alarm(LIFE_S);
 		close(ready[0]);
-		/* As the peer of a client counts who called listen(). */
-		if (uid != geteuid() &&
-		    (setuid(uid) == -1 || listen(listening, 5) == -1))
-			_exit(7);
-		close(ready[1]);
 		play(accept(listening, NULL, NULL), script);
 		_exit(0);
 	}
 	close(listening);
 	close(ready[1]);
+}
+
+static void
+await_broker(void)
+{
+	char c;
+
 	assert_int_equal(read(ready[0], &c, 1), 0);
 	close(ready[0]);
+	ready[0] = -1;
 }
 
 /* 0 if it has played all of its script. */
@@ -199,9 +206,19 @@ end_broker(void)
 {
 	int status = -1;
 
+	if (ready[0] != -1)
+		close(ready[0]);
 	assert_int_equal(waitpid(broker, &status, 0), broker);
-	broker = -1;
+	broker = ready[0] = -1;
 	return status;
+}
+
+/* The directory of the test, and that of the socket. */
+static void
+give_directory(uid_t uid)
+{
+	assert_int_equal(chown(".", uid, (gid_t)-1), 0);
+	assert_int_equal(chown("run", uid, (gid_t)-1), 0);
 }
 
 static int64_t
@@ -245,17 +262,18 @@ count_open(void)
 static void
 asks_and_is_answered(void **state)
 {
-	static const char *const script[] = { "<ask", ">miss|version=$|",
-		"<choose", ">place|chosen=5|", "<ask", ">miss|version=other|",
-		"-", NULL };
+	static const char *const script[] = { ">miss|version=$|",
+		">place|chosen=5|", ">miss|version=other|", "=", "<ask",
+		"<choose", "<ask", "-", NULL };
 	struct cache_client c = { .fd = -1 };
 	int before = count_open(), fd[PASS_MAX] = { 7, 7, 7 };
 
 	(void)state;
-	start_broker(script, geteuid());
+	start_broker(script);
 	cache_client_open(&c, &files);
 	assert_int_not_equal(c.fd, -1);
 	assert_int_equal(fcntl(c.fd, F_GETFD), FD_CLOEXEC);
+	await_broker();
 	assert_true(cache_client_ask(&c, &ask, fd));
 	assert_int_equal(c.answer.kind, CACHE_MISS);
 	for (size_t i = 0; i < PASS_MAX; i++)
@@ -279,33 +297,36 @@ gives_up_a_broker(void **state)
 	static const struct {
 		const char *name;
 		const struct cache_message *message;
-		const char *script[4];
+		const char *script[6];
 	} cases[] = {
-		{ "closes", &ask, { NULL } },
-		{ "closes before the answer", &ask, { "<ask" } },
-		{ "does not answer", &ask, { "<ask", "-" } },
-		{ "no version", &ask, { "<ask", ">miss|" } },
-		{ "other version", &ask, { "<ask", ">miss|version=$.1|" } },
-		{ "empty version", &ask, { "<ask", ">miss|version=|" } },
-		{ "malformed", &ask, { "<ask", ">miss|version=$|used=1|" } },
-		{ "too long", &ask, { "<ask", "*" } },
-		{ "no answer at all", &ask, { "<ask", ">ask|key1=k|" } },
+		{ "closes", &ask, { "=" } },
+		{ "closes before the answer", &ask, { "=", "<ask" } },
+		{ "does not answer", &ask, { "=", "<ask", "-" } },
+		{ "no version", &ask, { ">miss|", "=", "<ask" } },
+		{ "other version", &ask,
+		    { ">miss|version=$.1|", "=", "<ask" } },
+		{ "empty version", &ask, { ">miss|version=|", "=", "<ask" } },
+		{ "malformed", &ask,
+		    { ">miss|version=$|used=1|", "=", "<ask" } },
+		{ "too long", &ask, { "*", "=", "<ask" } },
+		{ "no answer at all", &ask, { ">ask|key1=k|", "=", "<ask" } },
 		{ "to another question", &ask,
-		    { "<ask", ">place|version=$|chosen=0|" } },
-		{ "to what has none", &keep, { "<keep", ">miss|version=$|" } },
+		    { ">place|version=$|chosen=0|", "=", "<ask" } },
+		{ "to what has none", &keep,
+		    { ">miss|version=$|", "=", "<keep" } },
 		{ "to a list", &choose,
-		    { "<choose", ">limit|version=$|limit=l|"
-				 "n=1|waiting=0|" } },
+		    { ">limit|version=$|limit=l|n=1|waiting=0|", "=",
+			"<choose" } },
 		{ "queued, though it only asks", &ask,
-		    { "<ask", ">queued|version=$|" } },
+		    { ">queued|version=$|", "=", "<ask" } },
 		{ "queued twice", &choose,
-		    { "<choose", ">queued|version=$|", ">queued|" } },
+		    { ">queued|version=$|", ">queued|", "=", "<choose" } },
 		{ "queued for ever", &choose,
-		    { "<choose", ">queued|version=$|", "-" } },
-		{ "hit, no session", &ask, { "<ask", "0" } },
-		{ "hit, no sockets", &ask, { "<ask", "P" } },
-		{ "hit, three descriptors", &ask, { "<ask", "3" } },
-		{ "miss with a descriptor", &ask, { "<ask", "M" } },
+		    { ">queued|version=$|", "=", "<choose", "-" } },
+		{ "hit, no session", &ask, { "0", "=", "<ask" } },
+		{ "hit, no sockets", &ask, { "P", "=", "<ask" } },
+		{ "hit, three descriptors", &ask, { "3", "=", "<ask" } },
+		{ "miss with a descriptor", &ask, { "M", "=", "<ask" } },
 	};
 
 	(void)state;
@@ -313,14 +334,15 @@ gives_up_a_broker(void **state)
 		struct cache_client c = { .fd = -1 };
 		int before = count_open(), fd[PASS_MAX] = { 7, 7, 7 };
 
-		start_broker(cases[i].script, geteuid());
+		start_broker(cases[i].script);
 		cache_client_open(&c, &files);
 		assert_int_not_equal(c.fd, -1);
+		await_broker();
 		if (cache_client_ask(&c, cases[i].message, fd) || c.fd != -1 ||
 		    c.bytes || c.has_version || fd[0] != -1)
 			fail_msg("%s", cases[i].name);
 		/* Its end shows that the script was played, and we closed. */
-		if (end_broker() != 0 && i != 0)
+		if (end_broker() != 0)
 			fail_msg("%s: script", cases[i].name);
 		assert_false(cache_client_ask(&c, &ask, fd));
 		assert_false(cache_client_next(&c));
@@ -340,7 +362,7 @@ waits_for_a_stopped_broker_once(void **state)
 	int64_t start;
 
 	(void)state;
-	start_broker(script, geteuid());
+	start_broker(script);
 	kill(broker, SIGSTOP);
 	cache_client_open(&c, &files);
 	assert_int_not_equal(c.fd, -1);
@@ -355,16 +377,17 @@ waits_for_a_stopped_broker_once(void **state)
 static void
 takes_over_a_session(void **state)
 {
-	static const char *const clear[] = { "<ask", "1", "-", NULL };
-	static const char *const tls[] = { "<ask", "2", "-", NULL };
+	static const char *const clear[] = { "1", "=", "<ask", "-", NULL };
+	static const char *const tls[] = { "2", "=", "<ask", "-", NULL };
 
 	(void)state;
 	for (size_t n = 1; n <= 2; n++) {
 		struct cache_client c = { .fd = -1 };
 		int fd[PASS_MAX] = { 7, 7, 7 };
 
-		start_broker(n == 1 ? clear : tls, geteuid());
+		start_broker(n == 1 ? clear : tls);
 		cache_client_open(&c, &files);
+		await_broker();
 		assert_true(cache_client_ask(&c, &ask, fd));
 		assert_int_equal(c.answer.kind, CACHE_HIT);
 		assert_string_equal(c.answer.session.address, "192.0.2.1");
@@ -386,16 +409,17 @@ takes_over_a_session(void **state)
 static void
 waits_for_a_place(void **state)
 {
-	static const char *const script[] = { "<choose", ">queued|version=$|",
-		"~", ">place|chosen=0|", "-", NULL };
+	static const char *const script[] = { ">queued|version=$|", "=",
+		"<choose", "~", ">place|chosen=0|", "-", NULL };
 	struct cache_client c = { .fd = -1 };
 	struct cache_message m = choose;
 	int fd[PASS_MAX];
 
 	(void)state;
 	m.wait = LIFE_S;
-	start_broker(script, geteuid());
+	start_broker(script);
 	cache_client_open(&c, &files);
+	await_broker();
 	assert_true(cache_client_ask(&c, &m, fd));
 	assert_int_equal(c.answer.kind, CACHE_PLACE);
 	cache_client_close(&c);
@@ -405,19 +429,21 @@ waits_for_a_place(void **state)
 static void
 reads_a_list(void **state)
 {
-	static const char *const script[] = { "<list",
+	static const char *const script[] = {
 		">entry|version=$|address=192.0.2.1|used=1|lives=2|seconds=3|",
 		">limit|limit=.example|n=1|waiting=2|",
 		">counters|hits=1|misses=2|kept=3|server=4|idleness=5|age=6|"
 		"use=7|room=8|limit=9|unwanted=10|",
-		">miss|", "-", NULL };
+		">miss|", "=", "<list", "-", NULL
+	};
 	struct cache_client c = { .fd = -1 };
 	int fd[PASS_MAX];
 
 	(void)state;
-	start_broker(script, geteuid());
+	start_broker(script);
 	cache_client_join(&c, SOCKET);
 	assert_int_not_equal(c.fd, -1);
+	await_broker();
 	assert_true(cache_client_ask(&c, &list, fd));
 	assert_int_equal(c.answer.kind, CACHE_ENTRY);
 	assert_true(cache_client_next(&c));
@@ -436,16 +462,16 @@ static void
 tells_without_an_answer(void **state)
 {
 	static const char *const script[] = { "<ready", "F", "-", NULL };
-	const struct cache_message ready = { .kind = CACHE_READY,
+	const struct cache_message opened = { .kind = CACHE_READY,
 		.session.address = "192.0.2.1" };
 	struct cache_client c = { .fd = -1 };
 	int session[2];
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, session), 0);
-	start_broker(script, geteuid());
+	start_broker(script);
 	cache_client_open(&c, &files);
-	cache_client_tell(&c, &ready, NULL, 0);
+	cache_client_tell(&c, &opened, NULL, 0);
 	cache_client_tell(&c, &keep, session, 2);
 	assert_int_not_equal(c.fd, -1);
 	/* They are still ours. */
@@ -466,14 +492,14 @@ gives_up_where_it_cannot_send(void **state)
 	int fd[PASS_MAX];
 
 	(void)state;
-	start_broker(script, geteuid());
+	start_broker(script);
 	cache_client_open(&c, &files);
 	memset(key, 'k', sizeof key - 1);
 	assert_false(cache_client_ask(&c, &m, fd));
 	assert_int_equal(c.fd, -1);
 	assert_int_equal(end_broker(), 0);
 
-	start_broker(script, geteuid());
+	start_broker(script);
 	kill(broker, SIGSTOP);
 	cache_client_open(&c, &files);
 	key[sizeof key / 2] = '\0';
@@ -487,16 +513,27 @@ takes_no_broker_of_another_user(void **state)
 {
 	static const char *const script[] = { "-", NULL };
 	struct cache_client c = { .fd = -1 };
-	int before = count_open();
+	int before;
 
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	start_broker(script, OTHER_UID);
+	give_directory(OTHER_UID);
+	if (seteuid(OTHER_UID) == -1)
+		skip();
+	start_broker(script);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(chown("run", 0, (gid_t)-1), 0);
+	before = count_open();
 	cache_client_open(&c, &files);
 	assert_int_equal(c.fd, -1);
 	cache_client_join(&c, SOCKET);
 	assert_int_equal(c.fd, -1);
+	/* Root joins that of the directory's owner. */
+	give_directory(OTHER_UID);
+	cache_client_join(&c, SOCKET);
+	assert_int_not_equal(c.fd, -1);
+	cache_client_close(&c);
 	assert_int_equal(count_open(), before);
 }
 
@@ -595,10 +632,9 @@ static int
 try_usual_start(void)
 {
 	/* It may take longer than a client waits. */
-	for (int i = 0; i < 100; i++)
-		if (opens(SOCKET, BROKER))
-			return was_started() && home_has(NOTE) ? 0 : 2;
-	return 1;
+	while (!opens(SOCKET, BROKER))
+		;
+	return was_started() && home_has(NOTE) ? 0 : 1;
 }
 
 /* A socket that a killed broker has left. */
@@ -612,15 +648,18 @@ try_start_beside_stale_socket(void)
 static int
 try_broker_that_ends(void)
 {
-	int64_t start = now_ms();
-
 	home_put("run/refuse", "");
-	if (opens(SOCKET, BROKER))
-		return 1;
-	/* It has waited for a socket. */
-	if (now_ms() - start < CACHE_CLIENT_MS - 1)
-		return 2;
-	return was_started() && home_has(NOTE) ? 0 : 3;
+	do {
+		int64_t start = now_ms();
+
+		if (opens(SOCKET, BROKER))
+			return 1;
+		/* It has waited for a socket. */
+		if (now_ms() - start < CACHE_CLIENT_MS - 1)
+			return 2;
+		/* On a slow machine there may have been no time for it. */
+	} while (!was_started());
+	return home_has(NOTE) ? 0 : 3;
 }
 
 static int
@@ -632,7 +671,11 @@ try_what_is_no_program(void)
 	if (opens(SOCKET, "run/text"))
 		return 2;
 	chmod("run/text", 0755);
-	return opens(SOCKET, "run/text") || was_started() ? 3 : 0;
+	if (opens(SOCKET, "run/text"))
+		return 3;
+	/* On a slow machine a process may be left that tries to run it. */
+	(void)was_started();
+	return 0;
 }
 
 /* Without a directory, and in that of another user. */
@@ -652,6 +695,8 @@ try_to_join(void)
 	struct cache_client c = { .fd = -1 };
 
 	cache_client_join(&c, SOCKET);
+	cache_client_join(&c, "missing/cache.sock");
+	cache_client_join(&c, "cache.sock");
 	return c.fd != -1 || was_started() ? 1 : 0;
 }
 
@@ -696,9 +741,7 @@ as_user(int (*attempt)(void), uid_t uid)
 
 	if (geteuid() != 0)
 		return attempt();
-	assert_int_equal(chown(".", uid, (gid_t)-1) |
-			     chown("run", uid, (gid_t)-1),
-	    0);
+	give_directory(uid);
 	if (seteuid(uid) == 0)
 		result = attempt();
 	assert_int_equal(seteuid(0), 0);
