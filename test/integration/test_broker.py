@@ -4,12 +4,11 @@ import os
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
 
 from qmailhome import HOME
-from reuse import PROGRAM, USER, Client, Reuse, brokers, wait_until
+from reuse import PROGRAM, USER, Reuse, wait_until
 from test_stock import one_user
 
 pytestmark = one_user
@@ -24,15 +23,9 @@ def start(**how):
 
 @pytest.fixture
 def broker(home):
-    reuse = Reuse(home)
-    process = start()
-    wait_until(lambda: os.path.exists(reuse.path))
-    reuse.process = process
+    reuse = Reuse(home).serve()
     yield reuse
-    if process.poll() is None:
-        process.terminate()
-    process.wait()
-    process.stderr.close()
+    reuse.stop()
 
 
 class Connection:
@@ -143,8 +136,7 @@ def test_one_at_a_time(broker):
 
 
 def test_a_stale_socket_is_replaced(home, broker):
-    broker.process.kill()
-    broker.process.wait()
+    broker.stop(signal.SIGKILL)
     assert os.path.exists(broker.path)
     broker.process = start()
 

@@ -12,7 +12,7 @@ pytestmark = one_user
 
 @pytest.fixture
 def reuse(home):
-    reuse = Reuse(home)
+    reuse = Reuse(home).serve()
     yield reuse
     reuse.stop()
 
