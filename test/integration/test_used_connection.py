@@ -197,10 +197,11 @@ class Broker:
 
     def __init__(self):
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.setblocking(False)
 
     def take(self):
-        """The connection that has come; None if there is none."""
-        data, fds, _, _ = socket.recv_fds(self.ours, 65536, 3, socket.MSG_DONTWAIT)
+        """The connection that has come; there has to be one."""
+        data, fds, _, _ = socket.recv_fds(self.ours, 65536, 3)
         words = data.split(b"\0")
         assert words[0] == b"keep" and words[-1] == b"" and len(fds) == 1
         connection = Connection.__new__(Connection)
