@@ -221,17 +221,26 @@ is_used_up(const struct store_session *session)
 	return session->used >= most;
 }
 
-/* Why it is not to be kept. */
-static enum store_end
-refuse(struct store *store, const struct store_session *session,
-    uint64_t client, const struct store_limits *limits, int64_t now)
+enum store_end
+store_check(const struct store_session *session,
+    const struct store_limits *limits, int64_t now)
 {
 	if (limits->idle_s == 0)
 		return STORE_IDLE;
 	if (is_used_up(session))
 		return STORE_USED;
-	if (session->ends <= now)
-		return STORE_OLD;
+	return session->ends <= now ? STORE_OLD : STORE_KEPT;
+}
+
+/* Why it is not to be kept. */
+static enum store_end
+refuse(struct store *store, const struct store_session *session,
+    uint64_t client, const struct store_limits *limits, int64_t now)
+{
+	enum store_end why = store_check(session, limits, now);
+
+	if (why != STORE_KEPT)
+		return why;
 	if (!is_wanted(store, session->key1, client, now) &&
 	    !is_wanted(store, session->key2, client, now))
 		return STORE_UNWANTED;

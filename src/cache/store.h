@@ -73,6 +73,13 @@ enum store_end {
 };
 
 /*
+ * Why a session must not be used for one more message, whoever wants it:
+ * STORE_IDLE if nothing is kept, STORE_USED or STORE_OLD; otherwise STORE_KEPT.
+ */
+enum store_end store_check(const struct store_session *,
+    const struct store_limits *, int64_t now);
+
+/*
  * Takes over an idle session of this client, or says why not; then it stays
  * the caller's.  If there are as many as allowed in all, *evicted is the one
  * that has been idle the longest, which becomes the caller's to end; otherwise

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: ISC */
+#include "cache/lender.h"
+
+#include <sys/socket.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+/*
+ * Sessions.
+ */
+
+bool
+lender_is_quiet(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 0;
+}
+
+static void
+close_session(struct store_session *s)
+{
+	if (s->fd != -1)
+		close(s->fd);
+	if (s->status != -1)
+		close(s->status);
+	s->fd = s->status = -1;
+}
+
+static void
+drop_session(struct lender *l, struct store_session *s)
+{
+	close_session(s);
+	if (s->limit != NULL)
+		places_release(l->places, s->limit);
+	store_session_free(s);
+}
+
+/* RFC 5321 section 4.1.1.10; the reply is not waited for. */
+void
+lender_quit(struct lender *l, struct store_session *s, unsigned long *counter)
+{
+	static const char line[] = "QUIT\r\n";
+
+	++*counter;
+	(void)send(s->fd, line, sizeof line - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	drop_session(l, s);
+}
+
+void
+lender_lose(struct lender *l, struct store_session *s)
+{
+	l->counters.by_server++;
+	drop_session(l, s);
+}
+
+unsigned long *
+lender_counter(struct lender *l, enum store_end why)
+{
+	unsigned long *const counter[] = {
+		[STORE_KEPT] = &l->counters.kept,
+		[STORE_UNWANTED] = &l->counters.unwanted,
+		[STORE_IDLE] = &l->counters.by_idleness,
+		[STORE_OLD] = &l->counters.by_age,
+		[STORE_USED] = &l->counters.by_use,
+		[STORE_NO_ROOM] = &l->counters.by_room,
+	};
+
+	return counter[why];
+}
+
+/*
+ * Answers.
+ */
+
+void
+lender_give_up(struct client *c)
+{
+	if (c->fd != -1)
+		close(c->fd);
+	c->fd = -1;
+}
+
+int
+lender_send(const struct lender *l, struct client *c, struct cache_message *m,
+    const int *fd, size_t nfd)
+{
+	char bytes[CACHE_MESSAGE_MAX];
+	size_t n;
+
+	m->version = c->knows_version ? NULL : l->config->version;
+	n = cache_message_format(m, bytes);
+	if (n == 0) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	if (pass_send(c->fd, bytes, n, fd, nfd) == -1)
+		return -1;
+	c->knows_version = true;
+	return 0;
+}
+
+bool
+lender_answer(const struct lender *l, struct client *c, struct cache_message *m)
+{
+	if (lender_send(l, c, m, NULL, 0) == 0)
+		return true;
+	lender_give_up(c);
+	return false;
+}
+
+void
+lender_describe(const struct lender *l, const struct store_session *s,
+    struct cache_message *m)
+{
+	int64_t left = s->ends - l->now;
+
+	m->session = (struct cache_session){ .key1 = s->key1,
+		.key2 = s->key2,
+		.address = s->address,
+		.host = s->host,
+		.extensions = s->extensions,
+		.tls = s->tls,
+		.used = s->used,
+		.lives = left > 0 ? (unsigned long)(left / 1000) : 0 };
+}
+
+/*
+ * Connections and places.
+ */
+
+static char *
+copy(const char *text)
+{
+	size_t n = strlen(text) + 1;
+
+	return memcpy(mem_alloc(n, 1), text, n);
+}
+
+bool
+lender_lend(struct lender *l, struct client *c, struct store_session *s,
+    unsigned long chosen)
+{
+	struct cache_message m = { .kind = CACHE_HIT, .chosen = chosen };
+	int fd[] = { s->fd, s->status };
+
+	lender_describe(l, s, &m);
+	if (lender_send(l, c, &m, fd, s->status == -1 ? 1 : 2) == -1) {
+		lender_give_up(c);
+		return false;
+	}
+	l->counters.hits++;
+	close_session(s);
+	c->place = s->limit;
+	s->limit = NULL;
+	c->session = s;
+	return true;
+}
+
+void
+lender_give_place(struct lender *l, struct client *c, const char *limit,
+    unsigned long chosen)
+{
+	struct cache_message m = { .kind = CACHE_PLACE, .chosen = chosen };
+
+	if (*limit != '\0')
+		c->place = copy(limit);
+	(void)lender_answer(l, c, &m);
+}
+
+void
+lender_stop_waiting(struct lender *l, struct client *c)
+{
+	if (c->waits == NULL)
+		return;
+	places_leave(l->places, c->id);
+	free(c->waits);
+	c->waits = NULL;
+}
+
+void
+lender_take_back(struct lender *l, struct client *c)
+{
+	lender_stop_waiting(l, c);
+	if (c->session != NULL)
+		drop_session(l, c->session);
+	c->session = NULL;
+	if (c->place != NULL)
+		places_release(l->places, c->place);
+	free(c->place);
+	c->place = NULL;
+}
+
+/* There is one: who waits in places is a client. */
+static struct client *
+find_client(const struct lender *l, uint64_t id)
+{
+	struct client *c = l->client;
+
+	while (c->id != id)
+		c++;
+	return c;
+}
+
+struct client *
+lender_waiting(const struct lender *l, size_t i)
+{
+	uint64_t id;
+
+	return places_waiting(l->places, i, &id) ? find_client(l, id) : NULL;
+}
+
+/*
+ * Clients.
+ */
+
+void
+lender_add(struct lender *l, int fd, bool may_keep)
+{
+	if (l->nclient == l->size) {
+		l->size = 2 * l->size + 16;
+		l->client = mem_resize(l->client, l->size, sizeof *l->client);
+	}
+	l->client[l->nclient++] = (struct client){
+		.fd = fd, .id = ++l->last_id, .may_keep = may_keep
+	};
+}
+
+static void
+remove_closed(struct lender *l)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->nclient; i++) {
+		struct client *c = &l->client[i];
+
+		if (c->fd == -1)
+			lender_take_back(l, c);
+		else
+			l->client[kept++] = *c;
+	}
+	l->nclient = kept;
+}
+
+static bool
+has_closed(const struct lender *l)
+{
+	for (size_t i = 0; i < l->nclient; i++)
+		if (l->client[i].fd == -1)
+			return true;
+	return false;
+}
+
+/*
+ * What is due.
+ */
+
+static void
+end_idle(struct lender *l)
+{
+	struct store_session *s;
+	enum store_end why;
+
+	while ((s = store_expire(l->store, l->now, &why)) != NULL)
+		lender_quit(l, s, lender_counter(l, why));
+}
+
+static void
+serve_waiting(struct lender *l)
+{
+	const char *limit;
+	uint64_t id;
+
+	while (places_next(l->places, &id, &limit)) {
+		struct client *c = find_client(l, id);
+		const struct cache_candidate *x = c->waits->candidate;
+		unsigned long i = 0;
+
+		/* It waits for one of its candidates' limits. */
+		while (strcmp(x[i].limit, limit) != 0)
+			i++;
+		lender_give_place(l, c, x[i].limit, i);
+		lender_stop_waiting(l, c);
+	}
+}
+
+static void
+end_waiting(struct lender *l)
+{
+	uint64_t id;
+
+	while (places_expire(l->places, l->now, &id)) {
+		struct client *c = find_client(l, id);
+		struct cache_message full = { .kind = CACHE_FULL };
+
+		full.limit = c->waits->candidate[0].limit;
+		(void)lender_answer(l, c, &full);
+		lender_stop_waiting(l, c);
+	}
+}
+
+/*
+ * Whose time is over is told so only if there is no place for it now.  What one
+ * client leaves, another gets; and that one may be gone too.
+ */
+void
+lender_settle(struct lender *l)
+{
+	do {
+		remove_closed(l);
+		end_idle(l);
+		serve_waiting(l);
+		end_waiting(l);
+	} while (has_closed(l));
+}
+
+int64_t
+lender_next(const struct lender *l)
+{
+	int64_t idle = store_next(l->store);
+	int64_t waiting = places_next_end(l->places);
+
+	return idle < waiting ? idle : waiting;
+}
+
+bool
+lender_is_used(const struct lender *l)
+{
+	return l->nclient > 0 || store_at(l->store, 0) != NULL;
+}
+
+void
+lender_init(struct lender *l, const struct broker_config *config, int64_t now)
+{
+	*l = (struct lender){ .config = config,
+		.now = now,
+		.store = store_create(),
+		.places = places_create() };
+}
+
+void
+lender_free(struct lender *l)
+{
+	struct store_session *s;
+	unsigned long ended = 0;
+
+	for (size_t i = 0; i < l->nclient; i++)
+		lender_give_up(&l->client[i]);
+	remove_closed(l);
+	while ((s = store_at(l->store, 0)) != NULL) {
+		store_remove(l->store, s);
+		lender_quit(l, s, &ended);
+	}
+	store_destroy(l->store);
+	places_destroy(l->places);
+	free(l->client);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CACHE_LENDER_H
+#define CACHE_LENDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/broker.h"
+#include "cache/message.h"
+#include "cache/places.h"
+#include "cache/store.h"
+
+/*
+ * What each client of the broker has, a place or a connection, and which of
+ * them wait.  Only for cache/broker and cache/request.
+ */
+
+struct client {
+	int fd; /* -1: it has closed, or must not go on; until the next settle
+		 */
+	uint64_t id;
+	bool may_keep; /* and not only ask for a list */
+	bool knows_version;
+	char *place; /* the limit of the place that it has; or NULL */
+	struct store_session *session; /* that it uses; or NULL */
+	struct cache_message *waits;   /* CHOOSE, while it waits; or NULL */
+	/* A list that it has asked for, and how much of it has been sent. */
+	bool is_listing;
+	size_t nentry, nlimit;
+};
+
+struct lender {
+	const struct broker_config *config;
+	int64_t now; /* the caller's to set */
+	uint64_t last_id;
+	struct store *store;
+	struct places *places;
+	struct client *client; /* in order of arrival */
+	size_t nclient, size;
+	struct cache_counters counters;
+};
+
+void lender_init(struct lender *, const struct broker_config *, int64_t now);
+
+/* Closes all; QUIT to the idle connections. */
+void lender_free(struct lender *);
+
+/* A new client, whose descriptor is closed later. */
+void lender_add(struct lender *, int fd, bool may_keep);
+
+/* A client that has closed, or breaks the rules.  It is not in the next turn.
+ */
+void lender_give_up(struct client *);
+
+/*
+ * Sends an answer.  0, or -1 with errno: EAGAIN if the client has not read what
+ * was sent before.
+ */
+int lender_send(const struct lender *, struct client *, struct cache_message *,
+    const int *fd, size_t nfd);
+
+/* The same; a client that does not get it is given up. */
+bool lender_answer(const struct lender *, struct client *,
+    struct cache_message *);
+
+/* Fills in the members for a session. */
+void lender_describe(const struct lender *, const struct store_session *,
+    struct cache_message *);
+
+/*
+ * Lends an idle connection, of which the client knows by a candidate's number.
+ * If it does not get it, the client is given up, and the session stays the
+ * caller's.
+ */
+bool lender_lend(struct lender *, struct client *, struct store_session *,
+    unsigned long chosen);
+
+/* Gives it a place, which has been taken, of this limit; "": of none. */
+void lender_give_place(struct lender *, struct client *, const char *limit,
+    unsigned long chosen);
+
+/* Takes back what it has; and it waits no more. */
+void lender_take_back(struct lender *, struct client *);
+void lender_stop_waiting(struct lender *, struct client *);
+
+/* The i-th of those that wait, in order; NULL behind the last. */
+struct client *lender_waiting(const struct lender *, size_t i);
+
+/* Whether the server has said nothing: if it has, the connection is over. */
+bool lender_is_quiet(int fd);
+
+/* Ends a session that is not in use: with QUIT, which is counted ... */
+void lender_quit(struct lender *, struct store_session *,
+    unsigned long *counter);
+/* ... or because the server has ended it. */
+void lender_lose(struct lender *, struct store_session *);
+
+/* Where it is counted why a connection was not kept, or was. */
+unsigned long *lender_counter(struct lender *, enum store_end);
+
+/*
+ * Ends what is over by now, gives places that are free to those who wait, and
+ * removes the clients that were given up.
+ */
+void lender_settle(struct lender *);
+
+/* When there is something to settle by time; INT64_MAX: never. */
+int64_t lender_next(const struct lender *);
+
+/* Whether there is a client or a connection. */
+bool lender_is_used(const struct lender *);
+
+#endif
