@@ -16,6 +16,8 @@
 #define LISTENER 1
 #define CLIENTS 2
 
+#define ACCEPTS 100 /* clients that are accepted in one turn */
+
 struct broker {
 	const struct broker_config *config;
 	int listener;
@@ -48,7 +50,7 @@ accept_clients(struct broker *b)
 {
 	const struct broker_config *config = b->config;
 
-	for (size_t i = 0; i < BROKER_CLIENTS; i++) {
+	for (size_t i = 0; i < ACCEPTS; i++) {
 		int fd = accept(b->listener, NULL, NULL);
 		bool may_keep;
 
@@ -156,11 +158,20 @@ serve_clients(struct broker *b)
 		struct client *c = &b->lender.client[i];
 		short events = b->poll[CLIENTS + i].revents;
 
-		if ((events & POLLOUT) != 0 && c->fd != -1)
+		if (c->fd == -1)
+			continue;
+		if ((events & POLLOUT) != 0)
 			request_list(&b->lender, c);
 		if ((events & ~POLLOUT) != 0 && c->fd != -1)
 			request_receive(&b->lender, c);
 	}
+}
+
+static void
+note_use(struct broker *b)
+{
+	if (lender_is_used(&b->lender))
+		b->used = b->lender.now;
 }
 
 bool
@@ -170,6 +181,7 @@ broker_turn(struct broker *b, int64_t (*clock)(void), int stop)
 	if (poll(b->poll, (nfds_t)b->npoll, time_left(b)) == -1)
 		return errno == EINTR;
 	b->lender.now = clock();
+	note_use(b);
 	if (b->poll[STOP].revents != 0)
 		return false;
 	/* First: a client must not be given one of them. */
@@ -178,8 +190,7 @@ broker_turn(struct broker *b, int64_t (*clock)(void), int stop)
 	if (b->poll[LISTENER].revents != 0)
 		accept_clients(b);
 	lender_settle(&b->lender);
-	if (lender_is_used(&b->lender))
-		b->used = b->lender.now;
+	note_use(b);
 	return true;
 }
 

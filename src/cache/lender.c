@@ -2,7 +2,7 @@
 #include "cache/lender.h"
 
 #include <sys/socket.h>
-#include <errno.h>
+#include <assert.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,10 +95,8 @@ lender_send(const struct lender *l, struct client *c, struct cache_message *m,
 
 	m->version = c->knows_version ? NULL : l->config->version;
 	n = cache_message_format(m, bytes);
-	if (n == 0) {
-		errno = EMSGSIZE;
-		return -1;
-	}
+	/* CACHE_REQUEST_MAX sees to it. */
+	assert(n > 0);
 	if (pass_send(c->fd, bytes, n, fd, nfd) == -1)
 		return -1;
 	c->knows_version = true;

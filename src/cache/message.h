@@ -36,6 +36,8 @@
  */
 
 #define CACHE_MESSAGE_MAX ((size_t)64 * 1024) /* bytes */
+/* What a delivery says: its text may be part of an answer, which has more. */
+#define CACHE_REQUEST_MAX (CACHE_MESSAGE_MAX - 1024)
 #define CACHE_CANDIDATES 64
 #define CACHE_WAIT_MAX 3600 /* seconds, for a place */
 

@@ -7,12 +7,6 @@
 #include "base/mem.h"
 
 /*
- * What an answer about a session may have besides the text that "ready" has:
- * numbers, and the broker's version.
- */
-#define ANSWER_MORE 1024
-
-/*
  * Idle connections, and places.
  */
 
@@ -263,12 +257,11 @@ keep(struct lender *l, struct client *c, const struct cache_message *m,
 		lender_lose(l, s);
 }
 
-/* Its text must leave room for the rest of an answer. */
+/* Who waits has no session. */
 static void
-ready(struct lender *l, struct client *c, const struct cache_message *m,
-    size_t n)
+ready(struct lender *l, struct client *c, const struct cache_message *m)
 {
-	if (c->waits != NULL || n > CACHE_MESSAGE_MAX - ANSWER_MORE) {
+	if (c->waits != NULL) {
 		lender_give_up(c);
 		return;
 	}
@@ -341,7 +334,8 @@ deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
     const int *fd, size_t *nfd)
 {
 	struct cache_message m;
-	bool is_ok = cache_message_parse(&m, bytes, n) &&
+	bool is_ok = n <= CACHE_REQUEST_MAX &&
+		     cache_message_parse(&m, bytes, n) &&
 		     (*nfd > 0) == (m.kind == CACHE_KEEP) &&
 		     (c->may_keep || m.kind == CACHE_LIST);
 
@@ -353,7 +347,7 @@ deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
 		choose(l, c, &m, bytes, n);
 		break;
 	case CACHE_READY:
-		ready(l, c, &m, n);
+		ready(l, c, &m);
 		break;
 	case CACHE_KEEP:
 		keep(l, c, &m, fd, nfd);
