@@ -20,10 +20,13 @@ format_word(const struct keyword *k)
 {
 	struct buf word = { 0 };
 
+	buf_puts(&word, k->key);
+	buf_putc(&word, '=');
+	/* A text may be long; printf() would go over it twice. */
 	if (k->text)
-		buf_printf(&word, "%s=%s", k->key, *k->text);
+		buf_puts(&word, *k->text);
 	else
-		buf_printf(&word, "%s=%lu", k->key, *k->number);
+		buf_printf(&word, "%lu", *k->number);
 	return word.data;
 }
 
