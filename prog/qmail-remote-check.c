@@ -111,13 +111,14 @@ choose_view(const struct options *o)
 
 static int
 check(const struct options *o, struct view *view,
-    const struct installed *installed)
+    const struct installed *installed, struct held *held)
 {
 	struct setup_files files = files_of_qmail(true);
 	const struct listing listing = {
 		.files = &files,
 		.view = view,
 		.installed = installed,
+		.held = held,
 	};
 	struct probe probe = {
 		.files = &files,
@@ -130,8 +131,10 @@ check(const struct options *o, struct view *view,
 	};
 
 	files.relays.may_lack_rights = !has_rights_of_qmailr();
-	if (o->host == NULL)
+	if (o->host == NULL) {
+		held_read(held);
 		return listing_run(&listing) ? 0 : EXIT_DEFERRED;
+	}
 	if (strcmp(o->host, "-") == 0)
 		return (int)many_run(&probe);
 	return (int)probe_run(&probe);
@@ -206,6 +209,7 @@ main(int argc, char **argv)
 	struct options options;
 	struct view view;
 	struct installed installed = { 0 };
+	struct held held = { .client = { .fd = -1 } };
 	int status;
 
 	if (version_is_wanted(argc, argv))
@@ -222,6 +226,9 @@ main(int argc, char **argv)
 		    PROGRAM_VERSION);
 	if (become_qmailr() == -1)
 		return fatal("become the owner of " QMAIL_STATE);
+	/* The sandbox allows no such socket. */
+	if (options.host == NULL)
+		held_join(&held, QMAIL_STATE "/cache.sock");
 	view = choose_view(&options);
 	/* It could change what a library does. */
 	clearenv();
@@ -229,7 +236,8 @@ main(int argc, char **argv)
 	sandbox_harden();
 	sandbox_enter_search(QMAIL_STATE, written,
 	    sizeof written / sizeof *written);
-	status = check(&options, &view, &installed);
+	status = check(&options, &view, &installed, &held);
+	held_finish(&held);
 	installed_finish(&installed);
 	return status;
 }

@@ -120,20 +120,25 @@ connect_before(const struct sockaddr_un *address, struct deadline until)
 	return fd;
 }
 
-/* Takes over a socket, if the broker is one of this user. */
-static void
+/*
+ * Takes over a socket, if the broker is one of this user.  0, or -1 with errno.
+ */
+static int
 take(struct cache_client *c, int fd, uid_t user)
 {
 	uid_t peer = (uid_t)-1;
 
 	if (fd == -1)
-		return;
+		return -1;
 	/* If that fails, it is the number that no user has. */
 	(void)pass_peer(fd, &peer);
-	if (peer == user)
-		c->fd = fd;
-	else
+	if (peer != user) {
 		close(fd);
+		errno = EPERM;
+		return -1;
+	}
+	c->fd = fd;
+	return 0;
 }
 
 static bool
@@ -159,17 +164,20 @@ cache_client_open(struct cache_client *c,
 		return;
 	if (fd == -1)
 		fd = connect_before(&address, until);
-	take(c, fd, geteuid());
+	(void)take(c, fd, geteuid());
 }
 
-void
+int
 cache_client_join(struct cache_client *c, const char *path)
 {
 	struct sockaddr_un address;
 	uid_t owner;
 
-	if (set_address(&address, path) && find_owner(&address, &owner))
-		take(c, connect_once(&address), owner);
+	/* For what is no path of a socket. */
+	errno = ENOENT;
+	if (!set_address(&address, path) || !find_owner(&address, &owner))
+		return -1;
+	return take(c, connect_once(&address), owner);
 }
 
 /* False: there is no broker, or none any more. */

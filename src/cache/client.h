@@ -42,9 +42,11 @@ void cache_client_open(struct cache_client *,
 
 /*
  * Connects to a broker that runs, of the user that owns the socket's directory,
- * and starts none: for qmail-remote-check, which root may run.
+ * and starts none: for qmail-remote-check, which root may run.  0, or -1 with
+ * errno: ENOENT or ECONNREFUSED if none runs, EACCES if this user may not ask
+ * it, EPERM if it is of another user, EAGAIN if it accepts nobody.
  */
-void cache_client_join(struct cache_client *, const char *socket);
+int cache_client_join(struct cache_client *, const char *socket);
 
 /*
  * Sends a message and waits for its answer: CACHE_CLIENT_MS, and after QUEUED

@@ -93,7 +93,8 @@ installed_look(struct installed *all, const char *home, const char *name,
     const char *version)
 {
 	static const char *const names[INSTALLED_PROGRAMS] = { "qmail-remote",
-		"qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts" };
+		"qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts",
+		"qmail-remote-cache" };
 
 	for (size_t i = 0; i < INSTALLED_PROGRAMS; i++) {
 		struct installed_program *p = &all->programs[i];

@@ -2,6 +2,7 @@
 /* What is found, as JSON: one object, on one line, for each destination. */
 #include "check/view.h"
 
+#include <limits.h>
 #include <string.h>
 
 static void
@@ -152,6 +153,21 @@ put_policy(struct out *out, const struct setup *s, size_t i)
 	out_close(out, ']');
 }
 
+/* How many sessions there may be with the host at a time. */
+static void
+put_limit(struct view *v, const char *host)
+{
+	const struct concurrencyhosts_line *line =
+	    concurrencyhosts_find(v->limits, host);
+
+	if (line == NULL)
+		return;
+	out_open(&v->out, "limit", '{');
+	out_json_text(&v->out, "key", line->key);
+	out_json_number(&v->out, "sessions", (long long)line->n);
+	out_close(&v->out, '}');
+}
+
 static void
 hosts(struct view *v, const struct setup *s, int64_t now)
 {
@@ -178,6 +194,7 @@ hosts(struct view *v, const struct setup *s, int64_t now)
 		out_json_text(out, "dns", outcomes[h->outcome]);
 		out_json_bool(out, "secure", h->is_secure);
 		put_policy(out, s, i);
+		put_limit(v, h->name);
 		out_open(out, "addresses", '[');
 		for (size_t k = 0; k < p->naddress; k++)
 			if (p->address[k].host == i)
@@ -393,9 +410,88 @@ entry(struct view *v, const struct check_entry *e)
 }
 
 static void
-entries_end(struct view *v)
+put_count(struct out *out, const char *key, unsigned long n)
 {
-	out_close(&v->out, ']');
+	out_json_number(out, key, n < LLONG_MAX ? (long long)n : LLONG_MAX);
+}
+
+static void
+put_connections(struct out *out, const struct held *h)
+{
+	out_open(out, "connections", '[');
+	for (size_t i = 0; i < h->nconnection; i++) {
+		const struct held_connection *c = &h->connection[i];
+
+		out_open(out, NULL, '{');
+		if (c->host)
+			out_json_text(out, "host", c->host);
+		out_json_text(out, "address", c->address);
+		if (c->tls)
+			out_json_text(out, "tls", c->tls);
+		put_count(out, "messages", c->messages);
+		put_count(out, "idle_seconds", c->idle_s);
+		put_count(out, "seconds_left", c->lives_s);
+		out_close(out, '}');
+	}
+	out_close(out, ']');
+}
+
+static void
+put_limits(struct out *out, const struct held *h)
+{
+	out_open(out, "limits", '[');
+	for (size_t i = 0; i < h->nlimit; i++) {
+		const struct held_limit *l = &h->limit[i];
+
+		out_open(out, NULL, '{');
+		out_json_text(out, "key", l->key);
+		put_count(out, "sessions", l->sessions);
+		if (l->allowed > 0)
+			put_count(out, "allowed", l->allowed);
+		put_count(out, "waiting", l->waiting);
+		out_close(out, '}');
+	}
+	out_close(out, ']');
+}
+
+static void
+put_counters(struct out *out, const struct cache_counters *c)
+{
+	put_count(out, "found", c->hits);
+	put_count(out, "not_found", c->misses);
+	put_count(out, "kept", c->kept);
+	out_open(out, "ended", '{');
+	put_count(out, "by_server", c->by_server);
+	put_count(out, "idle", c->by_idleness);
+	put_count(out, "old", c->by_age);
+	put_count(out, "enough_messages", c->by_use);
+	put_count(out, "too_many", c->by_room);
+	put_count(out, "delivery_waited", c->by_limit);
+	put_count(out, "not_asked_for", c->unwanted);
+	out_close(out, '}');
+}
+
+static void
+entries_end(struct view *v, const struct held *held)
+{
+	static const char *const states[] = {
+		[HELD_NO_BROKER] = "not running",
+		[HELD_NOT_ALLOWED] = "not allowed",
+		[HELD_OF_ANOTHER_USER] = "another user",
+		[HELD_NO_ANSWER] = "no answer",
+		[HELD_KNOWN] = "running",
+	};
+	struct out *out = &v->out;
+
+	out_close(out, ']');
+	out_open(out, "cache", '{');
+	out_json_text(out, "state", states[held->state]);
+	if (held->state == HELD_KNOWN) {
+		put_connections(out, held);
+		put_limits(out, held);
+		put_counters(out, &held->counters);
+	}
+	out_close(out, '}');
 	end(v);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "check/listing.h"
 
-#include <sys/stat.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +9,9 @@
 #include "base/idn.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "check/entry.h"
 #include "check/limits.h"
-#include "check/selftest.h"
+#include "check/surroundings.h"
 #include "dns/resolvconf.h"
 #include "io/dial.h"
 #include "qmail/authsenders.h"
@@ -19,13 +19,6 @@
 #include "qmail/table.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
-#define WARNINGS_MAX 20 /* on the lines of one file */
-
-/* An entry that is being made. */
-struct entry {
-	struct buf value, source, warnings;
-	size_t nwarning;
-};
 
 struct work {
 	const struct listing *listing;
@@ -35,41 +28,10 @@ struct work {
 };
 
 static void
-warn(struct entry *e, const char *text, size_t n)
-{
-	if (e->nwarning++ >= WARNINGS_MAX)
-		return;
-	if (e->warnings.len > 0)
-		buf_putc(&e->warnings, '\n');
-	buf_append(&e->warnings, text, n);
-}
-
-static void
-warn_text(struct entry *e, const char *text)
-{
-	warn(e, text, strlen(text));
-}
-
-/* Shows an entry, and frees it. */
-static void
 show(struct work *w, const char *name, struct entry *e)
 {
-	struct view *view = w->listing->view;
-	struct check_entry shown = { .name = name };
-
-	if (e->nwarning > WARNINGS_MAX)
-		buf_printf(&e->warnings, "\nand %zu more",
-		    e->nwarning - WARNINGS_MAX);
-	if (e->nwarning > 0)
+	if (!entry_show(e, w->listing->view, name))
 		w->is_fine = false;
-	shown.value = buf_text(&e->value);
-	shown.source = buf_text(&e->source);
-	shown.warnings = buf_text(&e->warnings);
-	if (view->entry)
-		view->entry(view, &shown);
-	buf_finish(&e->value);
-	buf_finish(&e->source);
-	buf_finish(&e->warnings);
 }
 
 /*
@@ -84,7 +46,7 @@ read_first_line(const char *path, struct entry *e, struct buf *line)
 	case CONTROL_FOUND:
 		return true;
 	case CONTROL_UNREADABLE:
-		warn_text(e, strerror(errno));
+		entry_warn(e, strerror(errno));
 		return false;
 	default:
 		return false;
@@ -98,11 +60,11 @@ check_number(struct entry *e, const struct buf *line, unsigned long used)
 	size_t digits = str_number(buf_text(line), line->len, 1000000000, &n);
 
 	if (digits == 0)
-		warn_text(e, "not a number, the default is used");
+		entry_warn(e, "not a number, the default is used");
 	else if (digits < line->len)
-		warn_text(e, "what follows the number is ignored");
+		entry_warn(e, "what follows the number is ignored");
 	else if (n != used)
-		warn_text(e, "out of range, the nearest limit is used");
+		entry_warn(e, "out of range, the nearest limit is used");
 }
 
 static void
@@ -119,7 +81,7 @@ show_number(struct work *w, const char *path, unsigned long value,
 	if (w->is_readable)
 		buf_printf(&e.value, "%lu%s", value, unit);
 	if (warning)
-		warn_text(&e, warning);
+		entry_warn(&e, warning);
 	show(w, path, &e);
 	buf_finish(&line);
 }
@@ -161,11 +123,11 @@ show_path(struct work *w, const char *path, const struct buf *value,
 	if (value->len > 0) {
 		buf_puts(&e.value, buf_text(value));
 		if (access(buf_text(value), R_OK) == -1)
-			warn_text(&e, strerror(errno));
+			entry_warn(&e, strerror(errno));
 	} else
 		buf_puts(&e.source, without);
 	if (warning)
-		warn_text(&e, warning);
+		entry_warn(&e, warning);
 	show(w, path, &e);
 }
 
@@ -194,9 +156,9 @@ show_control_failure(struct work *w, const struct dsn *why)
 	struct entry e = { .nwarning = 0 };
 
 	buf_puts(&e.value, "all mail is deferred");
-	warn_text(&e, why->text);
+	entry_warn(&e, why->text);
 	if (why->detail[0] != '\0')
-		warn_text(&e, why->detail);
+		entry_warn(&e, why->detail);
 	show(w, "control", &e);
 }
 
@@ -211,7 +173,7 @@ show_socket(struct work *w)
 		buf_puts(&e.source, "none");
 	buf_puts(&e.value, buf_text(path));
 	if (path->len > 0 && access(buf_text(path), W_OK) == -1)
-		warn_text(&e, strerror(errno));
+		entry_warn(&e, strerror(errno));
 	show(w, "control/tlsrptsocket", &e);
 }
 
@@ -331,7 +293,7 @@ check_line(void *data, const char *key, size_t nkey, const char *value,
 	else
 		buf_append(&text, key, shown_length(key, nkey));
 	buf_printf(&text, ": %s", fault);
-	warn(walk->entry, text.data, text.len);
+	entry_warn_bytes(walk->entry, text.data, text.len);
 	buf_finish(&text);
 }
 
@@ -339,7 +301,7 @@ static void
 warn_if_exposed(struct entry *e, const char *path)
 {
 	if (view_is_exposed(path))
-		warn_text(e, "it has passwords, and all users can read it");
+		entry_warn(e, "it has passwords, and all users can read it");
 }
 
 static void
@@ -355,7 +317,7 @@ show_table(struct work *w, const struct table_files *files,
 	};
 
 	if (table_walk(files, check_line, &walk) == -1)
-		warn_text(&e, strerror(errno));
+		entry_warn(&e, strerror(errno));
 	else if (access(files->text, F_OK) == -1)
 		buf_puts(&e.source, "none");
 	else
@@ -364,8 +326,8 @@ show_table(struct work *w, const struct table_files *files,
 		warn_if_exposed(&e, files->text);
 	/* Others take the first one, or each at a time. */
 	if (files->has_addresses && walk.ndefault > 1)
-		warn_text(&e, "several addresses for all mail: the last one "
-			      "is used");
+		entry_warn(&e, "several addresses for all mail: the last one "
+			       "is used");
 	show(w, files->text, &e);
 }
 
@@ -405,7 +367,7 @@ check_helohost(void *data, const struct ip *ip, const char *name)
 		return;
 	buf_printf(&warning, "%s: no connection can come from this address",
 	    ip_format(ip, text));
-	warn_text(data, buf_text(&warning));
+	entry_warn(data, buf_text(&warning));
 	buf_finish(&warning);
 }
 
@@ -418,7 +380,7 @@ show_helohosts(struct work *w)
 	struct dsn why = { 0 };
 
 	if (helohosts_read(&names, path, &why) == -1)
-		warn_text(&e, why.detail);
+		entry_warn(&e, why.detail);
 	else if (access(path, F_OK) == -1)
 		buf_puts(&e.source, "none");
 	else
@@ -445,7 +407,7 @@ check_secret(void *data, size_t line, const char *fault, const char *token)
 		buf_printf(&text, "line %zu: all users can read %s", line,
 		    token);
 	if (text.len > 0)
-		warn(walk->entry, text.data, text.len);
+		entry_warn_bytes(walk->entry, text.data, text.len);
 	buf_finish(&text);
 }
 
@@ -463,7 +425,7 @@ show_secrets(struct work *w, const char *path,
 	else if (errno == EACCES && w->listing->files->relays.may_lack_rights)
 		buf_puts(&e.source, "this user cannot read it");
 	else
-		warn_text(&e, strerror(errno));
+		entry_warn(&e, strerror(errno));
 	if (access(path, F_OK) == -1) {
 		buf_cut(&e.value, 0);
 		buf_puts(&e.source, "none");
@@ -491,7 +453,7 @@ show_tlshosts(struct work *w)
 	struct dsn why = { 0 };
 
 	if (tlshosts_inspect(&hosts, &why) == -1)
-		warn_text(&e, why.detail);
+		entry_warn(&e, why.detail);
 	else if (!hosts.has_pems && !hosts.has_exceptions)
 		buf_puts(&e.source, "none");
 	else
@@ -511,7 +473,7 @@ show_ipme(struct work *w)
 	struct dsn why = { 0 };
 
 	if (ipme_read(&ipme, path, true, &why) == -1)
-		warn_text(&e, why.detail);
+		entry_warn(&e, why.detail);
 	else
 		buf_printf(&e.value, "%zu listed, and %zu of interfaces",
 		    ipme.nlisted, ipme.ninterface);
@@ -524,7 +486,7 @@ show_ipme(struct work *w)
 static void
 add_warning(void *data, const char *text)
 {
-	warn_text(data, text);
+	entry_warn(data, text);
 }
 
 /* How many connections, and how long. */
@@ -555,161 +517,20 @@ show_ignored(struct work *w)
 
 		if (access(paths[i], F_OK) == -1)
 			continue;
-		warn_text(&e, "this version does not read it");
+		entry_warn(&e, "this version does not read it");
 		show(w, paths[i], &e);
 	}
-}
-
-/*
- * The resolver, files, programs.
- */
-
-static void
-show_resolver(struct work *w)
-{
-	static const char path[] = "/etc/resolv.conf";
-	struct entry e = { .nwarning = 0 };
-	struct dns_config config;
-	char text[IP_TEXT_SIZE];
-
-	dns_config_read(&config, path);
-	for (size_t i = 0; i < config.nserver; i++)
-		buf_printf(&e.value, "%s%s", i > 0 ? ", " : "",
-		    ip_format(&config.server[i].ip, text));
-	buf_puts(&e.value, config.is_trusted ? ", trusted for DNSSEC"
-					     : ", not trusted for DNSSEC");
-	if (access(path, R_OK) == -1)
-		buf_puts(&e.source, "default");
-	show(w, path, &e);
-}
-
-static void
-describe_file(struct buf *value, const struct stat *st)
-{
-	buf_printf(value, "mode %04o, user %lu, group %lu",
-	    (unsigned)(st->st_mode & 07777), (unsigned long)st->st_uid,
-	    (unsigned long)st->st_gid);
-}
-
-static void
-show_directory(struct work *w, const char *path)
-{
-	struct entry e = { .nwarning = 0 };
-	struct stat st;
-
-	if (stat(path, &st) == -1) {
-		warn_text(&e, strerror(errno));
-		show(w, path, &e);
-		return;
-	}
-	describe_file(&e.value, &st);
-	if (!S_ISDIR(st.st_mode))
-		warn_text(&e, "not a directory");
-	else if (access(path, R_OK | W_OK | X_OK) == -1)
-		warn_text(&e, "qmail-remote may not write to it");
-	if (st.st_mode & S_IWOTH)
-		warn_text(&e, "all users may write to it");
-	show(w, path, &e);
-}
-
-/* It is only there when it is needed; then it has to be read and written. */
-static void
-show_state_file(struct work *w, const char *path, bool is_needed)
-{
-	struct entry e = { .nwarning = 0 };
-	struct stat st;
-
-	if (stat(path, &st) == -1) {
-		if (errno != ENOENT || is_needed)
-			warn_text(&e, strerror(errno));
-		else
-			buf_puts(&e.source, "made when it is needed");
-	} else {
-		describe_file(&e.value, &st);
-		if (access(path, R_OK | W_OK) == -1)
-			warn_text(&e, "qmail-remote may not write to it");
-	}
-	show(w, path, &e);
-}
-
-static void
-show_state(struct work *w)
-{
-	const struct setup_files *files = w->listing->files;
-
-	show_directory(w, files->state);
-	show_state_file(w, files->tcpto.path6, false);
-	show_state_file(w, files->memory, false);
-	show_state_file(w, files->tcpto.path4, true);
-}
-
-static void
-show_program(struct work *w, const struct installed_program *p)
-{
-	struct entry e = { .nwarning = 0 };
-
-	buf_append(&e.value, p->what.data, p->what.len);
-	if (p->fault.len > 0)
-		warn_text(&e, buf_text(&p->fault));
-	else if (access(buf_text(&p->path), X_OK) == -1)
-		warn_text(&e, strerror(errno));
-	show(w, buf_text(&p->path), &e);
-}
-
-static void
-show_idn(struct work *w)
-{
-	struct entry e = { .nwarning = 0 };
-
-	buf_puts(&e.value, idn_is_supported()
-			       ? "as IDNA2008 allows them"
-			       : "refused: built without libidn2");
-	show(w, "domains in UTF-8", &e);
-}
-
-static void
-show_programs(struct work *w)
-{
-	for (size_t i = 0; i < INSTALLED_PROGRAMS; i++)
-		show_program(w, &w->listing->installed->programs[i]);
-	show_idn(w);
-}
-
-/* The helper is started as for a delivery, with a server that hangs up. */
-static void
-show_helper(struct work *w)
-{
-	struct entry e = { .nwarning = 0 };
-	struct buf fault = { 0 };
-
-	if (!w->is_readable || w->control.trustanchors.len == 0)
-		return;
-	selftest_helper(w->listing->files, &w->control, &e.value, &fault);
-	if (fault.len > 0)
-		warn_text(&e, buf_text(&fault));
-	show(w, "TLS", &e);
-	buf_finish(&fault);
-}
-
-static void
-show_surroundings(struct work *w)
-{
-	struct entry sandbox = { .nwarning = 0 }, limits = { .nwarning = 0 };
-	struct buf fault = { 0 };
-
-	selftest_sandbox(&sandbox.value);
-	show(w, "sandbox", &sandbox);
-	selftest_limits(&limits.value, &fault);
-	if (fault.len > 0)
-		warn_text(&limits, buf_text(&fault));
-	show(w, "limits of qmail-rspawn", &limits);
-	buf_finish(&fault);
 }
 
 bool
 listing_run(const struct listing *listing)
 {
 	struct work w = { .listing = listing, .is_fine = true };
+	struct surroundings s = {
+		.files = listing->files,
+		.installed = listing->installed,
+		.held = listing->held,
+	};
 	struct view *view = listing->view;
 	struct dsn why = { 0 };
 
@@ -729,13 +550,11 @@ listing_run(const struct listing *listing)
 	show_ipme(&w);
 	show_limits(&w);
 	show_ignored(&w);
-	show_resolver(&w);
-	show_state(&w);
-	show_programs(&w);
-	show_helper(&w);
-	show_surroundings(&w);
+	s.control = w.is_readable ? &w.control : NULL;
+	if (!surroundings_show(&s, view))
+		w.is_fine = false;
 	control_finish(&w.control);
 	if (view->entries_end)
-		view->entries_end(view);
+		view->entries_end(view, listing->held);
 	return w.is_fine;
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "check/held.h"
 #include "check/installed.h"
 #include "check/view.h"
 #include "delivery/setup.h"
@@ -16,6 +17,7 @@ struct listing {
 	const struct setup_files *files;
 	struct view *view;
 	const struct installed *installed;
+	const struct held *held;
 };
 
 /* Returns whether there was no warning. */

@@ -11,6 +11,7 @@
 #include "delivery/failure.h"
 #include "io/fdio.h"
 #include "io/spawn.h"
+#include "qmail/concurrencyhosts.h"
 
 #define REAP_MS 1000
 
@@ -251,8 +252,8 @@ search(const struct probe *p, struct setup *setup)
 	return verdict;
 }
 
-enum check_verdict
-probe_run(const struct probe *p)
+static enum check_verdict
+run(const struct probe *p, struct concurrencyhosts *limits)
 {
 	struct setup setup = {
 		.files = p->files,
@@ -267,6 +268,8 @@ probe_run(const struct probe *p)
 	if (view->begin)
 		view->begin(view, p->host);
 	if (setup_read(&setup, &why) == -1 ||
+	    concurrencyhosts_read(limits, "control/concurrencyhosts", &why) ==
+		-1 ||
 	    (p->envelope[0] &&
 		setup_read_envelope(&setup, p->envelope, &why) == -1))
 		return conclude_without_server(p, &why);
@@ -285,4 +288,17 @@ probe_run(const struct probe *p)
 	if (result == -1)
 		return conclude_without_server(p, &why);
 	return search(p, &setup);
+}
+
+enum check_verdict
+probe_run(const struct probe *p)
+{
+	struct concurrencyhosts limits = { .nline = 0 };
+	enum check_verdict verdict;
+
+	p->view->limits = &limits;
+	verdict = run(p, &limits);
+	p->view->limits = NULL;
+	concurrencyhosts_finish(&limits);
+	return verdict;
 }

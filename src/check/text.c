@@ -297,6 +297,24 @@ show_host_policy(struct view *v, const struct setup *s, size_t i)
 	out_end(&v->out);
 }
 
+/* How many sessions there may be with the host at a time. */
+static void
+show_limit(struct view *v, const char *host)
+{
+	const struct concurrencyhosts_line *line =
+	    concurrencyhosts_find(v->limits, host);
+
+	if (line == NULL)
+		return;
+	begin_line(v, "");
+	printf("   sessions: at most %lu, by control/concurrencyhosts, line "
+	       "of \"",
+	    line->n);
+	out_text(line->key);
+	putchar('"');
+	out_end(&v->out);
+}
+
 static void
 show_hosts(struct view *v, const struct setup *s, int64_t now)
 {
@@ -317,6 +335,7 @@ show_hosts(struct view *v, const struct setup *s, int64_t now)
 			out_text(": has no address");
 		out_end(&v->out);
 		show_host_policy(v, s, i);
+		show_limit(v, h->name);
 		for (size_t k = 0; k < p->naddress; k++)
 			if (p->address[k].host == i)
 				show_address(v, s, &p->address[k], now);
@@ -489,6 +508,94 @@ entry(struct view *v, const struct check_entry *e)
 	put_warnings(v, e->warnings);
 }
 
+/* The first column of what belongs to the entry above. */
+static void
+begin_detail(struct view *v, const char *name)
+{
+	out_begin(&v->out);
+	fputs("  ", stdout);
+	out_text(name);
+	printf("%*s ", (int)(strlen(name) < 36 ? 36 - strlen(name) : 0), "");
+}
+
+static void
+put_connection(struct view *v, const struct held_connection *c)
+{
+	struct buf name = { 0 };
+
+	if (c->host)
+		buf_printf(&name, "%s (%s)", c->host, c->address);
+	else
+		buf_puts(&name, c->address);
+	begin_detail(v, buf_text(&name));
+	printf("messages: %lu, idle for %lu s, may be used for %lu s",
+	    c->messages, c->idle_s, c->lives_s);
+	out_end(&v->out);
+	out_begin(&v->out);
+	fputs("    ", stdout);
+	out_text(c->tls ? c->tls : "clear text");
+	out_end(&v->out);
+	buf_finish(&name);
+}
+
+static void
+put_limit(struct view *v, const struct held_limit *l)
+{
+	begin_detail(v, l->key);
+	printf("sessions: %lu", l->sessions);
+	if (l->allowed > 0)
+		printf(" of %lu", l->allowed);
+	printf(", waiting deliveries: %lu", l->waiting);
+	out_end(&v->out);
+}
+
+/* Only what has happened. */
+static void
+put_ended(struct view *v, const struct cache_counters *c)
+{
+	const struct {
+		const char *why;
+		unsigned long n;
+	} ended[] = {
+		{ "by the server", c->by_server },
+		{ "idle for too long", c->by_idleness },
+		{ "too old", c->by_age },
+		{ "enough messages", c->by_use },
+		{ "too many connections", c->by_room },
+		{ "a delivery waited", c->by_limit },
+		{ "not asked for", c->unwanted },
+	};
+	const char *separator = "";
+
+	begin_detail(v, "ended");
+	for (size_t i = 0; i < sizeof ended / sizeof *ended; i++) {
+		if (ended[i].n == 0)
+			continue;
+		printf("%s%s: %lu", separator, ended[i].why, ended[i].n);
+		separator = ", ";
+	}
+	fputs(*separator == '\0' ? "none" : "", stdout);
+	out_end(&v->out);
+}
+
+static void
+entries_end(struct view *v, const struct held *held)
+{
+	const struct cache_counters *c = &held->counters;
+
+	if (held->state != HELD_KNOWN)
+		return;
+	for (size_t i = 0; i < held->nconnection; i++)
+		put_connection(v, &held->connection[i]);
+	for (size_t i = 0; i < held->nlimit; i++)
+		put_limit(v, &held->limit[i]);
+	begin_detail(v, "asked for since it runs");
+	printf("found: %lu, not found: %lu, kept: %lu", c->hits, c->misses,
+	    c->kept);
+	out_end(&v->out);
+	put_ended(v, c);
+}
+
 const struct view view_text = {
 	.begin = begin,
 	.setup = show_setup,
@@ -499,4 +606,5 @@ const struct view view_text = {
 	.unconnected = unconnected,
 	.result = result,
 	.entry = entry,
+	.entries_end = entries_end,
 };

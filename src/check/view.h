@@ -5,9 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "check/held.h"
 #include "check/out.h"
 #include "delivery/search.h"
 #include "delivery/setup.h"
+#include "qmail/concurrencyhosts.h"
 
 /*
  * Show what is found: as text for a person, as JSON for a program, or as one
@@ -63,12 +65,13 @@ struct view {
 	/* Instead of these, for the control files. */
 	void (*entries_begin)(struct view *);
 	void (*entry)(struct view *, const struct check_entry *);
-	void (*entries_end)(struct view *);
+	void (*entries_end)(struct view *, const struct held *);
 
 	struct out out;
 	const char *host;         /* the destination */
 	const struct buf *domain; /* with A-labels, if that differs; or NULL */
-	bool is_within_attempts;  /* JSON: their array is open */
+	const struct concurrencyhosts *limits; /* for a destination */
+	bool is_within_attempts;               /* JSON: their array is open */
 };
 
 extern const struct view view_text, view_json, view_line;
