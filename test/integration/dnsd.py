@@ -92,6 +92,7 @@ class Server:
             self.rules = {}
             self.signed = set()
             self.default = Rule()
+            self.ttl = 60
             self.log = []
 
     def zone(self, text):
@@ -218,10 +219,9 @@ class Server:
         reply.authority.append(dns.rrset.from_rdata(dns.name.root, 60, _SOA))
         return names
 
-    @staticmethod
-    def _add(reply, name, kind, data):
+    def _add(self, reply, name, kind, data):
         rrset = dns.rrset.RRset(name, dns.rdataclass.IN, kind)
-        rrset.ttl = 60
+        rrset.ttl = self.ttl
         for d in data:
             rrset.items[d] = None
         reply.answer.append(rrset)

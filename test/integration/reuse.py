@@ -66,10 +66,38 @@ class Reuse:
         """End the broker, if there is one."""
         for pid in brokers():
             os.kill(pid, how)
+            os.kill(pid, signal.SIGCONT)
         if self.process:
             self.process.wait()
             self.process.stderr.close()
+            self.process = None
         wait_until(lambda: not brokers())
+
+    def shown(self):
+        """What it lists: connections, {limit: (sessions, waiting)}, counters."""
+        client, entries, limits = self.client(user=0), [], {}
+        client.tell("list")
+        while True:
+            kind, words, _ = client.answer()
+            words.pop("version", None)
+            if kind == "entry":
+                entries.append(words)
+            elif kind == "limit":
+                limits[words["limit"]] = (int(words.get("n", 0)), int(words.get("waiting", 0)))
+            else:
+                client.close()
+                return entries, limits, {key: int(n) for key, n in words.items()}
+
+    def idle(self):
+        """How many connections it holds."""
+        return len(self.shown()[0])
+
+    def warm(self, **how):
+        """Deliver until a connection is left, which takes two; the last delivery, over a new connection."""
+        for _ in range(2):
+            run = self.run(**how)
+        wait_until(self.idle)
+        return run
 
     def client(self, user=USER["uid"]):
         """Connected as this user."""

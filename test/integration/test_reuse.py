@@ -1,5 +1,7 @@
 """Connections that are left for the next message."""
 
+import os
+
 import pytest
 
 from expect import accepted, check
@@ -32,7 +34,21 @@ def test_the_second_leaves_its_connection_to_the_third(reuse, dns, smtp):
     for _ in range(3):
         check(reuse.run(), "r", accepted())
     assert deliveries(server) == [1, 4] and len(dns.questions) == asked
-    assert len(brokers()) == 1
+
+
+def test_started_by_a_delivery(home, dns, smtp):
+    """One of several that come at once; and none of them waits for it."""
+    dns.zone("dst.example A 192.0.2.1")
+    smtp()
+    reuse = Reuse(home)
+    try:
+        for process in [reuse.start() for _ in range(5)]:
+            check(process.finish(), "r", accepted())
+        wait_until(lambda: len(brokers()) == 1 and os.path.exists(reuse.path))
+        assert os.stat(reuse.path).st_mode & 0o777 == 0o600
+        check(reuse.run(), "r", accepted())
+    finally:
+        reuse.stop()
 
 
 def test_in_tls(reuse, site):
