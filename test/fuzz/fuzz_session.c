@@ -36,6 +36,7 @@ int __wrap_fdio_write_all(int fd, const void *, size_t, int64_t stall_ms);
 int __wrap_fdio_poll(struct pollfd *, struct deadline);
 
 #define SERVER_FD 1000
+#define PROGRESS_FD 1001
 #define MESSAGE_MAX 150000
 #define RECIPIENTS 5
 #define COMMANDS 64
@@ -85,6 +86,12 @@ static struct {
 } source;
 
 static struct buf written; /* the report */
+
+/* A connection that was used before: what was said before mail data. */
+static struct {
+	bool is_reused;
+	size_t bytes;
+} progress;
 
 /* The code of a complete line; -1 if it has none, 0 if it is not valid. */
 static int
@@ -264,6 +271,7 @@ take_mail_data(const struct buf *line)
 		note_end();
 		server.state = AT_COMMAND;
 	} else {
+		CHECK(!progress.is_reused || progress.bytes == 1);
 		buf_append(&server.mail_data, line->data + dot,
 		    line->len - dot);
 	}
@@ -304,9 +312,14 @@ take_bytes(const char *p, size_t n)
 ssize_t
 __wrap_fdio_write(int fd, const void *data, size_t n)
 {
-	unsigned char event = let_it_happen();
+	unsigned char event;
 	const char *p = data;
 
+	if (fd == PROGRESS_FD) {
+		progress.bytes += n;
+		return (ssize_t)n;
+	}
+	event = let_it_happen();
 	CHECK(fd == SERVER_FD);
 	if (server.end != IS_OPEN) {
 		errno = EPIPE;
@@ -409,6 +422,8 @@ forget_everything(void)
 	buf_cut(&source.whole, 0);
 	source.at = 0;
 	buf_cut(&written, 0);
+	progress.is_reused = false;
+	progress.bytes = 0;
 	report_begin();
 }
 
@@ -628,6 +643,17 @@ check_report(size_t nrecipient, const struct book *o)
 		CHECK(*at != 'D' && (doubts || o->transactions > 1));
 }
 
+/* A new connection can be made: nothing of the message was sent. */
+static void
+check_stale(void)
+{
+	CHECK(progress.is_reused && progress.bytes == 0);
+	CHECK(written.len == 0);
+	CHECK(server.mail_data.len == 0);
+	for (size_t i = 0; i < server.ncommand; i++)
+		CHECK(server.command[i].verb != END_OF_DATA);
+}
+
 /* The message on a descriptor that is a file or a pipe. */
 static int
 open_source(void)
@@ -649,7 +675,8 @@ open_source(void)
 	return pair[0];
 }
 
-static void
+/* Whether there is a report. */
+static bool
 run_delivery(struct smtp_session *s, size_t nrecipient)
 {
 	static const struct handoff h = { .address = "192.0.2.1" };
@@ -661,6 +688,7 @@ run_delivery(struct smtp_session *s, size_t nrecipient)
 	struct outcome outcome;
 	struct batch batch;
 	int fd = open_source();
+	bool is_stale;
 
 	for (size_t i = 0; i < nrecipient; i++) {
 		recipient[i] = names[i];
@@ -669,12 +697,16 @@ run_delivery(struct smtp_session *s, size_t nrecipient)
 	batch_prepare(&batch, recipient, nrecipient, &s->ehlo);
 	smtp_message_open(&message, fd, smtp_transaction_measures(&s->ehlo));
 	batch_run(&batch, &sender, s, &message);
-	outcome = batch_outcome(&batch, s, &message);
-	record_outcome(&outcome, &h, s);
-	report_end();
+	is_stale = batch_last(&batch)->result.outcome == SMTP_STALE;
+	if (!is_stale) {
+		outcome = batch_outcome(&batch, s, &message);
+		record_outcome(&outcome, &h, s);
+		report_end();
+	}
 	smtp_session_quit(s);
 	batch_finish(&batch);
 	close(fd);
+	return !is_stale;
 }
 
 int
@@ -698,9 +730,15 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	server.words = fuzz_string((const char *)in.at, in.left);
 	server.len = in.left;
 	if (say_hello(&session, what & 8)) {
-		run_delivery(&session, nrecipient);
-		outcome = judge_session();
-		check_report(nrecipient, &outcome);
+		progress.is_reused = what & 16;
+		session.is_reused = progress.is_reused;
+		session.progress = progress.is_reused ? PROGRESS_FD : -1;
+		if (run_delivery(&session, nrecipient)) {
+			outcome = judge_session();
+			check_report(nrecipient, &outcome);
+		} else {
+			check_stale();
+		}
 	}
 	free((void *)(uintptr_t)server.words);
 	return 0;
