@@ -205,12 +205,10 @@ at_most(unsigned long total)
  * more than that: then there is no room until enough of them have ended.
  */
 static bool
-has_room(const struct store *store, const struct store_session *session,
-    const struct store_limits *limits)
+has_room(const struct store *store, const struct store_limits *limits)
 {
-	return limits->total > 0 && store->nsession <= at_most(limits->total) &&
-	       !is_full(store, 1, session->key1, limits->per_key) &&
-	       !is_full(store, 2, session->key2, limits->per_key);
+	return limits->total > 0 && limits->per_key > 0 &&
+	       store->nsession <= at_most(limits->total);
 }
 
 static bool
@@ -244,7 +242,7 @@ refuse(struct store *store, const struct store_session *session,
 	if (!is_wanted(store, session->key1, client, now) &&
 	    !is_wanted(store, session->key2, client, now))
 		return STORE_UNWANTED;
-	if (!has_room(store, session, limits))
+	if (!has_room(store, limits))
 		return STORE_NO_ROOM;
 	return STORE_KEPT;
 }
@@ -260,6 +258,18 @@ take_out(struct store *store, size_t i)
 	return session;
 }
 
+/* In seconds. */
+static unsigned long
+idle_time(const struct store *store, const struct store_session *session,
+    const struct store_limits *limits)
+{
+	bool is_spare = is_full(store, 1, session->key1, limits->per_key) ||
+			is_full(store, 2, session->key2, limits->per_key);
+
+	return is_spare && limits->idle_s > STORE_SPARE_S ? STORE_SPARE_S
+							  : limits->idle_s;
+}
+
 enum store_end
 store_keep(struct store *store, struct store_session *session, uint64_t client,
     const struct store_limits *limits, int64_t now,
@@ -273,7 +283,7 @@ store_keep(struct store *store, struct store_session *session, uint64_t client,
 	if (store->nsession == at_most(limits->total))
 		*evicted = take_out(store, 0);
 	session->idle_since = now;
-	session->idle_ends = later(now, limits->idle_s);
+	session->idle_ends = later(now, idle_time(store, session, limits));
 	if (session->idle_ends > session->ends)
 		session->idle_ends = session->ends;
 	store->session[store->nsession++] = session;

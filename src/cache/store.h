@@ -16,6 +16,7 @@
 
 #define STORE_LIFE_S 300 /* of a connection, from "ready" on */
 #define STORE_USES 100   /* messages on a connection without MAILMAX */
+#define STORE_SPARE_S 2  /* longest idle time of those beyond per_key */
 #define STORE_DEMAND_MS 30000
 #define STORE_DEMANDS 2048 /* keys that are remembered; older ones are not */
 #define STORE_MAX 1000     /* connections, whatever timeoutidle says */
@@ -24,7 +25,7 @@
 struct store_limits {
 	unsigned long idle_s; /* 0: nothing is kept */
 	unsigned long total;
-	unsigned long per_key;
+	unsigned long per_key; /* for longer than STORE_SPARE_S; 0: none */
 };
 
 /* A session that a delivery uses, or that is idle.  Owns its text. */
@@ -83,7 +84,9 @@ enum store_end store_check(const struct store_session *,
  * Takes over an idle session of this client, or says why not; then it stays
  * the caller's.  If there are as many as allowed in all, *evicted is the one
  * that has been idle the longest, which becomes the caller's to end; otherwise
- * NULL.  If there are as many as allowed with one of its keys, it is not kept.
+ * NULL.  If there are as many as allowed with one of its keys, it is kept, but
+ * not for long: where many deliveries are under way, they end at the same time
+ * and the next ones begin at the same time.
  */
 enum store_end store_keep(struct store *, struct store_session *,
     uint64_t client, const struct store_limits *, int64_t now,

@@ -283,20 +283,40 @@ there_is_no_room_for_more(void **state)
 	(void)state;
 	connect_guests(1);
 	stage.limits.total = 2;
-	stage.limits.per_key = 1;
 	s[0] = make_idle(guest, "a", NULL);
 	s[1] = make_idle(guest, "b", NULL);
-	s[2] = give_back(guest, "b", NULL, 1);
-	assert_ended(&s[2], "QUIT\r\n");
-	assert_open(&s[0]);
 	/* The one that has been idle the longest makes room. */
-	s[3] = make_idle(guest, "c", NULL);
+	s[2] = make_idle(guest, "c", NULL);
 	assert_ended(&s[0], "QUIT\r\n");
+	assert_open(&s[1]);
+	stage.limits.per_key = 0;
+	s[3] = give_back(guest, "b", NULL, 1);
+	assert_ended(&s[3], "QUIT\r\n");
 	assert_open(&s[1]);
 	assert_int_equal(counters().by_room, 2);
 	assert_int_equal(counters().kept, 3);
 	for (size_t i = 0; i < 4; i++)
 		server_close(&s[i]);
+}
+
+static void
+those_beyond_the_limit_of_a_key_end_soon(void **state)
+{
+	struct server first, second;
+
+	(void)state;
+	connect_guests(1);
+	stage.limits.per_key = 1;
+	first = make_idle(guest, "k1", NULL);
+	second = give_back(guest, "k1", NULL, 1);
+	stage_pass(1999);
+	assert_open(&second);
+	stage_pass(1);
+	assert_ended(&second, "QUIT\r\n");
+	assert_open(&first);
+	assert_int_equal(counters().by_idleness, 1);
+	server_close(&first);
+	server_close(&second);
 }
 
 static void
@@ -1422,6 +1442,7 @@ main(void)
 		BROKER_TEST(an_unwanted_connection_is_ended),
 		BROKER_TEST(what_is_over_is_not_kept),
 		BROKER_TEST(there_is_no_room_for_more),
+		BROKER_TEST(those_beyond_the_limit_of_a_key_end_soon),
 		BROKER_TEST(an_idle_connection_ends_by_time),
 		BROKER_TEST(a_server_that_ends_it_is_noticed),
 		BROKER_TEST(

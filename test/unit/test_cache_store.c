@@ -372,30 +372,41 @@ says_why_a_session_is_not_kept(void **state)
 	}
 }
 
-/* For its other key a session may be the first, and yet there is no room. */
-static void
-keeps_so_many_with_one_key(void **state)
+/* Until when a session is kept. */
+static int64_t
+end_of(struct store *store, const char *key1, const char *key2, int64_t now)
 {
+	struct store_session *session = keep(store, key1, key2, now);
+	int64_t end = session->idle_ends;
+
+	store_remove(store, session);
+	store_session_free(session);
+	return end;
+}
+
+/* For its other key a session may be the first. */
+static void
+those_beyond_the_limit_of_a_key_end_soon(void **state)
+{
+	static const struct store_limits short_time = { 1, 20, 2 };
 	struct store *store = store_create();
+	struct store_session *session = make("k1", NULL, 5), *evicted;
 
 	(void)state;
-	(void)keep(store, "a1", "k2", 0);
-	(void)keep(store, "k1", "k2", 0);
-	(void)keep(store, "k1", "b2", 0);
-	store_demand(store, "c1", ANOTHER, 0);
-	store_demand(store, "c2", ANOTHER, 0);
-	store_demand(store, "k2", ANOTHER, 0);
-	assert_int_equal(offer(store, make("c1", "k2", 0), &limits, 0),
-	    STORE_NO_ROOM);
-	assert_int_equal(offer(store, make("k1", "c2", 0), &limits, 0),
-	    STORE_NO_ROOM);
-	assert_int_equal(offer(store, make(NULL, "k2", 0), &limits, 0),
-	    STORE_NO_ROOM);
-	assert_int_equal(offer(store, make("k1", NULL, 0), &limits, 0),
-	    STORE_NO_ROOM);
+	assert_int_equal(keep(store, "a1", "k2", 0)->idle_ends, 10000);
+	assert_int_equal(keep(store, "k1", "k2", 0)->idle_ends, 10000);
+	assert_int_equal(keep(store, "k1", "b2", 0)->idle_ends, 10000);
+	assert_int_equal(end_of(store, "c1", "k2", 5), 2005);
+	assert_int_equal(end_of(store, "k1", "c2", 5), 2005);
+	assert_int_equal(end_of(store, NULL, "k2", 5), 2005);
+	assert_int_equal(end_of(store, "k1", NULL, 5), 2005);
 	/* A key 1 of the same text as a key 2 is another key. */
-	assert_int_equal(offer(store, make("k2", "k1", 0), &limits, 0),
+	assert_int_equal(end_of(store, "k2", "k1", 5), 10005);
+	/* Not longer than the others. */
+	assert_int_equal(store_keep(store, session, OURS, &short_time, 5,
+			     &evicted),
 	    STORE_KEPT);
+	assert_int_equal(session->idle_ends, 1005);
 	store_destroy(store);
 }
 
@@ -611,7 +622,7 @@ main(void)
 		cmocka_unit_test(forgets_the_oldest_demand_of_too_many),
 		cmocka_unit_test(a_new_demand_is_of_one_client),
 		cmocka_unit_test(says_why_a_session_is_not_kept),
-		cmocka_unit_test(keeps_so_many_with_one_key),
+		cmocka_unit_test(those_beyond_the_limit_of_a_key_end_soon),
 		cmocka_unit_test(of_too_many_the_longest_idle_one_has_to_go),
 		cmocka_unit_test(fewer_than_before_may_be_allowed),
 		cmocka_unit_test(there_is_a_limit_to_all_connections),

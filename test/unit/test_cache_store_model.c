@@ -96,7 +96,15 @@ is_wanted(const struct model *m, const char *key, size_t client)
 }
 
 static bool
-is_full(const struct model *m, const struct store_session *s)
+is_full(const struct model *m)
+{
+	return m->nidle > m->most.total || m->most.total == 0 ||
+	       m->most.per_key == 0;
+}
+
+/* In seconds. */
+static unsigned long
+idle_time(const struct model *m, const struct store_session *s)
 {
 	size_t n1 = 0, n2 = 0;
 
@@ -104,9 +112,10 @@ is_full(const struct model *m, const struct store_session *s)
 		n1 += s->key1 && equal(m->idle[i]->key1, s->key1);
 		n2 += s->key2 && equal(m->idle[i]->key2, s->key2);
 	}
-	return (s->key1 && n1 >= m->most.per_key) ||
-	       (s->key2 && n2 >= m->most.per_key) || m->nidle > m->most.total ||
-	       m->most.total == 0;
+	if (m->most.idle_s > 2 && ((s->key1 && n1 >= m->most.per_key) ||
+				      (s->key2 && n2 >= m->most.per_key)))
+		return 2;
+	return m->most.idle_s;
 }
 
 static enum store_end
@@ -120,7 +129,7 @@ expect(const struct model *m, const struct store_session *s, size_t client)
 		return STORE_OLD;
 	if (!is_wanted(m, s->key1, client) && !is_wanted(m, s->key2, client))
 		return STORE_UNWANTED;
-	return is_full(m, s) ? STORE_NO_ROOM : STORE_KEPT;
+	return is_full(m) ? STORE_NO_ROOM : STORE_KEPT;
 }
 
 static bool
@@ -160,7 +169,6 @@ keep(struct model *m)
 	s->mailmax = below(m, 4) ? 0 : below(m, 200);
 	if (below(m, 2))
 		s->limit = copy(limits[below(m, NLIMIT)]);
-	s->fd = (int)m->most.idle_s;
 	why = store_keep(m->store, s, client, &m->most, m->now, &evicted);
 	assert_int_equal(why, expect(m, s, client));
 	m->seen[why]++;
@@ -176,6 +184,7 @@ keep(struct model *m)
 		store_session_free(evicted);
 	} else
 		assert_null(evicted);
+	s->fd = (int)idle_time(m, s);
 	m->idle[m->nidle++] = s;
 	assert_true(m->nidle <= m->most.total);
 }
