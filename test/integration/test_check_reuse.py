@@ -8,14 +8,18 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
+from expect import accepted, check
 from qmailhome import HOME
 from reuse import PROGRAM, USER, Reuse, brokers, wait_until
 from test_broker import broker, counters, hand_over, wanted   # noqa: F401
 from test_check_tool import DEFERRED, DELIVERED, ONE, entries, fields, json_of, look   # noqa: F401
+from test_reuse import reuse   # noqa: F401
 from test_stock import one_user
+from tlssite import NOT_VERIFIED
 
 NO_ANSWER = "no answer of this version within 20 ms: deliveries go on without it"
 IDLE, HOSTS, REMOTE = "control/timeoutidle", "control/concurrencyhosts", "concurrencyremote"
@@ -244,6 +248,18 @@ def test_what_is_held(fine, broker, look):
 
 
 @one_user
+def test_after_deliveries_in_tls(reuse, site, look):
+    site.one(0)
+    for _ in range(4):
+        check(reuse.run(), "r", accepted())
+    wait_until(lambda: held(look)["kept"] == 3)
+    found = held(look)
+    connection, = found["connections"]
+    assert (connection["host"], connection["messages"], connection["tls"]) == ("m1.example", 3, NOT_VERIFIED)
+    assert (found["found"], found["not_found"], found["ended"]["not_asked_for"]) == (2, 2, 1)
+
+
+@one_user
 def test_limits_and_who_waits(home, broker, look):
     home.control("concurrencyhosts", ".example:1\n.example:2\n")
     clients = [broker.client() for _ in range(4)]
@@ -413,11 +429,19 @@ def with_a_descriptor(client, version):
 
 
 @one_user
-@pytest.mark.parametrize("talk", [silent, of_another_version, without_a_version, closing, without_an_end, too_many, slow, half_a_list,
+@pytest.mark.parametrize("talk", [silent, of_another_version, without_a_version, closing, without_an_end, too_many, half_a_list,
                                   nonsense, another_answer, with_a_descriptor], ids=lambda talk: talk.__name__)
 def test_no_answer(impostor, version, look, talk):
     impostor(lambda client: talk(client, version))
     assert is_without_answer(look)
+
+
+@one_user
+@pytest.mark.timed
+def test_a_slow_list_is_not_waited_for(impostor, version, look):
+    impostor(lambda client: slow(client, version))
+    start = time.monotonic()
+    assert json_of(look("--json", host=None))[0]["cache"] == {"state": "no answer"} and time.monotonic() - start < 4
 
 
 @one_user
