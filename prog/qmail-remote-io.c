@@ -12,6 +12,7 @@
 #include "delivery/record.h"
 #include "delivery/secrets.h"
 #include "io/sandbox.h"
+#include "io/spawn.h"
 #include "qmail/memory.h"
 #include "qmail/quote.h"
 #include "qmail/report.h"
@@ -182,6 +183,12 @@ main(int argc, char **argv)
 	if (!is_invoked_properly(argc, argv, &h, &ehlo, &reverse_path) ||
 	    !hide_secrets(&h))
 		return refuse_invocation();
+	/*
+	 * If qmail-remote has died, the message is tried again.  One that has
+	 * died before this is noticed at the latest when progress is written.
+	 */
+	if (h.progress > 0)
+		spawn_end_with_parent();
 	sandbox_enter_bytes(MEMORY_MAX, h.cache > 0 ? (int)h.cache : -1);
 	return deliver(&h, &ehlo, buf_text(&reverse_path));
 }

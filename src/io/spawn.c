@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "io/spawn.h"
 
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #include <sys/wait.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -174,6 +177,14 @@ spawn_reap(struct deadline until)
 	/* SPAWN_LOST: no child is left. */
 	while (spawn_wait(-1, until).how >= SPAWN_EXITED)
 		;
+}
+
+void
+spawn_end_with_parent(void)
+{
+#ifdef __linux__
+	(void)prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0UL, 0UL, 0UL);
+#endif
 }
 
 void

@@ -63,6 +63,12 @@ void spawn_reap(struct deadline);
 
 #define SPAWN_TEXT_SIZE 80
 
+/*
+ * In a child: it is killed when its parent ends from now on, where the system
+ * can do that (Linux).  A parent that has ended before makes no difference.
+ */
+void spawn_end_with_parent(void);
+
 /* Describes it: "killed by signal 31", "exit code 1". */
 void spawn_describe(struct spawn_end, char text[SPAWN_TEXT_SIZE]);
 

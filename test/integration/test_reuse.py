@@ -1,11 +1,15 @@
 """Connections that are left for the next message."""
 
 import os
+import signal
+import threading
 
 import pytest
 
+from catalogue import BIG
 from expect import accepted, check
 from reuse import Reuse, brokers, wait_until
+from smtpd import As, Call, Read, Until
 from test_stock import one_user
 from tlssite import NOT_VERIFIED, tls_line
 
@@ -79,6 +83,25 @@ def test_refused_on_a_connection_that_was_used(reuse, dns, smtp, reply):
     for _ in range(3):
         check(reuse.run(), "r", accepted())
     assert sum(deliveries(server)) == 3
+
+
+def test_killed_while_it_sends_the_message(reuse, dns, smtp):
+    """qmail-remote-io ends with qmail-remote: the message is tried again, and this connection must not bring it, too."""
+    dns.zone("dst.example A 192.0.2.1")
+    gate, there = threading.Event(), threading.Event()
+
+    def wait(_):
+        there.set()
+        return Until(gate)
+    server = smtp(DATA=["354 go", ("354 go", Read(20000), Call(wait), As(3))])
+    reuse.warm()
+    process = reuse.start(message=BIG)
+    assert there.wait(20)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.finish().rspawn == b"Zqmail-remote crashed.\n"
+    gate.set()
+    wait_until(lambda: server.sessions[1].done)
+    assert [m.complete for m in server.sessions[1].mails] == [True, False]
 
 
 def test_off(home, dns, smtp):

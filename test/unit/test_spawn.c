@@ -378,6 +378,33 @@ reaps_all_that_end(void **state)
 	close(ends[0]);
 }
 
+#ifdef __linux__
+static void
+ends_with_its_parent(void **state)
+{
+	int ends[2];
+	char c;
+	pid_t parent;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	parent = fork();
+	if (parent == 0) {
+		if (fork() != 0)
+			pause();
+		spawn_end_with_parent();
+		if (write(ends[1], "x", 1) == 1)
+			pause();
+		_exit(0);
+	}
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &c, 1), 1);
+	(void)spawn_kill(parent);
+	assert_int_equal(read(ends[0], &c, 1), 0);
+	close(ends[0]);
+}
+#endif
+
 int
 main(int argc, char **argv)
 {
@@ -390,6 +417,9 @@ main(int argc, char **argv)
 		cmocka_unit_test(runs_on_its_own),
 		cmocka_unit_test(does_not_run_what_cannot_be_run),
 		cmocka_unit_test(reaps_all_that_end),
+#ifdef __linux__
+		cmocka_unit_test(ends_with_its_parent),
+#endif
 	};
 
 	if (argc == 3 && strncmp(argv[1], "--", 2) == 0)
