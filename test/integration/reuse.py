@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 USER = dict(uid=4711, gid=4711)
@@ -108,6 +109,65 @@ class Reuse:
         finally:
             os.seteuid(0)
             os.setegid(0)
+
+
+class Lender:
+    """In place of the broker: lends each delivery a connection that was used before, and takes none back."""
+
+    def __init__(self, path, server, version):
+        self.server, self.version = server, version
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(path)
+        self.listener.listen(8)
+        self.connection = None
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def prepare(self):
+        """A connection for the next delivery, as it is after EHLO."""
+        self.connection = socket.create_connection((self.server.address, self.server.port))
+        with self.connection.makefile("rb") as replies:
+            replies.readline()
+            self.connection.sendall(b"EHLO me.example\r\n")
+            while replies.readline()[3:4] == b"-":
+                pass
+        self.connection.setblocking(False)
+
+    def forget(self):
+        """It was not asked for."""
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+    def _lend(self, client):
+        words = ["hit", f"version={self.version}", "chosen=0", f"address={self.server.address}", "host=m1.example",
+                 f"extensions={','.join(self.server.ehlo)}", "used=1", "lives=60"]
+        connection, self.connection = self.connection, None
+        socket.send_fds(client, [b"".join(w.encode() + b"\0" for w in words)], [connection.fileno()])
+        connection.close()
+
+    def _serve(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            with client:
+                try:
+                    while True:
+                        data, fds, _, _ = socket.recv_fds(client, 65536, 3)
+                        for fd in fds:
+                            os.close(fd)
+                        if not data:
+                            break
+                        if data.startswith(b"ask\0") and self.connection:
+                            self._lend(client)
+                except OSError:
+                    pass
+
+    def stop(self):
+        self.forget()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
 class Client:

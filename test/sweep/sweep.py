@@ -38,6 +38,7 @@ sys.path.insert(0, os.path.join(TOP, "test", "integration"))
 
 import httpsd       # noqa: E402
 import qmailhome    # noqa: E402
+import reuse        # noqa: E402
 import rspawn       # noqa: E402
 import tlssite      # noqa: E402
 import world        # noqa: E402
@@ -272,14 +273,14 @@ class Result:
 class Session:
     """`dane`: usage, selector and matching type of the TLSA record. `sts`: the policy is to be fetched ("first"), or is
     in the cache, so old that it is fetched again ("refresh"), or not ("cached"). `login`: through a relay, on port 465
-    and with a password."""
+    and with a password. `used`: on a connection that another delivery has left."""
 
     def __init__(self, *, host="dst.example", strictness=None, hosts=(ONE,), routes=False, tcpto=False,
-                 bundle=False, timeouts=0, dane=None, sts=None, login=False):
+                 bundle=False, timeouts=0, dane=None, sts=None, login=False, used=False):
         self.host, self.strictness, self.hosts = host, strictness, hosts
         self.routes, self.tcpto, self.bundle, self.timeouts = routes, tcpto, bundle, timeouts
         self.dane, self.sts = dane, sts
-        self.login = login
+        self.login, self.used = login, used
 
     @property
     def has_tls(self):
@@ -323,6 +324,8 @@ SESSIONS = {
     "cached": Session(strictness=0, sts="cached"),
     # Without the credentials, TLS would not be verified.
     "login": Session(strictness=0, login=True),
+    # qmail-remote is the parent of qmail-remote-io.
+    "used": Session(used=True),
 }
 
 
@@ -360,7 +363,9 @@ class Stage:
             how["ehlo"].append("AUTH PLAIN")
             how.update(port=465, implicit=True, users={USER: PASSWORD})
         self.server = smtp(session.hosts[-1], tls=context, **how)
-        self.policy_host, self.entry = None, None
+        self.policy_host, self.entry, self.lender = None, None, None
+        if session.used:
+            self._prepare_lender(programs)
         if session.dane:
             self._prepare_dane(dns, leaf)
         if session.sts:
@@ -396,7 +401,15 @@ class Stage:
             with open(self.sts_path, encoding="ascii") as f:
                 self.entry = f.read()
 
+    def _prepare_lender(self, programs):
+        said = subprocess.run([f"{programs}/qmail-remote-cache", "--version"], stdout=subprocess.PIPE, check=True)
+        version = said.stdout.decode().split()[1]
+        self.home.control("timeoutidle", "60\n")
+        self.lender = reuse.Lender(f"{self.home.run_path}/cache.sock", self.server, version)
+
     def stop(self):
+        if self.lender:
+            self.lender.stop()
         self.server.settle()
         if self.policy_host:
             self.policy_host.stop()
@@ -468,6 +481,8 @@ class Stage:
         del self.server.sessions[:]
         self.server.threads[1:] = []
         self.restore()
+        if self.lender:
+            self.lender.prepare()
         log = os.memfd_create("killer", 0)
         with open(self.message, "rb") as message:
             process = subprocess.Popen(
@@ -483,6 +498,8 @@ class Stage:
         if code != 0:
             raise AssertionError(f"killer: {code}: {said}")
         run = Outcome(report, said)
+        if self.lender:
+            self.lender.forget()
         self.server.settle()
         run.sessions = list(self.server.sessions)
         run.stored = sum(m.complete for s in run.sessions for m in s.mails)
@@ -518,6 +535,9 @@ class Stage:
             faults.append("K, and no server said so")
         if run.stored > 1:
             faults.append(f"delivered {run.stored} times")
+        if self.session.used and not killed and run.stored and run.letter != "K" and \
+                b"Possible duplicate" not in run.report:
+            faults.append(f"delivered, and nothing says so: {run.report!r}")
         if after_report and run.letter != "K":
             faults.append(f"not K after the report was written: {run.rspawn!r}")
         if self.session.demands_tls:
@@ -793,7 +813,8 @@ PARTS = (
     [f"fault {s}" for s in ("dane helper", "dane-ta helper", "sts helper", "sts sts", "refresh sts")] +
     [f"alloc {s} remote" for s in ("dane", "sts", "refresh", "cached")] +
     [f"alloc {s}" for s in ("dane helper", "dane-ta helper", "sts helper", "sts sts", "refresh sts")] +
-    ["kill login", "fault login", "fault login helper", "alloc login remote", "alloc login io"]
+    ["kill login", "fault login", "fault login helper", "alloc login remote", "alloc login io"] +
+    ["kill used", "kill used io", "fault used", "fault used io", "alloc used remote", "alloc used io"]
 )
 
 # The tests run a sample of these.
@@ -805,6 +826,7 @@ QUICK_PARTS = (
     "kill dane", "kill sts sts", "kill refresh sts", "fault dane", "fault sts", "fault refresh sts", "fault cached",
     "fault dane-ta helper", "alloc dane helper", "alloc sts sts", "alloc refresh remote",
     "kill login", "fault login", "alloc login io",
+    "kill used", "kill used io", "fault used", "fault used io",
 )
 
 _KINDS = {"kill": kill_sweep, "fault": fault_sweep, "alloc": alloc_sweep}
