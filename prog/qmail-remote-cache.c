@@ -22,8 +22,10 @@
 #include "io/fdio.h"
 #include "io/pass.h"
 #include "io/sandbox.h"
+#include "io/spawn.h"
 #include "io/watch.h"
 #include "qmail/timeoutidle.h"
+#include "tls/request.h"
 
 #include "config.h"
 #include "version.h"
@@ -73,7 +75,9 @@ catch_signals(void)
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t none;
 
-	if (pipe(stop_pipe) == -1 || fdio_set_nonblocking(stop_pipe[1]) == -1)
+	if (pipe(stop_pipe) == -1 || fdio_set_nonblocking(stop_pipe[1]) == -1 ||
+	    fdio_set_cloexec(stop_pipe[0], true) == -1 ||
+	    fdio_set_cloexec(stop_pipe[1], true) == -1)
 		return fail("pipe");
 	sigemptyset(&stop.sa_mask);
 	sigemptyset(&none);
@@ -203,11 +207,42 @@ milliseconds(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void
-run(int listener, const struct watch *programs)
+/*
+ * A qmail-remote-tls that has started before a session needs it; before the
+ * sandbox is entered, which it could not be started in.  Returns our end of its
+ * socket, or 0: deliveries start their own as ever.
+ */
+static int
+start_tls(void)
 {
-	static const struct broker_config config = {
+	struct tls_service service = { .home = QMAIL_HOME,
+		.state = QMAIL_STATE };
+	int end[2];
+	char **argv;
+	pid_t pid = -1;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, end) == -1)
+		return 0;
+	if (fdio_set_cloexec(end[0], true) == 0 &&
+	    fdio_set_cloexec(end[1], true) == 0) {
+		service.serve = (unsigned long)end[1];
+		argv = tls_service_format(&service, PROGRAM_TLS);
+		pid = spawn_start(argv, &end[1], 1);
+		tls_request_free(argv);
+	}
+	close(end[1]);
+	if (pid != -1)
+		return end[0];
+	close(end[0]);
+	return 0;
+}
+
+static void
+run(int listener, int tls, const struct watch *programs)
+{
+	const struct broker_config config = {
 		.version = PROGRAM_VERSION,
+		.tls = tls,
 		.limits = read_limits,
 		.may_use = may_use,
 		.may_list = may_list,
@@ -232,7 +267,7 @@ int
 main(int argc, char **argv)
 {
 	struct watch programs = { 0 };
-	int listener;
+	int listener, tls;
 
 	if (version_is_wanted(argc, argv))
 		return version_print(VERSION_MARK("qmail-remote-cache"));
@@ -242,11 +277,15 @@ main(int argc, char **argv)
 	watch_add(&programs, PROGRAM);
 	watch_add(&programs, PROGRAM_TLS);
 	if (enter_directory() == -1 || take_lock() == -1 ||
-	    catch_signals() == -1 || (listener = make_socket()) == -1 ||
-	    leave_standard() == -1)
+	    catch_signals() == -1)
+		return EXIT_FAILED;
+	/* It is to have our umask as it was. */
+	tls = start_tls();
+	listener = make_socket();
+	if (listener == -1 || leave_standard() == -1)
 		return EXIT_FAILED;
 	raise_descriptors();
 	sandbox_enter_holding(MEMORY_MAX, QMAIL_STATE);
-	run(listener, &programs);
+	run(listener, tls, &programs);
 	return 0;
 }

@@ -260,6 +260,20 @@ has_changed(const void *data)
 	return watch_has_changed(&service->watch);
 }
 
+/* As a delivery hands them to its helper, whatever the broker ignores. */
+static void
+set_signals(void)
+{
+	struct sigaction usual = { .sa_handler = SIG_DFL };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	sigemptyset(&usual.sa_mask);
+	sigemptyset(&ignore.sa_mask);
+	sigaction(SIGCHLD, &usual, NULL);
+	sigaction(SIGHUP, &usual, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
+}
+
 /*
  * A child is as confined as a program that qmail-remote has started, and drops
  * the rest like that one.
@@ -277,6 +291,7 @@ serve(const struct tls_service *request, const char *program)
 	struct dsn why = { 0 };
 	int code = 0;
 
+	set_signals();
 	watch_add(&service.watch, program);
 	(void)dl_iterate_phdr(watch_library, &service.watch);
 	if (chdir(request->home) == -1)

@@ -6,6 +6,7 @@
 #include "delivery/failure.h"
 #include "delivery/handoff.h"
 #include "delivery/noserver.h"
+#include "delivery/prestart.h"
 #include "delivery/reuse.h"
 #include "delivery/search.h"
 #include "delivery/secrets.h"
@@ -154,6 +155,8 @@ main(int argc, char **argv)
 	}
 	config = setup_search_config(&setup);
 	config.gate = &gate;
+	config.attempt.pass = prestart_pass;
+	config.attempt.pass_data = &client;
 	result = search_server(&search, &setup.plan, &config);
 	if (result == SEARCH_DONE)
 		return 0;

@@ -11,16 +11,18 @@
 #include "cache/lender.h"
 #include "cache/request.h"
 
-/* What is polled: these two, then clients, then idle connections. */
+/* What is polled: these three, then clients, then idle connections. */
 #define STOP 0
 #define LISTENER 1
-#define CLIENTS 2
+#define TLS 2
+#define CLIENTS 3
 
 #define ACCEPTS 100 /* clients that are accepted in one turn */
 
 struct broker {
 	const struct broker_config *config;
 	int listener;
+	int tls;   /* the socket to qmail-remote-tls; -1: it has ended */
 	int spare; /* given up to turn a client away when none is left; or -1 */
 	int64_t born;
 	int64_t used; /* when there was last a client or a connection */
@@ -69,6 +71,25 @@ accept_clients(struct broker *b)
 }
 
 /*
+ * The qmail-remote-tls is ready, or has ended.  False if that ends us, too.
+ */
+static bool
+hear_tls(struct broker *b)
+{
+	int fd[PASS_MAX];
+	size_t nfd;
+	char c;
+
+	if (pass_receive(b->tls, &c, 1, fd, &nfd) == 1) {
+		pass_close(fd, nfd);
+		b->lender.tls = b->tls;
+		return true;
+	}
+	b->tls = -1;
+	return b->lender.tls == -1;
+}
+
+/*
  * One turn.
  */
 
@@ -105,6 +126,7 @@ fill_poll(struct broker *b, int stop)
 	b->npoll = 0;
 	watch(b, stop, POLLIN);
 	watch(b, b->spare == -1 ? -1 : b->listener, POLLIN);
+	watch(b, b->tls, POLLIN);
 	b->nclient = b->lender.nclient;
 	for (size_t i = 0; i < b->nclient; i++) {
 		const struct client *c = &b->lender.client[i];
@@ -182,7 +204,8 @@ broker_turn(struct broker *b, int64_t (*clock)(void), int stop)
 		return errno == EINTR;
 	b->lender.now = clock();
 	note_use(b);
-	if (b->poll[STOP].revents != 0)
+	if (b->poll[STOP].revents != 0 ||
+	    (b->poll[TLS].revents != 0 && !hear_tls(b)))
 		return false;
 	/* First: a client must not be given one of them. */
 	lose_idle(b);
@@ -209,6 +232,7 @@ broker_create(const struct broker_config *config, int listener, int64_t now)
 
 	b->config = config;
 	b->listener = listener;
+	b->tls = config->tls > 0 ? config->tls : -1;
 	b->spare = dup(listener);
 	b->born = b->used = now;
 	lender_init(&b->lender, config, now);

@@ -24,6 +24,11 @@
 /* All is borrowed. */
 struct broker_config {
 	const char *version;
+	/*
+	 * A socket to a qmail-remote-tls that serves sessions, and says so by a
+	 * message when it is ready; or 0.
+	 */
+	int tls;
 	/* Fills in control/timeoutidle as it is now. */
 	void (*limits)(void *data, struct store_limits *);
 	/*
@@ -44,7 +49,9 @@ struct broker *broker_create(const struct broker_config *, int listener,
 /*
  * Waits until a client or a server says something, something is due by time, or
  * there is input at stop, a descriptor; and deals with it.  clock says what
- * time it is then.  False if there was input at stop, or if the waiting failed.
+ * time it is then.  False if there was input at stop, if the waiting failed, or
+ * if the qmail-remote-tls has ended after it was ready: the next broker has a
+ * new one.
  */
 bool broker_turn(struct broker *, int64_t (*clock)(void), int stop);
 

@@ -337,6 +337,7 @@ lender_init(struct lender *l, const struct broker_config *config, int64_t now)
 {
 	*l = (struct lender){ .config = config,
 		.now = now,
+		.tls = -1,
 		.store = store_create(),
 		.places = places_create() };
 }

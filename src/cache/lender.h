@@ -39,6 +39,7 @@ struct lender {
 	struct client *client; /* in order of arrival */
 	size_t nclient, size;
 	struct cache_counters counters;
+	int tls; /* the socket to a qmail-remote-tls that serves; or -1 */
 };
 
 void lender_init(struct lender *, const struct broker_config *, int64_t now);

@@ -26,6 +26,7 @@ static const char *const kinds[] = {
 	[CACHE_READY] = "ready",
 	[CACHE_KEEP] = "keep",
 	[CACHE_LIST] = "list",
+	[CACHE_TLS] = "tls",
 	[CACHE_HIT] = "hit",
 	[CACHE_MISS] = "miss",
 	[CACHE_PLACE] = "place",
@@ -195,6 +196,18 @@ put_candidates(struct out *out, const struct cache_message *m)
 	}
 }
 
+static void
+put_request(struct out *out, const struct cache_message *m)
+{
+	assert(m->nrequest > 0);
+	if (m->nrequest > CACHE_MESSAGE_MAX - out->n) {
+		out->is_complete = false;
+		return;
+	}
+	memcpy(out->bytes + out->n, m->request, m->nrequest);
+	out->n += m->nrequest;
+}
+
 size_t
 cache_message_format(const struct cache_message *message,
     char bytes[CACHE_MESSAGE_MAX])
@@ -212,6 +225,8 @@ cache_message_format(const struct cache_message *message,
 	}
 	if (m.kind == CACHE_CHOOSE)
 		put_candidates(&out, &m);
+	if (m.kind == CACHE_TLS)
+		put_request(&out, &m);
 	return out.is_complete ? out.n : 0;
 }
 
@@ -276,6 +291,11 @@ cache_message_parse(struct cache_message *m, char *bytes, size_t n)
 	memset(m, 0, sizeof *m);
 	if (nword == 0 || !parse_kind(words[0], &m->kind))
 		return false;
+	if (m->kind == CACHE_TLS) {
+		m->request = bytes + strlen(bytes) + 1;
+		m->nrequest = n - (size_t)(m->request - bytes);
+		return nword > 1;
+	}
 	if (m->kind != CACHE_CHOOSE)
 		end = nword;
 	while (end < nword && strcmp(words[end], end_of_keywords) != 0)
@@ -294,4 +314,11 @@ cache_is_session(const int *fd, size_t nfd)
 		return pass_is_tcp_stream(fd[CACHE_FD_SESSION]);
 	return nfd == 2 && pass_is_local_stream(fd[CACHE_FD_SESSION]) &&
 	       pass_is_local_stream(fd[CACHE_FD_STATUS]);
+}
+
+bool
+cache_is_tls_start(const int *fd, size_t nfd)
+{
+	return nfd == 3 && pass_is_tcp_stream(fd[0]) &&
+	       pass_is_local_stream(fd[1]) && pass_is_local_stream(fd[2]);
 }

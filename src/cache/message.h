@@ -28,6 +28,11 @@
  *		descriptors of the session.  Not answered: the broker keeps the
  *		connection, or sends QUIT and closes it.
  *
+ *	tls	Starts a TLS session, in the qmail-remote-tls that the broker
+ *		has: the words of its arguments, and the descriptors that come
+ *		with them (tls/request.h).  Not answered: what comes of it shows
+ *		at the other ends of these.  At any time.
+ *
  * qmail-remote-check asks for a list.  Answered by one entry for each
  * connection, with its idle seconds in seconds and what it may live on in
  * lives, one limit for each limit with sessions, and counters, the last one.
@@ -51,6 +56,7 @@ enum cache_kind {
 	CACHE_READY,
 	CACHE_KEEP,
 	CACHE_LIST,
+	CACHE_TLS,
 	/* Answers. */
 	CACHE_HIT,
 	CACHE_MISS,
@@ -110,6 +116,8 @@ struct cache_message {
 	unsigned long n;              /* LIMIT: sessions, idle ones too */
 	unsigned long waiting;        /* LIMIT: deliveries that wait */
 	struct cache_counters counters;
+	const char *request; /* TLS: words, each ended by NUL */
+	size_t nrequest;     /* bytes */
 
 	struct cache_candidate candidate[CACHE_CANDIDATES]; /* CHOOSE */
 	size_t ncandidate;
@@ -135,5 +143,8 @@ bool cache_message_parse(struct cache_message *, char *bytes, size_t n);
  * a connection by TCP; or both sockets to a qmail-remote-tls, which are local.
  */
 bool cache_is_session(const int *fd, size_t nfd);
+
+/* The same for tls: a connection by TCP, and two local sockets. */
+bool cache_is_tls_start(const int *fd, size_t nfd);
 
 #endif

@@ -326,8 +326,26 @@ list(struct lender *l, struct client *c)
 }
 
 /*
+ * What is not passed on is closed, so the delivery sees at once that it has to
+ * start its own.
+ */
+static void
+start_tls(const struct lender *l, const char *bytes, size_t n, const int *fd,
+    size_t nfd)
+{
+	if (l->tls != -1 && cache_is_tls_start(fd, nfd))
+		(void)pass_send(l->tls, bytes, n, fd, nfd);
+}
+
+/*
  * Any message.
  */
+
+static bool
+has_descriptors(enum cache_kind kind)
+{
+	return kind == CACHE_KEEP || kind == CACHE_TLS;
+}
 
 static void
 deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
@@ -336,7 +354,7 @@ deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
 	struct cache_message m;
 	bool is_ok = n <= CACHE_REQUEST_MAX &&
 		     cache_message_parse(&m, bytes, n) &&
-		     (*nfd > 0) == (m.kind == CACHE_KEEP) &&
+		     (*nfd > 0) == has_descriptors(m.kind) &&
 		     (c->may_keep || m.kind == CACHE_LIST);
 
 	switch (is_ok ? m.kind : CACHE_MISS) {
@@ -354,6 +372,9 @@ deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
 		break;
 	case CACHE_LIST:
 		list(l, c);
+		break;
+	case CACHE_TLS:
+		start_tls(l, bytes, n, fd, *nfd);
 		break;
 	default:
 		lender_give_up(c);

@@ -43,6 +43,9 @@ check_same(const struct cache_message *a, const struct cache_message *b)
 	check_text(a->limit, b->limit);
 	CHECK(a->n == b->n && a->waiting == b->waiting);
 	CHECK(memcmp(&a->counters, &b->counters, sizeof a->counters) == 0);
+	CHECK(a->nrequest == b->nrequest &&
+	      (a->nrequest == 0 ||
+		  memcmp(a->request, b->request, a->nrequest) == 0));
 	CHECK(a->ncandidate == b->ncandidate);
 	for (size_t i = 0; i < a->ncandidate; i++) {
 		check_text(a->candidate[i].key, b->candidate[i].key);
@@ -59,6 +62,7 @@ check_parsed(const struct cache_message *m, size_t size)
 	size_t n = cache_message_format(m, bytes);
 
 	CHECK((m->kind == CACHE_CHOOSE) == (m->ncandidate > 0));
+	CHECK((m->kind == CACHE_TLS) == (m->nrequest > 0));
 	CHECK(m->ncandidate <= CACHE_CANDIDATES);
 	CHECK(m->chosen < CACHE_CANDIDATES && m->wait <= CACHE_WAIT_MAX);
 	/* Only zeros in front of a number are lost. */

@@ -30,6 +30,7 @@
 static struct {
 	struct broker *broker;
 	int listener, stop[2];
+	int tls; /* of the next broker */
 	int64_t now, until;
 	bool is_quiet; /* the last wait was for nothing */
 	int idle_turns;
@@ -144,7 +145,7 @@ stage_count_descriptors(void)
 static inline void
 stage_start_broker(void)
 {
-	static const struct broker_config config = {
+	static struct broker_config config = {
 		.version = STAGE_VERSION,
 		.limits = stage_read_limits,
 		.may_use = stage_may_use,
@@ -152,6 +153,7 @@ stage_start_broker(void)
 		.data = &stage,
 	};
 
+	config.tls = stage.tls;
 	stage.broker = broker_create(&config, stage.listener, stage.now);
 }
 

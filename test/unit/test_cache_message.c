@@ -78,6 +78,9 @@ assert_same(const struct cache_message *a, const struct cache_message *b)
 	assert_int_equal(a->n, b->n);
 	assert_int_equal(a->waiting, b->waiting);
 	assert_memory_equal(&a->counters, &b->counters, sizeof a->counters);
+	assert_int_equal(a->nrequest, b->nrequest);
+	if (a->nrequest > 0)
+		assert_memory_equal(a->request, b->request, a->nrequest);
 	assert_int_equal(a->ncandidate, b->ncandidate);
 	for (size_t i = 0; i < a->ncandidate; i++) {
 		assert_string_equal(a->candidate[i].key, b->candidate[i].key);
@@ -127,6 +130,8 @@ static const struct {
 	    "ready|address=::1|used=0|lives=0|mailmax=9|" },
 	{ { .kind = CACHE_KEEP, .session.used = 2 }, "keep|used=2|" },
 	{ { .kind = CACHE_LIST }, "list|" },
+	{ { .kind = CACHE_TLS, .request = "socket=3\0\0--", .nrequest = 13 },
+	    "tls|socket=3||--|" },
 	{ { .kind = CACHE_HIT,
 	      .version = "0.2.0",
 	      .session = ALL_OF_IT,
