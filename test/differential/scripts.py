@@ -361,14 +361,14 @@ class Played:
         return Booked(moment, step, _meant(d), takes)
 
     def _rcpt(self, session):
-        if session._sender is None:
+        if session.sender is None:
             return "503 MAIL first"
         line = session.commands[-1][1]
         recipient = next((i for i, a in enumerate(self.script.addresses) if a.encode() in line), -1)
         return self.step("RCPT", recipient) or "250 ok"
 
     def _data(self, session):
-        return self.step("DATA") if session._recipients else "554 no valid recipients"
+        return self.step("DATA") if session.recipients else "554 no valid recipients"
 
     def steps(self):
         found = {"EHLO": _ehlo(self.script), "END": Booked("END", "250 got it", b"2", True)}
@@ -384,7 +384,7 @@ class Played:
             if d.moment == "body":
                 said = _good(d.code) if d.code else b""
                 step = (b"354 go\r\n", Read(100000), said, _end(d.detail))
-                found["DATA"] = Call(lambda session: step if session._recipients else "554 no valid recipients")
+                found["DATA"] = Call(lambda session: step if session.recipients else "554 no valid recipients")
         # So that replies sent before a reset have left, and the client has seen the connection.
         resets = any(d.moment == "greeting" and d.detail.endswith("rst") for d in self.deviations)
         found["greeting"] = (Call(_at_once), Delay(0.05 if resets else 0), found.get("greeting", "220 hi"))

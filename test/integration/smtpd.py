@@ -228,8 +228,8 @@ class Session:
         self.last = b""
         self.keep = True
         self._count = {}
-        self._sender = None
-        self._recipients = []
+        self.sender = None
+        self.recipients = []
 
     # What the test asks.
 
@@ -372,7 +372,7 @@ class Session:
             "client": self.sock.getpeercert(binary_form=True),
         }
         self.inside = True
-        self._sender, self._recipients = None, []
+        self.sender, self.recipients = None, []
 
     def ehlo(self):
         words = list(self.server.ehlo)
@@ -447,14 +447,14 @@ class Session:
         elif verb == "AUTH" and self.server.users and verb not in self.script:
             self.authenticate(line)
         elif verb == "MAIL":
-            self._sender, self._recipients = None, []
+            self.sender, self.recipients = None, []
             if self.answer(verb, "530 5.7.0 log in" if self.server.users and not self.user else "250 ok") == b"2":
-                self._sender = rest
+                self.sender = rest
         elif verb == "RCPT":
-            if self.answer(verb, "250 ok" if self._sender is not None else "503 MAIL first") == b"2":
-                self._recipients.append(rest)
+            if self.answer(verb, "250 ok" if self.sender is not None else "503 MAIL first") == b"2":
+                self.recipients.append(rest)
         elif verb == "DATA":
-            if self.answer(verb, "354 go" if self._recipients else "554 no valid recipients") == b"3":
+            if self.answer(verb, "354 go" if self.recipients else "554 no valid recipients") == b"3":
                 self.read_data()
                 self.answer("END", "250 got it")
         elif verb == "QUIT":
@@ -465,7 +465,7 @@ class Session:
             self.answer(verb, "500 what")
 
     def read_data(self):
-        mail = Mail(self._sender, self._recipients)
+        mail = Mail(self.sender, self.recipients)
         self.mails.append(mail)
         self.keep = self.server.keep
         digest = hashlib.sha256()
