@@ -11,6 +11,7 @@ from expect import accepted, check
 from reuse import Reuse, brokers, wait_until
 from smtpd import As, Call, Read, Until
 from test_stock import one_user
+from test_tlsrpt import Collector
 from tlssite import NOT_VERIFIED, tls_line
 
 pytestmark = one_user
@@ -102,6 +103,23 @@ def test_killed_while_it_sends_the_message(reuse, dns, smtp):
     gate.set()
     wait_until(lambda: server.sessions[1].done)
     assert [m.complete for m in server.sessions[1].mails] == [True, False]
+
+
+def test_a_collector_of_reports_is_told_of_new_connections_only(reuse, site):
+    site.one(0)
+    site.dns.zone('_smtp._tls.dst.example TXT "v=TLSRPTv1;rua=mailto:reports@dst.example"')
+    collector = Collector()
+    reuse.home.control("tlsrptsocket", f"{collector.path}\n")
+    try:
+        reuse.warm()
+        assert len(collector.datagrams()) == 2
+        check(reuse.run(), "r", accepted())
+        # By the address, after the DNS was asked.
+        site.dns.zone("other.example MX 10 m1.example.")
+        check(reuse.run(host="other.example"), "r", accepted())
+        assert reuse.shown()[2]["hits"] == 2 and not collector.datagrams()
+    finally:
+        collector.close()
 
 
 def test_off(home, dns, smtp):
