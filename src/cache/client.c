@@ -214,13 +214,24 @@ is_of_our_version(struct cache_client *c)
 	return c->has_version;
 }
 
-/* Whether n bytes are an answer of these kinds, with these descriptors. */
+/* The candidates of a question; without any of its own an answer names 0. */
+static size_t
+candidates(const struct cache_message *m)
+{
+	return m->ncandidate > 0 ? m->ncandidate : 1;
+}
+
+/*
+ * Whether n bytes are an answer to the message, of these kinds, with these
+ * descriptors.
+ */
 static bool
-is_answer(struct cache_client *c, ssize_t n, unsigned kinds, const int *fd,
-    size_t nfd)
+is_answer(struct cache_client *c, const struct cache_message *m, ssize_t n,
+    unsigned kinds, const int *fd, size_t nfd)
 {
 	if (n <= 0 || !cache_message_parse(&c->answer, c->bytes, (size_t)n) ||
-	    !is_of_our_version(c) || (kinds & IN(c->answer.kind)) == 0)
+	    !is_of_our_version(c) || (kinds & IN(c->answer.kind)) == 0 ||
+	    c->answer.chosen >= candidates(m))
 		return false;
 	return c->answer.kind == CACHE_HIT ? cache_is_session(fd, nfd)
 					   : nfd == 0;
@@ -228,8 +239,8 @@ is_answer(struct cache_client *c, ssize_t n, unsigned kinds, const int *fd,
 
 /* False: there is no broker any more. */
 static bool
-receive(struct cache_client *c, unsigned kinds, struct deadline until,
-    int fd[PASS_MAX])
+receive(struct cache_client *c, const struct cache_message *m, unsigned kinds,
+    struct deadline until, int fd[PASS_MAX])
 {
 	int got[PASS_MAX];
 	size_t nfd = 0;
@@ -239,7 +250,7 @@ receive(struct cache_client *c, unsigned kinds, struct deadline until,
 		c->bytes = mem_resize(NULL, 1, CACHE_MESSAGE_MAX);
 	if (fdio_wait(c->fd, POLLIN, until) == 1)
 		n = pass_receive(c->fd, c->bytes, CACHE_MESSAGE_MAX, got, &nfd);
-	if (!is_answer(c, n, kinds, got, nfd)) {
+	if (!is_answer(c, m, n, kinds, got, nfd)) {
 		pass_close(got, nfd);
 		cache_client_close(c);
 		return false;
@@ -259,20 +270,21 @@ cache_client_ask(struct cache_client *c, const struct cache_message *m,
 	for (size_t i = 0; i < PASS_MAX; i++)
 		fd[i] = -1;
 	if (!send_message(c, m, NULL, 0) ||
-	    !receive(c, kinds, deadline_in(CACHE_CLIENT_MS), fd))
+	    !receive(c, m, kinds, deadline_in(CACHE_CLIENT_MS), fd))
 		return false;
 	if (c->answer.kind != CACHE_QUEUED)
 		return true;
 	kinds &= ~IN(CACHE_QUEUED);
-	return receive(c, kinds, deadline_in(wait_ms), fd);
+	return receive(c, m, kinds, deadline_in(wait_ms), fd);
 }
 
 bool
 cache_client_next(struct cache_client *c)
 {
+	static const struct cache_message list = { .kind = CACHE_LIST };
 	int none[PASS_MAX];
 
-	return c->fd != -1 && receive(c, answers_to(CACHE_LIST),
+	return c->fd != -1 && receive(c, &list, answers_to(CACHE_LIST),
 				  deadline_in(CACHE_CLIENT_MS), none);
 }
 

@@ -11,6 +11,12 @@
 #include "delivery/sessionkey.h"
 #include "io/fdio.h"
 
+/*
+ * Of all keys of a question, in bytes; the limits of its CACHE_CANDIDATES need
+ * less than 300 bytes each.
+ */
+#define KEYS_MAX (CACHE_MESSAGE_MAX - (size_t)300 * CACHE_CANDIDATES)
+
 static bool
 has_broker(const struct reuse *r)
 {
@@ -177,9 +183,28 @@ finish_choice(struct reuse_choice *c)
 	for (size_t i = 0; i < c->message.ncandidate; i++)
 		buf_finish(&c->key[i]);
 	c->message.ncandidate = 0;
+	c->length = 0;
 }
 
-/* The key is made now, also if it is only used for what comes later. */
+/*
+ * The key is made now, also if it is only used for what comes later; but none
+ * that would make the message longer than it can be.
+ */
+static void
+make_key(struct reuse *r, const struct plan *plan, size_t address,
+    struct buf *key)
+{
+	struct reuse_choice *c = &r->choice;
+
+	*key = (struct buf){ 0 };
+	if (!r->is_wanted)
+		return;
+	sessionkey_by_address(r->setup, plan, address, key);
+	if (c->length + key->len > KEYS_MAX)
+		buf_finish(key);
+	c->length += key->len;
+}
+
 static void
 add_candidate(struct reuse *r, const struct plan *plan, size_t address)
 {
@@ -187,9 +212,7 @@ add_candidate(struct reuse *r, const struct plan *plan, size_t address)
 	struct reuse_choice *c = &r->choice;
 	size_t n = c->message.ncandidate++;
 
-	c->key[n] = (struct buf){ 0 };
-	if (r->is_wanted)
-		sessionkey_by_address(r->setup, plan, address, &c->key[n]);
+	make_key(r, plan, address, &c->key[n]);
 	c->address[n] = address;
 	c->message.candidate[n] = (struct cache_candidate){
 		.key = r->asks ? buf_text(&c->key[n]) : "",
@@ -277,8 +300,7 @@ decide(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 	int fd[PASS_MAX];
 
 	make_choice(r, plan, first, end, may);
-	if (!is_question(asked) || !cache_client_ask(r->client, asked, fd) ||
-	    answer->chosen >= asked->ncandidate)
+	if (!is_question(asked) || !cache_client_ask(r->client, asked, fd))
 		return GATE_OPEN;
 	switch (answer->kind) {
 	case CACHE_HIT:

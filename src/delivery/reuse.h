@@ -25,6 +25,7 @@
 struct reuse_choice {
 	struct cache_message message; /* its text is in the keys and limits */
 	struct buf key[CACHE_CANDIDATES];
+	size_t length;                    /* of all keys */
 	size_t address[CACHE_CANDIDATES]; /* places in the plan */
 };
 

@@ -44,25 +44,31 @@ static const struct cache_client_files files = { SOCKET, BROKER };
 static const struct cache_message ask = { .kind = CACHE_ASK,
 	.session.key1 = "k" };
 static const struct cache_message choose = {
-	.kind = CACHE_CHOOSE, .ncandidate = 1, .candidate = { { "k", "l", 1 } }
+	.kind = CACHE_CHOOSE,
+	.ncandidate = 2,
+	.candidate = { { "k", "l", 1 }, { "k2", "", 0 } },
 };
 static const struct cache_message keep = { .kind = CACHE_KEEP };
 static const struct cache_message list = { .kind = CACHE_LIST };
 
 /*
  * The broker is a child process that plays a script, for one client.  So that
- *no answer can come too late, however slow the machine is, answers are sent
- *before the question; await_broker() waits for that.  A step is a string; its
- *first byte says what to do: <text  receive a message, which must begin with
- *this word >text  send a message: '|' stands for NUL, '$' for our version 1, 2
- *send hit with this many descriptors of a session: TCP; TLS 0, 3   send hit
- *with none, with three P      send hit with both ends of a pipe M      send
- *miss with a descriptor
+ * no answer can come too late, however slow the machine is, answers are sent
+ * before the question; await_broker() waits for that.  A step is a string; its
+ * first byte says what to do:
+ *
+ *	<text  receive a message, which must begin with this word
+ *	>text  send a message: '|' stands for NUL, '$' for our version
+ *	1, 2   send hit with this many descriptors of a session: TCP; TLS
+ *	0, 3   send hit with none, with three
+ *	P      send hit with both ends of a pipe
+ *	M      send miss with a descriptor
  *	*      send a message that is too long
  *	F      receive a message with two descriptors
  *	=      end the waiting of await_broker()
  *	~      let 50 ms pass
  *	-      stay, until the client closes
+ *
  * After the last step it closes, and ends with 0.
  */
 static pid_t broker = -1;
@@ -263,7 +269,7 @@ static void
 asks_and_is_answered(void **state)
 {
 	static const char *const script[] = { ">miss|version=$|",
-		">place|chosen=5|", ">miss|version=other|", "=", "<ask",
+		">place|chosen=1|", ">miss|version=other|", "=", "<ask",
 		"<choose", "<ask", "-", NULL };
 	struct cache_client c = { .fd = -1 };
 	int before = count_open(), fd[PASS_MAX] = { 7, 7, 7 };
@@ -280,7 +286,7 @@ asks_and_is_answered(void **state)
 		assert_int_equal(fd[i], -1);
 	assert_true(cache_client_ask(&c, &choose, fd));
 	assert_int_equal(c.answer.kind, CACHE_PLACE);
-	assert_int_equal(c.answer.chosen, 5);
+	assert_int_equal(c.answer.chosen, 1);
 	/* Its first answer had our version. */
 	assert_true(cache_client_ask(&c, &ask, fd));
 	cache_client_close(&c);
@@ -323,6 +329,8 @@ gives_up_a_broker(void **state)
 		    { ">queued|version=$|", ">queued|", "=", "<choose" } },
 		{ "queued for ever", &choose,
 		    { ">queued|version=$|", "=", "<choose", "-" } },
+		{ "a place that is none", &choose,
+		    { ">place|version=$|chosen=2|", "=", "<choose" } },
 		{ "hit, no session", &ask, { "0", "=", "<ask" } },
 		{ "hit, no sockets", &ask, { "P", "=", "<ask" } },
 		{ "hit, three descriptors", &ask, { "3", "=", "<ask" } },

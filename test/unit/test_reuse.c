@@ -59,7 +59,7 @@ static void fake_end(void);
 static struct {
 	const char *key1;
 	const char *before; /* lines on servers that failed */
-	bool has_no_key2, has_no_secrets, cannot_keep;
+	bool has_no_key2, has_long_keys, has_no_secrets, cannot_keep;
 	unsigned long lives;
 	enum search_reach reach;
 	struct buf report;
@@ -98,6 +98,8 @@ fake_address(const struct setup *s, const struct plan *plan, size_t i,
 	assert_ptr_equal(plan, &world.plan);
 	if (!world.has_no_key2)
 		buf_printf(key, "key of %zu", i);
+	while (world.has_long_keys && key->len < SESSIONKEY_MAX)
+		buf_putc(key, 'x');
 }
 
 static unsigned long
@@ -591,6 +593,27 @@ each_address_is_a_candidate(void **state)
 	close_world();
 }
 
+/* A message that is too long would mean that there is no broker. */
+static void
+keys_that_do_not_fit_are_left_out(void **state)
+{
+	(void)state;
+	begin("");
+	world.has_long_keys = true;
+	say_kind(CACHE_MISS);
+	assert_int_equal(by_next_hop(), REUSE_NOT);
+	say_place(0);
+	expect_open();
+	expect_question(CACHE_ASK);
+	expect_question(CACHE_CHOOSE);
+	assert_int_equal(asked.ncandidate, 4);
+	assert_int_equal(strlen(asked.candidate[0].key), SESSIONKEY_MAX);
+	assert_int_equal(strlen(asked.candidate[1].key), SESSIONKEY_MAX);
+	expect_candidate(2, "", "", 0);
+	expect_candidate(3, "", "", 0);
+	close_world();
+}
+
 /* Connections are not wanted, but there are limits. */
 static void
 limits_count_without_connections(void **state)
@@ -876,6 +899,7 @@ main(void)
 		    a_dead_connection_is_the_last_one_that_is_asked_for),
 		cmocka_unit_test(a_death_is_reported),
 		cmocka_unit_test(each_address_is_a_candidate),
+		cmocka_unit_test(keys_that_do_not_fit_are_left_out),
 		cmocka_unit_test(limits_count_without_connections),
 		cmocka_unit_test(only_hosts_with_a_place_are_connected_to),
 		cmocka_unit_test(a_full_limit_closes_the_gate),
