@@ -128,13 +128,13 @@ check(const struct options *o, struct view *view,
 		.tries_all = o->all,
 		.is_offline = o->offline,
 		.strictness = o->strictness,
+		.held = held,
 	};
 
 	files.relays.may_lack_rights = !has_rights_of_qmailr();
-	if (o->host == NULL) {
-		held_read(held);
+	held_read(held);
+	if (o->host == NULL)
 		return listing_run(&listing) ? 0 : EXIT_DEFERRED;
-	}
 	if (strcmp(o->host, "-") == 0)
 		return (int)many_run(&probe);
 	return (int)probe_run(&probe);
@@ -227,7 +227,7 @@ main(int argc, char **argv)
 	if (become_qmailr() == -1)
 		return fatal("become the owner of " QMAIL_STATE);
 	/* The sandbox allows no such socket. */
-	if (options.host == NULL)
+	if (!options.offline)
 		held_join(&held, QMAIL_STATE "/cache.sock");
 	view = choose_view(&options);
 	/* It could change what a library does. */

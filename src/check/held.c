@@ -7,17 +7,18 @@
 
 #include "base/deadline.h"
 #include "base/mem.h"
+#include "delivery/sessionkey.h"
 #include "qmail/concurrencyhosts.h"
 
 static char *
-copy(const char *text)
+copy(const char *text, size_t max)
 {
 	size_t n;
 	char *copied;
 
 	if (!text)
 		return NULL;
-	n = strnlen(text, HELD_TEXT_MAX);
+	n = strnlen(text, max);
 	copied = mem_alloc(n + 1, 1);
 	memcpy(copied, text, n);
 	copied[n] = '\0';
@@ -56,9 +57,10 @@ add_connection(struct held *h, const struct cache_message *m)
 	h->connection = mem_resize(h->connection, h->nconnection + 1,
 	    sizeof *h->connection);
 	h->connection[h->nconnection++] = (struct held_connection){
-		.address = copy(s->address),
-		.host = copy(s->host),
-		.tls = copy(s->tls),
+		.address = copy(s->address, HELD_TEXT_MAX),
+		.host = copy(s->host, HELD_TEXT_MAX),
+		.tls = copy(s->tls, HELD_TEXT_MAX),
+		.key1 = copy(s->key1, SESSIONKEY_MAX),
 		.messages = s->used,
 		.idle_s = m->seconds,
 		.lives_s = s->lives,
@@ -81,7 +83,7 @@ add_limit(struct held *h, const struct cache_message *m,
 {
 	h->limit = mem_resize(h->limit, h->nlimit + 1, sizeof *h->limit);
 	h->limit[h->nlimit++] = (struct held_limit){
-		.key = copy(m->limit),
+		.key = copy(m->limit, HELD_TEXT_MAX),
 		.sessions = m->n,
 		.waiting = m->waiting,
 		.allowed = allowed_by(c, m->limit),
@@ -130,6 +132,19 @@ held_read(struct held *h)
 	concurrencyhosts_finish(&c);
 }
 
+size_t
+held_count(const struct held *h, const char *key1)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < h->nconnection; i++) {
+		const char *key = h->connection[i].key1;
+
+		n += key != NULL && strcmp(key, key1) == 0;
+	}
+	return n;
+}
+
 void
 held_finish(struct held *h)
 {
@@ -137,6 +152,7 @@ held_finish(struct held *h)
 		free(h->connection[i].address);
 		free(h->connection[i].host);
 		free(h->connection[i].tls);
+		free(h->connection[i].key1);
 	}
 	for (size_t i = 0; i < h->nlimit; i++)
 		free(h->limit[i].key);

@@ -10,9 +10,10 @@
 /*
  * What qmail-remote-cache holds for the next messages, and what it has counted.
  *
- * Its answers are not trusted: text is cut after HELD_TEXT_MAX bytes, there are
- * at most HELD_ANSWERS of them, and they come within HELD_MS, each one within
- * CACHE_CLIENT_MS.  Otherwise there is no answer.
+ * Its answers are not trusted: text is cut after HELD_TEXT_MAX bytes, or a
+ * key's after SESSIONKEY_MAX, there are at most HELD_ANSWERS of them, and they
+ * come within HELD_MS, each one within CACHE_CLIENT_MS.  Otherwise there is no
+ * answer.
  */
 
 #define HELD_TEXT_MAX 1000 /* bytes */
@@ -32,6 +33,7 @@ struct held_connection {
 	char *address; /* of the server, as text */
 	char *host;    /* its name; NULL: none */
 	char *tls;     /* as in a report; NULL: in clear text */
+	char *key1;    /* delivery/sessionkey.h; NULL: none */
 	unsigned long messages;
 	unsigned long idle_s;
 	unsigned long lives_s; /* at most */
@@ -63,6 +65,9 @@ void held_join(struct held *, const char *socket);
 
 /* Asks it, if there is one. */
 void held_read(struct held *);
+
+/* How many connections have this key 1. */
+size_t held_count(const struct held *, const char *key1);
 
 void held_finish(struct held *);
 

@@ -153,6 +153,12 @@ put_policy(struct out *out, const struct setup *s, size_t i)
 	out_close(out, ']');
 }
 
+static void
+idle(struct view *v, size_t connections)
+{
+	out_json_number(&v->out, "idle", (long long)connections);
+}
+
 /* How many sessions there may be with the host at a time. */
 static void
 put_limit(struct view *v, const char *host)
@@ -498,6 +504,7 @@ entries_end(struct view *v, const struct held *held)
 const struct view view_json = {
 	.begin = begin,
 	.setup = setup,
+	.idle = idle,
 	.hosts = hosts,
 	.attempt_begins = attempt_begins,
 	.step = step,

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "delivery/failure.h"
+#include "delivery/sessionkey.h"
 #include "io/fdio.h"
 #include "io/spawn.h"
 #include "qmail/concurrencyhosts.h"
@@ -252,6 +253,19 @@ search(const struct probe *p, struct setup *setup)
 	return verdict;
 }
 
+/* Connections that a delivery would find before it asks the DNS. */
+static void
+show_idle(const struct probe *p, const struct setup *setup)
+{
+	struct buf key = { 0 };
+
+	if (p->held->state != HELD_KNOWN || !p->view->idle)
+		return;
+	sessionkey_by_next_hop(setup, &key);
+	p->view->idle(p->view, held_count(p->held, buf_text(&key)));
+	buf_finish(&key);
+}
+
 static enum check_verdict
 run(const struct probe *p, struct concurrencyhosts *limits)
 {
@@ -282,6 +296,7 @@ run(const struct probe *p, struct concurrencyhosts *limits)
 			view->end(view);
 		return CHECK_DELIVERED;
 	}
+	show_idle(p, &setup);
 	result = setup_plan(&setup, &why);
 	if (view->hosts)
 		view->hosts(view, &setup, (int64_t)time(NULL));

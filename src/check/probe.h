@@ -19,6 +19,7 @@ struct probe {
 	bool tries_all;  /* every address, also behind one that is ready */
 	bool is_offline; /* route and policy only, without the network */
 	int strictness;  /* in place of control/tlsstrictness; -1: as there */
+	const struct held *held; /* what qmail-remote-cache holds */
 };
 
 /* Shows each result at once.  The network is used as a delivery uses it. */

@@ -297,6 +297,14 @@ show_host_policy(struct view *v, const struct setup *s, size_t i)
 	out_end(&v->out);
 }
 
+static void
+show_idle(struct view *v, size_t connections)
+{
+	begin_line(v, "idle");
+	printf("connections to this next hop: %zu", connections);
+	out_end(&v->out);
+}
+
 /* How many sessions there may be with the host at a time. */
 static void
 show_limit(struct view *v, const char *host)
@@ -599,6 +607,7 @@ entries_end(struct view *v, const struct held *held)
 const struct view view_text = {
 	.begin = begin,
 	.setup = show_setup,
+	.idle = show_idle,
 	.hosts = show_hosts,
 	.attempt_begins = attempt_begins,
 	.step = step,

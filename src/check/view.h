@@ -52,6 +52,7 @@ struct check_entry {
 struct view {
 	void (*begin)(struct view *, const char *host);
 	void (*setup)(struct view *, const struct setup *);
+	void (*idle)(struct view *, size_t connections);
 	void (*hosts)(struct view *, const struct setup *, int64_t now);
 	void (*attempt_begins)(struct view *, const struct attempt *);
 	void (*step)(struct view *, const struct attempt *,

@@ -15,7 +15,7 @@ import pytest
 from expect import accepted, check
 from qmailhome import HOME
 from reuse import PROGRAM, USER, Reuse, brokers, wait_until
-from test_broker import broker, counters, hand_over, wanted   # noqa: F401
+from test_broker import Connection, broker, counters, hand_over, wanted   # noqa: F401
 from test_check_tool import DEFERRED, DELIVERED, ONE, entries, fields, json_of, look   # noqa: F401
 from test_reuse import reuse   # noqa: F401
 from test_stock import one_user
@@ -260,6 +260,29 @@ def test_after_deliveries_in_tls(reuse, site, look):
 
 
 @one_user
+def test_idle_connections_to_a_next_hop(reuse, dns, smtp, look):
+    """Found by the key that a delivery makes."""
+    def idle(*args, first="dst.example"):
+        return json_of(answered(look, *args, "--json", first))[0].get("idle")
+
+    dns.zone(f"dst.example A {ONE}\nother.example A {ONE}")
+    smtp(ONE)
+    assert idle() == 0
+    for _ in range(4):
+        check(reuse.run(), "r", accepted())
+    wait_until(lambda: idle() == 1)
+    assert idle(first="DST.example") == 1
+    assert idle(first="other.example") == 0 and idle("--strictness", "1") == 0
+    assert fields(answered(look, "dst.example"))["idle"] == ["connections to this next hop: 1"]
+    assert "idle" not in fields(answered(look, "--routes", "dst.example"))
+    reuse.home.control("helohost", "new.example\n")
+    assert idle() == 0
+    assert len(held(look)["connections"]) == 1
+    reuse.stop()
+    assert idle() is None
+
+
+@one_user
 def test_limits_and_who_waits(home, broker, look):
     home.control("concurrencyhosts", ".example:1\n.example:2\n")
     clients = [broker.client() for _ in range(4)]
@@ -364,8 +387,22 @@ def test_hostile_text_is_shown_as_text(fine, impostor, version, look):
 
 
 @one_user
+def test_more_than_fits_into_a_socket(home, broker, look):
+    home.control("timeoutidle", "60\n1000\n1000\n")
+    connection = Connection()
+    wanted(broker)
+    for n in range(400):
+        client = broker.client()
+        client.tell("ready", "key1=k1", f"key2={'x' * 2000}", f"address=192.0.2.{n}", "used=0", "lives=300")
+        client.tell("keep", "used=1", fds=[connection.ours.fileno()])
+        client.close()
+    wait_until(lambda: counters(broker)["kept"] == 400)
+    assert len({c["address"] for c in held(look)["connections"]}) == 400
+    connection.ours.close()
+
+
+@one_user
 def test_a_long_list(impostor, version, look):
-    """More than one round of the broker fits into its socket."""
     def talk(client):
         client.send(say(*ENTRY, version))
         for n in range(1, 1000):
