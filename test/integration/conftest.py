@@ -99,8 +99,8 @@ MANY = 4
 
 # They test what is the same in each build, or what other tests have the programs do too.
 _NOT_IN_SAMPLE = {f"test_{name}.py" for name in (
-    "conventions", "count", "differential", "harness", "install", "logging", "migrating", "package", "queue",
-    "sts_opinion", "tools")}
+    "conventions", "count", "differential", "harness", "install", "logging", "many_connections", "migrating", "package",
+    "queue", "real_reuse", "sts_opinion", "tools")}
 
 
 def _not_in_sample(items):

@@ -66,8 +66,11 @@ class Reuse:
     def stop(self, how=signal.SIGTERM):
         """End the broker, if there is one."""
         for pid in brokers():
-            os.kill(pid, how)
-            os.kill(pid, signal.SIGCONT)
+            try:
+                os.kill(pid, how)
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass
         if self.process:
             self.process.wait()
             self.process.stderr.close()

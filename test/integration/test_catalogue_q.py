@@ -155,7 +155,7 @@ def server_cases():
                says="the first reply on such a connection is waited for 30 s, or timeoutremote")
     for name, step in (("nonsense", "hello?"), ("two-digits", b"25\r\n"), ("two-codes", b"250-a\r\n251 b\r\n"),
                        ("half", (b"250", CLOSE))):
-        yield Case(f"Q14-{name}", second(MAIL=["250 ok", step]), NEW, after_others(), over=ALL)
+        yield Case(f"Q14-{name}", scripts({}, {"MAIL": ["250 ok", step]}, {}, timeout=1), NEW, after_others(), over=ALL)
     for moment, reply in (("RCPT", "421 4.7.0 slow down"), ("DATA", "421 4.7.0 slow down"), ("RCPT", CLOSE), ("DATA", RESET)):
         name = f"Q14-{moment.lower()}-{'again' if isinstance(reply, str) else 'lost'}"
         yield Case(name, second(**{moment: ["250 ok" if moment == "RCPT" else "354 go", reply]}), NEW, after_others(), over=ALL)
