@@ -7,7 +7,10 @@ import shlex
 import sys
 import xml.sax.saxutils
 
+import clients
 import measure
+import scale
+import streams
 import workloads
 
 import svg
@@ -56,12 +59,15 @@ def parse_arguments():
     parser.add_argument("--under", metavar="COMMAND",
                         help="deliver under this command, such as 'strace -f -c', and show its output")
     parser.add_argument("--deliveries", metavar="N", type=int, default=1, help="with --under: number of them (1)")
+    parser.add_argument("--clients", action="store_true",
+                        help="compare with the SMTP clients of Postfix and Exim; as root, about a minute")
+    parser.add_argument("--scale", action="store_true", help="the figures of doc/SCALE.md; about four minutes, as root")
     parser.add_argument("--short", action="store_true",
                         help="check everything except times: waits, system calls, memory; less than 20 s")
     parser.add_argument("--junitxml", metavar="FILE", help="with --short: write the results there")
     parser.add_argument("--from", dest="origin", default=".", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if not selected(arguments.only):
+    if not selected(arguments.only) and not streams.selected(arguments.only):
         parser.error(f"no workload has '{arguments.only}' in its name; --list names them")
     if arguments.turns is not None and arguments.turns < 1:
         parser.error("--turns is a positive whole number")
@@ -232,7 +238,10 @@ def check_protected(w, program):
 def check(w, program):
     results = [(f"waits: {name}", count == expected, f"{count}, not {expected}")
                for name, count, expected in show_waits(w, [program])]
-    return results + list(check_protected(w, program)) + list(check_limits(w, program))
+    results += list(check_protected(w, program))
+    if streams.may():
+        results += streams.check_reused(w, program)
+    return results + list(check_limits(w, program))
 
 
 def write_junit(path, results):
@@ -316,16 +325,21 @@ def make_world(arguments):
 
 def selected(only):
     exact = [workload for workload in workloads.TABLE if workload.name == only]
+    if only in streams.names():
+        return []
     return exact or [workload for workload in workloads.TABLE if not only or only in workload.name]
 
 
 def show_table(w, programs, only, turns):
-    print(NOTES)
-    print(HEAD)
+    if selected(only):
+        print(NOTES)
+        print(HEAD)
     for workload in selected(only):
         try_workload(w, workload, programs, turns)
     if not only:
         show_waits(w, programs)
+    if streams.selected(only):
+        streams.show(w, programs, streams.selected(only), turns)
 
 
 def run_under(w, program, arguments):
@@ -340,7 +354,7 @@ def run_under(w, program, arguments):
 def main():
     arguments = parse_arguments()
     if arguments.list:
-        print("\n".join(workload.name for workload in workloads.TABLE))
+        print("\n".join([workload.name for workload in workloads.TABLE] + streams.names()))
         return 0
     try:
         w, programs = make_world(arguments)
@@ -351,7 +365,11 @@ def main():
     try:
         if arguments.short:
             return short(w, programs[0], arguments.junitxml)
-        if arguments.under:
+        if arguments.scale or arguments.clients:
+            if not streams.may():
+                sys.exit("bench: this needs real root, to deliver as another user")
+            (scale if arguments.scale else clients).show(w, programs[0])
+        elif arguments.under:
             run_under(w, programs[0], arguments)
         elif arguments.plot:
             plot(w, programs)

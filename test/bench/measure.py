@@ -89,6 +89,8 @@ class Program:
         self.folder = f"/srv/{name}"
         os.makedirs(f"{self.folder}/bin")
         os.makedirs(f"{self.folder}/run/qmail-remote")
+        for part in ("", "/bin", "/run"):
+            os.chmod(self.folder + part, 0o755)
         os.chmod(f"{self.folder}/run/qmail-remote", 0o2750)
         for file, data in files.items():
             path = f"{self.folder}/bin/{file}"
@@ -108,13 +110,15 @@ class Program:
     def command(self, delivery):
         return [f"{HOME}/bin/qmail-remote", delivery.host, delivery.sender, *delivery.recipients]
 
-    options = ()
+    options = ()        # of the runner
+    is_mailer = True
 
 
 class Floor:
     """A program that does only what is unavoidable; see empty.c, copy.c, handshake.c."""
 
     options = ("-x",)
+    is_mailer = False
 
     def __init__(self, name, *arguments):
         self.name = " ".join([name, *arguments])
@@ -133,6 +137,7 @@ class Switched:
     def __init__(self, program, home, files, name=None):
         self.program, self.home, self.files = program, home, files
         self.name, self.options, self.command = name or program.name, program.options, program.command
+        self.is_mailer = program.is_mailer
 
     def use(self):
         self.program.use()
@@ -141,8 +146,13 @@ class Switched:
 
 
 class Delivery:
-    def __init__(self, message, recipients=1, host="dst.example", sender="a@src.example", at_once=1):
+    """One; or `at_once` at the same time; or `total` of them, of which so many are under way."""
+
+    def __init__(self, message, recipients=1, host="dst.example", sender="a@src.example", at_once=1, total=None,
+                 destinations=None):
         self.message, self.host, self.sender, self.at_once = message, host, sender, at_once
+        self.total = total
+        self.destinations = destinations    # "%" in the host is the number of the delivery, modulo this
         self.recipients = [f"recipient{n}@dst.example" for n in range(recipients)]
 
 
@@ -266,40 +276,46 @@ class World:
 
 # Measurements. program.use() must have been called.
 
-def _runner(program, delivery, rounds):
-    return [f"{TOOLS}/runner", "-c", str(delivery.at_once), "-r", str(rounds), *program.options,
+def runner(program, delivery, rounds):
+    options = [*program.options]
+    if delivery.total:
+        options += ["-n", str(delivery.total)]
+    if delivery.destinations:
+        options += ["-d", str(delivery.destinations)]
+    return [f"{TOOLS}/runner", "-c", str(delivery.at_once), "-r", str(rounds), *options,
             delivery.message, *program.command(delivery)]
 
 
-def _parse(output, program, delivery):
+def parse(output, program, delivery):
     result = [Round(*map(int, line.split())) for line in output.splitlines()]
+    expected = delivery.total or delivery.at_once
     for one in result:
-        if not program.options and one.delivered != delivery.at_once:
-            raise Failed(f"{program.name}: {delivery.at_once - one.delivered} not delivered")
+        if program.is_mailer and one.delivered != expected:
+            raise Failed(f"{program.name}: {expected - one.delivered} not delivered")
     return result
 
 
 def run(program, delivery, rounds=1):
     """Measure this number of rounds of deliveries."""
-    done = subprocess.run(_runner(program, delivery, rounds), env=ENVIRONMENT, check=False, text=True,
+    done = subprocess.run(runner(program, delivery, rounds), env=ENVIRONMENT, check=False, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode != 0 or (done.stderr and not program.options):
+    if done.returncode != 0 or (done.stderr and program.is_mailer):
         raise Failed(f"{program.name}: {done.stderr[:2000]}")
-    return _parse(done.stdout, program, delivery)
+    return parse(done.stdout, program, delivery)
 
 
 def run_under(command, program, delivery, rounds):
     """The same with the runner under another command, whose output is shown."""
-    subprocess.run([*command, *_runner(program, delivery, rounds)], env=ENVIRONMENT, check=True)
+    subprocess.run([*command, *runner(program, delivery, rounds)], env=ENVIRONMENT, check=True)
 
 
-def _descendants(pid):
+def descendants(pid):
     found = []
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
             children = [int(word) for word in f.read().split()]
         for child in children:
-            found += [child, *_descendants(child)]
+            found += [child, *descendants(child)]
     return found
 
 
@@ -326,17 +342,17 @@ def memory(program, delivery, sink):
     delivery = copy.copy(delivery)
     delivery.at_once = max(2, delivery.at_once)
     sink.say("hold")
-    with subprocess.Popen(_runner(program, delivery, 1), env=ENVIRONMENT, text=True,
+    with subprocess.Popen(runner(program, delivery, 1), env=ENVIRONMENT, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             sink.await_counter("held", delivery.at_once, process)
-            parts = [_memory_of(pid) for pid in _descendants(process.pid)]
+            parts = [_memory_of(pid) for pid in descendants(process.pid)]
         finally:
             sink.say("release")
         output, errors = process.communicate()
     if errors:
         raise Failed(f"{program.name}: {errors}")
-    _parse(output, program, delivery)
+    parse(output, program, delivery)
     return Memory(sum(p.private for p in parts) / delivery.at_once, sum(p.pss for p in parts) / delivery.at_once)
 
 
@@ -359,7 +375,7 @@ def system_calls(program, delivery, repeat=3):
     for _ in range(repeat):
         with open(delivery.message, "rb") as message:
             output, calls = _traced(program.command(delivery), stdin=message)
-        if b"K" not in output and not program.options:
+        if b"K" not in output and program.is_mailer:
             raise Failed(f"{program.name}: {output[:2000]}")
         calls = {name: n for name, (n, _) in calls.items()}
         if best is None or sum(calls.values()) < sum(best.values()):
@@ -369,7 +385,7 @@ def system_calls(program, delivery, repeat=3):
 
 def locks(program, delivery):
     """Attempts to lock a file by simultaneous deliveries, and how many found it locked."""
-    _, calls = _traced(_runner(program, delivery, 1), "--seccomp-bpf", "-e", "trace=flock")
+    _, calls = _traced(runner(program, delivery, 1), "--seccomp-bpf", "-e", "trace=flock")
     return calls.get("flock", (0, 0))
 
 
@@ -452,11 +468,16 @@ def _idle_counters(sink):
     return sink.counters()
 
 
+def shuffled(things):
+    things = list(things)
+    return random.sample(things, len(things))
+
+
 def in_turns(programs, delivery, batches, rounds, sink):
     """Times of each program, in turns in random order, after one delivery of each that does not count."""
     times = [Times() for _ in programs]
     for batch in range(batches + 1):
-        for program, its in random.sample(list(zip(programs, times)), len(programs)):
+        for program, its in shuffled(zip(programs, times)):
             program.use()
             before = _idle_counters(sink)
             result = run(program, delivery, rounds if batch else 1)

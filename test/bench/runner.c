@@ -2,10 +2,13 @@
 /*
  * Starts deliveries as qmail-rspawn does, and measures them.
  *
- *	runner [-c AT-ONCE] [-r ROUNDS] [-x] MESSAGE PROGRAM [ARGUMENT]...
+ *	runner [-c AT-ONCE] [-d DESTINATIONS] [-e NAME] [-n DELIVERIES]
+ *	    [-r ROUNDS] [-u USER] [-x] MESSAGE PROGRAM [ARGUMENT]...
  *
- * A round is AT-ONCE deliveries at the same time.  When all processes of a
- * round have ended, this prints one line:
+ * A round is AT-ONCE deliveries at the same time; with -n it is that many
+ * deliveries, of which AT-ONCE are under way, as with qmail-send and a
+ * concurrencyremote of AT-ONCE.  When all processes of a round have ended, this
+ * prints one line:
  *
  *	wall	microseconds until the last report was complete and its program
  *		had ended, as qmail-rspawn sees it
@@ -16,16 +19,23 @@
  *	processes, delivered, accepted
  *		their numbers; delivered messages (K), accepted recipients (r)
  *
- * A report that does not end in K goes to fd 2.  -x: PROGRAM is not a
- * qmail-remote and writes no report.
+ * A report that does not end in K goes to fd 2.
+ *
+ *	-d	in each ARGUMENT, "%" is replaced with the number of the
+ *		delivery, modulo DESTINATIONS
+ *	-e	after the last report of a round, ends the processes of this
+ *		NAME that deliveries have left, with SIGTERM
+ *	-u	deliveries are of this user and group, by number
+ *	-x	PROGRAM is not a qmail-remote and writes no report
  */
-#define _GNU_SOURCE /* pipe2() */
+#define _GNU_SOURCE /* pipe2(), setgroups() */
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -36,7 +46,10 @@
 #include <unistd.h>
 
 #define TEXT_MAX 600
-#define AT_ONCE_MAX 1000
+#define AT_ONCE_MAX 4000
+#define ARGUMENTS_MAX 2000
+#define NAME_SHOWN 15    /* bytes of a process's name in /proc */
+#define ARGUMENT_SIZE 80 /* of those that are made with -d */
 
 /* One delivery, and its report so far. */
 struct delivery {
@@ -57,7 +70,12 @@ struct round {
 
 static struct delivery *delivery;
 static struct pollfd *watched;
+static struct round sum;
 static size_t at_once = 1;
+static size_t total;        /* 0: at_once */
+static size_t destinations; /* 0: arguments are the same for all */
+static const char *to_end;
+static uid_t user;
 static bool no_report;
 
 static _Noreturn void
@@ -82,6 +100,38 @@ us(struct timeval t)
 	return t.tv_sec * 1000000 + t.tv_usec;
 }
 
+/* The arguments of this delivery; they are valid until the next one. */
+static char **
+arguments(char **argv, size_t number)
+{
+	static char *made[ARGUMENTS_MAX + 1];
+	static char text[ARGUMENTS_MAX][ARGUMENT_SIZE];
+	size_t i;
+
+	if (destinations == 0)
+		return argv;
+	for (i = 0; argv[i] && i < ARGUMENTS_MAX; i++) {
+		const char *mark = strchr(argv[i], '%');
+
+		made[i] = argv[i];
+		if (!mark)
+			continue;
+		snprintf(text[i], ARGUMENT_SIZE, "%.*s%zu%s",
+		    (int)(mark - argv[i]), argv[i], number % destinations,
+		    mark + 1);
+		made[i] = text[i];
+	}
+	made[i] = NULL;
+	return made;
+}
+
+static bool
+become_user(void)
+{
+	return user == 0 || (setgroups(0, NULL) == 0 && setgid(user) == 0 &&
+				setuid(user) == 0);
+}
+
 /*
  * Like spawn() in spawn.c of qmail: vfork, message on 0, pipe on 1 and 2,
  * SIGCHLD blocked.  All other descriptors are close-on-exec.
@@ -104,7 +154,7 @@ start(struct delivery *d, const char *message, char **argv)
 		die("vfork");
 	if (d->pid == 0) {
 		if (dup2(fd, 0) == 0 && dup2(report[1], 1) == 1 &&
-		    dup2(report[1], 2) == 2)
+		    dup2(report[1], 2) == 2 && become_user())
 			execv(argv[0], argv);
 		_exit(111);
 	}
@@ -150,44 +200,8 @@ read_report(struct delivery *d)
 }
 
 static void
-read_reports(void)
+note_end(pid_t pid, int status)
 {
-	size_t open = at_once;
-
-	for (size_t i = 0; i < at_once; i++)
-		watched[i] =
-		    (struct pollfd){ .fd = delivery[i].fd, .events = POLLIN };
-	while (open > 0) {
-		if (poll(watched, at_once, -1) == -1 && errno != EINTR)
-			die("poll");
-		for (size_t i = 0; i < at_once; i++) {
-			if (watched[i].fd == -1 || watched[i].revents == 0)
-				continue;
-			if (!read_report(&delivery[i])) {
-				watched[i].fd = -1;
-				open--;
-			}
-		}
-	}
-}
-
-/* Reaps any process; false if none is left. */
-static bool
-reap(struct round *r)
-{
-	struct rusage u;
-	int status;
-	pid_t pid = wait4(-1, &status, 0, &u);
-
-	if (pid == -1 && errno == ECHILD)
-		return false;
-	if (pid == -1)
-		return true;
-	r->user_us += us(u.ru_utime);
-	r->system_us += us(u.ru_stime);
-	if (u.ru_maxrss > r->rss)
-		r->rss = u.ru_maxrss;
-	r->processes++;
 	for (size_t i = 0; i < at_once; i++) {
 		if (delivery[i].pid != pid)
 			continue;
@@ -195,49 +209,127 @@ reap(struct round *r)
 		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 			fprintf(stderr, "wait status %d\n", status);
 	}
+}
+
+/* Reaps a process, any for -1; false if there is none to reap. */
+static bool
+reap(pid_t which, int options)
+{
+	struct rusage u;
+	int status;
+	pid_t pid = wait4(which, &status, options, &u);
+
+	if (pid == -1 && errno == EINTR)
+		return true;
+	if (pid <= 0)
+		return false;
+	sum.user_us += us(u.ru_utime);
+	sum.system_us += us(u.ru_stime);
+	if (u.ru_maxrss > sum.rss)
+		sum.rss = u.ru_maxrss;
+	sum.processes++;
+	note_end(pid, status);
 	return true;
 }
 
-static bool
-is_running(void)
+/* The report is complete; qmail-rspawn waits for the program, too. */
+static void
+finish(struct delivery *d)
 {
-	for (size_t i = 0; i < at_once; i++)
-		if (delivery[i].running)
-			return true;
-	return false;
+	while (d->running && reap(d->pid, 0))
+		;
+	sum.accepted += d->accepted;
+	if (d->letter == 'K')
+		sum.delivered++;
+	else if (!no_report)
+		fprintf(stderr, "%.*s", (int)d->ntext, d->text);
 }
 
 static void
-add_up(struct round *r)
+watch(size_t i)
 {
-	for (size_t i = 0; i < at_once; i++) {
-		const struct delivery *d = &delivery[i];
+	watched[i] = (struct pollfd){ .fd = delivery[i].fd, .events = POLLIN };
+}
 
-		r->accepted += d->accepted;
-		if (d->letter == 'K')
-			r->delivered++;
-		else if (!no_report)
-			fprintf(stderr, "%.*s", (int)d->ntext, d->text);
+static void
+deliver(const char *message, char **argv)
+{
+	size_t started = 0, finished = 0, all = total > 0 ? total : at_once;
+
+	for (; started < at_once; started++) {
+		start(&delivery[started], message, arguments(argv, started));
+		watch(started);
 	}
+	while (finished < all) {
+		if (poll(watched, at_once, -1) == -1 && errno != EINTR)
+			die("poll");
+		for (size_t i = 0; i < at_once; i++) {
+			struct delivery *d = &delivery[i];
+
+			if (watched[i].fd == -1 || watched[i].revents == 0 ||
+			    read_report(d))
+				continue;
+			finish(d);
+			finished++;
+			if (started < all)
+				start(d, message, arguments(argv, started++));
+			watch(i);
+		}
+		/* What deliveries have left behind. */
+		while (reap(-1, WNOHANG))
+			;
+	}
+}
+
+/* Ends the process, if it has the name that -e says. */
+static void
+end_process(pid_t pid)
+{
+	char path[40], name[40] = "";
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	if (fscanf(f, "%39s", name) == 1 &&
+	    strncmp(name, to_end, NAME_SHOWN) == 0)
+		kill(pid, SIGTERM);
+	fclose(f);
+}
+
+/* All processes that deliveries have left are our children. */
+static void
+end_processes(void)
+{
+	char path[60];
+	FILE *f;
+	int pid;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/children",
+	    (int)getpid());
+	f = fopen(path, "re");
+	if (!f)
+		die(path);
+	while (fscanf(f, "%d", &pid) == 1)
+		end_process(pid);
+	fclose(f);
 }
 
 static void
 run_round(const char *message, char **argv)
 {
-	struct round r = { 0 };
 	long began = now_us(), wall;
 
-	for (size_t i = 0; i < at_once; i++)
-		start(&delivery[i], message, argv);
-	read_reports();
-	while (is_running() && reap(&r))
-		;
+	sum = (struct round){ 0 };
+	deliver(message, argv);
 	wall = now_us() - began;
-	while (reap(&r))
+	if (to_end)
+		end_processes();
+	while (reap(-1, 0))
 		;
-	add_up(&r);
-	printf("%ld %ld %ld %ld %zu %zu %zu\n", wall, r.user_us, r.system_us,
-	    r.rss, r.processes, r.delivered, r.accepted);
+	printf("%ld %ld %ld %ld %zu %zu %zu\n", wall, sum.user_us,
+	    sum.system_us, sum.rss, sum.processes, sum.delivered, sum.accepted);
 	fflush(stdout);
 }
 
@@ -263,13 +355,25 @@ main(int argc, char **argv)
 	long rounds = 1;
 	int c;
 
-	while ((c = getopt(argc, argv, "+c:r:x")) != -1) {
+	while ((c = getopt(argc, argv, "+c:d:e:n:r:u:x")) != -1) {
 		switch (c) {
 		case 'c':
 			at_once = strtoul(optarg, NULL, 10);
 			break;
+		case 'd':
+			destinations = strtoul(optarg, NULL, 10);
+			break;
+		case 'e':
+			to_end = optarg;
+			break;
+		case 'n':
+			total = strtoul(optarg, NULL, 10);
+			break;
 		case 'r':
 			rounds = atol(optarg);
+			break;
+		case 'u':
+			user = (uid_t)strtoul(optarg, NULL, 10);
 			break;
 		case 'x':
 			no_report = true;
@@ -279,6 +383,8 @@ main(int argc, char **argv)
 		}
 	}
 	if (argc - optind < 2 || at_once == 0 || at_once > AT_ONCE_MAX)
+		return 2;
+	if (total > 0 && total < at_once)
 		return 2;
 	prepare();
 	while (rounds-- > 0)

@@ -13,7 +13,8 @@
  * It listens on all addresses, prints "ready", and reads commands from fd 0:
  *
  *	counters	print all of them in one line
- *	delay MS	wait before each group of replies
+ *	delay MS	wait before each group of replies, and before the first
+ *			part of the handshake
  *	quiet MS	reply only after the client was silent for so long
  *	hold, release	keep back the replies to the end of mail data
  *
@@ -255,6 +256,16 @@ shake_hands(struct peer *p)
 	return true;
 }
 
+/* The handshake is one wait in TLS 1.3; TLS 1.2 has another, without delay. */
+static void
+await_hello(const struct peer *p)
+{
+	struct pollfd one = { .fd = p->fd, .events = POLLIN };
+
+	(void)poll(&one, 1, -1);
+	sleep_ms(delay_ms);
+}
+
 static bool
 start_tls(struct peer *p)
 {
@@ -271,6 +282,7 @@ start_tls(struct peer *p)
 		return false;
 	p->ssl = ssl;
 	p->has_spoken = false;
+	await_hello(p);
 	SSL_set_fd(ssl, p->fd);
 	SSL_set_msg_callback(ssl, note_message);
 	SSL_set_msg_callback_arg(ssl, p);
@@ -411,7 +423,7 @@ listen_on(int port)
 	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
 	if (bind(fd, (const struct sockaddr *)&any, sizeof any) == -1)
 		die("bind");
-	if (listen(fd, 1024) == -1)
+	if (listen(fd, 4096) == -1)
 		die("listen");
 	return fd;
 }
