@@ -270,12 +270,27 @@ is_downgraded(const struct search *s)
 		   !(s->server.ehlo.extensions & SMTP_EXT_SMTPUTF8));
 }
 
+/* Whether the DNS did not tell for now where a better host is. */
+static bool
+has_lost_better(const struct search *s)
+{
+	const struct plan *plan = s->connector.plan;
+	size_t own = plan->address[s->address].host;
+
+	for (size_t i = 0; i < plan->nhost; i++)
+		if (plan->host[i].preference < plan->host[own].preference &&
+		    plan->host[i].outcome == DNS_TEMPFAIL)
+			return true;
+	return false;
+}
+
 enum search_reach
 search_reach(const struct search *s)
 {
 	if (is_downgraded(s))
 		return SEARCH_REACHED_DOWNGRADED;
-	if (history_has_lines(&s->history, &s->connector, s->address))
+	if (has_lost_better(s) ||
+	    history_has_lines(&s->history, &s->connector, s->address))
 		return SEARCH_REACHED_LATER;
 	return SEARCH_REACHED_FIRST;
 }

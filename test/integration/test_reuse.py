@@ -128,3 +128,16 @@ def test_off(home, dns, smtp):
     for _ in range(3):
         check(home.run(uid=4711, gid=4711), "r", accepted())
     assert deliveries(server) == [1, 1, 1] and not brokers()
+
+
+def test_a_better_host_that_the_dns_did_not_tell_of_is_asked_for(reuse, dns, smtp):
+    """By its next hop nobody finds a session with a worse one."""
+    dns.zone("dst.example MX 10 m1.example.\ndst.example MX 20 m2.example.\n"
+             "m1.example A 192.0.2.1\nm2.example A 192.0.2.2")
+    dns.rule("m1.example", rcode="SERVFAIL")
+    reuse.home.control("timeoutdns", "1\n")
+    better, worse = smtp(), smtp("192.0.2.2")
+    check(reuse.warm(), "r", accepted("192.0.2.2"))
+    dns.rule("m1.example")
+    check(reuse.run(), "r", accepted())
+    assert deliveries(better) == [1] and deliveries(worse) == [1, 1]

@@ -586,6 +586,36 @@ knows_how_the_server_was_reached(void **state)
 	}
 }
 
+/* The first host has no address, for this reason. */
+static void
+knows_of_better_hosts_without_an_address(void **state)
+{
+	static const struct {
+		enum dns_outcome outcome;
+		unsigned preference; /* of the second */
+		enum search_reach want;
+	} cases[] = {
+		{ DNS_TEMPFAIL, 1, SEARCH_REACHED_LATER },
+		{ DNS_TEMPFAIL, 0, SEARCH_REACHED_FIRST },
+		{ DNS_NODATA, 1, SEARCH_REACHED_FIRST },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct plan p = make_plan(2, TLS_LEVEL_ENCRYPT);
+		struct search s;
+
+		p.naddress = 1;
+		addresses[0].host = 1;
+		hosts[0].outcome = cases[i].outcome;
+		hosts[1].preference = cases[i].preference;
+		assert_int_equal(run(&s, &p, "R", -1), SEARCH_READY);
+		if (search_reach(&s) != cases[i].want)
+			fail_msg("case %zu", i);
+		search_finish(&s);
+	}
+}
+
 /* Of a search that is still going on. */
 static void
 tells_what_failed_so_far(void **state)
@@ -831,6 +861,7 @@ main(void)
 		cmocka_unit_test(tries_the_second_pass_in_clear_text),
 		cmocka_unit_test(asks_the_gate_in_both_passes),
 		cmocka_unit_test(knows_how_the_server_was_reached),
+		cmocka_unit_test(knows_of_better_hosts_without_an_address),
 		cmocka_unit_test(tells_what_failed_so_far),
 		cmocka_unit_test(chooses_our_name),
 		cmocka_unit_test(avoids_what_failed_before),
