@@ -100,10 +100,9 @@ child_run(struct child *c, const int *keep, size_t nkeep)
 	pid_t pid;
 
 	if (open_pipes(&p) == -1 || (pid = start(c, &p, keep, nkeep)) == -1) {
-		snprintf(c->text, sizeof c->text, "%s: %s", NAME,
-		    strerror(errno));
+		/* A new connection needs no other process, nor a pipe. */
 		close_pipes(&p);
-		return CHILD_FAILED;
+		return CHILD_AGAIN;
 	}
 	close_end(&p.report[1]);
 	close_end(&p.progress[1]);

@@ -31,6 +31,7 @@ struct child {
 
 /*
  * Starts it, and waits for its end, which is bounded by its own deadlines.
+ * AGAIN also if it cannot be started: for want of descriptors, for example.
  * keep has the nkeep descriptors of the handoff, which stay open here.
  */
 enum child_end child_run(struct child *, const int *keep, size_t nkeep);

@@ -1,6 +1,7 @@
 """Connections that are left for the next message."""
 
 import os
+import resource
 import signal
 import threading
 
@@ -141,3 +142,16 @@ def test_a_better_host_that_the_dns_did_not_tell_of_is_asked_for(reuse, dns, smt
     dns.rule("m1.example")
     check(reuse.run(), "r", accepted())
     assert deliveries(better) == [1] and deliveries(worse) == [1, 1]
+
+
+@pytest.mark.parametrize("count", range(5, 11))
+def test_too_few_descriptors_for_a_child_are_enough_for_a_new_connection(reuse, dns, smtp, count):
+    dns.zone("dst.example A 192.0.2.1")
+    server = smtp()
+    limits = {resource.RLIMIT_NOFILE: count}
+    reuse.warm()
+    run = reuse.run(limits=limits)
+    reuse.home.control("timeoutidle", None)
+    new = reuse.run(limits=limits)
+    assert run.rspawn[:1] == new.rspawn[:1], (run, new)
+    assert sum(deliveries(server)) == 2 + 2 * (run.rspawn[:1] == b"K")

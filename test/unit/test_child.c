@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "delivery/child.h"
@@ -107,18 +108,35 @@ it_has_the_descriptors(void **state)
 	assert_int_equal(run("test -s held && exit 99"), CHILD_AGAIN);
 }
 
-static void
-a_program_that_cannot_run_is_told(void **state)
+static enum child_end
+run_program(const char *path)
 {
-	(void)state;
-	child = (struct child){ .program = "./missing",
+	child = (struct child){ .program = path,
 		.handoff = { .fd = 3,
 		    .timeout_s = 10,
 		    .address = "192.0.2.1",
 		    .envelope = (char **)(uintptr_t)envelope } };
-	assert_int_equal(child_run(&child, NULL, 0), CHILD_FAILED);
-	assert_string_equal(child.text,
-	    "qmail-remote-io: No such file or directory");
+	return child_run(&child, NULL, 0);
+}
+
+static void
+without_a_child_it_asks_for_another_connection(void **state)
+{
+	struct rlimit before, few;
+
+	(void)state;
+	assert_int_equal(run_program("./missing"), CHILD_AGAIN);
+
+	/* Too few descriptors for the pipes. */
+	home_put("program", "#!/bin/sh\nprintf 'Kyes\\n\\0'\n");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (few = before, few.rlim_cur = 3; few.rlim_cur < 6; few.rlim_cur++) {
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		assert_int_equal(run_program("./program"), CHILD_AGAIN);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(run_program("./program"), CHILD_REPORTED);
+	buf_finish(&child.report);
 }
 
 int
@@ -130,7 +148,8 @@ main(void)
 		cmocka_unit_test(a_death_without_mail_data_is_told),
 		cmocka_unit_test(after_mail_data_it_is_in_doubt),
 		cmocka_unit_test(it_has_the_descriptors),
-		cmocka_unit_test(a_program_that_cannot_run_is_told),
+		cmocka_unit_test(
+		    without_a_child_it_asks_for_another_connection),
 	};
 
 	return cmocka_run_group_tests(tests, home_enter, home_leave);
