@@ -14,6 +14,13 @@
 #define NAME "qmail-remote-io"
 #define KEEP_MAX 8
 
+/*
+ * Bytes of a report: texts of the server, of which there are 65536 for all
+ * recipients; and our own for each recipient.
+ */
+#define REPORT_ROOM ((size_t)128 << 10)
+#define REPORT_ROOM_EACH 512
+
 struct pipes {
 	int report[2];
 	int progress[2];
@@ -91,6 +98,20 @@ judge(struct child *c, struct spawn_end end, bool is_in_doubt)
 	return is_in_doubt ? CHILD_IN_DOUBT : CHILD_FAILED;
 }
 
+/*
+ * Reading the report must not fail for want of memory: the message may have
+ * been delivered by then.
+ */
+static void
+reserve_report(struct child *c)
+{
+	size_t n = 0;
+
+	while (c->handoff.envelope[n] != NULL)
+		n++;
+	(void)buf_reserve(&c->report, REPORT_ROOM + n * REPORT_ROOM_EACH);
+}
+
 enum child_end
 child_run(struct child *c, const int *keep, size_t nkeep)
 {
@@ -99,6 +120,7 @@ child_run(struct child *c, const int *keep, size_t nkeep)
 	bool is_in_doubt;
 	pid_t pid;
 
+	reserve_report(c);
 	if (open_pipes(&p) == -1 || (pid = start(c, &p, keep, nkeep)) == -1) {
 		/* A new connection needs no other process, nor a pipe. */
 		close_pipes(&p);

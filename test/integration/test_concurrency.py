@@ -223,6 +223,18 @@ def test_without_a_broker_there_is_no_limit(site):
     delivered(*held)
 
 
+def test_a_broker_that_dies_lets_go_who_waits(site):
+    site.limit("m1.example:1", "wait 60")
+    site.mx(10)
+    server = site.server()
+    deliveries = [site.hold_one("a"), site.queue_one("b")]
+    site.reuse.stop(signal.SIGKILL)
+    wait_until(lambda: "b" in site.order)
+    assert len(server.sessions) == 2
+    site.let_go(*"ab")
+    delivered(*deliveries)
+
+
 class OfUser:
     """A home whose deliveries are those of the broker's user."""
 

@@ -58,6 +58,8 @@ a_whole_report_counts_however_it_ends(void **state)
 	assert_int_equal(run("printf 'r\\0Kyes\\n\\0'"), CHILD_REPORTED);
 	assert_int_equal(child.report.len, sizeof report);
 	assert_memory_equal(child.report.data, report, sizeof report);
+	/* It was not short of memory when it had the report: all texts fit. */
+	assert_true(child.report.cap > 65536 + 5000);
 	assert_int_equal(run("printf 'Zno\\n\\0'; exit 3"), CHILD_REPORTED);
 	assert_int_equal(run("printf 'Kyes\\n\\0'; kill -9 $$"),
 	    CHILD_REPORTED);
