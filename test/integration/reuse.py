@@ -82,8 +82,10 @@ class Reuse:
         client, entries, limits = self.client(user=0), [], {}
         client.tell("list")
         while True:
-            kind, words, _ = client.answer()
+            kind, words, _ = client.answer() or ("ended", {}, [])
             words.pop("version", None)
+            if kind == "ended":
+                raise ConnectionResetError(self.path)
             if kind == "entry":
                 entries.append(words)
             elif kind == "limit":
@@ -93,8 +95,11 @@ class Reuse:
                 return entries, limits, {key: int(n) for key, n in words.items()}
 
     def idle(self):
-        """How many connections it holds."""
-        return len(self.shown()[0])
+        """How many connections it holds; none if it has ended."""
+        try:
+            return len(self.shown()[0])
+        except (FileNotFoundError, ConnectionError):
+            return 0
 
     def warm(self, **how):
         """Deliver until a connection is left, which takes two; the last delivery, over a new connection."""

@@ -423,7 +423,7 @@ def kill_broker(stage):
 
 
 def kill_helper(stage):
-    """All of them: the session's too."""
+    """That of the session, and the one that it was forked from, with which the broker ends."""
     for pid in programs("qmail-remote-tls"):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not stage.reuse.idle())
