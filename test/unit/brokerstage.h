@@ -62,9 +62,10 @@ stage_poll(struct pollfd *p, nfds_t n, int timeout)
 	stage.idle_turns = timeout > 0 ? 0 : stage.idle_turns + 1;
 	assert_true(stage.idle_turns < 10 ||
 		    broker_is_over(stage.broker, stage.now));
-	if (timeout > stage.until - stage.now)
+	if (stage.now + timeout > stage.until)
 		timeout = (int)(stage.until - stage.now);
-	stage.now += timeout;
+	if (timeout > 0)
+		stage.now += timeout;
 	return 0;
 }
 
