@@ -1,6 +1,7 @@
 """qmail-remote-cache, by what it says to its clients."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,9 +17,18 @@ pytestmark = one_user
 BINARY = f"{HOME}/bin/{PROGRAM}"
 
 
-def start(**how):
-    how = {"user": USER["uid"], "group": USER["gid"], "stderr": subprocess.PIPE, **how}
-    return subprocess.Popen([BINARY], stdin=subprocess.DEVNULL, text=True, **how)
+def start(*below, **how):
+    """Start a broker; below: a command that runs it."""
+    how = {"user": USER["uid"], "group": USER["gid"], "extra_groups": [], "stderr": subprocess.PIPE, **how}
+    return subprocess.Popen([*below, BINARY], stdin=subprocess.DEVNULL, text=True, **how)
+
+
+def limited(resources):
+    """For Popen: sets limits."""
+    def limit():
+        for number, value in resources.items():
+            resource.setrlimit(number, (value, value))
+    return limit
 
 
 @pytest.fixture
@@ -46,6 +56,7 @@ def hand_over(client, key1="k1", key2="k2", used=1, lives=300, more=()):
     connection = Connection()
     client.tell("ready", f"key1={key1}", f"key2={key2}", "address=192.0.2.1", "used=0", f"lives={lives}", *more)
     client.tell("keep", f"used={used}", fds=[connection.ours.fileno()])
+    connection.ours.close()
     return connection
 
 
@@ -71,6 +82,7 @@ def test_kept_and_lent(broker):
     first = broker.client()
     connection = hand_over(first, more=["host=m1.example", "extensions=PIPELINING"])
     first.close()
+    wait_until(lambda: counters(broker)["kept"] == 1)
     second = broker.client()
     kind, words, fds = second.ask("ask", "key1=k1")
     assert kind == "hit" and len(fds) == 1
@@ -79,7 +91,6 @@ def test_kept_and_lent(broker):
     assert connection.said() == b"NOOP\r\n"
     os.close(fds[0])
     second.close()
-    connection.ours.close()
     assert connection.said() == b""
     assert counters(broker)["hits"] == 1
 
@@ -88,7 +99,6 @@ def test_unwanted_is_ended(broker):
     client = broker.client()
     assert client.ask("ask", "key1=k1")[0] == "miss"
     connection = hand_over(client)
-    connection.ours.close()
     assert connection.said() == b"QUIT\r\n" and connection.said() == b""
     assert counters(broker)["unwanted"] == 1
 
@@ -122,7 +132,6 @@ def test_sigterm(broker):
     wanted(broker)
     connection = hand_over(broker.client())
     wait_until(lambda: counters(broker)["kept"] == 1)
-    connection.ours.close()
     broker.process.terminate()
     assert broker.process.wait(20) == 0
     assert connection.said() == b"QUIT\r\n" and connection.said() == b""
@@ -140,12 +149,7 @@ def test_a_stale_socket_is_replaced(home, broker):
     assert os.path.exists(broker.path)
     broker.process = start()
 
-    def answers():
-        try:
-            return broker.client().ask("ask", "key1=x")[0] == "miss"
-        except ConnectionRefusedError:
-            return False
-    wait_until(answers)
+    wait_until(lambda: works(broker))
 
 
 def test_never_as_root(home, broker):
@@ -167,14 +171,298 @@ def test_root_may_only_ask_for_the_list(broker):
     assert client.ask("ask", "key1=x") is None
 
 
+def works(broker):
+    """Whether it answers a client."""
+    try:
+        client = broker.client()
+    except OSError:
+        return False
+    try:
+        answer = client.ask("ask", "key1=x")
+    except OSError:
+        answer = None
+    client.close()
+    return answer is not None and answer[0] == "miss"
+
+
 @pytest.mark.parametrize("words", [["ask"], ["nonsense"], ["keep", "used=1"], ["ask", "key1=x", "key1=y"], ["hit"]])
 def test_nonsense_ends_the_talk(broker, words):
     client = broker.client()
     client.tell(*words)
     assert client.answer() is None
-    assert broker.client().ask("ask", "key1=x")[0] == "miss"
+    assert works(broker)
+
+
+@pytest.mark.parametrize("data", [b"ask\0key1=x", b"ask\0key1=" + b"x" * 65000 + b"\0", b"x" * 65536, b"y" * 100000, b"\0" * 65536],
+                         ids=["half", "long", "64k", "100k", "empty words"])
+def test_a_message_that_is_none(broker, data):
+    client = broker.client()
+    client.socket.send(data)
+    assert client.answer() is None
+    assert works(broker)
+
+
+def test_descriptors_that_are_no_connection(broker):
+    """Nothing of what it was sent stays open."""
+    before = descriptors(broker.process)
+    with open("/dev/null", "rb") as null, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unconnected, socket.create_server(("127.0.0.1", 0)) as listener:
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fine = Connection()
+        for what in ([null], [datagram], [unconnected], [listener], [pair[0], pair[1]], [fine.ours] * 2, [fine.ours] * 3,
+                     [fine.ours] * 4, [fine.ours] * 100):
+            client = broker.client()
+            client.tell("ready", "key1=k", "address=x", "used=0", "lives=300")
+            client.tell("keep", "used=1", fds=[w.fileno() for w in what])
+            assert client.answer() is None
+            client.close()
+        fine.ours.close()
+        assert fine.said() == b""
+        for end in pair:
+            end.close()
+    wait_until(lambda: descriptors(broker.process) == before)
 
 
 def test_it_ends_when_it_was_replaced(home, broker):
     os.unlink(BINARY)
     assert broker.process.wait(20) == 0
+
+
+def test_it_ends_when_the_program_for_tls_was_replaced(home, broker):
+    wanted(broker)
+    connection = hand_over(broker.client())
+    wait_until(lambda: counters(broker)["kept"] == 1)
+    path = f"{HOME}/bin/qmail-remote-tls"
+    os.unlink(path)
+    os.symlink("/bin/true", path)
+    assert broker.process.wait(20) == 0
+    assert connection.said() == b"QUIT\r\n" and connection.said() == b""
+    assert not os.path.exists(broker.path)
+
+
+def descriptors(process):
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def test_what_clients_leave_is_closed(broker):
+    before = descriptors(broker.process)
+    for n in range(200):
+        wanted(broker, f"k{n}")
+        client = broker.client()
+        connection = hand_over(client, key1=f"k{n}")
+        client.close()
+        wait_until(lambda: counters(broker)["kept"] == n + 1)
+        client = broker.client()
+        answer = client.ask("ask", f"key1=k{n}")
+        assert answer[0] == "hit"
+        os.close(answer[2][0])
+        client.close()
+        assert connection.said() == b""
+        connection.server.close()
+    wait_until(lambda: descriptors(broker.process) == before)
+
+
+def test_a_client_that_never_reads(broker):
+    client = broker.client()
+    client.socket.setblocking(False)
+    with pytest.raises((BrokenPipeError, ConnectionResetError, BlockingIOError)):
+        while True:
+            client.tell("ask", "key1=k")
+            works(broker)
+    wait_until(lambda: works(broker))
+
+
+def test_two_thousand_clients(broker):
+    """Those that are too many are turned away at once; the others are served."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3000:
+        pytest.skip("too few descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3000, hard))
+    clients = []
+    try:
+        for n in range(2000):
+            clients.append(broker.client())
+            if n % 100 == 99:
+                assert clients[-1].ask("ask", "key1=k")[0] == "miss"
+        other = broker.client()
+        assert other.answer() is None
+        for client in clients:
+            client.tell("choose", "wait=60", candidates=[("", ".example", 10)])
+        kinds = [client.answer()[0] for client in clients]
+        assert [kinds.count(kind) for kind in ("place", "queued", "full")] == [10, 10, 1980]
+        # As each of them goes, one that waits gets its place.
+        first = [c for c, kind in zip(clients, kinds) if kind == "place"]
+        for client in first:
+            client.close()
+        for client, kind in zip(clients, kinds):
+            if kind == "queued":
+                assert client.answer()[0] == "place"
+    finally:
+        for client in clients:
+            client.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    wait_until(lambda: works(broker))
+
+
+def test_a_broker_that_was_stopped(broker):
+    """Who gave it up meanwhile has left nothing; the others are answered."""
+    before = descriptors(broker.process)
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    gone, stays = broker.client(), broker.client()
+    for client in gone, stays:
+        client.tell("choose", "wait=60", candidates=[("", ".example", 1)])
+    gone.socket.settimeout(0.02)
+    with pytest.raises(TimeoutError):
+        gone.answer()
+    gone.close()
+    os.kill(broker.process.pid, signal.SIGCONT)
+    kinds = [stays.answer()[0]]
+    if kinds == ["queued"]:
+        kinds.append(stays.answer()[0])
+    assert kinds[-1] == "place"
+    stays.close()
+    wait_until(lambda: descriptors(broker.process) == before)
+
+
+# Its start.
+
+@pytest.mark.parametrize("n", [2, 20])
+def test_several_started_at_once(home, n):
+    reuse = Reuse(home)
+    processes = [start() for _ in range(n)]
+    wait_until(lambda: sum(p.poll() is None for p in processes) == 1)
+    wait_until(lambda: works(reuse))
+    assert all(p.stderr.read() == f"{PROGRAM}: another one is running\n" for p in processes if p.poll() is not None)
+    assert {p.poll() for p in processes} == {None, 111}
+    reuse.stop()
+    for p in processes:
+        p.wait()
+        p.stderr.close()
+
+
+def no_sanitizer(home):
+    if "sanitizer" in home.kind:
+        pytest.skip("sanitizers do not work below strace")
+
+
+CALLS = "openat,fcntl,flock,pipe,pipe2,socket,bind,listen,unlink,dup2,accept,accept4,recvmsg,sendmsg,sendto,poll,close"
+
+
+def test_killed_at_any_moment(home):
+    """Connections are closed, clients know that it is gone, and the next one works."""
+    no_sanitizer(home)
+    reuse, n, survived = Reuse(home), 0, False
+    killed_after = set()
+    while not survived:
+        n += 1
+        assert n < 300
+        process = start("strace", "-f", "-qq", "-o", "/dev/null", f"--inject={CALLS}:signal=KILL:when={n}",
+                        stderr=subprocess.DEVNULL)
+        wait_until(lambda: works(reuse) or process.poll() is not None)
+        done, connection = 0, None
+        try:
+            wanted(reuse)
+            done = 1
+            client = reuse.client()
+            connection = hand_over(client)
+            done = 2
+            client.close()
+            # Each client has its turn: another one's question may be answered before the connection is kept.
+            wait_until(lambda: counters(reuse)["kept"] == 1)
+            client = reuse.client()
+            kind, _, fds = client.ask("ask", "key1=k1")
+            for fd in fds:
+                os.close(fd)
+            assert kind == "hit"
+            client.close()
+            done = 3
+        except (OSError, TypeError, AssertionError):
+            # There is no broker, or none any more.
+            pass
+        reuse.stop()
+        survived = process.wait(20) == 0
+        assert not survived or done == 3
+        killed_after.add(done)
+        if connection is not None:
+            connection.ours.close()
+            assert connection.server.recv(100) in (b"", b"QUIT\r\n")
+            connection.server.close()
+        second = start()
+        wait_until(lambda: works(reuse))
+        reuse.stop()
+        assert second.wait(20) == 0
+        second.stderr.close()
+    assert killed_after >= {0, 2, 3} and n > 10
+
+
+@pytest.mark.parametrize("inodes", [1, 2])
+def test_full_disk(home, inodes):
+    """For the lock, or for the socket."""
+    reuse = Reuse(home)
+    state = home.run_path
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes={inodes},mode=2750,uid={USER['uid']},gid={USER['gid']}",
+                    "none", state], check=True)
+    try:
+        process = start()
+        assert process.wait(20) == 111
+        name = "cache.sock" if inodes == 2 else "cache.lock"
+        assert process.stderr.read() == f"{PROGRAM}: {state}/{name}: No space left on device\n"
+        process.stderr.close()
+        subprocess.run(["mount", "-o", "remount,nr_inodes=10", state], check=True)
+        process = start()
+        wait_until(lambda: works(reuse))
+    finally:
+        reuse.stop()
+        process.wait()
+        process.stderr.close()
+        subprocess.run(["umount", state], check=True)
+
+
+@pytest.mark.parametrize("n", range(3, 10))
+def test_few_descriptors(home, n):
+    """It says what it lacks, or works: and who has no room is turned away."""
+    reuse = Reuse(home)
+    process = start(preexec_fn=limited({resource.RLIMIT_NOFILE: n}))
+    wait_until(lambda: process.poll() is not None or os.path.exists(reuse.path))
+    if process.poll() is not None:
+        assert process.wait() == 111 and process.stderr.read().endswith(": Too many open files\n")
+        process.stderr.close()
+        return
+    clients = [reuse.client() for _ in range(n)]
+    answers = [client.ask("ask", "key1=k") for client in clients]
+    assert answers[-1] is None
+    kept = [client for client, answer in zip(clients, answers) if answer is not None]
+    for client in kept:
+        assert client.ask("ask", "key1=k")[0] == "miss"
+    for client in clients:
+        client.close()
+    if kept:
+        wait_until(lambda: works(reuse))
+    assert process.poll() is None
+    reuse.stop()
+    assert process.wait(20) == 0
+    process.stderr.close()
+
+
+def test_no_more_descriptors_for_connections(home):
+    """A connection for which there is no room is closed, and its client given up."""
+    reuse = Reuse(home)
+    process = start(preexec_fn=limited({resource.RLIMIT_NOFILE: 14}))
+    wait_until(lambda: os.path.exists(reuse.path))
+    wanted(reuse)
+    clients = []
+    while True:
+        client = reuse.client()
+        if client.ask("ask", "key1=x") is None:
+            break
+        clients.append(client)
+    assert clients
+    connection = hand_over(clients[0])
+    assert connection.said() == b"" and clients[0].answer() is None
+    clients[0].close()
+    wait_until(lambda: works(reuse))
+    for client in clients[1:]:
+        client.close()
+    reuse.stop()
+    assert process.wait(20) == 0
+    process.stderr.close()

@@ -21,7 +21,9 @@ import rspawn
 import test_sts
 from conftest import PROGRAMS
 from expect import accepted, check
+from reuse import Reuse
 from smtpd import Call, Until
+from test_stock import one_user
 from tlssite import programs, tls_line
 
 PLANTED = "/srv/qmail/run/qmail-remote/planted"
@@ -277,6 +279,46 @@ def test_only_one_process_of_sts_can_open_files_during_the_reply(policies):
 
 def test_words_of_the_exploit_do_nothing_in_the_real_sts(policy):
     assert policy("planted-fork").said == test_sts.GOOD
+
+
+# qmail-remote-cache: its clients are deliveries that a server may have taken over.
+
+# It reads a control file for each connection, copies and passes descriptors, and removes its socket, nothing else. The
+# descriptor that "pass" tries is its lock.
+CACHE = {**DEEDS, **HARMFUL, "read-queue": None, "read-etc": None, "dup": None, "pass": errno.ENOTSOCK, "unlink": errno.EACCES}
+
+
+@pytest.fixture
+def broker(home):
+    """broker(): starts one; returns a client of it."""
+    reuse = Reuse(home)
+    yield lambda: reuse.serve() and reuse.client()
+    reuse.process.kill()
+    reuse.process.wait()
+    reuse.process.stderr.close()
+
+
+@one_user
+@pytest.mark.parametrize("deed", CACHE)
+def test_cache_is_stopped(home, plant, broker, deed):
+    needs(deed)
+    if deed == "unlink" and landlock() == 0:
+        pytest.skip("no Landlock")
+    plant("qmail-remote-cache")
+    os.chmod(f"{home.path}/control", 0o777)
+    home.message(b"Subject: x\n\n")
+    client = broker()
+    answer = client.ask("ask", f"key1=planted-{deed}")
+    if CACHE[deed] == KILLED:
+        assert answer is None
+    was_stopped(deed, CACHE[deed])
+    assert answer is None or answer[0] == "miss"
+    assert os.path.exists(f"{home.path}/control/me") and not os.path.exists(f"{home.path}/new")
+
+
+@one_user
+def test_words_of_the_exploit_do_nothing_in_the_real_cache(broker):
+    assert broker().ask("ask", "key1=planted-fork")[0] == "miss"
 
 
 # qmail-remote.

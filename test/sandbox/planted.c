@@ -41,11 +41,13 @@ static pid_t parent;
 ssize_t __real_read(int, void *, size_t);
 ssize_t __real_pread(int, void *, size_t, off_t);
 ssize_t __real_recv(int, void *, size_t, int);
+ssize_t __real_recvmsg(int, struct msghdr *, int);
 ssize_t __real_send(int, const void *, size_t, int);
 ssize_t __wrap_read(int, void *, size_t);
 ssize_t __wrap_pread(int, void *, size_t, off_t);
 ssize_t __wrap_pread64(int, void *, size_t, off_t);
 ssize_t __wrap_recv(int, void *, size_t, int);
+ssize_t __wrap_recvmsg(int, struct msghdr *, int);
 ssize_t __wrap_send(int, const void *, size_t, int);
 ssize_t __wrap___read_chk(int, void *, size_t, size_t);
 ssize_t __wrap___pread_chk(int, void *, size_t, off_t, size_t);
@@ -340,6 +342,15 @@ __wrap_recv(int fd, void *p, size_t n, int flags)
 	ssize_t got = __real_recv(fd, p, n, flags);
 
 	look(p, got);
+	return got;
+}
+
+ssize_t
+__wrap_recvmsg(int fd, struct msghdr *m, int flags)
+{
+	ssize_t got = __real_recvmsg(fd, m, flags);
+
+	look(m->msg_iov->iov_base, got);
 	return got;
 }
 
