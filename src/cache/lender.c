@@ -90,14 +90,13 @@ int
 lender_send(const struct lender *l, struct client *c, struct cache_message *m,
     const int *fd, size_t nfd)
 {
-	char bytes[CACHE_MESSAGE_MAX];
 	size_t n;
 
 	m->version = c->knows_version ? NULL : l->config->version;
-	n = cache_message_format(m, bytes);
+	n = cache_message_format(m, l->out);
 	/* CACHE_REQUEST_MAX sees to it. */
 	assert(n > 0);
-	if (pass_send(c->fd, bytes, n, fd, nfd) == -1)
+	if (pass_send(c->fd, l->out, n, fd, nfd) == -1)
 		return -1;
 	c->knows_version = true;
 	return 0;
@@ -339,7 +338,10 @@ lender_init(struct lender *l, const struct broker_config *config, int64_t now)
 		.now = now,
 		.tls = -1,
 		.store = store_create(),
-		.places = places_create() };
+		.places = places_create(),
+		/* Not local variables, which are zeroed each time. */
+		.in = mem_resize(NULL, 1, CACHE_MESSAGE_MAX),
+		.out = mem_resize(NULL, 1, CACHE_MESSAGE_MAX) };
 }
 
 void
@@ -358,4 +360,6 @@ lender_free(struct lender *l)
 	store_destroy(l->store);
 	places_destroy(l->places);
 	free(l->client);
+	free(l->in);
+	free(l->out);
 }

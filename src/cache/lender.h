@@ -39,6 +39,8 @@ struct lender {
 	struct client *client; /* in order of arrival */
 	size_t nclient, size;
 	struct cache_counters counters;
+	/* CACHE_MESSAGE_MAX bytes each, for the message that is dealt with. */
+	char *in, *out;
 	int tls; /* the socket to a qmail-remote-tls that serves; or -1 */
 };
 

@@ -385,13 +385,12 @@ deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
 void
 request_receive(struct lender *l, struct client *c)
 {
-	char bytes[CACHE_MESSAGE_MAX];
 	int fd[PASS_MAX];
 	size_t nfd = 0;
-	ssize_t n = pass_receive(c->fd, bytes, sizeof bytes, fd, &nfd);
+	ssize_t n = pass_receive(c->fd, l->in, CACHE_MESSAGE_MAX, fd, &nfd);
 
 	if (n > 0)
-		deal_with(l, c, bytes, (size_t)n, fd, &nfd);
+		deal_with(l, c, l->in, (size_t)n, fd, &nfd);
 	else if (n == 0 || errno != EAGAIN)
 		lender_give_up(c);
 	pass_close(fd, nfd);
