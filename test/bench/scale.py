@@ -95,7 +95,7 @@ def held(w, mailer, delivery, used):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             if used:
-                await_least(sink, "messages", before + delivery.at_once)
+                await_least(sink, "messages", before + delivery.total // 2)
                 sink.say("hold")
             sink.await_counter("held", delivery.at_once, process)
             pids = measure.descendants(process.pid)
@@ -115,7 +115,7 @@ def show_crowd(w, program, n, tls, idle):
     delivery = relayed(w, tls, CROWD_DELAY, n, CROWD_MESSAGES, n + n // 10)
     mailer = variant(w, program, tls, idle)
     its = streams.run(mailer, delivery, w)
-    delivery.total = 3 * n if idle else n
+    delivery.total = 4 * n if idle else n
     found = held(w, mailer, delivery, idle is not None)
     print(f"{f'{n} at once, {kind(tls, idle)}':40}{its.wall:8.2f}{its.rate:8.0f}{its.cpu:8.2f}{its.sessions:12}"
           f"{found[0]:11}{found[1]:8.0f}{found[2]:8.0f}{found[3]:12}{found[4]:6}", flush=True)
