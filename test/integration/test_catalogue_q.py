@@ -399,6 +399,10 @@ def sharing_cases():
     for apart in IDENTITIES:
         apart.script.setdefault("ehlo", ["8BITMIME", "SMTPUTF8", *(["AUTH PLAIN"] if "users" in apart.script else [])])
         yield from apart.cases("Q6")
+    yield Case("Q6-password-repeated",
+               scripts({}, {"MAIL": ["250 ok", f"550 5.7.1 not with {PASSWORD}"]}, users={"one": PASSWORD}, ehlo=["AUTH PLAIN"],
+                       control=relayed(smtpauth=f"m1.example|one|{PASSWORD}\n")),
+               Want("D", check=password_is_hidden, several=True, secret=True), after_others(), over="tls13")
     for name, zone, over, used in (
             ("no-name", "m2.example A 192.0.2.1\nother.example MX 10 m2.example.", ("clear", "opp13"), True),
             ("same-name", "other.example MX 10 m1.example.", ("clear", "tls13"), True),
@@ -407,6 +411,15 @@ def sharing_cases():
                    Want("K", check=mails(1, 2, same=False) if used else mails(1, 1, 1, same=False), several=True,
                         proof=lambda s: "certificate not verified" if s == 0 else "certificate verified for m[12].example"),
                    after_others(host="other.example"), over=over)
+
+
+PASSWORD = "correct horse"
+
+
+def password_is_hidden(stage):
+    """The server repeats it on a connection that it was shown in by another delivery."""
+    assert len(stage.first.sessions) == 2 and PASSWORD.encode() not in stage.run.report
+    assert b"Remote host said: 550 5.7.1 not with *\n" in stage.run.report, stage.run
 
 
 def two_names(stage):

@@ -106,6 +106,17 @@ def test_killed_while_it_sends_the_message(reuse, dns, smtp):
     assert [m.complete for m in server.sessions[1].mails] == [True, False]
 
 
+@pytest.mark.timed
+def test_a_broker_that_is_stopped_costs_nearly_nothing(reuse, dns, smtp):
+    dns.zone("dst.example A 192.0.2.1")
+    smtp()
+    reuse.warm()
+    os.kill(reuse.process.pid, signal.SIGSTOP)
+    run = reuse.run()
+    check(run, "r", accepted())
+    assert run.lasted(0.5)
+
+
 def test_a_collector_of_reports_is_told_of_new_connections_only(reuse, site):
     site.one(0)
     site.dns.zone('_smtp._tls.dst.example TXT "v=TLSRPTv1;rua=mailto:reports@dst.example"')
