@@ -265,7 +265,7 @@ cache_client_ask(struct cache_client *c, const struct cache_message *m,
     int fd[PASS_MAX])
 {
 	unsigned kinds = answers_to(m->kind);
-	int64_t wait_ms = (int64_t)m->wait * 1000 + CACHE_CLIENT_MS;
+	int64_t wait_ms = (int64_t)m->wait * 1000 + CACHE_CLIENT_LATE_MS;
 
 	for (size_t i = 0; i < PASS_MAX; i++)
 		fd[i] = -1;

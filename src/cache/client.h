@@ -15,6 +15,12 @@
  */
 
 #define CACHE_CLIENT_MS 20 /* longest wait for an answer, or for its start */
+/*
+ * How late the answer may be after QUEUED.  The broker is there, and where many
+ * wait there is much to do for the machine: if it only takes a little longer,
+ * they must not all go on at once without a place.
+ */
+#define CACHE_CLIENT_LATE_MS 2000
 
 /* All is borrowed. */
 struct cache_client_files {
@@ -50,8 +56,8 @@ int cache_client_join(struct cache_client *, const char *socket);
 
 /*
  * Sends a message and waits for its answer: CACHE_CLIENT_MS, and after QUEUED
- * as long as the message says and CACHE_CLIENT_MS more.  The answer is one that
- * this message can have.  HIT has the session's descriptors in fd,
+ * as long as the message says and CACHE_CLIENT_LATE_MS more.  The answer is one
+ * that this message can have.  HIT has the session's descriptors in fd,
  * close-on-exec and the caller's: a connected stream socket, and in TLS the
  * status descriptor; all others are -1.  False if there is no broker, or none
  * any more: then the socket is closed, and nothing waits for it again.

@@ -413,6 +413,26 @@ takes_over_a_session(void **state)
 	}
 }
 
+/* It takes longer than it was to wait, as on a machine that has much to do. */
+static void
+waits_for_a_broker_that_is_late(void **state)
+{
+	static const char *const script[] = { ">queued|version=$|", "=",
+		"<choose", "~", ">full|limit=l|", "-", NULL };
+	struct cache_client c = { .fd = -1 };
+	int fd[PASS_MAX];
+
+	(void)state;
+	assert_int_equal(choose.wait, 0);
+	start_broker(script);
+	cache_client_open(&c, &files);
+	await_broker();
+	assert_true(cache_client_ask(&c, &choose, fd));
+	assert_int_equal(c.answer.kind, CACHE_FULL);
+	cache_client_close(&c);
+	assert_int_equal(end_broker(), 0);
+}
+
 /* The place comes later than an answer may. */
 static void
 waits_for_a_place(void **state)
@@ -819,6 +839,7 @@ main(int argc, char **argv)
 		TEST(gives_up_a_broker),
 		TEST(waits_for_a_stopped_broker_once),
 		TEST(takes_over_a_session),
+		TEST(waits_for_a_broker_that_is_late),
 		TEST(waits_for_a_place),
 		TEST(reads_a_list),
 		TEST(tells_without_an_answer),
