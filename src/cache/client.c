@@ -63,31 +63,34 @@ connect_once(const struct sockaddr_un *address)
 	return -1;
 }
 
-/* The user of the directory that the socket is in; false: there is none. */
+/* The directory that the socket is in; false: there is none. */
 static bool
-find_owner(const struct sockaddr_un *address, uid_t *owner)
+find_directory(const struct sockaddr_un *address, struct sockaddr_un *directory,
+    struct stat *st)
 {
-	struct sockaddr_un directory = *address;
-	char *end = strrchr(directory.sun_path, '/');
-	struct stat st;
+	char *end;
 
+	*directory = *address;
+	end = strrchr(directory->sun_path, '/');
 	if (!end)
 		return false;
 	*end = '\0';
-	if (stat(directory.sun_path, &st) == -1)
-		return false;
-	*owner = st.st_uid;
-	return true;
+	return stat(directory->sun_path, st) == 0;
 }
 
-/* That user starts the broker, and never root. */
+/*
+ * Its user starts the broker, and never root; and only where it could make its
+ * socket, or each delivery would wait for one.
+ */
 static bool
 may_start(const struct sockaddr_un *address)
 {
-	uid_t owner;
+	struct sockaddr_un directory;
+	struct stat st;
 
-	return geteuid() != 0 && find_owner(address, &owner) &&
-	       owner == geteuid();
+	return geteuid() != 0 && find_directory(address, &directory, &st) &&
+	       st.st_uid == geteuid() &&
+	       faccessat(AT_FDCWD, directory.sun_path, W_OK, AT_EACCESS) == 0;
 }
 
 /* posix_spawn() only reads its arguments; their type is older than const. */
@@ -170,14 +173,15 @@ cache_client_open(struct cache_client *c,
 int
 cache_client_join(struct cache_client *c, const char *path)
 {
-	struct sockaddr_un address;
-	uid_t owner;
+	struct sockaddr_un address, directory;
+	struct stat st;
 
 	/* For what is no path of a socket. */
 	errno = ENOENT;
-	if (!set_address(&address, path) || !find_owner(&address, &owner))
+	if (!set_address(&address, path) ||
+	    !find_directory(&address, &directory, &st))
 		return -1;
-	return take(c, connect_once(&address), owner);
+	return take(c, connect_once(&address), st.st_uid);
 }
 
 /* False: there is no broker, or none any more. */

@@ -40,8 +40,8 @@ struct cache_client {
 /*
  * Connects to the broker, or starts it and connects.  In any case that takes
  * CACHE_CLIENT_MS at most.  It is started only if this process is of the user
- * that owns the socket's directory, and not root; a broker of another user is
- * none.  To be called before the sandbox is entered.
+ * that owns the socket's directory, which can be written to, and not root; a
+ * broker of another user is none.  To be called before the sandbox is entered.
  */
 void cache_client_open(struct cache_client *,
     const struct cache_client_files *);

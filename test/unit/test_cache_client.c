@@ -707,6 +707,20 @@ try_what_is_no_program(void)
 	return 0;
 }
 
+/* Nothing is waited for where no broker could have its socket. */
+static int
+try_without_rights(void)
+{
+	bool result;
+
+	if (chmod("run", 0500) == -1)
+		return 1;
+	result = opens(SOCKET, BROKER);
+	if (chmod("run", 0755) == -1)
+		return 2;
+	return result || was_started() ? 3 : 0;
+}
+
 /* Without a directory, and in that of another user. */
 static int
 try_elsewhere(void)
@@ -794,6 +808,7 @@ starts_the_broker(void **state)
 		{ "stale socket", try_start_beside_stale_socket },
 		{ "ends at once", try_broker_that_ends },
 		{ "no program", try_what_is_no_program },
+		{ "no rights", try_without_rights },
 		{ "other directories", try_elsewhere },
 		{ "join", try_to_join },
 		{ "long path", try_long_path },
