@@ -10,17 +10,32 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "delivery/child.h"
+#include "io/fdio.h"
 
 #include "home.h"
 
+static int fake_cloexec(int, bool);
+
+#define fdio_set_cloexec fake_cloexec
+#include "delivery/child.c"
+
+static unsigned failing; /* the call of it that fails; 0: none */
+
+static int
+fake_cloexec(int fd, bool is_set)
+{
+	if (failing > 0 && --failing == 0)
+		return -1;
+	return fcntl(fd, F_SETFD, is_set ? FD_CLOEXEC : 0);
+}
+
 /* The program is a shell script here; $progress is the descriptor. */
-static const char head[] = "#!/bin/sh\n"
-			   "for word; do case $word in\n"
-			   "progress=*) progress=${word#progress=} ;;\n"
-			   "fd=*) fd=${word#fd=} ;;\n"
-			   "--) break ;;\n"
-			   "esac; done\n";
+static const char prologue[] = "#!/bin/sh\n"
+			       "for word; do case $word in\n"
+			       "progress=*) progress=${word#progress=} ;;\n"
+			       "fd=*) fd=${word#fd=} ;;\n"
+			       "--) break ;;\n"
+			       "esac; done\n";
 static char *const envelope[] = { (char[]){ "a@b" }, (char[]){ "c@d" }, NULL };
 
 static struct child child;
@@ -33,7 +48,7 @@ run(const char *script)
 	enum child_end end;
 
 	assert_int_not_equal(fd, -1);
-	snprintf(text, sizeof text, "%s%s\n", head, script);
+	snprintf(text, sizeof text, "%s%s\n", prologue, script);
 	home_put("program", text);
 	assert_int_equal(chmod("program", 0700), 0);
 	buf_finish(&child.report);
@@ -137,6 +152,13 @@ without_a_child_it_asks_for_another_connection(void **state)
 		assert_int_equal(run_program("./program"), CHILD_AGAIN);
 	}
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+
+	/* The program must not have the ends of the pipes that are ours. */
+	for (unsigned i = 1; i <= 4; i++) {
+		failing = i;
+		assert_int_equal(run_program("./program"), CHILD_AGAIN);
+		assert_int_equal(failing, 0);
+	}
 	assert_int_equal(run_program("./program"), CHILD_REPORTED);
 	buf_finish(&child.report);
 }
