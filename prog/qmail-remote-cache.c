@@ -20,6 +20,7 @@
 
 #include "cache/broker.h"
 #include "io/fdio.h"
+#include "io/latency.h"
 #include "io/pass.h"
 #include "io/sandbox.h"
 #include "io/spawn.h"
@@ -285,6 +286,8 @@ main(int argc, char **argv)
 	if (listener == -1 || leave_standard() == -1)
 		return EXIT_FAILED;
 	raise_descriptors();
+	/* Deliveries do not wait for long, and one answer is little work. */
+	latency_lower();
 	sandbox_enter_holding(MEMORY_MAX, QMAIL_STATE);
 	run(listener, tls, &programs);
 	return 0;
