@@ -37,7 +37,8 @@ fail(const struct dsn *why)
 
 /*
  * The broker, if there is anything to ask it for.  It may have to be started,
- * which the sandbox does not allow.
+ * which the sandbox does not allow.  Fails if one of the files that say so
+ * cannot be read.
  */
 static void
 find_broker(struct reuse *r)
@@ -47,10 +48,14 @@ find_broker(struct reuse *r)
 		.program = QMAIL_HOME "/bin/qmail-remote-cache",
 	};
 	struct timeoutidle timeoutidle;
+	struct dsn why = { 0 };
 
 	timeoutidle_read(&timeoutidle, "control/timeoutidle");
 	r->is_wanted = timeoutidle.seconds > 0;
-	if (r->is_wanted || access("control/concurrencyhosts", F_OK) == 0)
+	if (concurrencyhosts_read(&r->limits, "control/concurrencyhosts",
+		&why) == -1)
+		fail(&why);
+	if (r->is_wanted || r->limits.nline > 0)
 		cache_client_open(r->client, &files);
 }
 
@@ -143,8 +148,6 @@ main(int argc, char **argv)
 	setup.host = argv[1];
 	setup.sender = argv[2];
 	if (setup_read(&setup, &why) == -1 ||
-	    concurrencyhosts_read(&reuse.limits, "control/concurrencyhosts",
-		&why) == -1 ||
 	    setup_read_envelope(&setup, argv + 2, &why) == -1)
 		fail(&why);
 	if (reuse_by_next_hop(&reuse, &setup) == REUSE_REPORTED)
@@ -154,9 +157,11 @@ main(int argc, char **argv)
 		fail(&why);
 	}
 	config = setup_search_config(&setup);
-	config.gate = &gate;
-	config.attempt.pass = prestart_pass;
-	config.attempt.pass_data = &client;
+	if (client.fd != -1) {
+		config.gate = &gate;
+		config.attempt.pass = prestart_pass;
+		config.attempt.pass_data = &client;
+	}
 	result = search_server(&search, &setup.plan, &config);
 	if (result == SEARCH_DONE)
 		return 0;

@@ -15,6 +15,7 @@ import forgery
 import pki
 from expect import accepted, check
 from expect_tls import NO_HANDSHAKE, NO_SESSION, check_delivery, check_given_up
+from reuse import wait_until
 from test_stock import one_user
 from tlssite import NOT_VERIFIED, gone, tls_line, told_nothing, verified
 
@@ -186,6 +187,8 @@ def compiled(site, path):
     """Anchors of which there is a compiled form."""
     site.want(2, path)
     trusted(site, site.servers[0])
+    # On a busy machine a helper that was started beforehand writes it, but is too late for the delivery.
+    wait_until(lambda: os.path.exists(state(site)))
     assert os.path.getsize(state(site)) > 2048
 
 
