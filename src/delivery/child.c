@@ -64,7 +64,8 @@ start(struct child *c, const struct pipes *p, const int *keep, size_t nkeep)
 	char **argv;
 	pid_t pid;
 
-	memcpy(all, keep, nkeep * sizeof *keep);
+	for (size_t i = 0; i < nkeep; i++)
+		all[i] = keep[i];
 	all[nkeep++] = p->progress[1];
 	c->handoff.progress = (unsigned long)p->progress[1];
 	argv = handoff_format(&c->handoff);

@@ -13,6 +13,7 @@
 
 import os
 import shutil
+import signal
 import sys
 
 import pytest
@@ -27,6 +28,7 @@ import dnsd         # noqa: E402
 import matrix       # noqa: E402
 import pki          # noqa: E402
 import qmailhome    # noqa: E402
+import reuse        # noqa: E402
 import rspawn       # noqa: E402
 import smtpd        # noqa: E402
 import stssite      # noqa: E402
@@ -112,8 +114,16 @@ def _not_in_sample(items):
             if path.name in _NOT_IN_SAMPLE or (len(variants) > MANY and n % 4)]
 
 
+def _played_again(items):
+    """Two in three of the tests that a file has from others."""
+    again = [item for item in items if item.function.__module__ != item.module.__name__]
+    return [item for n, item in enumerate(again) if n % 3]
+
+
 def pytest_collection_modifyitems(config, items):
     dropped = _not_in_sample(items) if config.getoption("sample") else []
+    if not config.getoption("long"):
+        dropped += _played_again(items)
     if not config.getoption("qmail"):
         dropped += [i for i in items if i.get_closest_marker("qmail")]
     if not config.getoption("long"):
@@ -149,6 +159,8 @@ def home():
     yield home
     for process in home.processes:
         process.kill()
+    if os.path.exists(f"{home.run_path}/cache.lock"):
+        reuse.end_brokers(signal.SIGKILL)
     rspawn.reap()
 
 

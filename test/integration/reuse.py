@@ -12,17 +12,34 @@ USER = dict(uid=4711, gid=4711)
 PROGRAM = "qmail-remote-cache"
 
 
-def brokers():
-    """Process ids of those of this test process, which has a mount namespace of its own."""
+def running(program, word=""):
+    """Process ids of those with this word of this test process, which has a mount namespace of its own."""
     ours = os.readlink("/proc/self/ns/mnt")
     found = []
     for path in glob.glob("/proc/[0-9]*"):
         try:
-            if os.readlink(f"{path}/exe").endswith(f"/{PROGRAM}") and os.readlink(f"{path}/ns/mnt") == ours:
-                found.append(int(path.split("/")[2]))
+            if os.readlink(f"{path}/exe").endswith(f"/{program}") and os.readlink(f"{path}/ns/mnt") == ours:
+                with open(f"{path}/cmdline", encoding="latin-1") as f:
+                    if word in f.read():
+                        found.append(int(path.split("/")[2]))
         except OSError:
             pass
     return found
+
+
+def brokers():
+    return running(PROGRAM)
+
+
+def end_brokers(how=signal.SIGTERM):
+    """Also what they have started."""
+    for pid in brokers():
+        try:
+            os.kill(pid, how)
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+    wait_until(lambda: not brokers() and not running("qmail-remote-tls", "serve="))
 
 
 def wait_until(what, timeout=20):
@@ -65,17 +82,14 @@ class Reuse:
 
     def stop(self, how=signal.SIGTERM):
         """End the broker, if there is one."""
-        for pid in brokers():
-            try:
-                os.kill(pid, how)
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.send_signal(signal.SIGCONT)
         if self.process:
             self.process.wait()
             self.process.stderr.close()
             self.process = None
-        wait_until(lambda: not brokers())
+        end_brokers(how)
 
     def shown(self):
         """What it lists: connections, {limit: (sessions, waiting)}, counters."""

@@ -68,13 +68,17 @@ def landlock():
     return max(0, _libc.syscall(444, None, ctypes.c_size_t(0), 1))
 
 
-@pytest.fixture(autouse=True)
-def sandbox(request):
+def skip_without_sandbox(request):
     with open(f"{request.config.option.build}/config.h", encoding="ascii") as f:
         if "#define USE_SECCOMP" not in f.read():
             pytest.skip("programs without a sandbox")
     if os.uname().machine not in ("x86_64", "aarch64"):
         pytest.skip("no filter for this machine")
+
+
+@pytest.fixture(autouse=True)
+def sandbox(request):
+    skip_without_sandbox(request)
 
 
 @pytest.fixture

@@ -62,6 +62,13 @@ def is_service(pid):
     return serves and helpers().get(pid) not in helpers()
 
 
+@pytest.fixture(autouse=True)
+def sandbox(request):
+    """For those of test_sandbox.py."""
+    if request.function.__module__ == "test_sandbox":
+        test_sandbox.skip_without_sandbox(request)
+
+
 class Prestarted(Reuse):
     """
     A broker with its helper. No connection is kept, so each delivery makes its own, whatever others asked for.

@@ -128,6 +128,7 @@ it_has_the_descriptors(void **state)
 static enum child_end
 run_program(const char *path)
 {
+	buf_finish(&child.report);
 	child = (struct child){ .program = path,
 		.handoff = { .fd = 3,
 		    .timeout_s = 10,
