@@ -241,7 +241,6 @@ NOT_KEPT = {
     "mail-refused": (dict(MAIL="550 no"), True),
     "recipients-refused": (dict(RCPT="550 no"), True),
     "message-refused": (dict(END="554 no"), True),
-    "closed": (dict(END=("250 got it", CLOSE)), None),
     "one-reply-too-many": (dict(END=b"250 got it\r\n421 bye\r\n"), None),
     "parameters-refused": (dict(MAIL=["555 no SIZE", "250 ok"]), True),
 }

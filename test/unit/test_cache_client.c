@@ -536,33 +536,50 @@ gives_up_where_it_cannot_send(void **state)
 	assert_int_equal(c.fd, -1);
 }
 
+/* One of another user, for one client. */
+static void
+start_broker_of_another_user(void)
+{
+	static const char *const script[] = { "-", NULL };
+
+	give_directory(OTHER_UID);
+	assert_int_equal(seteuid(OTHER_UID), 0);
+	start_broker(script);
+	assert_int_equal(seteuid(0), 0);
+}
+
 static void
 takes_no_broker_of_another_user(void **state)
 {
-	static const char *const script[] = { "-", NULL };
 	struct cache_client c = { .fd = -1 };
-	int before;
+	int before = count_open();
 
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	give_directory(OTHER_UID);
 	if (seteuid(OTHER_UID) == -1)
 		skip();
-	start_broker(script);
 	assert_int_equal(seteuid(0), 0);
+
+	start_broker_of_another_user();
 	assert_int_equal(chown("run", 0, (gid_t)-1), 0);
-	before = count_open();
 	cache_client_open(&c, &files);
 	assert_int_equal(c.fd, -1);
+	assert_int_equal(end_broker(), 0);
+
+	start_broker_of_another_user();
+	assert_int_equal(chown("run", 0, (gid_t)-1), 0);
 	assert_int_equal(cache_client_join(&c, SOCKET), -1);
 	assert_int_equal(errno, EPERM);
 	assert_int_equal(c.fd, -1);
+	assert_int_equal(end_broker(), 0);
+
 	/* Root joins that of the directory's owner. */
-	give_directory(OTHER_UID);
+	start_broker_of_another_user();
 	assert_int_equal(cache_client_join(&c, SOCKET), 0);
 	assert_int_not_equal(c.fd, -1);
 	cache_client_close(&c);
+	assert_int_equal(end_broker(), 0);
 	assert_int_equal(count_open(), before);
 }
 
