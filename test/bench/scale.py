@@ -73,14 +73,24 @@ def await_least(sink, name, value):
 
 
 def kilobytes(pid):
-    """PSS, and what is anonymous of it."""
-    found = {}
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        for line in f:
-            words = line.split()
-            if words[-1] == "kB":
-                found[words[0]] = int(words[1])
+    """PSS, and what is anonymous of it; nothing of a process that has ended, a helper of an earlier delivery."""
+    found = {"Pss:": 0, "Pss_Anon:": 0}
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+            for line in f:
+                words = line.split()
+                if words[-1] == "kB":
+                    found[words[0]] = int(words[1])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
     return found["Pss:"], found["Pss_Anon:"]
+
+
+def descriptor_count(pid):
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def held(w, mailer, delivery, used):
@@ -100,7 +110,7 @@ def held(w, mailer, delivery, used):
             sink.await_counter("held", delivery.at_once, process)
             pids = measure.descendants(process.pid)
             memory = [kilobytes(pid) for pid in pids]
-            descriptors = [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids]
+            descriptors = [descriptor_count(pid) for pid in pids]
         finally:
             sink.say("release")
         output, errors = process.communicate()
