@@ -280,7 +280,7 @@ main(int argc, char **argv)
 	if (enter_directory() == -1 || take_lock() == -1 ||
 	    catch_signals() == -1)
 		return EXIT_FAILED;
-	/* It is to have our umask as it was. */
+	/* Before the umask, which it inherits, is changed for the socket. */
 	tls = start_tls();
 	listener = make_socket();
 	if (listener == -1 || leave_standard() == -1)

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void (*exhausted)(void);
 
@@ -39,4 +40,12 @@ mem_resize(void *p, size_t count, size_t size)
 	if (!p)
 		mem_exhausted();
 	return p;
+}
+
+char *
+mem_copy(const char *text)
+{
+	size_t n = strlen(text) + 1;
+
+	return memcpy(mem_alloc(n, 1), text, n);
 }

@@ -27,4 +27,7 @@ void *mem_alloc(size_t count, size_t size);
  */
 void *mem_resize(void *p, size_t count, size_t size);
 
+/* A copy of the text, which the caller releases with free(). */
+char *mem_copy(const char *text);
+
 #endif

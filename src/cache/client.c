@@ -184,9 +184,9 @@ cache_client_join(struct cache_client *c, const char *path)
 	return take(c, connect_once(&address), st.st_uid);
 }
 
-/* False: there is no broker, or none any more. */
+/* False if there is no broker, or it cannot be sent. */
 static bool
-send_message(struct cache_client *c, const struct cache_message *m,
+send_message(const struct cache_client *c, const struct cache_message *m,
     const int *fd, size_t nfd)
 {
 	char *bytes;
@@ -200,8 +200,6 @@ send_message(struct cache_client *c, const struct cache_message *m,
 	n = cache_message_format(m, bytes);
 	is_sent = n > 0 && pass_send(c->fd, bytes, n, fd, nfd) == 0;
 	free(bytes);
-	if (!is_sent)
-		cache_client_close(c);
 	return is_sent;
 }
 
@@ -273,8 +271,11 @@ cache_client_ask(struct cache_client *c, const struct cache_message *m,
 
 	for (size_t i = 0; i < PASS_MAX; i++)
 		fd[i] = -1;
-	if (!send_message(c, m, NULL, 0) ||
-	    !receive(c, m, kinds, deadline_in(CACHE_CLIENT_MS), fd))
+	if (!send_message(c, m, NULL, 0)) {
+		cache_client_close(c);
+		return false;
+	}
+	if (!receive(c, m, kinds, deadline_in(CACHE_CLIENT_MS), fd))
 		return false;
 	if (c->answer.kind != CACHE_QUEUED)
 		return true;
@@ -292,11 +293,11 @@ cache_client_next(struct cache_client *c)
 				  deadline_in(CACHE_CLIENT_MS), none);
 }
 
-void
-cache_client_tell(struct cache_client *c, const struct cache_message *m,
+bool
+cache_client_tell(const struct cache_client *c, const struct cache_message *m,
     const int *fd, size_t nfd)
 {
-	(void)send_message(c, m, fd, nfd);
+	return send_message(c, m, fd, nfd);
 }
 
 void

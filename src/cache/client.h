@@ -68,9 +68,13 @@ bool cache_client_ask(struct cache_client *, const struct cache_message *,
 /* Waits for the next answer to LIST, in the same way. */
 bool cache_client_next(struct cache_client *);
 
-/* Sends a message that has no answer, with nfd descriptors. */
-void cache_client_tell(struct cache_client *, const struct cache_message *,
-    const int *fd, size_t nfd);
+/*
+ * Sends a message that has no answer, with nfd descriptors.  False if it cannot
+ * be sent.  The socket stays open then, and with it a place that the delivery
+ * has.
+ */
+bool cache_client_tell(const struct cache_client *,
+    const struct cache_message *, const int *fd, size_t nfd);
 
 /*
  * Closes the socket: what the delivery was given is the broker's again.  The

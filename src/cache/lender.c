@@ -131,14 +131,6 @@ lender_describe(const struct lender *l, const struct store_session *s,
  * Connections and places.
  */
 
-static char *
-copy(const char *text)
-{
-	size_t n = strlen(text) + 1;
-
-	return memcpy(mem_alloc(n, 1), text, n);
-}
-
 bool
 lender_lend(struct lender *l, struct client *c, struct store_session *s,
     unsigned long chosen)
@@ -166,7 +158,7 @@ lender_give_place(struct lender *l, struct client *c, const char *limit,
 	struct cache_message m = { .kind = CACHE_PLACE, .chosen = chosen };
 
 	if (*limit != '\0')
-		c->place = copy(limit);
+		c->place = mem_copy(limit);
 	(void)lender_answer(l, c, &m);
 }
 

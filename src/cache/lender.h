@@ -72,9 +72,9 @@ void lender_describe(const struct lender *, const struct store_session *,
     struct cache_message *);
 
 /*
- * Lends an idle connection, of which the client knows by a candidate's number.
- * If it does not get it, the client is given up, and the session stays the
- * caller's.
+ * Lends an idle connection to a client that has asked for it as the candidate
+ * with the number chosen.  If the answer cannot be sent, the client is given
+ * up, and the session stays the caller's.
  */
 bool lender_lend(struct lender *, struct client *, struct store_session *,
     unsigned long chosen);

@@ -91,7 +91,9 @@ struct cache_session {
 
 /* Totals since the broker was started. */
 struct cache_counters {
-	unsigned long hits, misses, kept;
+	unsigned long hits;   /* connections that were lent */
+	unsigned long misses; /* of CHOOSE, where one was wanted */
+	unsigned long kept;
 	/* Connections that were ended, by cause. */
 	unsigned long by_server;   /* readable while idle: closed, or 421 */
 	unsigned long by_idleness; /* timeoutidle */

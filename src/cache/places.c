@@ -62,10 +62,9 @@ find_limit(const struct places *places, const char *name)
 static struct limit *
 add_limit(struct places *places, const char *name)
 {
-	size_t size = strlen(name) + 1;
 	struct limit *limit = mem_alloc(1, sizeof *limit);
 
-	limit->name = memcpy(mem_alloc(1, size), name, size);
+	limit->name = mem_copy(name);
 	places->limit = mem_resize(places->limit, places->nlimit + 1,
 	    sizeof(struct limit *));
 	places->limit[places->nlimit++] = limit;

@@ -39,12 +39,7 @@ struct store {
 static char *
 copy(const char *text)
 {
-	size_t size;
-
-	if (text == NULL)
-		return NULL;
-	size = strlen(text) + 1;
-	return memcpy(mem_alloc(1, size), text, size);
+	return text != NULL ? mem_copy(text) : NULL;
 }
 
 /* So many seconds later; at most the life of a connection. */

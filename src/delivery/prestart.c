@@ -10,15 +10,13 @@
 bool
 prestart_pass(void *data, const char *request, size_t n, const int fd[TLS_FDS])
 {
-	struct cache_client *client = data;
+	const struct cache_client *client = data;
 	/* The program: the message has another first word. */
 	size_t skipped = strlen(request) + 1;
 	struct cache_message m = { .kind = CACHE_TLS,
 		.request = request + skipped,
 		.nrequest = n - skipped };
 
-	if (client->fd == -1 || sizeof KIND + m.nrequest > CACHE_REQUEST_MAX)
-		return false;
-	cache_client_tell(client, &m, fd, TLS_FDS);
-	return client->fd != -1;
+	return sizeof KIND + m.nrequest <= CACHE_REQUEST_MAX &&
+	       cache_client_tell(client, &m, fd, TLS_FDS);
 }

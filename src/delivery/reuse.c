@@ -15,7 +15,7 @@
  * Of all keys of a question, in bytes; the limits of its CACHE_CANDIDATES need
  * less than 300 bytes each.
  */
-#define KEYS_MAX (CACHE_MESSAGE_MAX - (size_t)300 * CACHE_CANDIDATES)
+#define KEYS_MAX (CACHE_REQUEST_MAX - (size_t)300 * CACHE_CANDIDATES)
 
 static bool
 has_broker(const struct reuse *r)
@@ -381,8 +381,7 @@ describe(struct reuse *r, const struct handoff *h)
 		    sessionkey_lives(r->setup, s->connector.plan, s->address,
 			(int64_t)time(NULL))),
 	};
-	cache_client_tell(r->client, &m, NULL, 0);
-	return has_broker(r);
+	return cache_client_tell(r->client, &m, NULL, 0);
 }
 
 void

@@ -354,7 +354,7 @@ gives_up_a_broker(void **state)
 			fail_msg("%s: script", cases[i].name);
 		assert_false(cache_client_ask(&c, &ask, fd));
 		assert_false(cache_client_next(&c));
-		cache_client_tell(&c, &ask, NULL, 0);
+		assert_false(cache_client_tell(&c, &ask, NULL, 0));
 		cache_client_close(&c);
 		assert_int_equal(count_open(), before);
 	}
@@ -499,8 +499,8 @@ tells_without_an_answer(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, session), 0);
 	start_broker(script);
 	cache_client_open(&c, &files);
-	cache_client_tell(&c, &opened, NULL, 0);
-	cache_client_tell(&c, &keep, session, 2);
+	assert_true(cache_client_tell(&c, &opened, NULL, 0));
+	assert_true(cache_client_tell(&c, &keep, session, 2));
 	assert_int_not_equal(c.fd, -1);
 	/* They are still ours. */
 	assert_int_equal(close(session[0]), 0);
@@ -531,8 +531,12 @@ gives_up_where_it_cannot_send(void **state)
 	kill(broker, SIGSTOP);
 	cache_client_open(&c, &files);
 	key[sizeof key / 2] = '\0';
-	for (int i = 0; i < 1000 && c.fd != -1; i++)
-		cache_client_tell(&c, &m, NULL, 0);
+	/* But a place is kept where only this cannot be told. */
+	for (int i = 0; i < 1000 && cache_client_tell(&c, &m, NULL, 0); i++)
+		;
+	assert_false(cache_client_tell(&c, &m, NULL, 0));
+	assert_int_not_equal(c.fd, -1);
+	assert_false(cache_client_ask(&c, &m, fd));
 	assert_int_equal(c.fd, -1);
 }
 

@@ -329,6 +329,13 @@ refuses_to_write_too_much(void **state)
 		.candidate = { { key, "", 0 } } };
 	memset(key, 'k', sizeof key - 1);
 	assert_int_equal(cache_message_format(&m, bytes), 0);
+
+	m = (struct cache_message){ .kind = CACHE_TLS,
+		.request = key,
+		.nrequest = CACHE_MESSAGE_MAX - sizeof "tls" };
+	assert_int_equal(cache_message_format(&m, bytes), CACHE_MESSAGE_MAX);
+	m.nrequest++;
+	assert_int_equal(cache_message_format(&m, bytes), 0);
 }
 
 static void
@@ -344,22 +351,38 @@ knows_the_descriptors_of_a_session(void **state)
 			const char *name;
 			int fd[PASS_MAX];
 			size_t n;
-			bool is_session;
+			bool is_session, is_tls_start;
 		} sets[] = {
-			{ "clear text", { tcp[0] }, 1, true },
-			{ "TLS", { local[0], local[1] }, 2, true },
-			{ "none", { 0 }, 0, false },
-			{ "TLS without status", { local[0] }, 1, false },
-			{ "not connected", { listening }, 1, false },
-			{ "two connections", { tcp[0], tcp[1] }, 2, false },
-			{ "TCP as status", { local[0], tcp[0] }, 2, false },
-			{ "status of TCP", { tcp[0], local[0] }, 2, false },
-			{ "three", { local[0], local[1], local[1] }, 3, false },
+			{ "clear text", { tcp[0] }, 1, true, false },
+			{ "TLS", { local[0], local[1] }, 2, true, false },
+			{ "none", { 0 }, 0, false, false },
+			{ "TLS without status", { local[0] }, 1, false, false },
+			{ "not connected", { listening }, 1, false, false },
+			{ "two connections", { tcp[0], tcp[1] }, 2, false,
+			    false },
+			{ "TCP as status", { local[0], tcp[0] }, 2, false,
+			    false },
+			{ "status of TCP", { tcp[0], local[0] }, 2, false,
+			    false },
+			{ "three", { local[0], local[1], local[1] }, 3, false,
+			    false },
+			{ "to start TLS", { tcp[0], local[0], local[1] }, 3,
+			    false, true },
+			{ "no connection", { local[0], local[1], local[1] }, 3,
+			    false, false },
+			{ "two connections and a local one",
+			    { tcp[0], tcp[1], local[1] }, 3, false, false },
+			{ "TCP as the last", { tcp[0], local[0], tcp[1] }, 3,
+			    false, false },
+			{ "one too few", { tcp[0], local[0] }, 2, false,
+			    false },
 		};
 
 		for (size_t i = 0; i < COUNT(sets); i++)
 			if (cache_is_session(sets[i].fd, sets[i].n) !=
-			    sets[i].is_session)
+				sets[i].is_session ||
+			    cache_is_tls_start(sets[i].fd, sets[i].n) !=
+				sets[i].is_tls_start)
 				fail_msg("%s", sets[i].name);
 	}
 	pass_close(tcp, 2);

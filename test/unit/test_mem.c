@@ -123,6 +123,21 @@ calls_the_hook(void **state)
 	}
 }
 
+static void
+copies_text(void **state)
+{
+	const char *const texts[] = { "", "a", "192.0.2.1" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		char *copy = mem_copy(texts[i]);
+
+		assert_ptr_not_equal(copy, texts[i]);
+		assert_string_equal(copy, texts[i]);
+		free(copy);
+	}
+}
+
 int
 main(void)
 {
@@ -130,6 +145,7 @@ main(void)
 		cmocka_unit_test(gives_zeroed_memory),
 		cmocka_unit_test(keeps_what_it_resizes),
 		cmocka_unit_test(calls_the_hook),
+		cmocka_unit_test(copies_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

