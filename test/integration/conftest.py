@@ -120,6 +120,24 @@ def _played_again(items):
     return [item for n, item in enumerate(again) if n % 3]
 
 
+# Their tests take long. pytest-xdist gives each process tests that follow each other.
+_LONG = {f"test_{name}.py" for name in (
+    "broker", "catalogue_j", "catalogue_m", "dns", "install", "limits", "matrix", "package", "refusals", "sweep", "tcpto")}
+
+
+def _spread(items):
+    """The same tests, with those of the files above spread evenly: no process is left with many of them at the end."""
+    long = [item for item in items if item.path.name in _LONG]
+    others = [item for item in items if item.path.name not in _LONG]
+    done = 0
+    for n, item in enumerate(long, 1):
+        until = n * len(others) // (len(long) + 1)
+        yield from others[done:until]
+        yield item
+        done = until
+    yield from others[done:]
+
+
 def pytest_collection_modifyitems(config, items):
     dropped = _not_in_sample(items) if config.getoption("sample") else []
     if not config.getoption("long"):
@@ -135,6 +153,7 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=dropped)
         without = set(dropped)
         items[:] = [i for i in items if i not in without]
+    items[:] = _spread(items)
 
 
 @pytest.fixture(scope="session")
