@@ -267,6 +267,8 @@ cache_client_ask(struct cache_client *c, const struct cache_message *m,
     int fd[PASS_MAX])
 {
 	unsigned kinds = answers_to(m->kind);
+	int64_t first_ms =
+	    m->kind == CACHE_LIST ? CACHE_CLIENT_LIST_MS : CACHE_CLIENT_MS;
 	int64_t wait_ms = (int64_t)m->wait * 1000 + CACHE_CLIENT_LATE_MS;
 
 	for (size_t i = 0; i < PASS_MAX; i++)
@@ -275,7 +277,7 @@ cache_client_ask(struct cache_client *c, const struct cache_message *m,
 		cache_client_close(c);
 		return false;
 	}
-	if (!receive(c, m, kinds, deadline_in(CACHE_CLIENT_MS), fd))
+	if (!receive(c, m, kinds, deadline_in(first_ms), fd))
 		return false;
 	if (c->answer.kind != CACHE_QUEUED)
 		return true;
@@ -290,7 +292,7 @@ cache_client_next(struct cache_client *c)
 	int none[PASS_MAX];
 
 	return c->fd != -1 && receive(c, &list, answers_to(CACHE_LIST),
-				  deadline_in(CACHE_CLIENT_MS), none);
+				  deadline_in(CACHE_CLIENT_LIST_MS), none);
 }
 
 bool

@@ -21,6 +21,7 @@
  * they must not all go on at once without a place.
  */
 #define CACHE_CLIENT_LATE_MS 2000
+#define CACHE_CLIENT_LIST_MS 1000 /* for an answer to LIST: no mail waits */
 
 /* All is borrowed. */
 struct cache_client_files {
@@ -56,11 +57,12 @@ int cache_client_join(struct cache_client *, const char *socket);
 
 /*
  * Sends a message and waits for its answer: CACHE_CLIENT_MS, and after QUEUED
- * as long as the message says and CACHE_CLIENT_LATE_MS more.  The answer is one
- * that this message can have.  HIT has the session's descriptors in fd,
- * close-on-exec and the caller's: a connected stream socket, and in TLS the
- * status descriptor; all others are -1.  False if there is no broker, or none
- * any more: then the socket is closed, and nothing waits for it again.
+ * as long as the message says and CACHE_CLIENT_LATE_MS more; for an answer to
+ * LIST CACHE_CLIENT_LIST_MS.  The answer is one that this message can have. HIT
+ * has the session's descriptors in fd, close-on-exec and the caller's: a
+ * connected stream socket, and in TLS the status descriptor; all others are -1.
+ * False if there is no broker, or none any more: then the socket is closed, and
+ * nothing waits for it again.
  */
 bool cache_client_ask(struct cache_client *, const struct cache_message *,
     int fd[PASS_MAX]);

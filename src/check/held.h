@@ -12,8 +12,7 @@
  *
  * Its answers are not trusted: text is cut after HELD_TEXT_MAX bytes, or a
  * key's after SESSIONKEY_MAX, there are at most HELD_ANSWERS of them, and they
- * come within HELD_MS, each one within CACHE_CLIENT_MS.  Otherwise there is no
- * answer.
+ * come within HELD_MS, and what one more takes.  Otherwise there is no answer.
  */
 
 #define HELD_TEXT_MAX 1000 /* bytes */

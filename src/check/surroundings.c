@@ -189,7 +189,7 @@ show_broker(struct work *w)
 			       "state directory: deliveries do not use it");
 		break;
 	case HELD_NO_ANSWER:
-		entry_warn(&e, "no answer of this version within 20 ms: "
+		entry_warn(&e, "no answer of this version within 1 s: "
 			       "deliveries go on without it");
 		break;
 	}
