@@ -136,6 +136,8 @@ use(struct reuse *r, const int fd[PASS_MAX], const char *host,
 
 	/* Another one would probably be dead, too. */
 	r->asks = false;
+	/* It comes with the place that it takes, if it takes one. */
+	r->has_place = true;
 	memcpy(c.fd, fd, sizeof c.fd);
 	if (put_secrets(setup, &c)) {
 		child.handoff.secrets = number(c.secrets);
@@ -235,10 +237,17 @@ make_choice(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 			add_candidate(r, plan, i);
 }
 
-/* Whether there is an idle connection, or a place, to ask for. */
+/*
+ * Whether there is an idle connection, or a place, to ask for; or a place to
+ * give back, which others may wait for.
+ */
 static bool
-is_question(const struct cache_message *m)
+has_question(const struct reuse *r)
 {
+	const struct cache_message *m = &r->choice.message;
+
+	if (r->has_place)
+		return true;
 	for (size_t i = 0; i < m->ncandidate; i++)
 		if (*m->candidate[i].key != '\0' ||
 		    *m->candidate[i].limit != '\0')
@@ -300,7 +309,7 @@ decide(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 	int fd[PASS_MAX];
 
 	make_choice(r, plan, first, end, may);
-	if (!is_question(asked) || !cache_client_ask(r->client, asked, fd))
+	if (!has_question(r) || !cache_client_ask(r->client, asked, fd))
 		return GATE_OPEN;
 	switch (answer->kind) {
 	case CACHE_HIT:
@@ -324,7 +333,6 @@ ask(void *data, const struct plan *plan, size_t first, size_t end, bool *may,
 {
 	struct reuse *r = data;
 
-	r->has_place = false;
 	return has_broker(r) ? decide(r, plan, first, end, may, why)
 			     : GATE_OPEN;
 }

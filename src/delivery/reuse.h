@@ -38,7 +38,7 @@ struct reuse {
 	struct concurrencyhosts limits;
 	bool is_wanted; /* control/timeoutidle is not 0 */
 	bool asks;      /* for connections: none has turned out to be dead */
-	bool has_place; /* by control/concurrencyhosts */
+	bool has_place; /* under a limit, or maybe with a lent connection */
 	struct buf key1;
 	struct reuse_choice choice;
 	char why[256]; /* of a gate that is closed */

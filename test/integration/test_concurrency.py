@@ -111,6 +111,35 @@ def test_another_host_of_the_same_preference_with_a_place_comes_first(site):
     delivered(*held)
 
 
+@pytest.mark.parametrize("idle", [0, 60])
+def test_a_delivery_that_goes_on_to_another_host_leaves_its_place(site, idle):
+    site.limit("m1.example:1", "wait 0", idle=idle)
+    site.mx(10, 20)
+    first, second = site.server(sessions=[{"greeting": "421 no"}, {}]), \
+        site.server(TWO, "m2.example", greeting=(Until(site.events["second"]), "220 hi"))
+    elsewhere = site.start("a")
+    second.wait_session()
+    delivered(site.start("b"))
+    assert len(first.sessions[1].mails) == 1
+    site.let_go("second", "a")
+    delivered(elsewhere)
+
+
+def test_a_connection_to_another_host_does_not_take_the_place_of_a_dead_one(site):
+    """The first host has gone from the DNS while a connection to it was idle."""
+    site.limit("m1.example:1", idle=60)
+    site.mx(10)
+    site.server(sessions=[{}, {"MAIL": ["250 ok", "421 bye"]}])
+    site.server(TWO, "m2.example", END="250 got it")
+    site.reuse.warm()
+    site.dns.forget("dst.example")
+    site.dns.zone("dst.example MX 10 m2.example.")
+    for _ in range(2):
+        check(site.reuse.run(), "r", accepted(TWO))
+    wait_until(lambda: site.reuse.idle() == 1)
+    assert not site.reuse.shown()[1]
+
+
 def test_a_worse_host_is_not_taken_for_its_place(site):
     site.limit("m1.example:1", "wait 60")
     site.mx(10, 20)

@@ -528,6 +528,11 @@ a_dead_connection_is_the_last_one_that_is_asked_for(void **state)
 	expect_question(CACHE_ASK);
 	/* It is closed. */
 	assert_int_equal(read(world.server, &byte, 1), 0);
+	/* The place that it may have is given back. */
+	say_place(0);
+	expect_open();
+	expect_question(CACHE_CHOOSE);
+	expect_candidate(0, "", "", 0);
 	expect_open();
 	assert_false(hear());
 	close_world();
@@ -628,6 +633,31 @@ limits_count_without_connections(void **state)
 	expect_candidate(0, "", "", 0);
 	expect_candidate(1, "", "m1.two.example", 1);
 	expect_may("13");
+	close_world();
+}
+
+/* Before hosts without a limit are connected to. */
+static void
+a_place_is_given_back(void **state)
+{
+	(void)state;
+	begin("m1.two.example:1\n");
+	world.reuse.is_wanted = false;
+	world.may[0] = world.may[2] = false;
+	assert_int_equal(by_next_hop(), REUSE_NOT);
+	say_place(0);
+	expect_open();
+	expect_question(CACHE_CHOOSE);
+	expect_candidate(0, "", "m1.two.example", 1);
+	for (size_t i = 0; i < world.plan.naddress; i++)
+		world.may[i] = i % 2 == 0;
+	say_place(0);
+	expect_open();
+	expect_question(CACHE_CHOOSE);
+	expect_candidate(0, "", "", 0);
+	expect_may("02");
+	expect_open();
+	assert_false(hear());
 	close_world();
 }
 
@@ -900,6 +930,7 @@ main(void)
 		cmocka_unit_test(each_address_is_a_candidate),
 		cmocka_unit_test(keys_that_do_not_fit_are_left_out),
 		cmocka_unit_test(limits_count_without_connections),
+		cmocka_unit_test(a_place_is_given_back),
 		cmocka_unit_test(only_hosts_with_a_place_are_connected_to),
 		cmocka_unit_test(a_full_limit_closes_the_gate),
 		cmocka_unit_test(
