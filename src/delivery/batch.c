@@ -192,12 +192,25 @@ is_in_step(const struct attempted *a)
 	       a->result.outcome == SMTP_REFUSED;
 }
 
+/* A connection that was used before: a new one takes more transactions. */
+static bool
+has_too_few_left(const struct batch *b, const struct smtp_session *s)
+{
+	return s->is_reused && s->ehlo.mailmax > 0 &&
+	       s->mails + b->nattempted > s->ehlo.mailmax;
+}
+
 void
 batch_run(struct batch *b, const struct batch_sender *sender,
     struct smtp_session *s, struct smtp_message *m)
 {
-	bool goes_on = true;
+	bool goes_on = !has_too_few_left(b, s);
 
+	if (!goes_on)
+		b->attempted[0].result = (struct smtp_result){
+			.end = SMTP_END_LIMIT,
+			.outcome = SMTP_STALE,
+		};
 	for (size_t i = 0; goes_on && i < b->nattempted; i++) {
 		struct attempted *a = &b->attempted[i];
 		size_t left = b->npath - b->first;

@@ -53,7 +53,9 @@ struct batch_sender {
 /*
  * Runs the transactions, until one ends the session.  The texts of replies stay
  * those of the batch and of the session.  If the first one ends with
- * SMTP_STALE, it is the only one, and there is nothing to report.
+ * SMTP_STALE, it is the only one, and there is nothing to report.  So it does,
+ * before anything is sent, on a connection that was used before and on which
+ * MAILMAX (RFC 9422) leaves too few transactions for all recipients.
  */
 void batch_run(struct batch *, const struct batch_sender *,
     struct smtp_session *, struct smtp_message *);

@@ -206,6 +206,48 @@ ends_with_a_stale_transaction(void **state)
 	close(fd);
 }
 
+/* All recipients together go over a new connection, where there is one. */
+static void
+wants_a_connection_with_room_for_all(void **state)
+{
+	static const char *const all[] = { ONE(0), TAKEN, ">250\r\n", ONE(1),
+		TAKEN, ">250\r\n", NULL };
+	static const char *const none[] = { NULL };
+	static const struct {
+		uint64_t mails, mailmax;
+		const char *const *script;
+		enum smtp_outcome outcome;
+	} cases[] = {
+		{ 1, 3, all, SMTP_DONE },
+		{ 2, 3, none, SMTP_STALE },
+		{ 2, 0, all, SMTP_DONE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct peer p = peer_start(peer_play, cases[i].script, 0);
+		int fd = make_file(message, strlen(message));
+		struct buf heard = { 0 };
+		struct batch b;
+
+		smtp_session_init(&session, p.fd, 30);
+		session.ehlo.extensions = SMTP_EXT_PIPELINING;
+		session.ehlo.rcptmax = 1;
+		session.ehlo.mailmax = cases[i].mailmax;
+		session.mails = cases[i].mails;
+		session.is_reused = true;
+		batch_prepare(&b, names, 2, &session.ehlo);
+		smtp_message_open(&mail, fd, false);
+		batch_run(&b, &sender, &session, &mail);
+		assert_int_equal(batch_last(&b)->result.outcome,
+		    cases[i].outcome);
+		assert_int_equal(peer_end(&p, &heard), 0);
+		buf_finish(&heard);
+		batch_finish(&b);
+		close(fd);
+	}
+}
+
 /* A recipient that no command can hold is left out, and keeps its index. */
 static void
 leaves_out_unsendable_recipients(void **state)
@@ -556,6 +598,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_transactions),
 		cmocka_unit_test(ends_with_a_stale_transaction),
+		cmocka_unit_test(wants_a_connection_with_room_for_all),
 		cmocka_unit_test(leaves_out_unsendable_recipients),
 		cmocka_unit_test(asks_for_smtputf8_where_an_address_needs_it),
 		cmocka_unit_test(
