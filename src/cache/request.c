@@ -206,6 +206,15 @@ is_in_the_way(const struct lender *l, const struct store_session *s)
 	return false;
 }
 
+/* Nobody waits, and nobody has asked: so there is nothing to be looked up. */
+static bool
+is_for_nobody(const struct lender *l, const struct store_session *s,
+    uint64_t client)
+{
+	return lender_waiting(l, 0) == NULL &&
+	       !store_is_wanted(l->store, s, client, l->now);
+}
+
 static void
 put_back(struct lender *l, struct store_session *s, uint64_t client)
 {
@@ -213,6 +222,10 @@ put_back(struct lender *l, struct store_session *s, uint64_t client)
 	struct store_limits limits;
 	enum store_end why;
 
+	if (is_for_nobody(l, s, client)) {
+		lender_quit(l, s, &l->counters.unwanted);
+		return;
+	}
 	l->config->limits(l->config->data, &limits);
 	why = store_check(s, &limits, l->now);
 	if (why == STORE_KEPT) {

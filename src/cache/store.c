@@ -6,33 +6,13 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "io/random.h"
-
-/*
- * That a key was asked for, by one client and, before that, by another.  Who
- * asked earlier than these two does not matter: of any two clients one is not
- * the client that wants to know.
- *
- * Only a hash of the key is kept.  So the memory for all of them is bounded by
- * their number alone, while keys may have 16 KB each.  If two keys have the
- * same hash, a connection is kept that nobody needs; it is not found by the
- * wrong key.  The hash begins with a random number, so that nobody who chooses
- * names of domains can choose keys with the same hash.
- */
-struct demand {
-	uint64_t hash;
-	uint64_t client;     /* the last one that asked */
-	int64_t until;       /* its demand counts */
-	int64_t other_until; /* that of the last one that was another */
-};
+#include "cache/demand.h"
 
 struct store {
 	/* The one that has been idle for the longest time is the first. */
 	struct store_session *session[STORE_MAX];
 	size_t nsession;
-	struct demand demand[STORE_DEMANDS];
-	size_t ndemand;
-	uint64_t seed;
+	struct demand *demand;
 };
 
 /* May be NULL. */
@@ -87,8 +67,7 @@ store_create(void)
 {
 	struct store *store = mem_alloc(1, sizeof *store);
 
-	/* Without a source it is 0: the hashes can be foreseen then. */
-	(void)random_bytes(&store->seed, sizeof store->seed);
+	store->demand = demand_create();
 	return store;
 }
 
@@ -97,73 +76,26 @@ store_destroy(struct store *store)
 {
 	for (size_t i = 0; i < store->nsession; i++)
 		store_session_free(store->session[i]);
+	demand_destroy(store->demand);
 	free(store);
-}
-
-/* FNV-1a with another start. */
-static uint64_t
-hash(const struct store *store, const char *key)
-{
-	uint64_t h = store->seed;
-
-	for (; *key != '\0'; key++)
-		h = (h ^ (unsigned char)*key) * 0x100000001b3;
-	return h;
-}
-
-static struct demand *
-find_demand(struct store *store, uint64_t key)
-{
-	for (size_t i = 0; i < store->ndemand; i++)
-		if (store->demand[i].hash == key)
-			return &store->demand[i];
-	return NULL;
-}
-
-/* A new place, or that of the oldest one if there are too many. */
-static struct demand *
-add_demand(struct store *store)
-{
-	struct demand *oldest = store->demand;
-
-	if (store->ndemand < STORE_DEMANDS)
-		return &store->demand[store->ndemand++];
-	for (size_t i = 1; i < STORE_DEMANDS; i++)
-		if (store->demand[i].until < oldest->until)
-			oldest = &store->demand[i];
-	return oldest;
 }
 
 void
 store_demand(struct store *store, const char *key, uint64_t client, int64_t now)
 {
-	uint64_t h = hash(store, key);
-	struct demand *d = find_demand(store, h);
-
-	if (d == NULL) {
-		d = add_demand(store);
-		d->hash = h;
-		d->client = client;
-		d->other_until = INT64_MIN;
-	} else if (d->client != client) {
-		d->client = client;
-		d->other_until = d->until;
-	}
-	d->until = now + STORE_DEMAND_MS;
+	demand_note(store->demand, key, client, now);
 }
 
-/* Whether another client has asked for the key, which may be NULL, lately. */
-static bool
-is_wanted(struct store *store, const char *key, uint64_t client, int64_t now)
+bool
+store_is_wanted(const struct store *store, const struct store_session *session,
+    uint64_t client, int64_t now)
 {
-	const struct demand *d;
+	const struct demand *d = store->demand;
 
-	if (key == NULL)
-		return false;
-	d = find_demand(store, hash(store, key));
-	if (d == NULL)
-		return false;
-	return now < (d->client == client ? d->other_until : d->until);
+	return (session->key1 != NULL &&
+		   demand_is_there(d, session->key1, client, now)) ||
+	       (session->key2 != NULL &&
+		   demand_is_there(d, session->key2, client, now));
 }
 
 static bool
@@ -227,15 +159,14 @@ store_check(const struct store_session *session,
 
 /* Why it is not to be kept. */
 static enum store_end
-refuse(struct store *store, const struct store_session *session,
+refuse(const struct store *store, const struct store_session *session,
     uint64_t client, const struct store_limits *limits, int64_t now)
 {
 	enum store_end why = store_check(session, limits, now);
 
 	if (why != STORE_KEPT)
 		return why;
-	if (!is_wanted(store, session->key1, client, now) &&
-	    !is_wanted(store, session->key2, client, now))
+	if (!store_is_wanted(store, session, client, now))
 		return STORE_UNWANTED;
 	if (!has_room(store, limits))
 		return STORE_NO_ROOM;

@@ -17,9 +17,7 @@
 #define STORE_LIFE_S 300 /* of a connection, from "ready" on */
 #define STORE_USES 100   /* messages on a connection without MAILMAX */
 #define STORE_SPARE_S 2  /* longest idle time of those beyond per_key */
-#define STORE_DEMAND_MS 30000
-#define STORE_DEMANDS 2048 /* keys that are remembered; older ones are not */
-#define STORE_MAX 1000     /* connections, whatever timeoutidle says */
+#define STORE_MAX 1000   /* connections, whatever timeoutidle says */
 
 /* control/timeoutidle */
 struct store_limits {
@@ -57,11 +55,15 @@ struct store *store_create(void);
 void store_destroy(struct store *);
 
 /*
- * A delivery has asked for this key.  That counts for STORE_DEMAND_MS, for
- * connections of all clients but this one.
+ * A delivery has asked for this key.  That counts for some time, for
+ * connections of all clients but this one (cache/demand.h).
  */
 void store_demand(struct store *, const char *key, uint64_t client,
     int64_t now);
+
+/* Whether another delivery has asked for one of the session's keys lately. */
+bool store_is_wanted(const struct store *, const struct store_session *,
+    uint64_t client, int64_t now);
 
 /* Why a connection is not kept, or not any longer. */
 enum store_end {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cache/demand.h"
 #include "cache/store.h"
 
 /* The clients. */
@@ -251,7 +252,7 @@ each_client_has_its_own_demand(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct store *store = store_create();
-		int64_t until = cases[i].until + STORE_DEMAND_MS;
+		int64_t until = cases[i].until + DEMAND_MS;
 
 		for (size_t k = 0; k < cases[i].n; k++)
 			store_demand(store, "k1", cases[i].ask[k].client,
@@ -288,23 +289,23 @@ offer_numbered(struct store *store, size_t i, int64_t now)
 static void
 forgets_the_oldest_demand_of_too_many(void **state)
 {
-	static const size_t oldest[] = { 0, 1, STORE_DEMANDS / 2,
-		STORE_DEMANDS - 1 };
+	static const size_t oldest[] = { 0, 1, DEMAND_KEYS / 2,
+		DEMAND_KEYS - 1 };
 
 	(void)state;
 	for (size_t k = 0; k < sizeof oldest / sizeof *oldest; k++) {
 		struct store *store = store_create();
 
-		for (size_t i = 0; i < STORE_DEMANDS; i++)
+		for (size_t i = 0; i < DEMAND_KEYS; i++)
 			demand(store, i, 1);
-		for (size_t i = 0; i < STORE_DEMANDS; i++)
+		for (size_t i = 0; i < DEMAND_KEYS; i++)
 			if (i != oldest[k])
 				demand(store, i, 2);
-		for (size_t i = 0; i < STORE_DEMANDS; i++)
+		for (size_t i = 0; i < DEMAND_KEYS; i++)
 			assert_int_equal(offer_numbered(store, i, 3),
 			    STORE_KEPT);
-		demand(store, STORE_DEMANDS, 3);
-		for (size_t i = 0; i <= STORE_DEMANDS; i++)
+		demand(store, DEMAND_KEYS, 3);
+		for (size_t i = 0; i <= DEMAND_KEYS; i++)
 			assert_int_equal(offer_numbered(store, i, 3),
 			    i == oldest[k] ? STORE_UNWANTED : STORE_KEPT);
 		store_destroy(store);
@@ -320,7 +321,7 @@ a_new_demand_is_of_one_client(void **state)
 	(void)state;
 	store_demand(store, "old", A_THIRD, 0);
 	store_demand(store, "old", ANOTHER, 1);
-	for (size_t i = 1; i < STORE_DEMANDS; i++)
+	for (size_t i = 1; i < DEMAND_KEYS; i++)
 		demand(store, i, 2);
 	store_demand(store, "new", OURS, 3);
 	assert_int_equal(offer(store, make("old", NULL, 3), &limits, 3),

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cache/demand.h"
 #include "cache/store.h"
 
 /*
@@ -90,7 +91,7 @@ is_wanted(const struct model *m, const char *key, size_t client)
 		return false;
 	for (size_t i = 0; i < NCLIENT; i++)
 		if (i != client &&
-		    m->now - m->asked[key_number(key)][i] < STORE_DEMAND_MS)
+		    m->now - m->asked[key_number(key)][i] < DEMAND_MS)
 			return true;
 	return false;
 }
@@ -300,7 +301,7 @@ random_calls_return_what_the_model_says(void **state)
 
 	(void)state;
 	m = (struct model){ .store = store_create(), .seed = 1 };
-	m.now = 2 * STORE_DEMAND_MS;
+	m.now = 2 * DEMAND_MS;
 	for (size_t i = 0; i < STEPS; i++) {
 		if (i % 100 == 0)
 			change_limits(&m);
