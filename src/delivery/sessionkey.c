@@ -138,9 +138,25 @@ add_names(struct making *m, const struct setup *s)
 	helohosts_walk(&s->helohosts, add_name, m);
 }
 
+/*
+ * A connection takes the place of a line, or none, for as long as it lives.  So
+ * those that were made by other lines are not used any more, or a limit that
+ * was lowered would not hold as long as there are idle connections.
+ */
+static void
+add_limits(struct making *m)
+{
+	static const char path[] = "control/concurrencyhosts";
+	struct fileid version;
+
+	if (fileid_read(&version, path) == 0)
+		add_version(m, "limits", path, &version);
+}
+
 static void
 add_common(struct making *m, const struct setup *s)
 {
+	add_limits(m);
 	add_names(m, s);
 	add_number(m, "smtputf8", s->envelope.needs_smtputf8);
 	add_certificate(m, &s->control);

@@ -18,7 +18,8 @@
  * control bytes and '%' as %XX, so that two different lists of fields never
  * make the same key.  A file is in it by its path and version (io/fileid.h); no
  * secret is ever in it: credentials are their file and the place of the line.
- * If a file cannot be looked at, there is no key.
+ * If a file cannot be looked at, there is no key.  Also in both keys is the
+ * version of control/concurrencyhosts, for the places that connections take.
  *
  * Keys are to be made before a connection is.  If a file is replaced between
  * the two, the session goes by the older version, and no delivery that sees the

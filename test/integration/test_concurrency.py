@@ -230,6 +230,23 @@ def test_an_idle_connection_keeps_its_place(site):
     assert len(server.sessions) == 2
 
 
+@pytest.mark.parametrize("before", ["m1.example:3", "m2.example:1"])
+def test_a_limit_holds_though_connections_were_idle_before_it(site, before):
+    """It was lowered, or there was none."""
+    site.limit(before, idle=60)
+    site.mx(10)
+    server = site.server()
+    busy = [site.hold_one(name) for name in "abc"]
+    site.let_go(*"abc")
+    delivered(*busy)
+    wait_until(lambda: site.reuse.idle() == 3)
+    site.limit("m1.example:1", "wait 60", idle=60)
+    held, waiting = site.hold_one("d"), site.queue_one("e")
+    assert len(server.sessions) == 4
+    site.let_go(*"de")
+    delivered(held, waiting)
+
+
 def test_hosts_without_a_line_are_not_limited(site):
     site.limit("m2.example:1", ".m1.example:1", "m1.example.org:1", "m1.example:nonsense", "m1.example:0")
     site.mx(10)

@@ -220,6 +220,7 @@ write_files(void)
 	home_put("control/tlshosts/mx.example.pem", "x");
 	home_put("control/tlshosts/exhaustivelist", "");
 	home_put("control/notlshosts/no.example", "");
+	home_put("control/concurrencyhosts", "x");
 	home_put("smtpauth", "relay.example|SECRET-user|token=token\n");
 	home_put("token", "SECRET-token");
 	home_put("anchors", "x");
@@ -311,6 +312,8 @@ enum field {
 	ANCHORS_REPLACED,
 	ANCHORS_TOUCHED,
 	NO_ANCHORS,
+	LIMITS_REPLACED,
+	NO_LIMITS,
 	/* What policies depend on here. */
 	RULE,
 	NO_RULE,
@@ -503,6 +506,12 @@ change_files(struct world *w, enum field field)
 		break;
 	case NO_ANCHORS:
 		buf_cut(&c->trustanchors, 0);
+		break;
+	case LIMITS_REPLACED:
+		replace("control/concurrencyhosts");
+		break;
+	case NO_LIMITS:
+		assert_int_equal(remove("control/concurrencyhosts"), 0);
 		break;
 	case RULE_ANCHORS_REPLACED:
 		replace("rule.pem");
@@ -775,6 +784,8 @@ static const struct expectation with_all[] = {
 	{ ANCHORS_REPLACED, BOTH },
 	{ ANCHORS_TOUCHED, BOTH },
 	{ NO_ANCHORS, BOTH },
+	{ LIMITS_REPLACED, BOTH },
+	{ NO_LIMITS, BOTH },
 	{ RULE, KEY1 },
 	{ NO_RULE, KEY1 },
 	{ RULE_ANCHORS_REPLACED, KEY1 },
