@@ -44,7 +44,7 @@ result "cppcheck" "$(
 	    $sources 2>&1
 )"
 
-# Without tests that use c-ares, OpenSSL or libresolv: those libraries would
+# Without tests that use OpenSSL or libresolv: those libraries would
 # have to be instrumented too.
 foreign='replay-dns$|(resolver|anchors|tlsd_session|tunnel)$'
 CC=clang need_build build/msan -Dtests=enabled -Dwerror=false \

@@ -44,7 +44,7 @@ get_libraries() {
 	apt_for_i386 update || true
 	apt_for_i386 -y --download-only --no-install-recommends install \
 	    libc6-dev "libgcc-$(gcc -dumpversion)-dev" libssl-dev \
-	    libc-ares-dev libidn2-dev libunistring-dev libcmocka-dev
+	    libidn2-dev libunistring-dev libcmocka-dev
 	unpack "$root" "$work"/cache/archives/*.deb
 	# If everything is below usr.
 	[ -e "$root/lib" ] || ln -s usr/lib "$root/lib"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # Build the programs with musl, into BUILD-DIRECTORY: with the compiler wrapper
-# of Debian's musl-tools, and with libraries built from Debian's sources, because
-# Debian has them only for glibc.
+# of Debian's musl-tools, and with OpenSSL built from Debian's sources, because
+# Debian has it only for glibc.
 #	musl.sh BUILD-DIRECTORY
 set -eu
 program=musl
@@ -50,15 +50,6 @@ get() {
 	)
 }
 
-make_cares() {
-	get c-ares
-	cd "$work/c-ares"
-	./configure --prefix="$prefix" --host="$(uname -m)-linux-musl" \
-	    --disable-shared --disable-tests
-	make -j 2
-	make install
-}
-
 make_openssl() {
 	get openssl
 	cd "$work/openssl"
@@ -90,7 +81,6 @@ build_programs() {
 
 need_packages $check_packages dpkg-dev make perl
 make_compiler
-library cares libcares.a
 library openssl libssl.a
 build_programs "$1" >"$1.build.log" 2>&1 ||
     { cat "$1.build.log"; die "the build failed"; }

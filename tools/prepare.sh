@@ -2,8 +2,8 @@
 # Sourced by ./demo, ./check and others: packages, namespaces, builds.  A step
 # that was done before is skipped.
 
-build_packages="gcc libc6-dev meson ninja-build pkg-config libc-ares-dev
-	libssl-dev libidn2-dev libunistring-dev musl-tools"
+build_packages="gcc libc6-dev meson ninja-build pkg-config libssl-dev
+	libidn2-dev libunistring-dev musl-tools"
 demo_packages="$build_packages python3 python3-dnspython python3-cryptography
 	iproute2 openssl"
 check_packages="$demo_packages libcmocka-dev python3-pytest

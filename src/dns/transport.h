@@ -11,9 +11,11 @@
 /*
  * Carry single questions to single name servers, and their replies back.
  *
- * Nothing is repeated, no other server is asked and no reply is parsed: that is
- * the resolver's task.  A reply comes from the address that was asked, with the
- * ID of the question and the same question in it.
+ * Nothing is repeated, no other server is asked and no record is parsed: that
+ * is the resolver's task.  A reply comes from the address that was asked, with
+ * the ID of the question and the same question in it; what else arrives is
+ * passed over (RFC 5452 section 9.1).  All questions to one server over UDP are
+ * sent from one port, which the system chooses at random.
  */
 struct dns_transport;
 
@@ -33,8 +35,8 @@ typedef void dns_on_reply(void *owner, const struct dns_path *,
     const unsigned char *reply, size_t n);
 
 /*
- * The n servers are borrowed until dns_transport_destroy().  NULL if the
- * library cannot be set up: a temporary failure.
+ * The n servers are borrowed until dns_transport_destroy().  NULL if there are
+ * more than DNS_SERVERS_MAX.
  */
 struct dns_transport *dns_transport_create(const struct dns_server *, size_t n,
     dns_on_reply *);
