@@ -86,6 +86,8 @@ catch_signals(void)
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGHUP, &ignore, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
+	/* Nobody waits for the qmail-remote-tls. */
+	sigaction(SIGCHLD, &ignore, NULL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	return 0;
 }

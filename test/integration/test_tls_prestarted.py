@@ -284,13 +284,27 @@ def test_a_delivery_that_is_killed_leaves_no_session(site, home):
     nothing_left(home)
 
 
-# Updates.
+def children(pid):
+    """Zombies too."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return f.read().split()
 
-def replaced_program():
+
+def replaced_program(by=f"{PROGRAMS}/{HELPER}"):
     """As a package manager does, by a new file."""
-    shutil.copy(f"{PROGRAMS}/{HELPER}", f"{BINARY}.new")
+    shutil.copy(by, f"{BINARY}.new")
     os.rename(f"{BINARY}.new", BINARY)
 
+
+def test_a_service_that_ends_before_it_serves_leaves_nothing(home):
+    home.broker.stop()
+    replaced_program("/bin/false")
+    home.broker.serve()
+    wait_until(lambda: not children(home.broker.process.pid))
+    assert home.broker.process.poll() is None
+
+
+# Updates.
 
 def library(pid):
     with open(f"/proc/{pid}/maps", encoding="ascii") as f:
