@@ -214,7 +214,9 @@ run_session(const struct tls_request *request, struct tlsd_warm *warm)
 	if (tell_result(&result) == 0 && status.is_ready)
 		tlsd_tunnel_run(session, (int)request->socket,
 		    (int)request->clear, tell_end);
-	tlsd_session_destroy(session);
+	/* In a fork this would only copy memory that it shares. */
+	if (warm == NULL)
+		tlsd_session_destroy(session);
 	tlsa_finish(&tlsa);
 	return 0;
 }
@@ -302,9 +304,11 @@ serve(const struct tls_service *request, const char *program)
 	if (service.warm == NULL ||
 	    pass_send(config.socket, "", 1, NULL, 0) == -1)
 		return EXIT_NO_STATUS;
-	(void)serve_run(&config, &code);
+	/* A child has nothing to do at exit, as little as to free. */
+	if (serve_run(&config, &code))
+		_exit(code);
 	tlsd_warm_free(service.warm);
-	return code;
+	return 0;
 }
 
 int
