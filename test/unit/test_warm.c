@@ -19,6 +19,7 @@
 #include "testcert.h"
 
 #define RANDOM_SIZE 32
+#define SHARE_SIZE 32
 #define SESSIONS 3
 
 static struct tlsd_warm *
@@ -53,27 +54,53 @@ has_a_context_of_each_level(void **state)
 	tlsd_warm_free(warm);
 }
 
-/* The random number of a ClientHello. */
+/* What each ClientHello has to have of its own. */
+struct hello {
+	unsigned char random[RANDOM_SIZE];
+	unsigned char share[SHARE_SIZE]; /* the public key */
+};
+
+/* The key share of X25519 in a ClientHello, which has no other. */
+static const unsigned char *
+find_share(const unsigned char *p, size_t n)
+{
+	static const unsigned char head[] = { 0, 0x33, 0, SHARE_SIZE + 6, 0,
+		SHARE_SIZE + 4, 0, 0x1d, 0, SHARE_SIZE };
+
+	for (; n >= sizeof head + SHARE_SIZE; p++, n--)
+		if (memcmp(p, head, sizeof head) == 0)
+			return p + sizeof head;
+	return NULL;
+}
+
 static void
-begin(struct tlsd_warm *warm, unsigned char random[RANDOM_SIZE])
+begin(struct tlsd_warm *warm, struct hello *hello)
 {
 	SSL_CTX *context = tlsd_warm_take(warm, 0);
 	SSL *ssl = SSL_new(context);
+	BIO *sent = BIO_new(BIO_s_mem());
+	const unsigned char *share;
+	char *bytes;
+	long n;
 
-	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), sent);
 	SSL_set_connect_state(ssl);
 	(void)SSL_do_handshake(ssl);
-	assert_int_equal(SSL_get_client_random(ssl, random, RANDOM_SIZE),
+	assert_int_equal(SSL_get_client_random(ssl, hello->random, RANDOM_SIZE),
 	    RANDOM_SIZE);
+	n = BIO_get_mem_data(sent, &bytes);
+	share = find_share((unsigned char *)bytes, (size_t)n);
+	assert_non_null(share);
+	memcpy(hello->share, share, SHARE_SIZE);
 	SSL_free(ssl);
 	SSL_CTX_free(context);
 }
 
-/* Children do not draw the same random numbers. */
+/* Children draw neither the same random numbers nor the same keys. */
 static void
 differs_in_each_child(void **state)
 {
-	unsigned char random[SESSIONS][RANDOM_SIZE];
+	struct hello hello[SESSIONS];
 	struct tlsd_warm *warm = warm_up();
 	int pipes[2];
 
@@ -83,16 +110,19 @@ differs_in_each_child(void **state)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			begin(warm, random[i]);
-			_exit(write(pipes[1], random[i], RANDOM_SIZE) !=
-			      RANDOM_SIZE);
+			begin(warm, &hello[i]);
+			_exit(write(pipes[1], &hello[i], sizeof hello[i]) !=
+			      sizeof hello[i]);
 		}
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
-		assert_int_equal(read(pipes[0], random[i], RANDOM_SIZE),
-		    RANDOM_SIZE);
-		for (int k = 0; k < i; k++)
-			assert_memory_not_equal(random[i], random[k],
-			    RANDOM_SIZE);
+		assert_int_equal(read(pipes[0], &hello[i], sizeof hello[i]),
+		    sizeof hello[i]);
+		for (int k = 0; k < i; k++) {
+			assert_memory_not_equal(hello[i].random,
+			    hello[k].random, RANDOM_SIZE);
+			assert_memory_not_equal(hello[i].share, hello[k].share,
+			    SHARE_SIZE);
+		}
 	}
 	close(pipes[0]);
 	close(pipes[1]);
