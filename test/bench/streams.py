@@ -14,6 +14,8 @@ USER = reuse.USER["uid"]
 OPTIONS = ("-u", str(USER), "-e", reuse.PROGRAM)
 CLEAR = {"timeoutidle": None, "trustanchors": None}
 WITHOUT = {"timeoutidle": None}
+LIMITED = {"concurrencyhosts": "host.invalid:1\n", "timeoutidle": "0\n"}   # a broker, which keeps nothing
+COLD = dict.fromkeys(LIMITED)
 CONNECTIONS = 512       # that the server takes at once
 MISSES = 1000
 MISS = "stream, clear, miss"
@@ -28,6 +30,8 @@ Many messages to the same servers. The deliveries are of one user, not root, and
               median of the ratios of runs next to each other: wall time of "without" divided by this one's; CPU of
               this one divided by that of "without"
   clear       the same without trustanchors, so without TLS, and without timeoutidle
+  started     each message has a connection of its own, whose qmail-remote-tls is forked from one that has started;
+  cold        started for it; "faster" and "CPU x" compare with this one
 """
 
 HEAD = (f"{'':40}{'wall s':>8}{'msg/s':>8}{'CPU ms':>8}{'connections':>12}{'DNS':>6}{'sink ms':>8}{'faster':>8}{'CPU x':>7}")
@@ -62,6 +66,16 @@ class Stream:
             found.append(Variant("clear, without", programs[0], w, CLEAR))
         found += [Variant("the other", p, w, WITHOUT) for p in programs[1:]]
         return found
+
+
+class Started(Stream):
+    """Each message makes its own connection; with the qmail-remote-tls of a broker, which has started."""
+
+    def variants(self, w, programs):
+        clear = {**COLD, "trustanchors": None}
+        found = [Variant("started", programs[0], w, LIMITED), Variant("cold", programs[0], w, COLD),
+                 Variant("clear", programs[0], w, clear)]
+        return found + [Variant("started, the other", p, w, LIMITED) for p in programs[1:]]
 
 
 class Variant(measure.Switched):
@@ -159,6 +173,7 @@ TABLE += [
     Stream("stream, TLS, 20 ms, 1000 messages", n=1000, tls=True, delay=20, turns=2),
     Stream("stream, clear, 0 ms, 1 at a time", n=100, at_once=1, turns=5),
     Stream("stream, TLS, 0 ms, 1 at a time", n=100, at_once=1, tls=True, turns=5),
+    Started("small, TLS 1.3, started", n=200, at_once=1, tls=True, turns=5),
 ]
 
 
