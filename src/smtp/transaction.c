@@ -474,6 +474,12 @@ smtp_transaction_measures(const struct smtp_ehlo *e)
 	       smtp_ehlo_has(e, SMTP_EXT_8BITMIME);
 }
 
+static bool
+has_refused_mail(const struct smtp_result *r)
+{
+	return r->end == SMTP_END_MAIL && r->outcome == SMTP_REFUSED;
+}
+
 /*
  * Whether the reply code refuses the parameters of MAIL and not the mail: some
  * servers, or devices in front of them, offer SIZE or 8BITMIME and cannot do
@@ -483,7 +489,7 @@ static bool
 has_refused_parameters(const struct smtp_session *s,
     const struct smtp_message *m, const struct smtp_result *r)
 {
-	if (r->end != SMTP_END_MAIL || r->outcome != SMTP_REFUSED)
+	if (!has_refused_mail(r))
 		return false;
 	if (!sends_size(s, m) && !sends_8bit(s, m))
 		return false;
@@ -572,13 +578,69 @@ is_stale(const struct smtp_session *s, const struct smtp_result *r)
 	}
 }
 
+/*
+ * Reads the replies to the rest of a group.  False if one of them is none to
+ * its command, or if the server closes the connection in place of it.  One that
+ * does not come proves nothing.
+ */
+static bool
+take_rest_of_group(struct smtp_session *s)
+{
+	struct deadline until = smtp_session_closing_deadline(s);
+	enum smtp_command command;
+
+	while ((command = smtp_state_oldest(&s->state)) != SMTP_COMMAND_NONE) {
+		enum smtp_outcome outcome = smtp_session_reply(s, until, NULL);
+		bool is_accepted = smtp_classify_reply(&s->reply) == SMTP_DONE;
+
+		if (outcome != SMTP_DONE)
+			smtp_state_lost(&s->state);
+		if (outcome == SMTP_DIED)
+			return !smtp_session_has_ended(s);
+		if (outcome != SMTP_DONE || s->reply.code == CLOSING ||
+		    (command == SMTP_COMMAND_DATA && is_accepted))
+			return false;
+		smtp_state_replied(&s->state, s->reply.code);
+	}
+	return true;
+}
+
+/* There is more input than the replies, other than that the server closes. */
+static bool
+has_surplus(struct smtp_session *s)
+{
+	return stream_has_input(&s->stream) &&
+	       (smtp_session_parse(s, NULL) != SMTP_REPLY_DONE ||
+		   s->reply.code != CLOSING);
+}
+
+/*
+ * Whether a refusal may not be the reply to MAIL: the server said while the
+ * connection was idle that it had waited for too long, and MAIL had already
+ * been sent.  Then one reply is missing at the end of the group, or is one too
+ * many.
+ */
+static bool
+is_unsolicited(struct smtp_session *s)
+{
+	const struct smtp_reply refusal = s->reply;
+	bool is_one = !take_rest_of_group(s) || has_surplus(s);
+
+	if (is_one)
+		smtp_state_lost(&s->state);
+	/* It is what is reported. */
+	s->reply = refusal;
+	return is_one;
+}
+
 struct smtp_result
 smtp_transaction(struct smtp_session *s, const struct smtp_envelope *envelope,
     struct smtp_message *message)
 {
 	struct smtp_result r = run_within_limits(s, envelope, message);
 
-	if (s->is_reused && is_stale(s, &r))
+	if (s->is_reused &&
+	    (is_stale(s, &r) || (has_refused_mail(&r) && is_unsolicited(s))))
 		r.outcome = SMTP_STALE;
 	s->is_reused = false;
 	return r;

@@ -27,6 +27,10 @@
  *	- the connection was closed or reset, or a reply did not come in time;
  *	  the one to MAIL is waited for SMTP_REUSED_TIMEOUT_S at most;
  *	- the reply to any command was 421, or the one to MAIL was 452;
+ *	- MAIL was refused, and the connection ended before all replies to the
+ *	  group that it was sent in had come, or there was one more: the server
+ *	  may have said why it ends the idle connection.  They are waited for
+ *	  SMTP_CLOSING_TIMEOUT_S; if some are only late, MAIL was refused;
  *	- there was input before MAIL was sent, or something that is not the
  *	  reply to a command: a reply to an earlier message must not count for
  *	  this one;

@@ -106,6 +106,22 @@ def test_an_unusable_connection_is_given_back_without_a_report(home, smtp, case)
     assert ("QUIT" in session.verbs) == (case == "452-to-mail")
 
 
+@pytest.mark.parametrize("said", [
+    dict(MAIL=("451 4.4.2 Timeout", CLOSE)),
+    dict(MAIL=("554 idle too long", CLOSE)),
+    dict(MAIL="554 idle too long", RCPT="503 no", DATA=CLOSE),
+    dict(MAIL="451 idle", RCPT="250 the sender", DATA="250 the recipient"),
+])
+def test_what_is_said_of_the_idle_connection_is_no_refusal(home, smtp, said):
+    """Q14: there are fewer replies than commands, or the last one is none to DATA."""
+    server = smtp(ONE, ehlo=["PIPELINING"], **said)
+    connection = Connection()
+    io = Io(home, connection)
+    assert (io.code, io.report, io.progress) == (AGAIN, b"", b"")
+    connection.socket.close()
+    assert not any(m.wire for m in server.session.mails)
+
+
 @pytest.mark.parametrize("old", [b"250 old\r\n", b"250 a\r\n250 b\r\n354 c\r\n", b"421 idle\r\n", b"\r\n", b"2"])
 def test_nothing_is_sent_on_a_connection_with_input(home, smtp, old):
     """Q2: a reply to an earlier message, or the reason for a close, is not the reply to the next one."""

@@ -18,7 +18,7 @@
  * connection is not usable, and what is a result.
  *
  * The test is compiled with the module, so that it need not wait for 30
- * seconds.
+ * seconds, or for 2.
  */
 
 static int64_t reused_ms;
@@ -32,7 +32,17 @@ fake_deadline(const struct smtp_session *s)
 	return deadline_in(reused_ms);
 }
 
+static int64_t closing_ms = SMTP_CLOSING_TIMEOUT_S * 1000;
+
+static struct deadline
+fake_closing(struct smtp_session *s)
+{
+	(void)s;
+	return deadline_in(closing_ms);
+}
+
 #define smtp_session_reused_deadline fake_deadline
+#define smtp_session_closing_deadline fake_closing
 #include "smtp/transaction.c"
 
 #include "transact.h"
@@ -47,7 +57,8 @@ fake_deadline(const struct smtp_session *s)
 #define DECLARED "MAIL FROM:<s@x> SIZE=28\r\n"
 #define FIRST DECLARED TO(0) DATA
 #define TEXT "Subject: x\r\n\r\n..dot\r\n..\r\nend\r\n.\r\n"
-#define GO ">250\r\n250\r\n354\r\n"
+#define GO_REPLIES "250\r\n250\r\n354\r\n"
+#define GO ">" GO_REPLIES
 
 struct reused {
 	const char *name;
@@ -264,6 +275,90 @@ is_stale_if_the_dialogue_breaks(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		check_reused(&cases[i]);
+}
+
+/*
+ * What the server said of the idle connection, as MAIL was sent: a reply that
+ * is not the one to MAIL, so the group has one too few, or too many.
+ */
+static void
+is_stale_after_a_refusal_of_the_connection(void **state)
+{
+	static const struct reused cases[] = {
+		{ "closed", PIPE, 1, { "<" GROUP, ">451 idle\r\n", "/" },
+		    SMTP_END_MAIL, STALE, REFUSED, GROUP },
+		{ "permanent", PIPE, 1, { "<" GROUP, ">554 idle\r\n", "/" },
+		    SMTP_END_MAIL, STALE, REFUSED, GROUP },
+		{ "closed before the last reply", PIPE, 1,
+		    { "<" GROUP, ">554\r\n503\r\n", "/" }, SMTP_END_MAIL, STALE,
+		    REFUSED, GROUP },
+		{ "closed within the last reply", PIPE, 1,
+		    { "<" GROUP, ">554\r\n503\r\n503", "/" }, SMTP_END_MAIL,
+		    STALE, REFUSED, GROUP },
+		{ "421 in place of the rest", PIPE, 1,
+		    { "<" GROUP, ">451\r\n421\r\n421\r\n" }, SMTP_END_MAIL,
+		    STALE, REFUSED, GROUP },
+		{ "250 to DATA", PIPE, 1,
+		    { "<" GROUP, ">451\r\n250\r\n250\r\n" }, SMTP_END_MAIL,
+		    STALE, REFUSED, GROUP },
+		{ "no reply to RCPT", PIPE, 1,
+		    { "<" GROUP, ">451\r\n250-a\r\n251 b\r\n354\r\n" },
+		    SMTP_END_MAIL, STALE, REFUSED, GROUP },
+		{ "the replies to the others are one behind", PIPE, 1,
+		    { "<" GROUP, ">451\r\n" GO_REPLIES }, SMTP_END_MAIL, STALE,
+		    REFUSED, GROUP },
+		{ "one behind, and refused", PIPE, 1,
+		    { "<" GROUP, ">451\r\n250\r\n550\r\n503\r\n" },
+		    SMTP_END_MAIL, STALE, REFUSED, GROUP },
+		{ "part of one more", PIPE, 1,
+		    { "<" GROUP, ">450\r\n503\r\n503\r\n4" }, SMTP_END_MAIL,
+		    STALE, REFUSED, GROUP },
+		{ "one more, one by one", 0, 1, { "<" MAIL, ">451\r\n250\r\n" },
+		    SMTP_END_MAIL, STALE, REFUSED, MAIL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		check_reused(&cases[i]);
+}
+
+/* All replies have come, or the server has not closed the connection. */
+static void
+takes_refusals_of_mail_as_results(void **state)
+{
+	static const struct reused cases[] = {
+		{ "all replies", PIPE, 1,
+		    { "<" GROUP, ">550\r\n503\r\n503\r\n" }, SMTP_END_MAIL,
+		    REFUSED, REFUSED, GROUP QUIT },
+		{ "all replies, 354", PIPE, 1,
+		    { "<" GROUP, ">550\r\n250\r\n354\r\n" }, SMTP_END_MAIL,
+		    REFUSED, REFUSED, GROUP },
+		{ "all replies, and 421", PIPE, 1,
+		    { "<" GROUP, ">550\r\n503\r\n503\r\n421 bye\r\n" },
+		    SMTP_END_MAIL, REFUSED, REFUSED, GROUP QUIT },
+		{ "one by one, and closed", 0, 1,
+		    { "<" MAIL, ">550 no\r\n", "/" }, SMTP_END_MAIL, REFUSED,
+		    REFUSED, MAIL QUIT },
+	};
+	static const struct reused silent = { "silent", PIPE, 1,
+		{ "<" GROUP, ">550 no\r\n503\r\n" }, SMTP_END_MAIL, REFUSED,
+		REFUSED, GROUP };
+	int file = make_file(message, strlen(message));
+	struct buf heard = { 0 };
+	struct smtp_result r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		check_reused(&cases[i]);
+	closing_ms = 100;
+	r = run_reused(&silent, true, file, -1, &heard);
+	closing_ms = SMTP_CLOSING_TIMEOUT_S * 1000;
+	assert_int_equal(r.end, SMTP_END_MAIL);
+	assert_int_equal(r.outcome, REFUSED);
+	assert_int_equal(session.reply.code, 550);
+	assert_string_equal(buf_text(&heard), GROUP);
+	buf_finish(&heard);
+	close(file);
 }
 
 /* Everything else is reported as on a new connection. */
@@ -501,6 +596,8 @@ main(void)
 		cmocka_unit_test(is_stale_after_421),
 		cmocka_unit_test(is_stale_after_452_to_mail),
 		cmocka_unit_test(is_stale_if_the_dialogue_breaks),
+		cmocka_unit_test(is_stale_after_a_refusal_of_the_connection),
+		cmocka_unit_test(takes_refusals_of_mail_as_results),
 		cmocka_unit_test(takes_other_replies_as_results),
 		cmocka_unit_test(repeats_mail_without_parameters),
 		cmocka_unit_test(is_stale_at_mailmax),
