@@ -216,6 +216,18 @@ connector_again(struct connector *c, size_t i, struct dialed *won)
 }
 
 bool
+connector_return(struct connector *c, size_t i, struct dialed *won)
+{
+	enum dial_state before = c->target[i].state;
+
+	c->target[i].state = DIAL_UNTRIED;
+	if (pass_gate(c, i, i + 1))
+		return connector_again(c, i, won);
+	c->target[i].state = before;
+	return false;
+}
+
+bool
 connector_has_failed(const struct connector *c, size_t i)
 {
 	enum plan_use use = c->plan->address[i].use;

@@ -72,6 +72,12 @@ bool connector_next(struct connector *, struct dialed *won);
 bool connector_again(struct connector *, size_t i, struct dialed *won);
 
 /*
+ * The same after other addresses have been tried: the gate is asked about this
+ * one, because it may have allowed others since.
+ */
+bool connector_return(struct connector *, size_t i, struct dialed *won);
+
+/*
  * No connection came about, tcpto said that none would, the host cannot meet
  * the TLS policy, or we cannot connect from our own address.
  */

@@ -178,20 +178,21 @@ static enum search_result
 follow_without_smtputf8(const struct work *w)
 {
 	struct search *s = w->search;
+	struct connector *c = &s->connector;
 	const size_t n = s->history.n;
 	enum search_result result = SEARCH_NONE;
 
-	for (size_t i = s->history.pass; i < n && result == SEARCH_NONE; i++) {
+	for (size_t i = s->history.pass; i < n && goes_on(result, c); i++) {
 		const struct attempt *a = &s->history.attempt[i];
-		struct attempt_mode mode = mode_of(s->connector.plan, a);
+		struct attempt_mode mode = mode_of(c->plan, a);
 		struct dialed won;
 
 		if (a->cause == FAILURE_SMTPUTF8_NOT_OFFERED &&
-		    !deadline_passed(s->connector.until) &&
-		    connector_again(&s->connector, a->address, &won))
+		    !deadline_passed(c->until) &&
+		    connector_return(c, a->address, &won))
 			result = try_address(w, &mode, &won);
 	}
-	return result;
+	return c->answer == GATE_DONE ? SEARCH_DONE : result;
 }
 
 static enum search_result

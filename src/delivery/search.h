@@ -59,9 +59,10 @@ struct search {
  * preferred for its TLS comes before that: clear text is tried only after all
  * servers with TLS, with SMTPUTF8 or not.
  *
- * A gate is asked in both passes, but not when an address is connected to once
- * more.  After its answer DONE, which gives SEARCH_DONE, or CLOSED, which gives
- * SEARCH_NONE, no connection is begun.
+ * A gate is asked in both passes, and before the way back to a server without
+ * SMTPUTF8, but not when an address is connected to once more at once.  After
+ * its answer DONE, which gives SEARCH_DONE, or CLOSED, which gives SEARCH_NONE,
+ * no connection is begun.
  *
  * No connection is begun after ten times timeoutconnect plus timeoutremote,
  * half an hour by default.  This bounds the search whatever the number of

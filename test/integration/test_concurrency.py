@@ -125,6 +125,21 @@ def test_a_delivery_that_goes_on_to_another_host_leaves_its_place(site, idle):
     delivered(elsewhere)
 
 
+def test_the_way_back_to_a_host_without_smtputf8_needs_a_place(site):
+    """It is used only if no other offers that; until then somebody else may have its place."""
+    site.limit("m1.example:1", "m2.example:1", "wait 0")
+    site.mx(10, 20)
+    first, second = site.server(), site.server(TWO, "m2.example", greeting=(Until(site.events["second"]), "220 hi"))
+    back = site.reuse.start(sender="pelé@src.example", recipients=["a@dst.example"])
+    second.wait_session()
+    held = site.hold_one("b")
+    site.let_go("second")
+    check(back.finish(), full("m1.example:1"))
+    site.let_go("b")
+    delivered(held)
+    assert len(first.sessions) == 2
+
+
 def test_a_connection_to_another_host_does_not_take_the_place_of_a_dead_one(site):
     """The first host has gone from the DNS while a connection to it was idle."""
     site.limit("m1.example:1", idle=60)

@@ -384,6 +384,42 @@ connects_once_more_without_a_question(void **state)
 	connector_finish(&c);
 }
 
+/* Others have been tried since: what the gate allowed them is no answer. */
+static void
+asks_the_gate_on_the_way_back(void **state)
+{
+	static const struct {
+		const char *answers;
+		bool is_made;
+		enum gate_answer answer;
+		const char *log;
+	} cases[] = {
+		{ "o o o", true, GATE_OPEN,
+		    "ask0 dial0 ask1 dial1 ask0 dial0" },
+		{ "o o D", false, GATE_DONE, "ask0 dial0 ask1 dial1 ask0" },
+		{ "o o C", false, GATE_CLOSED, "ask0 dial0 ask1 dial1 ask0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct plan p = read_plan("1g 2g");
+		struct connector c;
+		struct dialed won;
+
+		world.answers = cases[i].answers;
+		connector_begin(&c, &p, &files, &gate, 5, deadline_never());
+		assert_true(connector_next(&c, &won));
+		assert_true(connector_next(&c, &won));
+		assert_int_equal(connector_return(&c, 0, &won),
+		    cases[i].is_made);
+		assert_int_equal(c.answer, cases[i].answer);
+		assert_string_equal(world.log, cases[i].log);
+		/* It was connected to before. */
+		assert_int_equal(c.target[0].state, DIAL_CONNECTED);
+		connector_finish(&c);
+	}
+}
+
 static void
 gives_the_reason(void **state)
 {
@@ -529,6 +565,7 @@ main(void)
 		cmocka_unit_test(holds_an_address_back_for_one_round),
 		cmocka_unit_test(asks_nothing_after_the_deadline),
 		cmocka_unit_test(connects_once_more_without_a_question),
+		cmocka_unit_test(asks_the_gate_on_the_way_back),
 		cmocka_unit_test(gives_the_reason),
 		cmocka_unit_test(
 		    gives_the_reason_of_a_host_that_the_policy_leaves_out),

@@ -20,6 +20,7 @@ static void fake_begin(struct connector *, struct plan *, const struct tcpto *,
     const struct gate *, unsigned long, struct deadline);
 static bool fake_next(struct connector *, struct dialed *);
 static bool fake_again(struct connector *, size_t, struct dialed *);
+static bool fake_return(struct connector *, size_t, struct dialed *);
 static enum attempt_result fake_make(const struct attempt_config *,
     struct smtp_session *, struct attempt_mode *, int, struct attempt *,
     struct server *);
@@ -30,6 +31,7 @@ static const char *fake_name(const struct helohosts *, const struct ip *);
 #define connector_begin fake_begin
 #define connector_next fake_next
 #define connector_again fake_again
+#define connector_return fake_return
 #define attempt_make fake_make
 #define memory_note fake_note
 #define dial_own fake_own
@@ -87,16 +89,23 @@ fake_begin(struct connector *c, struct plan *plan, const struct tcpto *tcpto,
 	say("plan", plan->naddress);
 }
 
+/* The answer of the gate, where the script has one. */
+static bool
+is_open(struct connector *c)
+{
+	if (world.script != NULL &&
+	    (*world.script == 'D' || *world.script == 'C'))
+		c->answer = *world.script++ == 'D' ? GATE_DONE : GATE_CLOSED;
+	return c->answer == GATE_OPEN;
+}
+
 static bool
 fake_next(struct connector *c, struct dialed *won)
 {
 	won->fd = 100 + (int)world.next;
 	won->target = world.next;
 	won->ms = (int)world.next;
-	if (world.next < c->plan->naddress && world.script != NULL &&
-	    (*world.script == 'D' || *world.script == 'C'))
-		c->answer = *world.script++ == 'D' ? GATE_DONE : GATE_CLOSED;
-	return world.next++ < c->plan->naddress && c->answer == GATE_OPEN;
+	return world.next++ < c->plan->naddress && is_open(c);
 }
 
 static bool
@@ -104,6 +113,20 @@ fake_again(struct connector *c, size_t i, struct dialed *won)
 {
 	assert_true(i < c->plan->naddress);
 	say("again", i);
+	won->fd = 200;
+	won->target = i;
+	won->ms = 7;
+	return world.refuses != (int)i;
+}
+
+static bool
+fake_return(struct connector *c, size_t i, struct dialed *won)
+{
+	if (!is_open(c)) {
+		say("asked", i);
+		return false;
+	}
+	say("return", i);
 	won->fd = 200;
 	won->target = i;
 	won->ms = 7;
@@ -287,27 +310,30 @@ follows_a_plan(void **state)
 		{ 1, "TL", -1, SEARCH_LOCAL, "plan1 try0 plan1 try0" },
 		/* The first one without SMTPUTF8, if none offers it. */
 		{ 2, "UR", -1, SEARCH_READY, "plan2 try0 try1" },
-		{ 2, "UNR", -1, SEARCH_READY, "plan2 try0 try1 again0 retry0" },
+		{ 2, "UNR", -1, SEARCH_READY,
+		    "plan2 try0 try1 return0 retry0" },
 		{ 3, "NUUR", -1, SEARCH_READY,
-		    "plan3 try0 try1 try2 again1 retry1" },
+		    "plan3 try0 try1 try2 return1 retry1" },
 		{ 2, "UUNR", -1, SEARCH_READY,
-		    "plan2 try0 try1 again0 retry0 again1 retry1" },
+		    "plan2 try0 try1 return0 retry0 return1 retry1" },
 		{ 2, "UUR", 0, SEARCH_READY,
-		    "plan2 try0 try1 again0 again1 retry1" },
-		{ 1, "UN", -1, SEARCH_NONE, "plan1 try0 again0 retry0" },
-		{ 2, "UNL", -1, SEARCH_LOCAL, "plan2 try0 try1 again0 retry0" },
+		    "plan2 try0 try1 return0 return1 retry1" },
+		{ 1, "UN", -1, SEARCH_NONE, "plan1 try0 return0 retry0" },
+		{ 2, "UNL", -1, SEARCH_LOCAL,
+		    "plan2 try0 try1 return0 retry0" },
 		{ 2, "UL", -1, SEARCH_LOCAL, "plan2 try0 try1" },
 		{ 1, "AUAR", -1, SEARCH_READY,
-		    "plan1 try0 again0 retry0 again0 retry0 again0 retry0" },
+		    "plan1 try0 again0 retry0 return0 retry0 again0 retry0" },
 		/* It comes before all in clear text. */
 		{ 3, "TUTR", -1, SEARCH_READY,
-		    "plan3 try0 try1 try2 again1 retry1" },
+		    "plan3 try0 try1 try2 return1 retry1" },
 		{ 2, "TUNUR", -1, SEARCH_READY,
-		    "plan2 try0 try1 again1 retry1 plan1 try0 again0 retry0" },
+		    "plan2 try0 try1 return1 retry1 plan1 try0 return0 "
+		    "retry0" },
 		{ 2, "TNUR", -1, SEARCH_READY,
-		    "plan2 try0 try1 plan1 try0 again0 retry0" },
+		    "plan2 try0 try1 plan1 try0 return0 retry0" },
 		{ 2, "UTTR", -1, SEARCH_READY,
-		    "plan2 try0 try1 again0 retry0 plan2 try0" },
+		    "plan2 try0 try1 return0 retry0 plan2 try0" },
 		/* The gate ends the search. */
 		{ 2, "D", -1, SEARCH_DONE, "plan2" },
 		{ 2, "ND", -1, SEARCH_DONE, "plan2 try0" },
@@ -319,6 +345,11 @@ follows_a_plan(void **state)
 		{ 2, "UC", -1, SEARCH_NONE, "plan2 try0" },
 		{ 2, "TC", -1, SEARCH_NONE, "plan2 try0" },
 		{ 2, "TNC", -1, SEARCH_NONE, "plan2 try0 try1 plan1" },
+		{ 2, "UND", -1, SEARCH_DONE, "plan2 try0 try1 asked0" },
+		{ 2, "UUC", -1, SEARCH_NONE, "plan2 try0 try1 asked0" },
+		{ 2, "UTC", -1, SEARCH_NONE, "plan2 try0 try1 asked0" },
+		{ 2, "UUND", -1, SEARCH_DONE,
+		    "plan2 try0 try1 return0 retry0 asked1" },
 		{ 2, "TTUC", -1, SEARCH_NONE, "plan2 try0 try1 plan2 try0" },
 	};
 
