@@ -138,6 +138,29 @@ def test_sigterm(broker):
     assert not os.path.exists(broker.path)
 
 
+def test_started_with_signals_blocked_and_ignored(home):
+    """As a supervisor, or a shell, may leave them; and without descriptors 0 to 2."""
+    def spoil():
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+        for fd in range(3):
+            os.close(fd)
+    reuse = Reuse(home)
+    process = start(preexec_fn=spoil, stderr=None)
+    try:
+        wait_until(lambda: os.path.exists(reuse.path))
+        wanted(reuse)
+        connection = hand_over(reuse.client())
+        wait_until(lambda: counters(reuse)["kept"] == 1)
+        process.terminate()
+        assert process.wait(20) == 0 and connection.said() == b"QUIT\r\n"
+    finally:
+        process.kill()
+        process.wait()
+        reuse.stop()
+
+
 def test_one_at_a_time(broker):
     second = start()
     assert second.wait(20) == 111 and second.stderr.read() == f"{PROGRAM}: another one is running\n"

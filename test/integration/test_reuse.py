@@ -8,12 +8,12 @@ import threading
 import pytest
 
 from catalogue import BIG
-from expect import accepted, check
-from reuse import Reuse, brokers, wait_until
+from expect import accepted, check, duplicate, wire
+from reuse import Reuse, brokers, running, wait_until
 from smtpd import As, Call, Read, Until
 from test_stock import one_user
 from test_tlsrpt import Collector
-from tlssite import NOT_VERIFIED, tls_line
+from tlssite import NOT_VERIFIED, children_of, programs, tls_line
 
 pytestmark = one_user
 
@@ -104,6 +104,86 @@ def test_killed_while_it_sends_the_message(reuse, dns, smtp):
     gate.set()
     wait_until(lambda: server.sessions[1].done)
     assert [m.complete for m in server.sessions[1].mails] == [True, False]
+
+
+def victim(who, reuse, delivery):
+    """A process of a delivery over a connection in TLS that was used before, or what would start its next session."""
+    service = children_of(reuse.process.pid)
+
+    def found():
+        if who == "qmail-remote":
+            return [delivery.pid]
+        if who == "qmail-remote-io":
+            return children_of(delivery.pid)
+        return service if who == "service" else [p for p in programs("qmail-remote-tls") if p not in service]
+    wait_until(lambda: len(found()) == 1)
+    return found()[0]
+
+
+# What becomes of a delivery one of whose processes gets SIGTERM while this is outstanding.
+UNFINISHED = ("Z", "Unable to run qmail-remote-io. (#4.3.0)")
+CRASHED = b"Zqmail-remote crashed.\n"
+MOMENTS = {"MAIL": "250 ok", "DATA": "354 go", "END": "250 got it"}
+ENDS = {"qmail-remote": [CRASHED] * 3, "qmail-remote-io": [[UNFINISHED], [UNFINISHED], [duplicate()]],
+        "session": [["r", accepted()], ["r", accepted()], ["r", duplicate()]], "service": [["r", accepted()]] * 3}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("who", ENDS)
+def test_a_process_of_a_delivery_on_a_used_connection_ends(reuse, site, who, moment):
+    """Reported as delivered is what was, once; what was not is sent over a new connection, or left for the next time."""
+    gate, there, good = threading.Event(), threading.Event(), MOMENTS[moment]
+
+    def wait(_):
+        there.set()
+        return Until(gate)
+    server = site.one(0, sessions=[{}, {moment: [good, (Call(wait), good)]}, {}])
+    reuse.warm()
+    process = reuse.start()
+    assert there.wait(20)
+    os.kill(victim(who, reuse, process), signal.SIGTERM)
+    if who != "service":
+        # The connection is not used any more.
+        wait_until(lambda: server.sessions[1].done)
+    gate.set()
+    run, expected = process.finish(), ENDS[who][list(MOMENTS).index(moment)]
+    if expected is CRASHED:
+        assert run.rspawn == CRASHED
+    else:
+        check(run, *expected)
+    wait_until(lambda: not running("qmail-remote-io"))
+    arrived = sum(m.complete for s in server.sessions for m in s.mails) - 2
+    assert arrived == (1 if moment == "END" else run.rspawn[:1] == b"K"), server.sessions
+    check(reuse.run(), "r", accepted())
+
+
+def test_nothing_and_much_over_a_used_connection(reuse, site):
+    """An empty message; and one of many pieces, none of which is in the next one."""
+    server = site.one(0)
+    reuse.warm()
+    for text in (b"", BIG, b"", b".\n"):
+        check(reuse.run(message=text), "r", accepted())
+        assert server.sessions[1].mails[-1].wire == wire(text)
+    assert deliveries(server) == [1, 5]
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_broker_that_stops_during_a_delivery(reuse, site, tls):
+    """It is asked to start TLS, and to keep the connection, and does neither."""
+    greeted, gate = threading.Event(), threading.Event()
+
+    def wait(_):
+        greeted.set()
+        return Until(gate)
+    server = site.one(0, cert="good" if tls else None, sessions=[{"greeting": (Call(wait), "220 hi")}, {}])
+    process = reuse.start()
+    assert greeted.wait(20)
+    reuse.process.send_signal(signal.SIGSTOP)
+    gate.set()
+    check(process.finish(), "r", accepted())
+    reuse.process.send_signal(signal.SIGCONT)
+    reuse.warm()
+    assert sum(deliveries(server)) == 3
 
 
 @pytest.mark.timed
