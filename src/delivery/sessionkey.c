@@ -386,17 +386,13 @@ sessionkey_lives(const struct setup *s, const struct plan *plan, size_t address,
 {
 	size_t host = plan->address[address].host;
 	const struct tls_policy *p = &plan->host[host].policy;
-	uint64_t lives = ULONG_MAX;
+	int64_t ends = INT64_MAX;
 
 	if (depends_on_records(p))
-		lives = s->list.host[host].tlsa.ttl_s;
-	if (depends_on_sts(p)) {
-		int64_t left = s->situation.sts.expires - now;
-
-		if (left < 0)
-			left = 0;
-		if ((uint64_t)left < lives)
-			lives = (uint64_t)left;
-	}
-	return (unsigned long)lives;
+		ends = s->asked + (int64_t)s->list.host[host].tlsa.ttl_s;
+	if (depends_on_sts(p) && s->situation.sts.expires < ends)
+		ends = s->situation.sts.expires;
+	if (ends == INT64_MAX)
+		return ULONG_MAX;
+	return ends > now ? (unsigned long)(ends - now) : 0;
 }

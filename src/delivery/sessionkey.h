@@ -55,8 +55,8 @@ void sessionkey_by_address(const struct setup *, const struct plan *,
 
 /*
  * Seconds for which a session with this address of the plan may be used: until
- * the TTL of its TLSA records or its MTA-STS policy has ended, or ULONG_MAX if
- * it depends on neither.
+ * the TTL of its TLSA records, which counts from when they were asked for, or
+ * its MTA-STS policy has ended; or ULONG_MAX if it depends on neither.
  */
 unsigned long sessionkey_lives(const struct setup *, const struct plan *,
     size_t address, int64_t now);

@@ -159,7 +159,7 @@ setup_plan(struct setup *s, struct dsn *why)
 	struct plan_config config = {
 		.ipme = &s->ipme,
 		.memory = &memory,
-		.now = (int64_t)time(NULL),
+		.now = s->asked = (int64_t)time(NULL),
 		.family = s->family,
 		.is_relay = setup_is_relayed(s),
 		.port = s->route.port,

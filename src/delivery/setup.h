@@ -2,6 +2,8 @@
 #ifndef DELIVERY_SETUP_H
 #define DELIVERY_SETUP_H
 
+#include <stdint.h>
+
 #include "delivery/envelope.h"
 #include "delivery/plan.h"
 #include "delivery/search.h"
@@ -56,6 +58,7 @@ struct setup {
 	struct situation situation;
 
 	/* Known after setup_plan(). */
+	int64_t asked; /* when the DNS was; seconds since 1970 */
 	struct mx_list list;
 	struct plan plan;
 	int notes; /* the memory of addresses, to write to; -1: none */

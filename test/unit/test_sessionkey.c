@@ -1325,11 +1325,13 @@ ends_with_what_was_looked_up(void **state)
 		{ { .level = TLS_LEVEL_MAY }, 500, 1100, ULONG_MAX },
 		{ { .level = TLS_LEVEL_VERIFY }, 500, 1100, ULONG_MAX },
 		{ { .level = TLS_LEVEL_DANE, .source = TLS_FROM_DANE }, 500,
-		    1100, 500 },
+		    1100, 490 },
+		{ { .level = TLS_LEVEL_DANE, .source = TLS_FROM_DANE }, 10,
+		    1100, 0 },
 		{ { .level = TLS_LEVEL_DANE, .source = TLS_FROM_DANE }, 0, 1100,
 		    0 },
 		{ { .level = TLS_LEVEL_ENCRYPT, .is_without_usable = true },
-		    500, 1100, 500 },
+		    500, 1100, 490 },
 		{ { .level = TLS_LEVEL_VERIFY, .source = TLS_FROM_STS_ENFORCE },
 		    500, 1100, 100 },
 		{ { .level = TLS_LEVEL_VERIFY, .source = TLS_FROM_STS_ENFORCE },
@@ -1345,10 +1347,10 @@ ends_with_what_was_looked_up(void **state)
 		    500, 1100, 100 },
 		{ { .level = TLS_LEVEL_DANE,
 		      .unusable = { .source = TLS_FROM_STS_TESTING } },
-		    50, 1100, 50 },
+		    50, 1100, 40 },
 		{ { .level = TLS_LEVEL_DANE,
 		      .unusable = { .source = TLS_FROM_STRICTNESS } },
-		    500, 1100, 500 },
+		    500, 1100, 490 },
 	};
 
 	(void)state;
@@ -1360,6 +1362,7 @@ ends_with_what_was_looked_up(void **state)
 		w.address[1].host = 1;
 		w.host[1].policy = cases[i].policy;
 		w.mx[1].tlsa.ttl_s = (uint32_t)cases[i].ttl;
+		w.setup.asked = 990;
 		w.setup.situation.sts.expires = cases[i].expires;
 		got = sessionkey_lives(&w.setup, &w.plan, 1, 1000);
 		if (got != cases[i].want)

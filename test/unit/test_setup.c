@@ -383,6 +383,7 @@ makes_a_plan(void **state)
 	assert_int_equal(s.plan.host[0].policy.level, TLS_LEVEL_VERIFY);
 	assert_int_equal(s.plan.address[0].use, PLAN_USED);
 	assert_int_equal(s.notes, 9);
+	assert_true(s.asked > 1600000000);
 	finish(&s);
 }
 
