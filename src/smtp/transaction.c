@@ -605,6 +605,22 @@ take_rest_of_group(struct smtp_session *s)
 	return true;
 }
 
+/*
+ * The same for commands that are sent one by one: only one more shows whether
+ * the server goes on.
+ */
+static bool
+replies_to_rset(struct smtp_session *s)
+{
+	enum smtp_outcome outcome = smtp_session_command(s, "RSET", "",
+	    smtp_session_closing_deadline(s));
+
+	if (outcome == SMTP_DONE)
+		return s->reply.code != CLOSING;
+	smtp_state_lost(&s->state);
+	return outcome == SMTP_DIED && !smtp_session_has_ended(s);
+}
+
 /* There is more input than the replies, other than that the server closes. */
 static bool
 has_surplus(struct smtp_session *s)
@@ -617,14 +633,15 @@ has_surplus(struct smtp_session *s)
 /*
  * Whether a refusal may not be the reply to MAIL: the server said while the
  * connection was idle that it had waited for too long, and MAIL had already
- * been sent.  Then one reply is missing at the end of the group, or is one too
- * many.
+ * been sent.  Then one reply is missing at the end, or is one too many.
  */
 static bool
 is_unsolicited(struct smtp_session *s)
 {
 	const struct smtp_reply refusal = s->reply;
-	bool is_one = !take_rest_of_group(s) || has_surplus(s);
+	bool goes_on = smtp_state_count(&s->state) > 0 ? take_rest_of_group(s)
+						       : replies_to_rset(s);
+	bool is_one = !goes_on || has_surplus(s);
 
 	if (is_one)
 		smtp_state_lost(&s->state);

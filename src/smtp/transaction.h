@@ -30,7 +30,8 @@
  *	- MAIL was refused, and the connection ended before all replies to the
  *	  group that it was sent in had come, or there was one more: the server
  *	  may have said why it ends the idle connection.  They are waited for
- *	  SMTP_CLOSING_TIMEOUT_S; if some are only late, MAIL was refused;
+ *	  SMTP_CLOSING_TIMEOUT_S; if some are only late, MAIL was refused.
+ *	  Without PIPELINING, RSET is sent to see whether it has a reply;
  *	- there was input before MAIL was sent, or something that is not the
  *	  reply to a command: a reply to an earlier message must not count for
  *	  this one;

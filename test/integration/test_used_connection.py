@@ -122,6 +122,17 @@ def test_what_is_said_of_the_idle_connection_is_no_refusal(home, smtp, said):
     assert not any(m.wire for m in server.session.mails)
 
 
+@pytest.mark.parametrize("end", [CLOSE, RESET])
+def test_what_is_said_of_the_idle_connection_without_pipelining(home, smtp, end):
+    """RSET shows that the server does not go on, which it would after a refusal."""
+    server = smtp(ONE, MAIL=("554 idle too long", end))
+    connection = Connection()
+    io = Io(home, connection, extensions="8BITMIME")
+    assert (io.code, io.report, io.progress) == (AGAIN, b"", b"")
+    connection.socket.close()
+    assert server.session.verbs[:2] == ["EHLO", "MAIL"]
+
+
 @pytest.mark.parametrize("old", [b"250 old\r\n", b"250 a\r\n250 b\r\n354 c\r\n", b"421 idle\r\n", b"\r\n", b"2"])
 def test_nothing_is_sent_on_a_connection_with_input(home, smtp, old):
     """Q2: a reply to an earlier message, or the reason for a close, is not the reply to the next one."""

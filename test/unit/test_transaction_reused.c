@@ -52,6 +52,8 @@ fake_closing(struct smtp_session *s)
 #define TO(n) "RCPT TO:<" #n "@x>\r\n"
 #define DATA "DATA\r\n"
 #define QUIT "QUIT\r\n"
+#define RSET "RSET\r\n"
+#define RSET_OK "<" RSET, ">250\r\n"
 #define GROUP MAIL TO(0) DATA
 #define GROUP_OF_2 MAIL TO(0) TO(1) DATA
 #define DECLARED "MAIL FROM:<s@x> SIZE=28\r\n"
@@ -315,6 +317,15 @@ is_stale_after_a_refusal_of_the_connection(void **state)
 		    STALE, REFUSED, GROUP },
 		{ "one more, one by one", 0, 1, { "<" MAIL, ">451\r\n250\r\n" },
 		    SMTP_END_MAIL, STALE, REFUSED, MAIL },
+		{ "closed, one by one", 0, 1,
+		    { "<" MAIL, ">554 idle\r\n", "/" }, SMTP_END_MAIL, STALE,
+		    REFUSED, MAIL RSET },
+		{ "421 to one more", 0, 1,
+		    { "<" MAIL, ">554 idle\r\n", "<" RSET, ">421 bye\r\n" },
+		    SMTP_END_MAIL, STALE, REFUSED, MAIL RSET },
+		{ "closed amid one more reply", 0, 1,
+		    { "<" MAIL, ">554 idle\r\n", "<" RSET, ">25", "/" },
+		    SMTP_END_MAIL, STALE, REFUSED, MAIL RSET },
 	};
 
 	(void)state;
@@ -336,13 +347,18 @@ takes_refusals_of_mail_as_results(void **state)
 		{ "all replies, and 421", PIPE, 1,
 		    { "<" GROUP, ">550\r\n503\r\n503\r\n421 bye\r\n" },
 		    SMTP_END_MAIL, REFUSED, REFUSED, GROUP QUIT },
-		{ "one by one, and closed", 0, 1,
-		    { "<" MAIL, ">550 no\r\n", "/" }, SMTP_END_MAIL, REFUSED,
-		    REFUSED, MAIL QUIT },
+		{ "one by one", 0, 1, { "<" MAIL, ">550 no\r\n", RSET_OK },
+		    SMTP_END_MAIL, REFUSED, REFUSED, MAIL RSET QUIT },
+		{ "one by one, and no RSET", 0, 1,
+		    { "<" MAIL, ">550 no\r\n", "<" RSET, ">502\r\n" },
+		    SMTP_END_MAIL, REFUSED, REFUSED, MAIL RSET QUIT },
 	};
-	static const struct reused silent = { "silent", PIPE, 1,
-		{ "<" GROUP, ">550 no\r\n503\r\n" }, SMTP_END_MAIL, REFUSED,
-		REFUSED, GROUP };
+	static const struct reused silent[] = {
+		{ "silent", PIPE, 1, { "<" GROUP, ">550 no\r\n503\r\n" },
+		    SMTP_END_MAIL, REFUSED, REFUSED, GROUP },
+		{ "silent, one by one", 0, 1, { "<" MAIL, ">550 no\r\n" },
+		    SMTP_END_MAIL, REFUSED, REFUSED, MAIL RSET },
+	};
 	int file = make_file(message, strlen(message));
 	struct buf heard = { 0 };
 	struct smtp_result r;
@@ -351,12 +367,15 @@ takes_refusals_of_mail_as_results(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		check_reused(&cases[i]);
 	closing_ms = 100;
-	r = run_reused(&silent, true, file, -1, &heard);
+	for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
+		r = run_reused(&silent[i], true, file, -1, &heard);
+		assert_int_equal(r.end, SMTP_END_MAIL);
+		assert_int_equal(r.outcome, REFUSED);
+		assert_int_equal(session.reply.code, 550);
+		assert_string_equal(buf_text(&heard), silent[i].heard);
+		buf_cut(&heard, 0);
+	}
 	closing_ms = SMTP_CLOSING_TIMEOUT_S * 1000;
-	assert_int_equal(r.end, SMTP_END_MAIL);
-	assert_int_equal(r.outcome, REFUSED);
-	assert_int_equal(session.reply.code, 550);
-	assert_string_equal(buf_text(&heard), GROUP);
 	buf_finish(&heard);
 	close(file);
 }
@@ -371,10 +390,11 @@ takes_other_replies_as_results(void **state)
 		{ "450 to MAIL", PIPE, 1,
 		    { "<" GROUP, ">450\r\n503\r\n503\r\n" }, SMTP_END_MAIL,
 		    REFUSED, REFUSED, GROUP QUIT },
-		{ "451 to MAIL, one by one", 0, 1, { "<" MAIL, ">451\r\n" },
-		    SMTP_END_MAIL, REFUSED, REFUSED, MAIL QUIT },
-		{ "552 to MAIL", 0, 1, { "<" MAIL, ">552\r\n" }, SMTP_END_MAIL,
-		    REFUSED, REFUSED, MAIL QUIT },
+		{ "451 to MAIL, one by one", 0, 1,
+		    { "<" MAIL, ">451\r\n", RSET_OK }, SMTP_END_MAIL, REFUSED,
+		    REFUSED, MAIL RSET QUIT },
+		{ "552 to MAIL", 0, 1, { "<" MAIL, ">552\r\n", RSET_OK },
+		    SMTP_END_MAIL, REFUSED, REFUSED, MAIL RSET QUIT },
 		{ "452 to RCPT", PIPE, 1,
 		    { "<" GROUP, ">250\r\n452\r\n503\r\n" },
 		    SMTP_END_NONE_ACCEPTED, REFUSED, REFUSED, GROUP QUIT },
@@ -420,8 +440,8 @@ repeats_mail_without_parameters(void **state)
 			">250\r\n" },
 		    SMTP_END_MAIL_DATA, DONE, DONE, FIRST GROUP TEXT QUIT },
 		{ "refused", SIZE, 1,
-		    { "<" DECLARED, ">555\r\n", "<" MAIL, ">550\r\n" },
-		    SMTP_END_MAIL, REFUSED, REFUSED, DECLARED MAIL QUIT },
+		    { "<" DECLARED, ">555\r\n", "<" MAIL, ">550\r\n", RSET_OK },
+		    SMTP_END_MAIL, REFUSED, REFUSED, DECLARED MAIL RSET QUIT },
 		{ "421", SIZE | PIPE, 1,
 		    { "<" FIRST, ">555\r\n503\r\n503\r\n", "<" GROUP,
 			">421\r\n" },
@@ -449,13 +469,14 @@ is_stale_at_mailmax(void **state)
 {
 	static const struct {
 		uint64_t used;
-		const char *script[4];
+		const char *script[5];
 		enum smtp_outcome outcome;
 		const char *heard;
 	} cases[] = {
 		{ 6, { "<" QUIT }, STALE, QUIT },
 		{ 5, { "<" QUIT }, STALE, QUIT },
-		{ 4, { "<" MAIL, ">550\r\n" }, REFUSED, MAIL QUIT },
+		{ 4, { "<" MAIL, ">550\r\n", RSET_OK }, REFUSED,
+		    MAIL RSET QUIT },
 	};
 
 	(void)state;
@@ -559,8 +580,8 @@ reports_faults_of_the_message(void **state)
 static void
 second_transaction_is_as_on_a_new_connection(void **state)
 {
-	static const char *const script[] = { "<" MAIL, ">550\r\n", "<" MAIL,
-		">421\r\n", NULL };
+	static const char *const script[] = { "<" MAIL, ">550\r\n", RSET_OK,
+		"<" MAIL, ">421\r\n", NULL };
 	struct peer p = peer_start(peer_play, script, 0);
 	int file = make_file(message, strlen(message));
 	struct buf heard = { 0 };
