@@ -152,6 +152,8 @@ main(int argc, char **argv)
 		fail(&why);
 	if (reuse_by_next_hop(&reuse, &setup) == REUSE_REPORTED)
 		return 0;
+	if (setup_read_own(&setup, &why) == -1)
+		fail(&why);
 	if (setup_plan(&setup, &why) == -1) {
 		tell_collector(&setup, &search);
 		fail(&why);

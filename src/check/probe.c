@@ -282,6 +282,7 @@ run(const struct probe *p, struct concurrencyhosts *limits)
 	if (view->begin)
 		view->begin(view, p->host);
 	if (setup_read(&setup, &why) == -1 ||
+	    setup_read_own(&setup, &why) == -1 ||
 	    concurrencyhosts_read(limits, "control/concurrencyhosts", &why) ==
 		-1 ||
 	    (p->envelope[0] &&

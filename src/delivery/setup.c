@@ -88,10 +88,7 @@ setup_read(struct setup *s, struct dsn *why)
 	    relay_find(&files->relays, buf_text(&s->domain), s->sender,
 		&s->route, why) == -1)
 		return -1;
-	/* A relay may have the address of one of our interfaces. */
-	if (ipme_read(&s->ipme, "control/ipme", !setup_is_relayed(s), why) ==
-		-1 ||
-	    ipfamily_find(&s->family, &files->families, setup_next_hop(s),
+	if (ipfamily_find(&s->family, &files->families, setup_next_hop(s),
 		why) == -1 ||
 	    read_sources(s, why) == -1)
 		return -1;
@@ -103,6 +100,13 @@ int
 setup_read_envelope(struct setup *s, char *const *envelope, struct dsn *why)
 {
 	return envelope_read(&s->envelope, envelope, why);
+}
+
+/* A relay may have the address of one of our interfaces. */
+int
+setup_read_own(struct setup *s, struct dsn *why)
+{
+	return ipme_read(&s->ipme, "control/ipme", !setup_is_relayed(s), why);
 }
 
 static int

@@ -48,7 +48,6 @@ struct setup {
 	struct control control;
 	struct buf domain; /* the host, with A-labels */
 	struct route route;
-	struct ipme ipme;
 	enum ipfamily family;
 	struct outgoing outgoing[2]; /* our address: IPv6, IPv4 */
 	struct buf source_fault[2];  /* why it cannot be used; or empty */
@@ -56,6 +55,9 @@ struct setup {
 	struct dns_config dns;
 	struct situation_config situation_config;
 	struct situation situation;
+
+	/* Known after setup_read_own(). */
+	struct ipme ipme;
 
 	/* Known after setup_plan(). */
 	int64_t asked; /* when the DNS was; seconds since 1970 */
@@ -72,7 +74,7 @@ const char *setup_next_hop(const struct setup *);
 
 /*
  * Reads the control files.  -1 with a reason if one cannot be used: see
- * control_read(), relay_find(), ipme_read(), ipfamily_find(), outgoing_find(),
+ * control_read(), relay_find(), ipfamily_find(), outgoing_find(),
  * helohosts_read() and situation_read(); or with 5.1.3 if the host is not a
  * domain that IDNA2008 allows.  That an address of ours cannot be used is no
  * failure yet: it concerns one address family.
@@ -81,6 +83,13 @@ int setup_read(struct setup *, struct dsn *why);
 
 /* Reads sender, recipients, NULL: envelope_read(). */
 int setup_read_envelope(struct setup *, char *const *envelope, struct dsn *why);
+
+/*
+ * Finds our own addresses, for setup_plan().  The kernel takes some time to
+ * list them, and a message on a connection that is there does not need them.
+ * -1 with a reason: ipme_read().
+ */
+int setup_read_own(struct setup *, struct dsn *why);
 
 /*
  * Looks the hosts up in the DNS (lookup_hosts()), finds what their TLS depends

@@ -346,7 +346,7 @@ run(struct setup *s, const struct setup_files *f, const char *relay,
 		.sender = "src@src.example",
 		.message = 8 };
 	*why = (struct dsn){ 0 };
-	if (setup_read(s, why) == -1)
+	if (setup_read(s, why) == -1 || setup_read_own(s, why) == -1)
 		return -1;
 	return setup_plan(s, why);
 }
@@ -373,8 +373,8 @@ makes_a_plan(void **state)
 
 	(void)state;
 	assert_int_equal(run(&s, &f, "", "", &why), 0);
-	assert_string_equal(world.log, "control domain route ipme family from4 "
-				       "names situation lookup find read");
+	assert_string_equal(world.log, "control domain route family from4 "
+				       "names situation ipme lookup find read");
 	assert_false(setup_is_relayed(&s));
 	assert_string_equal(setup_next_hop(&s), "dst.example");
 	assert_int_equal(s.plan.naddress, 1);
@@ -391,9 +391,8 @@ makes_a_plan(void **state)
 static void
 asks_again_for_a_policy_that_lists_no_host(void **state)
 {
-	static const char log[] =
-	    "control domain route ipme family from4 names "
-	    "situation lookup find read refetch";
+	static const char log[] = "control domain route family from4 names "
+				  "situation ipme lookup find read refetch";
 	const struct setup_files f = files(false);
 	struct setup s;
 	struct dsn why;
@@ -423,8 +422,8 @@ does_not_ask_again_if_another_policy_leaves_hosts_out(void **state)
 	(void)state;
 	world.is_bogus = world.is_renewed = true;
 	assert_int_equal(run(&s, &f, "", "", &why), -1);
-	assert_string_equal(world.log, "control domain route ipme family from4 "
-				       "names situation lookup find read");
+	assert_string_equal(world.log, "control domain route family from4 "
+				       "names situation ipme lookup find read");
 	assert_string_equal(why.status, "4.7.5");
 	finish(&s);
 	memset(&world, 0, sizeof world);
@@ -531,7 +530,7 @@ static void
 stops_at_the_first_failure(void **state)
 {
 	static const char *const steps[] = { "control", "domain", "route",
-		"ipme", "family", "from4", "names", "situation", "lookup",
+		"family", "from4", "names", "situation", "ipme", "lookup",
 		"find" };
 	const struct setup_files f = files(false);
 	struct setup s;
@@ -559,8 +558,8 @@ writes_nothing_if_files_are_read_only(void **state)
 
 	(void)state;
 	assert_int_equal(run(&s, &f, "", "", &why), 0);
-	assert_string_equal(world.log, "control domain route ipme family from4 "
-				       "names situation lookup find load");
+	assert_string_equal(world.log, "control domain route family from4 "
+				       "names situation ipme lookup find load");
 	config = setup_search_config(&s);
 	assert_int_equal(config.notes, -1);
 	assert_null(config.attempt.state);
