@@ -38,7 +38,17 @@ drop_session(struct lender *l, struct store_session *s)
 	close_session(s);
 	if (s->limit != NULL)
 		places_release(l->places, s->limit);
+	keyset_remove(&l->keys, s->key2);
 	store_session_free(s);
+}
+
+void
+lender_take_session(struct lender *l, struct client *c, struct store_session *s)
+{
+	if (c->session != NULL)
+		drop_session(l, c->session);
+	keyset_add(&l->keys, s->key2);
+	c->session = s;
 }
 
 /* RFC 5321 section 4.1.1.10; the reply is not waited for. */
@@ -334,6 +344,7 @@ lender_init(struct lender *l, const struct broker_config *config, int64_t now)
 		/* Not local variables, which are zeroed each time. */
 		.in = mem_resize(NULL, 1, CACHE_MESSAGE_MAX),
 		.out = mem_resize(NULL, 1, CACHE_MESSAGE_MAX) };
+	keyset_init(&l->keys);
 }
 
 void

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "cache/broker.h"
+#include "cache/keyset.h"
 #include "cache/message.h"
 #include "cache/places.h"
 #include "cache/store.h"
@@ -36,6 +37,7 @@ struct lender {
 	uint64_t last_id;
 	struct store *store;
 	struct places *places;
+	struct keyset keys;    /* the keys 2 of all sessions, idle or in use */
 	struct client *client; /* in order of arrival */
 	size_t nclient, size;
 	struct cache_counters counters;
@@ -66,6 +68,10 @@ int lender_send(const struct lender *, struct client *, struct cache_message *,
 /* The same; a client that does not get it is given up. */
 bool lender_answer(const struct lender *, struct client *,
     struct cache_message *);
+
+/* A client has this session now, which is a new one. */
+void lender_take_session(struct lender *, struct client *,
+    struct store_session *);
 
 /* Fills in the members for a session. */
 void lender_describe(const struct lender *, const struct store_session *,

@@ -23,6 +23,7 @@ static const char end_of_keywords[] = "--";
 static const char *const kinds[] = {
 	[CACHE_ASK] = "ask",
 	[CACHE_CHOOSE] = "choose",
+	[CACHE_GONE] = "gone",
 	[CACHE_READY] = "ready",
 	[CACHE_KEEP] = "keep",
 	[CACHE_LIST] = "list",
@@ -113,6 +114,7 @@ static size_t
 describe_place(struct cache_message *m, struct keyword k[KEYWORDS], size_t n)
 {
 	const struct member members[] = {
+		{ IN(CACHE_MISS), optional("keys", &m->keys) },
 		{ IN(CACHE_CHOOSE), number("wait", &m->wait, CACHE_WAIT_MAX) },
 		{ IN(CACHE_HIT) | IN(CACHE_PLACE),
 		    number("chosen", &m->chosen, CACHE_CANDIDATES - 1) },
@@ -180,6 +182,12 @@ put(struct out *out, const char *word)
 	out->n += size;
 }
 
+static bool
+may_have_candidates(enum cache_kind kind)
+{
+	return kind == CACHE_CHOOSE || kind == CACHE_READY;
+}
+
 static void
 put_candidates(struct out *out, const struct cache_message *m)
 {
@@ -223,7 +231,8 @@ cache_message_format(const struct cache_message *message,
 		put(&out, words[i]);
 		free(words[i]);
 	}
-	if (m.kind == CACHE_CHOOSE)
+	if (m.kind == CACHE_CHOOSE ||
+	    (m.kind == CACHE_READY && m.ncandidate > 0))
 		put_candidates(&out, &m);
 	if (m.kind == CACHE_TLS)
 		put_request(&out, &m);
@@ -296,15 +305,15 @@ cache_message_parse(struct cache_message *m, char *bytes, size_t n)
 		m->nrequest = n - (size_t)(m->request - bytes);
 		return nword > 1;
 	}
-	if (m->kind != CACHE_CHOOSE)
+	if (!may_have_candidates(m->kind))
 		end = nword;
 	while (end < nword && strcmp(words[end], end_of_keywords) != 0)
 		end++;
 	if (!keyword_parse(k, describe(m, k), words + 1, end - 1))
 		return false;
-	return m->kind != CACHE_CHOOSE ||
-	       (end < nword &&
-		   parse_candidates(m, words + end + 1, nword - end - 1));
+	if (end == nword)
+		return m->kind != CACHE_CHOOSE;
+	return parse_candidates(m, words + end + 1, nword - end - 1);
 }
 
 bool

@@ -10,20 +10,26 @@
 /*
  * The messages between a delivery and qmail-remote-cache, one datagram each
  * over a SOCK_SEQPACKET socket: words, each ended by NUL.  The first one is the
- * kind; then come keyword=value words (base/keyword.h); then, in CHOOSE, the
- * word "--" and three words for each candidate.
+ * kind; then come keyword=value words (base/keyword.h); then, in CHOOSE and
+ * maybe in READY, the word "--" and three words for each candidate.
  *
  * A delivery has one socket from its start to its end.  What it asks, in order:
  *
  *	ask	Is there an idle connection with this key (key 1)?
- *		Answered by hit or miss.
+ *		Answered by hit, or by miss with the set of those keys 2 that a
+ *		connection has, idle or in use (cache/keyset.h).
  *	choose	Which of these servers, all of one preference?
  *		Answered by hit, place or full; before that by queued, if it
  *		has to wait.  What the delivery has got by an earlier choose is
- *		taken back.
+ *		taken back.  It need not be asked about servers without a limit
+ *		if none of their keys is in the set: no connection would be
+ *		found, unless one has come, and gone idle, since.
+ *	gone	The connection that was lent is of no use, and is closed: its
+ *		place is free.  Not answered.
  *	ready	This is the session that MAIL will be sent in.  It is not
  *		answered.  Only for a new connection: the broker knows those
- *		that it has lent.
+ *		that it has lent.  With the servers that were not asked about,
+ *		because the delivery would have taken a connection to them.
  *	keep	The session's last transaction was delivered; with the
  *		descriptors of the session.  Not answered: the broker keeps the
  *		connection, or sends QUIT and closes it.
@@ -53,6 +59,7 @@
 enum cache_kind {
 	CACHE_ASK,
 	CACHE_CHOOSE,
+	CACHE_GONE,
 	CACHE_READY,
 	CACHE_KEEP,
 	CACHE_LIST,
@@ -92,7 +99,7 @@ struct cache_session {
 /* Totals since the broker was started. */
 struct cache_counters {
 	unsigned long hits;   /* connections that were lent */
-	unsigned long misses; /* of CHOOSE, where one was wanted */
+	unsigned long misses; /* of CHOOSE and READY, where one was wanted */
 	unsigned long kept;
 	/* Connections that were ended, by cause. */
 	unsigned long by_server;   /* readable while idle: closed, or 421 */
@@ -110,6 +117,7 @@ struct cache_message {
 	const char *version;          /* in the first answer */
 	struct cache_session session; /* ASK: key1; READY, HIT, ENTRY; KEEP: */
 				      /* used, in all */
+	const char *keys;             /* MISS: a set, as text; NULL: unknown */
 	unsigned long wait;           /* CHOOSE: seconds, for a place */
 	unsigned long chosen;         /* HIT after CHOOSE, PLACE: a candidate */
 	unsigned long seconds;        /* ENTRY: idle for so long */
@@ -121,7 +129,8 @@ struct cache_message {
 	const char *request; /* TLS: words, each ended by NUL */
 	size_t nrequest;     /* bytes */
 
-	struct cache_candidate candidate[CACHE_CANDIDATES]; /* CHOOSE */
+	struct cache_candidate candidate[CACHE_CANDIDATES]; /* CHOOSE, */
+							    /* READY */
 	size_t ncandidate;
 };
 

@@ -35,7 +35,8 @@ lend_or_quit(struct lender *l, struct client *c, struct store_session *s,
 static void
 ask(struct lender *l, struct client *c, const struct cache_message *m)
 {
-	struct cache_message miss = { .kind = CACHE_MISS };
+	struct cache_message miss = { .kind = CACHE_MISS,
+		.keys = l->keys.text };
 	const char *key = m->session.key1;
 	struct store_session *s;
 
@@ -274,14 +275,16 @@ keep(struct lender *l, struct client *c, const struct cache_message *m,
 static void
 ready(struct lender *l, struct client *c, const struct cache_message *m)
 {
+	struct store_session *s;
+
 	if (c->waits != NULL) {
 		lender_give_up(c);
 		return;
 	}
-	if (c->session != NULL)
-		store_session_free(c->session);
-	c->session = store_session_make(&m->session, l->now);
-	c->session->mailmax = m->session.mailmax;
+	s = store_session_make(&m->session, l->now);
+	s->mailmax = m->session.mailmax;
+	lender_take_session(l, c, s);
+	l->counters.misses += demand(l, c, m);
 }
 
 /*
@@ -376,6 +379,9 @@ deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
 		break;
 	case CACHE_CHOOSE:
 		choose(l, c, &m, bytes, n);
+		break;
+	case CACHE_GONE:
+		lender_take_back(l, c);
 		break;
 	case CACHE_READY:
 		ready(l, c, &m);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "delivery/failure.h"
 #include "delivery/secrets.h"
 #include "delivery/sessionkey.h"
@@ -16,6 +17,8 @@
  * less than 300 bytes each.
  */
 #define KEYS_MAX (CACHE_REQUEST_MAX - (size_t)300 * CACHE_CANDIDATES)
+/* The same beside what is said of a session. */
+#define KEYS_UNASKED_MAX ((size_t)8 * 1024)
 
 static bool
 has_broker(const struct reuse *r)
@@ -148,6 +151,24 @@ use(struct reuse *r, const int fd[PASS_MAX], const char *host,
 	return result;
 }
 
+/* A place that came with it may be wanted while the DNS is asked. */
+static void
+tell_gone(struct reuse *r)
+{
+	static const struct cache_message gone = { .kind = CACHE_GONE };
+
+	r->has_place = !cache_client_tell(r->client, &gone, NULL, 0);
+}
+
+static void
+note_miss(struct reuse *r)
+{
+	const struct cache_message *answer = &r->client->answer;
+
+	if (answer->keys != NULL)
+		(void)str_copy(r->keys, sizeof r->keys, answer->keys);
+}
+
 enum reuse_result
 reuse_by_next_hop(struct reuse *r, const struct setup *setup)
 {
@@ -162,10 +183,16 @@ reuse_by_next_hop(struct reuse *r, const struct setup *setup)
 	if (r->key1.len == 0)
 		return REUSE_NOT;
 	ask.session.key1 = r->key1.data;
-	if (!cache_client_ask(r->client, &ask, fd) ||
-	    r->client->answer.kind != CACHE_HIT)
+	if (!cache_client_ask(r->client, &ask, fd))
 		return REUSE_NOT;
-	return use(r, fd, r->client->answer.session.host, NULL);
+	if (r->client->answer.kind != CACHE_HIT) {
+		note_miss(r);
+		return REUSE_NOT;
+	}
+	if (use(r, fd, r->client->answer.session.host, NULL) == REUSE_REPORTED)
+		return REUSE_REPORTED;
+	tell_gone(r);
+	return REUSE_NOT;
 }
 
 /*
@@ -237,9 +264,18 @@ make_choice(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 			add_candidate(r, plan, i);
 }
 
+/* Whether the broker might have a connection with this key. */
+static bool
+may_be_found(const struct reuse *r, const char *key)
+{
+	return *key != '\0' && (r->choice.length > KEYS_UNASKED_MAX ||
+				   keyset_may_have(r->keys, key));
+}
+
 /*
  * Whether there is an idle connection, or a place, to ask for; or a place to
- * give back, which others may wait for.
+ * give back, which others may wait for.  Where there is nothing, no answer has
+ * to be waited for: the broker learns of the keys later.
  */
 static bool
 has_question(const struct reuse *r)
@@ -249,8 +285,8 @@ has_question(const struct reuse *r)
 	if (r->has_place)
 		return true;
 	for (size_t i = 0; i < m->ncandidate; i++)
-		if (*m->candidate[i].key != '\0' ||
-		    *m->candidate[i].limit != '\0')
+		if (*m->candidate[i].limit != '\0' ||
+		    may_be_found(r, m->candidate[i].key))
 			return true;
 	return false;
 }
@@ -309,7 +345,8 @@ decide(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 	int fd[PASS_MAX];
 
 	make_choice(r, plan, first, end, may);
-	if (!has_question(r) || !cache_client_ask(r->client, asked, fd))
+	r->choice.is_asked = has_question(r);
+	if (!r->choice.is_asked || !cache_client_ask(r->client, asked, fd))
 		return GATE_OPEN;
 	switch (answer->kind) {
 	case CACHE_HIT:
@@ -366,6 +403,18 @@ key_of(const struct reuse *r, size_t address)
 	return NULL;
 }
 
+/* The servers that a connection was wanted to, though there was none. */
+static void
+add_unasked(const struct reuse *r, struct cache_message *m)
+{
+	const struct cache_message *choice = &r->choice.message;
+
+	if (r->choice.is_asked)
+		return;
+	m->ncandidate = choice->ncandidate;
+	memcpy(m->candidate, choice->candidate, sizeof m->candidate);
+}
+
 /* Tells the broker what the session is; false if it is for nobody else. */
 static bool
 describe(struct reuse *r, const struct handoff *h)
@@ -389,6 +438,7 @@ describe(struct reuse *r, const struct handoff *h)
 		    sessionkey_lives(r->setup, s->connector.plan, s->address,
 			(int64_t)time(NULL))),
 	};
+	add_unasked(r, &m);
 	return cache_client_tell(r->client, &m, NULL, 0);
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "cache/client.h"
+#include "cache/keyset.h"
 #include "cache/store.h"
 #include "delivery/child.h"
 #include "delivery/search.h"
@@ -26,6 +27,7 @@ struct reuse_choice {
 	struct cache_message message; /* its text is in the keys and limits */
 	struct buf key[CACHE_CANDIDATES];
 	size_t length;                    /* of all keys */
+	bool is_asked;                    /* the broker knows of it */
 	size_t address[CACHE_CANDIDATES]; /* places in the plan */
 };
 
@@ -39,6 +41,7 @@ struct reuse {
 	bool is_wanted; /* control/timeoutidle is not 0 */
 	bool asks;      /* for connections: none has turned out to be dead */
 	bool has_place; /* under a limit, or maybe with a lent connection */
+	char keys[KEYSET_SIZE]; /* those that a connection may have; or "" */
 	struct buf key1;
 	struct reuse_choice choice;
 	char why[256]; /* of a gate that is closed */

@@ -214,6 +214,22 @@ check_limit(const struct lender *l, const char *limit, unsigned long sessions)
 	CHECK(sessions == 0);
 }
 
+/* It has the keys 2 of all sessions, as often as there are. */
+static void
+check_keys(const struct lender *l)
+{
+	static struct keyset want;
+	const struct store_session *s;
+
+	keyset_init(&want);
+	for (size_t i = 0; (s = store_at(l->store, i)) != NULL; i++)
+		keyset_add(&want, s->key2);
+	for (size_t i = 0; i < l->nclient; i++)
+		if (l->client[i].session != NULL)
+			keyset_add(&want, l->client[i].session->key2);
+	CHECK(memcmp(&want, &l->keys, sizeof want) == 0);
+}
+
 static void
 check(const struct lender *l)
 {
@@ -222,6 +238,7 @@ check(const struct lender *l)
 	size_t n = 0, waits = 0;
 
 	check_clients(l);
+	check_keys(l);
 	for (size_t i = 0; places_at(l->places, i, &limit, &sessions, &waiting);
 	     i++)
 		check_limit(l, limit, sessions);

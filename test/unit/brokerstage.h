@@ -196,10 +196,30 @@ stage_leave(void **state)
 	return stage_count_descriptors() != stage.descriptors;
 }
 
+/* The keys 2 that it names are those of all sessions. */
+static inline void
+stage_check_keys(void)
+{
+	static struct keyset want;
+	const struct lender *l = &stage.broker->lender;
+	const struct store_session *s;
+
+	keyset_init(&want);
+	for (size_t i = 0; (s = store_at(l->store, i)) != NULL; i++)
+		keyset_add(&want, s->key2);
+	for (size_t i = 0; i < l->nclient; i++)
+		if (l->client[i].session != NULL)
+			keyset_add(&want, l->client[i].session->key2);
+	assert_memory_equal(&want, &l->keys, sizeof want);
+}
+
 static inline bool
 stage_turn(void)
 {
-	return broker_turn(stage.broker, stage_clock, stage.stop[0]);
+	bool goes_on = broker_turn(stage.broker, stage_clock, stage.stop[0]);
+
+	stage_check_keys();
+	return goes_on;
 }
 
 /* Until there is nothing to do, at this moment. */
@@ -348,6 +368,29 @@ guest_ready(struct guest *g, const char *key1, const char *key2)
 	m.session = (struct cache_session){ .key1 = key1, .key2 = key2 };
 	m.session.address = "192.0.2.1";
 	m.session.lives = 300;
+	guest_send(g, &m, NULL, 0);
+}
+
+/* With one server that was not asked about. */
+static inline void
+guest_ready_unasked(struct guest *g, const char *key1, const char *key2,
+    const char *unasked)
+{
+	struct cache_message m = { .kind = CACHE_READY,
+		.ncandidate = 1,
+		.candidate = { { unasked, "", 0 } } };
+
+	m.session = (struct cache_session){ .key1 = key1, .key2 = key2 };
+	m.session.address = "192.0.2.1";
+	m.session.lives = 300;
+	guest_send(g, &m, NULL, 0);
+}
+
+static inline void
+guest_say_gone(struct guest *g)
+{
+	const struct cache_message m = { .kind = CACHE_GONE };
+
 	guest_send(g, &m, NULL, 0);
 }
 

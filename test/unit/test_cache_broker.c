@@ -180,6 +180,79 @@ a_connection_is_kept_and_lent(void **state)
 	assert_int_equal(counters().kept, 1);
 }
 
+/* What the broker has said with the last miss. */
+static bool
+may_have(struct guest *g, const char *key2)
+{
+	guest_ask(g, "nobody's");
+	assert_int_equal(guest_answer(g), CACHE_MISS);
+	assert_non_null(g->heard.keys);
+	return keyset_may_have(g->heard.keys, key2);
+}
+
+/* That of one in use counts too: it may come back before it is asked for. */
+static void
+a_miss_says_which_servers_have_no_connection(void **state)
+{
+	struct server s;
+	int end[2];
+
+	(void)state;
+	connect_guests(3);
+	assert_false(may_have(&guest[2], "k2"));
+	demand(NULL, "k2");
+	assert_false(may_have(&guest[2], "k2"));
+	server_connect(&s, end);
+	guest_ready(&guest[0], "k1", "k2");
+	assert_true(may_have(&guest[2], "k2"));
+	assert_false(may_have(&guest[2], "k1"));
+	guest_keep(&guest[0], 1, end, 2);
+	close(end[0]);
+	close(end[1]);
+	assert_true(may_have(&guest[2], "k2"));
+	guest_ask(&guest[1], "k1");
+	assert_int_equal(guest_answer(&guest[1]), CACHE_HIT);
+	assert_true(may_have(&guest[2], "k2"));
+	guest_close(&guest[1]);
+	stage_run();
+	assert_false(may_have(&guest[2], "k2"));
+	server_close(&s);
+	/* A session that is replaced by another one. */
+	guest_ready(&guest[0], "k1", "a");
+	guest_ready(&guest[0], "k1", "b");
+	stage_run();
+	assert_false(may_have(&guest[2], "a"));
+	assert_true(may_have(&guest[2], "b"));
+}
+
+/* So the server would have been asked for, had it been worth it. */
+static void
+what_was_not_asked_about_is_wanted(void **state)
+{
+	struct server s;
+	int end[2];
+
+	(void)state;
+	connect_guests(3);
+	guest_ready_unasked(&guest[1], NULL, "k3", "k2");
+	guest_ready_unasked(&guest[2], NULL, "k4", "");
+	stage_run();
+	assert_int_equal(counters().misses, 1);
+	s = give_back(&guest[0], NULL, "k2", 1);
+	assert_open(&s);
+	server_close(&s);
+	stage_run();
+	/* It is not the demand of another. */
+	server_connect(&s, end);
+	guest_ready_unasked(&guest[0], NULL, "k5", "k5");
+	guest_keep(&guest[0], 1, end, 2);
+	close(end[0]);
+	close(end[1]);
+	stage_run();
+	assert_ended(&s, "QUIT\r\n");
+	server_close(&s);
+}
+
 static void
 a_connection_in_clear_text_has_one_descriptor(void **state)
 {
@@ -731,6 +804,34 @@ let_two_wait(const char *third, const char *fourth)
 		assert_int_equal(guest_answer(&guest[i]),
 		    i < 2 ? CACHE_PLACE : CACHE_QUEUED);
 	}
+}
+
+/* The delivery goes on, but the connection has gone. */
+static void
+the_place_of_a_dead_connection_is_free(void **state)
+{
+	struct server s;
+
+	(void)state;
+	connect_guests(4);
+	demand("k1", NULL);
+	guest_choose_one(&guest[0], "", "x", 1);
+	assert_int_equal(guest_answer(&guest[0]), CACHE_PLACE);
+	s = give_back(&guest[0], "k1", "k2", 1);
+	guest_ask(&guest[1], "k1");
+	assert_int_equal(guest_answer(&guest[1]), CACHE_HIT);
+	guest_choose_one(&guest[2], "", "x", 1);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_QUEUED);
+	guest_forget(&guest[1]);
+	guest_say_gone(&guest[1]);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_PLACE);
+	assert_int_equal(guest_hear(&guest[1]), HEARD_NOTHING);
+	assert_false(may_have(&guest[3], "k2"));
+	/* A new connection may be kept. */
+	server_close(&s);
+	s = give_back(&guest[1], "k1", NULL, 1);
+	assert_open(&s);
+	server_close(&s);
 }
 
 static void
@@ -1450,6 +1551,8 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		BROKER_TEST(the_first_answer_has_the_version),
 		BROKER_TEST(a_connection_is_kept_and_lent),
+		BROKER_TEST(a_miss_says_which_servers_have_no_connection),
+		BROKER_TEST(what_was_not_asked_about_is_wanted),
 		BROKER_TEST(a_connection_in_clear_text_has_one_descriptor),
 		BROKER_TEST(a_lent_connection_comes_back),
 		BROKER_TEST(an_unwanted_connection_is_ended),
@@ -1473,6 +1576,7 @@ main(void)
 		BROKER_TEST(an_idle_connection_makes_room_for_another_key),
 		BROKER_TEST(all_in_the_way_of_a_lower_limit_are_ended),
 		BROKER_TEST(no_idle_connection_is_enough),
+		BROKER_TEST(the_place_of_a_dead_connection_is_free),
 		BROKER_TEST(what_comes_back_goes_to_the_first_that_has_its_key),
 		BROKER_TEST(of_two_with_its_key_the_first_gets_it),
 		BROKER_TEST(one_of_several_keys_is_enough),

@@ -74,6 +74,7 @@ assert_same(const struct cache_message *a, const struct cache_message *b)
 	assert_int_equal(a->wait, b->wait);
 	assert_int_equal(a->chosen, b->chosen);
 	assert_int_equal(a->seconds, b->seconds);
+	assert_same_text(a->keys, b->keys);
 	assert_same_text(a->limit, b->limit);
 	assert_int_equal(a->n, b->n);
 	assert_int_equal(a->waiting, b->waiting);
@@ -128,6 +129,12 @@ static const struct {
 	{ { .kind = CACHE_READY,
 	      .session = { .address = "::1", .mailmax = 9 } },
 	    "ready|address=::1|used=0|lives=0|mailmax=9|" },
+	{ { .kind = CACHE_READY,
+	      .session = { .address = "::1" },
+	      .ncandidate = 2,
+	      .candidate = { { "k", "", 0 }, { "", "", 0 } } },
+	    "ready|address=::1|used=0|lives=0|--|k||0|||0|" },
+	{ { .kind = CACHE_GONE }, "gone|" },
 	{ { .kind = CACHE_KEEP, .session.used = 2 }, "keep|used=2|" },
 	{ { .kind = CACHE_LIST }, "list|" },
 	{ { .kind = CACHE_TLS, .request = "socket=3\0\0--", .nrequest = 13 },
@@ -140,7 +147,8 @@ static const struct {
 	{ { .kind = CACHE_HIT, .session = { .address = "::1" } },
 	    "hit|address=::1|used=0|lives=0|chosen=0|" },
 	{ { .kind = CACHE_MISS }, "miss|" },
-	{ { .kind = CACHE_MISS, .version = "0.2.0" }, "miss|version=0.2.0|" },
+	{ { .kind = CACHE_MISS, .version = "0.2.0", .keys = "01" },
+	    "miss|version=0.2.0|keys=01|" },
 	{ { .kind = CACHE_PLACE, .chosen = 1 }, "place|chosen=1|" },
 	{ { .kind = CACHE_QUEUED, .version = "" }, "queued|version=|" },
 	{ { .kind = CACHE_FULL, .limit = ".example" }, "full|limit=.example|" },
@@ -181,6 +189,7 @@ writes_only_what_the_kind_has(void **state)
 	static const struct cache_message all = { .kind = CACHE_KEEP,
 		.version = "0.2.0",
 		.session = ALL_OF_IT,
+		.keys = "0",
 		.wait = 1,
 		.chosen = 2,
 		.seconds = 3,
@@ -199,7 +208,7 @@ writes_only_what_the_kind_has(void **state)
 	assert_bytes(bytes, cache_message_format(&m, bytes), "list|");
 	m.kind = CACHE_MISS;
 	assert_bytes(bytes, cache_message_format(&m, bytes),
-	    "miss|version=0.2.0|");
+	    "miss|version=0.2.0|keys=0|");
 }
 
 static void
@@ -228,6 +237,13 @@ refuses_nonsense(void **state)
 		"ready|key1=x|used=0|lives=0|",
 		"ready|address=x|used=0|lives=0|version=1|",
 		"ready|address=x|used=0|",
+		"ready|address=x|used=0|lives=0|--|",
+		"ready|address=x|used=0|lives=0|--|k||",
+		"ready|address=x|used=0|lives=0|--|k|l|0|",
+		"gone|key1=x|",
+		"gone|--|k||0|",
+		"ask|key1=x|keys=0|",
+		"place|chosen=0|keys=0|",
 		"hit|address=x|used=0|lives=0|",
 		"hit|address=x|used=0|lives=0|chosen=64|",
 		"place|",

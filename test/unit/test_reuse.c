@@ -294,6 +294,22 @@ say_kind(enum cache_kind kind)
 	say(&m, NULL, 0);
 }
 
+/* A miss, and the keys that a connection may have: the one of address i. */
+static void
+say_only(int i)
+{
+	static struct keyset keys;
+	const struct cache_message m = { .kind = CACHE_MISS,
+		.keys = keys.text };
+	char key[20];
+
+	keyset_init(&keys);
+	snprintf(key, sizeof key, "key of %d", i);
+	if (i >= 0)
+		keyset_add(&keys, key);
+	say(&m, NULL, 0);
+}
+
 static void
 say_place(unsigned long chosen)
 {
@@ -528,11 +544,8 @@ a_dead_connection_is_the_last_one_that_is_asked_for(void **state)
 	expect_question(CACHE_ASK);
 	/* It is closed. */
 	assert_int_equal(read(world.server, &byte, 1), 0);
-	/* The place that it may have is given back. */
-	say_place(0);
-	expect_open();
-	expect_question(CACHE_CHOOSE);
-	expect_candidate(0, "", "", 0);
+	/* The place that it may have is given back, before the DNS is asked. */
+	expect_question(CACHE_GONE);
 	expect_open();
 	assert_false(hear());
 	close_world();
@@ -751,6 +764,75 @@ after_a_dead_one_a_place_is_asked_for(void **state)
 	close_world();
 }
 
+static struct handoff
+hand_over(void)
+{
+	struct handoff h = { .address = "192.0.2.7",
+		.host = "m1.two.example",
+		.extensions = "SIZE",
+		.tls = "TLSv1.3" };
+
+	reuse_hand_over(&world.reuse, &h);
+	return h;
+}
+
+/* No connection to any of them is there, and they have no limit. */
+static void
+the_gate_is_open_if_there_is_nothing_to_ask_for(void **state)
+{
+	static const struct {
+		const char *limits;
+		int only; /* the address that there may be a connection to */
+		bool has_long_keys, is_asked;
+	} cases[] = {
+		{ "", -1, false, false },
+		{ "", 7, false, false },
+		{ "", 3, false, true },
+		{ ".two.example:5\n", -1, false, true },
+		{ "", -1, true, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		begin(cases[i].limits);
+		world.has_long_keys = cases[i].has_long_keys;
+		say_only(cases[i].only);
+		assert_int_equal(by_next_hop(), REUSE_NOT);
+		expect_question(CACHE_ASK);
+		if (cases[i].is_asked)
+			say_place(0);
+		expect_open();
+		if (cases[i].is_asked)
+			expect_question(CACHE_CHOOSE);
+		assert_false(hear());
+		assert_int_not_equal(world.client.fd, -1);
+		close_world();
+	}
+}
+
+/* The broker learns of it once there is a session. */
+static void
+what_was_not_asked_for_is_told_later(void **state)
+{
+	(void)state;
+	begin("");
+	say_only(-1);
+	assert_int_equal(by_next_hop(), REUSE_NOT);
+	expect_question(CACHE_ASK);
+	world.may[2] = false;
+	expect_open();
+	world.search.address = 1;
+	assert_int_not_equal(hand_over().cache, 0);
+	expect_question(CACHE_READY);
+	assert_string_equal(asked.session.key2, "key of 1");
+	assert_int_equal(asked.ncandidate, 3);
+	expect_candidate(0, "key of 0", "", 0);
+	expect_candidate(1, "key of 1", "", 0);
+	expect_candidate(2, "key of 3", "", 0);
+	assert_false(hear());
+	close_world();
+}
+
 static void
 an_answer_that_makes_no_sense_is_none(void **state)
 {
@@ -788,18 +870,6 @@ begin_session(const char *limits)
 	world.search.server.ehlo.mailmax = 9;
 }
 
-static struct handoff
-hand_over(void)
-{
-	struct handoff h = { .address = "192.0.2.7",
-		.host = "m1.two.example",
-		.extensions = "SIZE",
-		.tls = "TLSv1.3" };
-
-	reuse_hand_over(&world.reuse, &h);
-	return h;
-}
-
 static bool
 stays_open(void)
 {
@@ -823,6 +893,8 @@ the_broker_is_told_what_the_session_is(void **state)
 	assert_string_equal(asked.session.host, "m1.two.example");
 	assert_string_equal(asked.session.extensions, "SIZE");
 	assert_string_equal(asked.session.tls, "TLSv1.3");
+	/* It has asked before. */
+	assert_int_equal(asked.ncandidate, 0);
 	assert_int_equal(asked.session.mailmax, 9);
 	assert_int_equal(asked.session.lives, STORE_LIFE_S);
 	close_world();
@@ -936,6 +1008,9 @@ main(void)
 		cmocka_unit_test(
 		    an_idle_connection_is_used_in_place_of_a_new_one),
 		cmocka_unit_test(after_a_dead_one_a_place_is_asked_for),
+		cmocka_unit_test(
+		    the_gate_is_open_if_there_is_nothing_to_ask_for),
+		cmocka_unit_test(what_was_not_asked_for_is_told_later),
 		cmocka_unit_test(an_answer_that_makes_no_sense_is_none),
 		cmocka_unit_test(the_broker_is_told_what_the_session_is),
 		cmocka_unit_test(a_session_lives_no_longer_than_its_policy),
