@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/idn.h"
+#include "base/utf8.h"
 #include "delivery/failure.h"
 #include "delivery/handoff.h"
 #include "delivery/noserver.h"
@@ -24,8 +26,20 @@
 
 #define PROGRAM_IO QMAIL_HOME "/bin/qmail-remote-io"
 
+/* This program once more, linked with libidn2 if that was there. */
+#define PROGRAM_UTF8 QMAIL_HOME "/bin/qmail-remote-utf8"
+#ifdef IS_UTF8
+#define PROGRAM_SELF "qmail-remote-utf8"
+#else
+#define PROGRAM_SELF "qmail-remote"
+#endif
+
 /* Files that are written to; the helper's descriptors 0 to 2 are /dev/null. */
 static const char *const written[] = { "queue/lock/tcpto", "/dev/null" };
+
+static char *const no_environment[] = { NULL };
+
+static char **arguments;
 
 static _Noreturn void
 fail(const struct dsn *why)
@@ -34,6 +48,47 @@ fail(const struct dsn *why)
 	report_end();
 	_exit(0);
 }
+
+#ifdef IS_UTF8
+
+static void
+find_utf8(void)
+{
+}
+
+#else
+
+/*
+ * Starts again, with libidn2.  Domains are converted before any server is asked
+ * for anything, so nothing has been done yet that must not be done twice.
+ * Returns if there is no such program.
+ */
+static void
+become_utf8(void)
+{
+	(void)execve(PROGRAM_UTF8, arguments, no_environment);
+}
+
+/*
+ * Domains in UTF-8 can be in the arguments, and in the control files; an
+ * A-label among the arguments may be the same as a domain there.  The arguments
+ * are looked at first, because in the sandbox it is too late to connect to the
+ * broker.
+ */
+static void
+find_utf8(void)
+{
+	idn_on_need(become_utf8);
+	if (idn_is_supported())
+		return;
+	for (char **a = arguments + 1; *a != NULL; a++)
+		if (utf8_may_be_idn(*a, strlen(*a))) {
+			become_utf8();
+			return;
+		}
+}
+
+#endif
 
 /*
  * The broker, if there is anything to ask it for.  It may have to be started,
@@ -97,7 +152,6 @@ static _Noreturn void
 become_io(const struct setup *setup, struct search *search,
     const struct attempt_config *attempt, struct reuse *reuse)
 {
-	static char *const environment[] = { NULL };
 	struct handoff h = {
 		.timeout_s = setup->control.timeoutremote,
 		.envelope = setup->envelope.address,
@@ -107,7 +161,7 @@ become_io(const struct setup *setup, struct search *search,
 	search_hand_over(search, &h);
 	reuse_hand_over(reuse, &h);
 	if (keep_open(setup, &search->server, attempt->credentials, &h) == 0)
-		execve(PROGRAM_IO, handoff_format(&h), environment);
+		execve(PROGRAM_IO, handoff_format(&h), no_environment);
 	failure_set(&why, FAILURE_EXEC, "");
 	dsn_detail(&why, "%s", strerror(errno));
 	fail(&why);
@@ -138,12 +192,14 @@ main(int argc, char **argv)
 	struct dsn why = { 0 };
 
 	if (version_is_wanted(argc, argv))
-		return version_print(VERSION_MARK("qmail-remote"));
+		return version_print(VERSION_MARK(PROGRAM_SELF));
 	start_program();
 	if (argc < 4) {
 		failure_set(&why, FAILURE_USAGE, "");
 		fail(&why);
 	}
+	arguments = argv;
+	find_utf8();
 	enter_home(&reuse);
 	setup.host = argv[1];
 	setup.sender = argv[2];

@@ -45,9 +45,9 @@ import sys
 MAIN = "qmail-remote"
 # Installed first, because qmail-remote needs the last two.
 HELPERS = ["qmail-remote-check", "qmail-remote-tcpto", "qmail-remote-cache", "qmail-remote-sts",
-           "qmail-remote-tls", "qmail-remote-io"]
+           "qmail-remote-utf8", "qmail-remote-tls", "qmail-remote-io"]
 
-MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-sts|-cache|-tcpto|-check)?) ([0-9][0-9A-Za-z.]*)\0")
+MARK = re.compile(rb"@\(#\)(qmail-remote(?:-io|-tls|-sts|-cache|-tcpto|-check|-utf8)?) ([0-9][0-9A-Za-z.]*)\0")
 # 0.1.0 had no mark.  No other program has these texts.
 FIRST_VERSION = "0.1.0"
 FIRST_TEXTS = {

@@ -67,7 +67,7 @@ library() {
 
 # Only the programs: the unit tests and replays need more libraries.
 build_programs() {
-	targets=qmail-remote-cache
+	targets="qmail-remote-cache qmail-remote-utf8"
 	for name in qmail-remote qmail-remote-io qmail-remote-sts qmail-remote-tls; do
 		targets="$targets $name"
 		targets="$targets test/sandbox/$name-planted"

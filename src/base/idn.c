@@ -144,3 +144,9 @@ idn_is_supported(void)
 {
 	return true;
 }
+
+void
+idn_on_need(void (*hook)(void))
+{
+	(void)hook;
+}

@@ -32,4 +32,10 @@ const char *idn_to_ascii(struct buf *, const char *domain, size_t n);
  */
 bool idn_is_supported(void);
 
+/*
+ * In a build without libidn2 the hook is called for each domain beyond ASCII,
+ * before it is refused.  It may replace the program by one that has libidn2.
+ */
+void idn_on_need(void (*hook)(void));
+
 #endif

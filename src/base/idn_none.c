@@ -3,11 +3,16 @@
 
 #include "base/utf8.h"
 
+static void (*on_need)(void);
+
 const char *
 idn_to_ascii(struct buf *ascii, const char *domain, size_t n)
 {
-	if (!utf8_is_ascii(domain, n))
+	if (!utf8_is_ascii(domain, n)) {
+		if (on_need != NULL)
+			on_need();
 		return "this program was built without libidn2";
+	}
 	buf_append(ascii, domain, n);
 	return NULL;
 }
@@ -16,4 +21,10 @@ bool
 idn_is_supported(void)
 {
 	return false;
+}
+
+void
+idn_on_need(void (*hook)(void))
+{
+	on_need = hook;
 }

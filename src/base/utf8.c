@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "base/utf8.h"
 
+#include "base/str.h"
+
 #define SURROGATE_MIN 0xd800
 #define SURROGATE_MAX 0xdfff
 #define CHARACTER_MAX 0x10ffff
@@ -91,4 +93,16 @@ bool
 utf8_is_international(const char *s, size_t n)
 {
 	return !utf8_is_ascii(s, n) && utf8_is_valid(s, n);
+}
+
+bool
+utf8_may_be_idn(const char *s, size_t n)
+{
+	static const char prefix[] = "xn--";
+	const size_t len = sizeof prefix - 1;
+
+	for (size_t i = 0; i + len <= n; i++)
+		if (str_case_equal(s + i, prefix, len))
+			return true;
+	return !utf8_is_ascii(s, n);
 }

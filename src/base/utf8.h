@@ -27,4 +27,10 @@ bool utf8_is_valid(const char *, size_t n);
 /* Whether they are UTF-8, and not only ASCII. */
 bool utf8_is_international(const char *, size_t n);
 
+/*
+ * Whether they are not only ASCII or have an A-label ("xn--") somewhere.  Else
+ * they are not the same domain as any text in UTF-8.
+ */
+bool utf8_may_be_idn(const char *, size_t n);
+
 #endif

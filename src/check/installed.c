@@ -94,7 +94,7 @@ installed_look(struct installed *all, const char *home, const char *name,
 {
 	static const char *const names[INSTALLED_PROGRAMS] = { "qmail-remote",
 		"qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts",
-		"qmail-remote-cache" };
+		"qmail-remote-cache", "qmail-remote-utf8" };
 
 	for (size_t i = 0; i < INSTALLED_PROGRAMS; i++) {
 		struct installed_program *p = &all->programs[i];

@@ -4,7 +4,7 @@
 
 #include "base/buf.h"
 
-enum { INSTALLED_PROGRAMS = 5 };
+enum { INSTALLED_PROGRAMS = 6 };
 
 /* The programs in QMAIL_HOME/bin; zeroed before use. */
 struct installed {

@@ -289,19 +289,6 @@ compile_entry(struct compiling *out, const struct buf *text,
 	compiling_add(out, buf_text(key), e->keylen, &place);
 }
 
-/* False for most hosts, and then no key needs to be converted. */
-static bool
-may_match_utf8(const char *host, size_t n)
-{
-	static const char prefix[] = "xn--";
-	const size_t len = sizeof prefix - 1;
-
-	for (size_t i = 0; i + len <= n; i++)
-		if (str_case_equal(host + i, prefix, len))
-			return true;
-	return !utf8_is_ascii(host, n);
-}
-
 /* An index with it would hide it from a program that can convert it. */
 static bool
 is_inconvertible(const struct entry *e)
@@ -320,7 +307,7 @@ scan(const struct buf *text, const char *host, const struct table_files *files,
 	const char *start = buf_text(text);
 	size_t mark = control_bom_length(start, text->len);
 	size_t n = strlen(host), length = 0;
-	bool converts = out || may_match_utf8(host, n), is_usable = true;
+	bool converts = out || utf8_may_be_idn(host, n), is_usable = true;
 	struct entry e, best = { 0 };
 	struct buf key = { 0 }, space = { 0 };
 	struct cursor c;

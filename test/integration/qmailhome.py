@@ -10,7 +10,8 @@ import time
 import rspawn
 
 HOME = "/srv/qmail"
-PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts", "qmail-remote-cache")
+PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts", "qmail-remote-cache",
+            "qmail-remote-utf8")
 MESSAGE = b"Subject: x\n\nhi\n"
 
 

@@ -22,7 +22,7 @@ from qmailhome import kind_of
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INSTALLER = f"{TOP}/tools/install.py"
 PROGRAMS = ("qmail-remote", "qmail-remote-io", "qmail-remote-tls", "qmail-remote-sts", "qmail-remote-cache",
-            "qmail-remote-tcpto", "qmail-remote-check")
+            "qmail-remote-tcpto", "qmail-remote-check", "qmail-remote-utf8")
 USER, GROUP = "nobody", "daemon"    # stand in for qmailr and qmail
 
 STOCK = b"\x7fELF\2\1\1\0 I (qmail-remote) was invoked improperly. (#5.3.5)\n\0 qmail-remote.c\0"

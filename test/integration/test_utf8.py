@@ -1,5 +1,6 @@
 """Addresses in UTF-8: domains as A-labels (IDNA2008), local parts with SMTPUTF8 (RFC 6531)."""
 
+import os
 import re
 
 import pytest
@@ -18,8 +19,8 @@ UTF8 = ("8BITMIME", "SMTPUTF8")
 MESSAGE = "From: <pelé@src.example>\nTo: <用户@dst.example>\nSubject: Grüße\n\nhi\n".encode()
 
 
-def is_supported(home):
-    with open(f"{home.programs}/qmail-remote", "rb") as f:
+def is_supported(home, program="qmail-remote-utf8"):
+    with open(f"{home.programs}/{program}", "rb") as f:
         return b"built without libidn2" not in f.read()
 
 
@@ -108,6 +109,28 @@ def test_keys_of_control_files_may_be_in_utf8(home, smtp, idn):
     check(home.run(host=f"www.{U}"), "r", accepted("2001:db8::1"))
     check(home.run(host="cher.example"), "r", accepted(TWO))
     assert [s.connections for s in servers] == [3, 1, 1]
+
+
+def test_only_domains_in_utf8_need_the_program_that_knows_them(home, relay):
+    """Keys in UTF-8 do not matter to others."""
+    relay()
+    home.route(f"{U}:192.0.2.99\n:{ONE}")
+    os.unlink(f"{home.path}/bin/qmail-remote-utf8")
+    check(home.run(), "r", accepted(ONE))
+    if not is_supported(home, "qmail-remote"):
+        run = home.run(host=U)
+        assert run.letters == "D" and b"libidn2" in run.report, run.report
+
+
+def test_an_index_with_keys_in_utf8(home, smtp, idn):
+    """It is made, and used, in deliveries to any domain."""
+    servers = [smtp(ONE), smtp(TWO)]
+    home.route("\n".join(f"n{n}.bücher.example:{ONE}" for n in range(5000)) + f"\n:{TWO}")
+    os.utime(f"{home.path}/control/smtproutes", (1, 1))
+    for host in ("dst.example", f"n4999.{A}", f"n4998.{U}", "dst.example"):
+        check(home.run(host=host), "r", accepted(ONE if "n49" in host else TWO))
+        assert os.path.getsize(home.cdb_path) > 100000
+    assert [s.connections for s in servers] == [2, 2]
 
 
 def test_policies_may_be_for_domains_in_utf8(home, mx, dns, smtp, idn):

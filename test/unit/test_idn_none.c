@@ -28,11 +28,34 @@ refuses_all_but_ascii(void **state)
 	buf_finish(&b);
 }
 
+static unsigned needs;
+
+static void
+count(void)
+{
+	needs++;
+}
+
+static void
+asks_for_a_program_that_can(void **state)
+{
+	struct buf b = { 0 };
+
+	(void)state;
+	idn_on_need(count);
+	assert_null(idn_to_ascii(&b, "dst.example", 11));
+	assert_int_equal(needs, 0);
+	assert_non_null(idn_to_ascii(&b, u8"\u00fc", 2));
+	assert_int_equal(needs, 1);
+	buf_finish(&b);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses_all_but_ascii),
+		cmocka_unit_test(asks_for_a_program_that_can),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

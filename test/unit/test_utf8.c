@@ -88,12 +88,25 @@ knows_what_is_utf8(void **state)
 	assert_false(utf8_is_valid("\0\xe9", 2));
 }
 
+static void
+knows_what_may_be_a_domain_in_utf8(void **state)
+{
+	(void)state;
+	assert_false(utf8_may_be_idn("dst.example", 11));
+	assert_false(utf8_may_be_idn("", 0));
+	assert_false(utf8_may_be_idn("xn--", 3));
+	assert_true(utf8_may_be_idn("b@dst.xN--a.example", 19));
+	assert_true(utf8_may_be_idn("xn--", 4));
+	assert_true(utf8_may_be_idn("\xe9.example", 9));
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_what_it_writes),
 		cmocka_unit_test(knows_what_is_utf8),
+		cmocka_unit_test(knows_what_may_be_a_domain_in_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
