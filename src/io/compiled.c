@@ -235,8 +235,8 @@ compiled_open(const char *path, const struct stat *source)
 	struct stat st;
 
 	c->source_size = (uint64_t)source->st_size;
-	c->fd = open(path,
-	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	c->fd = fdio_open(path,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	if (c->fd == -1 || fstat(c->fd, &st) == -1 || !S_ISREG(st.st_mode))
 		goto fail;
 	if (st.st_size < (off_t)FRONT_SIZE || st.st_size > UINT32_MAX ||

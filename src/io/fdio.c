@@ -31,6 +31,12 @@
 #define DESCRIPTORS_MAX 65536
 
 int
+fdio_open(const char *path, int flags, mode_t mode)
+{
+	return openat(AT_FDCWD, path, flags, mode);
+}
+
+int
 fdio_set_nonblocking(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -232,7 +238,8 @@ is_null_device(const struct stat *st)
 int
 fdio_open_file(const char *path, struct stat *st)
 {
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd =
+	    fdio_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	int fault = 0;
 
 	if (fd == -1)

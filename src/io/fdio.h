@@ -14,6 +14,12 @@
 
 /* Descriptor flags, whole files, whole writes, locks. */
 
+/*
+ * As open(), with one system call: that of musl sets O_CLOEXEC once more, for
+ * kernels that do not know the flag.
+ */
+int fdio_open(const char *path, int flags, mode_t mode);
+
 /* Each returns 0, or -1 with errno. */
 int fdio_set_nonblocking(int fd);
 int fdio_set_cloexec(int fd, bool on);

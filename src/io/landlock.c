@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#include "io/fdio.h"
+
 #ifndef SYS_landlock_create_ruleset /* the same on all architectures */
 #define SYS_landlock_create_ruleset 444
 #define SYS_landlock_add_rule 445
@@ -83,7 +85,7 @@ ruleset_except(int fd, const struct ruleset *r, const char *path,
 {
 	struct beneath b = { .allowed = rights & r->fs };
 
-	b.fd = open(path, O_PATH | O_CLOEXEC);
+	b.fd = fdio_open(path, O_PATH | O_CLOEXEC, 0);
 	if (b.fd == -1)
 		return;
 	(void)syscall(SYS_landlock_add_rule, fd, RULE_PATH_BENEATH, &b, 0U);

@@ -85,8 +85,8 @@ close_keeping_errno(int fd)
 static int
 open_existing(const char *path, int flags)
 {
-	int fd =
-	    open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = fdio_open(path,
+	    flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	struct stat st;
 
 	if (fd == -1)

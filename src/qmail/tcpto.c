@@ -150,7 +150,7 @@ open_table(struct table *t, const struct tcpto *files, bool v4,
 	int error;
 
 	t->layout = v4 ? &layout4 : &layout6;
-	t->fd = open(v4 ? files->path4 : files->path6,
+	t->fd = fdio_open(v4 ? files->path4 : files->path6,
 	    create ? flags | O_CREAT : flags, 0640);
 	if (t->fd == -1)
 		return -1;
