@@ -14,14 +14,22 @@
 #include "base/str.h"
 #include "io/fdio.h"
 
-/* Enough for 200 large answers at once; the kernel may give less. */
-#define RECEIVE_BUFFER (1 << 20)
+/*
+ * Questions over UDP that are under way to one server at once.  They fit into
+ * the receive buffer of the server as most systems make it, and the replies
+ * into ours.  Others wait for replies, but not for longer than a server needs
+ * to take questions out of its buffer.
+ */
+#define UDP_AT_ONCE 128
+#define UDP_PLACE_MS 100
+#define RECEIVE_BUFFER (1 << 20) /* the kernel may give less */
 
 /*
- * Each connection takes up to 64 KB, for the largest answer.  Further questions
- * wait until one ends.
+ * Each connection takes up to 64 KB, for the largest answer.  Others wait until
+ * one ends; one that has taken longer than this ends if others wait.
  */
 #define TCP_MAX 8
+#define TCP_PLACE_MS 2000
 
 /* Time for a reply; longer than any round of the resolver. */
 #define REPLY_MS 60000
@@ -56,8 +64,12 @@ struct exchange {
 	void *owner; /* NULL: cancelled */
 	struct dns_path path;
 	enum state state;
-	struct deadline until; /* for the reply, set when it is sent */
-	size_t question_end;   /* offset in the message */
+	size_t question_end; /* offset in the message */
+
+	/* Set when it is sent. */
+	struct deadline until; /* for the reply */
+	bool has_place;        /* for which others wait, until: */
+	struct deadline place_until;
 
 	/* Only over TCP. */
 	int fd; /* of its connection, or -1 */
@@ -72,9 +84,10 @@ struct dns_transport {
 	const struct dns_server *server;
 	size_t nserver;
 	dns_on_reply *on_reply;
-	int udp[DNS_SERVERS_MAX];  /* a socket for each server, or -1 */
-	struct exchange *exchange; /* a list of all, oldest first */
-	struct exchange **last;    /* the end of that list */
+	int udp[DNS_SERVERS_MAX];     /* a socket for each server, or -1 */
+	struct exchange *exchange;    /* a list of all, oldest first */
+	struct exchange **last;       /* the end of that list */
+	size_t nudp[DNS_SERVERS_MAX]; /* places taken at each server */
 	size_t nconnection;
 	bool has_reply; /* since dns_transport_run() was called */
 };
@@ -310,35 +323,61 @@ receive_datagrams(struct dns_transport *t, size_t server)
 }
 
 static void
-set_sent(struct exchange *e)
+set_sent(struct exchange *e, int64_t place_ms)
 {
 	e->state = SENT;
 	e->until = deadline_in(REPLY_MS);
+	e->has_place = true;
+	e->place_until = deadline_in(place_ms);
 }
 
-/* An error may be the reply (ICMP) to an earlier question. */
+/*
+ * An error may be the reply (ICMP) to an earlier question.  If the system has
+ * no room for the question, it is lost, as it could be on the way.
+ */
 static void
 start_udp(struct dns_transport *t, struct exchange *e)
 {
 	size_t server = e->path.server;
 	int *fd = &t->udp[server];
 
+	if (t->nudp[server] == UDP_AT_ONCE)
+		return;
 	if (*fd == -1)
 		*fd = open_socket(&t->server[server], SOCK_DGRAM);
 	if (*fd == -1) {
 		fail(t, e);
-	} else if (fdio_write(*fd, e->prefixed + PREFIX, e->n - PREFIX) != -1) {
-		set_sent(e);
-	} else if (!would_block()) {
+	} else if (fdio_write(*fd, e->prefixed + PREFIX, e->n - PREFIX) != -1 ||
+		   would_block() || errno == ENOBUFS || errno == ENOMEM) {
+		set_sent(e, UDP_PLACE_MS);
+		t->nudp[server]++;
+	} else {
 		fail_all(t, server);
 		fail(t, e);
 	}
 }
 
+/* The oldest connection comes first in the list. */
+static bool
+has_room_for_connection(struct dns_transport *t)
+{
+	struct exchange *e = t->exchange;
+
+	if (t->nconnection < TCP_MAX)
+		return true;
+	while (e != NULL && (e->fd == -1 || e->has_place))
+		e = e->next;
+	if (e == NULL)
+		return false;
+	e->state = ENDED;
+	close_connection(t, e);
+	return true;
+}
+
 static void
 start_tcp(struct dns_transport *t, struct exchange *e)
 {
-	if (t->nconnection == TCP_MAX)
+	if (!has_room_for_connection(t))
 		return;
 	e->fd = open_socket(&t->server[e->path.server], SOCK_STREAM);
 	if (e->fd == -1) {
@@ -346,10 +385,10 @@ start_tcp(struct dns_transport *t, struct exchange *e)
 		return;
 	}
 	t->nconnection++;
-	set_sent(e);
+	set_sent(e, TCP_PLACE_MS);
 }
 
-/* One that cannot be sent yet stays as it is. */
+/* One that has no place yet stays as it is. */
 static void
 start_new(struct dns_transport *t)
 {
@@ -360,6 +399,24 @@ start_new(struct dns_transport *t)
 			start_tcp(t, e);
 		else if (e->state == NEW)
 			start_udp(t, e);
+}
+
+/*
+ * Looks once which places are still taken: otherwise one could become free
+ * after start_new(), and be overlooked in next_step().
+ */
+static void
+count_places(struct dns_transport *t)
+{
+	struct exchange *e;
+
+	memset(t->nudp, 0, sizeof t->nudp);
+	for (e = t->exchange; e != NULL; e = e->next) {
+		if (e->has_place && deadline_passed(e->place_until))
+			e->has_place = false;
+		if (e->has_place && !e->path.is_tcp)
+			t->nudp[e->path.server]++;
+	}
 }
 
 /* The length of the reply over TCP and of its prefix, as far as it is known. */
@@ -429,8 +486,6 @@ list_sockets(const struct dns_transport *t, struct pollfd *p)
 		if (e->fd != -1)
 			p[n++] = (struct pollfd){ .fd = e->fd,
 				.events = e->nsent < e->n ? POLLOUT : POLLIN };
-		else if (e->state == NEW && !e->path.is_tcp)
-			p[e->path.server].events |= POLLOUT;
 	return n;
 }
 
@@ -445,7 +500,7 @@ wait_and_receive(struct dns_transport *t, int ms)
 	if (poll(p, list_sockets(t, p), ms) <= 0)
 		return;
 	for (size_t i = 0; i < t->nserver; i++)
-		if ((p[i].revents & ~POLLOUT) != 0)
+		if (p[i].revents != 0)
 			receive_datagrams(t, i);
 	for (e = t->exchange; e != NULL; e = e->next)
 		if (e->fd != -1 && (connection++)->revents != 0)
@@ -475,16 +530,32 @@ free_ended(struct dns_transport *t)
 	t->last = at;
 }
 
+/* When a reply comes too late, or a place becomes free for which one waits. */
+static struct deadline
+next_step(const struct dns_transport *t, struct deadline until)
+{
+	const struct exchange *e;
+	bool has_new = false;
+
+	for (e = t->exchange; e != NULL; e = e->next) {
+		if (e->state == SENT)
+			until = deadline_earlier(until, e->until);
+		if (e->state == NEW)
+			has_new = true;
+	}
+	for (e = t->exchange; e != NULL && has_new; e = e->next)
+		if (e->state == SENT && e->has_place)
+			until = deadline_earlier(until, e->place_until);
+	return until;
+}
+
 void
 dns_transport_run(struct dns_transport *t, struct deadline until)
 {
-	const struct exchange *e;
-
 	t->has_reply = false;
 	free_ended(t);
+	count_places(t);
 	start_new(t);
-	for (e = t->exchange; e != NULL; e = e->next)
-		if (e->state == SENT)
-			until = deadline_earlier(until, e->until);
-	wait_and_receive(t, t->has_reply ? 0 : deadline_left(until));
+	wait_and_receive(t,
+	    t->has_reply ? 0 : deadline_left(next_step(t, until)));
 }

@@ -43,8 +43,10 @@ struct dns_transport *dns_transport_create(const struct dns_server *, size_t n,
 void dns_transport_destroy(struct dns_transport *);
 
 /*
- * Queues a copy of the message; the next dns_transport_run() sends it.  The
- * callback gets owner once, or never if there is no reply within a minute.
+ * Queues a copy of the message; the next dns_transport_run() sends it, or a
+ * later one if many are under way.  The callback gets owner once, or never if
+ * there is no reply within a minute; over TCP, within two seconds if others
+ * wait.
  */
 void dns_transport_send(struct dns_transport *, struct dns_path,
     const unsigned char *message, size_t n, void *owner);
@@ -54,7 +56,7 @@ void dns_transport_forget(struct dns_transport *, const void *owner);
 
 /*
  * Sends queued messages and receives replies.  Waits for a reply until the
- * deadline, but returns after one has arrived.
+ * deadline, but returns after one has arrived, or when more can be sent.
  */
 void dns_transport_run(struct dns_transport *, struct deadline);
 

@@ -6,8 +6,10 @@
 #include <cmocka.h>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #include "dns/resolver.h"
+#include "dns/transport.h"
 
 /*
  * The resolver with real sockets, and a name server at a free port.  What it
@@ -30,8 +33,9 @@
 static struct {
 	int udp, tcp;
 	struct dns_config config;
-	bool has_wrong_flags; /* a question without RD, AD or EDNS0 */
-	unsigned id[MANY];    /* of the questions kept until the end */
+	bool has_wrong_flags;     /* a question without RD, AD or EDNS0 */
+	struct sockaddr_in asker; /* of the last question over UDP */
+	unsigned id[MANY];        /* of the questions kept until the end */
 	unsigned held;
 	struct {
 		unsigned char byte[512];
@@ -116,6 +120,7 @@ serve_udp(void)
 
 	if (got < 12)
 		return;
+	server.asker = from;
 	if (p[2] != 1 || p[3] != 0x20)
 		server.has_wrong_flags = true;
 	if (is_called(p, "drop") || (is_called(p, "noedns") && has_edns(p)))
@@ -178,7 +183,7 @@ serve_udp(void)
 	}
 	if (is_called(p, "tcp") || is_called(p, "tcpdead") ||
 	    is_called(p, "tcpid") || is_called(p, "tcphalf") ||
-	    is_called(p, "tcphold"))
+	    is_called(p, "tcphold") || is_called(p, "tcpudp"))
 		p[2] |= 2;
 	/* Denials that are too long to be read whole. */
 	if (is_called(p, "long512"))
@@ -200,6 +205,11 @@ serve_tcp(void)
 
 	if (got == 2)
 		got = recv(fd, p + 2, p[1], MSG_WAITALL);
+	/* A forged denial, with everything right. */
+	if (got > 12 && is_called(p + 2, "tcpudp")) {
+		n = make_answer(p + 2, 3);
+		reply(p + 2, n, &server.asker);
+	}
 	if (got > 12 && !is_called(p + 2, "tcpdead") &&
 	    !is_called(p + 2, "tcphold")) {
 		n = make_answer(p + 2, 0);
@@ -333,6 +343,7 @@ answers_of_all_kinds(void **state)
 		{ "tcpdead.example", DNS_TEMPFAIL },
 		{ "tcpid.example", DNS_TEMPFAIL },
 		{ "tcphalf.example", DNS_TEMPFAIL },
+		{ "tcpudp.example", DNS_FOUND },
 		{ "long512.example", DNS_FOUND },
 		{ "long5000.example", DNS_FOUND },
 		{ "echo.example", DNS_FOUND },
@@ -461,6 +472,26 @@ questions_given_up_over_tcp(void **state)
 	dns_resolver_destroy(r);
 }
 
+/* Connections that say nothing end where another question waits for them. */
+static void
+silent_connections_do_not_stop_others(void **state)
+{
+	struct dns_resolver *r = create();
+	struct dns_answer held[MANY], good;
+	struct deadline late = deadline_in(20000);
+
+	(void)state;
+	/* The last one is asked first. */
+	dns_resolver_ask(r, "tcp.example", DNS_A, &good);
+	for (size_t i = 0; i < MANY / 4; i++)
+		dns_resolver_ask(r, "tcphold.example", DNS_A, &held[i]);
+	while (good.is_pending && dns_resolver_wait_some(r, late))
+		;
+	assert_int_equal(good.outcome, DNS_FOUND);
+	dns_answer_finish(&good);
+	dns_resolver_destroy(r);
+}
+
 static void
 a_question_without_an_answer(void **state)
 {
@@ -497,6 +528,172 @@ a_server_that_refuses(void **state)
 	server.config = good;
 }
 
+/*
+ * The transport alone, with a server that reads when a test lets it, and
+ * replies with the question.
+ */
+static struct {
+	int fd;
+	struct dns_server server;
+	struct dns_transport *transport;
+	unsigned nreply, nfailed;
+} stage;
+
+static void
+count_reply(void *owner, const struct dns_path *path,
+    const unsigned char *bytes, size_t n)
+{
+	(void)owner;
+	(void)path;
+	(void)n;
+	if (bytes == NULL)
+		stage.nfailed++;
+	else
+		stage.nreply++;
+}
+
+static void
+set_stage(unsigned nquestion)
+{
+	struct sockaddr_in here = { .sin_family = AF_INET };
+	unsigned char message[DNS_QUESTION_SIZE];
+	socklen_t len = sizeof here;
+	size_t n;
+
+	here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	stage.nreply = stage.nfailed = 0;
+	stage.fd = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(bind(stage.fd, (struct sockaddr *)&here, len), 0);
+	assert_int_equal(getsockname(stage.fd, (struct sockaddr *)&here, &len),
+	    0);
+	stage.server.ip = server.config.server[0].ip;
+	stage.server.port = ntohs(here.sin_port);
+	stage.transport = dns_transport_create(&stage.server, 1, count_reply);
+	for (unsigned i = 0; i < nquestion; i++) {
+		n = dns_question_write(message, "a.example", DNS_A, (uint16_t)i,
+		    0);
+		dns_transport_send(stage.transport, (struct dns_path){ 0 },
+		    message, n, &stage);
+	}
+}
+
+static void
+clear_stage(void)
+{
+	dns_transport_destroy(stage.transport);
+	(void)close(stage.fd);
+}
+
+/* Reads the questions that are there; returns how many. */
+static unsigned
+read_questions(bool answers)
+{
+	unsigned char p[DNS_QUESTION_SIZE];
+	struct sockaddr_in from;
+	socklen_t len = sizeof from;
+	unsigned count = 0;
+	ssize_t n;
+
+	while ((n = recvfrom(stage.fd, p, sizeof p, MSG_DONTWAIT,
+		    (struct sockaddr *)&from, &len)) > 0) {
+		count++;
+		p[2] |= 0x80;
+		if (answers)
+			(void)!sendto(stage.fd, p, (size_t)n, 0,
+			    (struct sockaddr *)&from, len);
+	}
+	return count;
+}
+
+/* More could not be in the buffer of a server, and be lost. */
+static void
+many_questions_are_sent_as_they_are_answered(void **state)
+{
+	struct deadline late = deadline_in(20000);
+
+	(void)state;
+	set_stage(300);
+	while (stage.nreply < 300) {
+		dns_transport_run(stage.transport, deadline_in(0));
+		assert_in_range(read_questions(true), 0, 128);
+		assert_false(deadline_passed(late));
+	}
+	assert_int_equal(stage.nfailed, 0);
+	clear_stage();
+}
+
+static void
+many_questions_are_sent_to_a_silent_server(void **state)
+{
+	struct deadline late = deadline_in(20000);
+	unsigned n = 0, step;
+
+	(void)state;
+	set_stage(300);
+	/* Not the last ones: after these it would wait for replies. */
+	while (n < 200) {
+		dns_transport_run(stage.transport, late);
+		step = read_questions(false);
+		assert_in_range(step, 0, 128);
+		n += step;
+		assert_false(deadline_passed(late));
+	}
+	assert_int_equal(stage.nreply + stage.nfailed, 0);
+	clear_stage();
+}
+
+/* Fails one call, for the code under test: the count of calls until then. */
+static unsigned until_failure;
+static int failure;
+
+ssize_t
+write(int fd, const void *from, size_t n)
+{
+	const struct iovec whole = { (void *)(uintptr_t)from, n };
+
+	if (until_failure > 0 && --until_failure == 0) {
+		errno = failure;
+		return -1;
+	}
+	return writev(fd, &whole, 1);
+}
+
+/* The question is lost, and the others are not given up. */
+static void
+no_room_to_send(void **state)
+{
+	static const int cases[] = { EAGAIN, ENOBUFS, ENOMEM };
+	struct deadline late = deadline_in(20000);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		set_stage(3);
+		until_failure = 2;
+		failure = cases[i];
+		while (stage.nreply < 2) {
+			dns_transport_run(stage.transport, deadline_in(0));
+			(void)read_questions(true);
+			assert_false(deadline_passed(late));
+		}
+		assert_int_equal(until_failure, 0);
+		assert_int_equal(stage.nfailed, 0);
+		clear_stage();
+	}
+}
+
+/* The error may belong to any of the questions before. */
+static void
+a_refusal_at_sending(void **state)
+{
+	(void)state;
+	set_stage(3);
+	until_failure = 2;
+	failure = ECONNREFUSED;
+	dns_transport_run(stage.transport, deadline_in(0));
+	assert_int_equal(stage.nfailed, 2);
+	clear_stage();
+}
+
 int
 main(void)
 {
@@ -506,8 +703,13 @@ main(void)
 		cmocka_unit_test(many_truncated_answers_at_once),
 		cmocka_unit_test(a_deadline_ends_the_rest),
 		cmocka_unit_test(questions_given_up_over_tcp),
+		cmocka_unit_test(silent_connections_do_not_stop_others),
 		cmocka_unit_test(a_question_without_an_answer),
 		cmocka_unit_test(a_server_that_refuses),
+		cmocka_unit_test(many_questions_are_sent_as_they_are_answered),
+		cmocka_unit_test(many_questions_are_sent_to_a_silent_server),
+		cmocka_unit_test(no_room_to_send),
+		cmocka_unit_test(a_refusal_at_sending),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
