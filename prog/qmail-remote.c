@@ -221,9 +221,11 @@ main(int argc, char **argv)
 		config.attempt.pass_data = &client;
 	}
 	result = search_server(&search, &setup.plan, &config);
+	/* Of what there was before a connection that was made by another. */
+	if (result != SEARCH_DONE || search.history.n > 0)
+		tell_collector(&setup, &search);
 	if (result == SEARCH_DONE)
 		return 0;
-	tell_collector(&setup, &search);
 	if (result == SEARCH_READY)
 		become_io(&setup, &search, &config.attempt, &reuse);
 	noserver_record(&search);
