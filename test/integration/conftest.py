@@ -98,6 +98,7 @@ def put_under(command, program):
 
 
 MANY = 4
+ONE_IN = 12     # variants of a test that is played again
 
 # They test what is the same in each build, or what other tests have the programs do too.
 _NOT_IN_SAMPLE = {f"test_{name}.py" for name in (
@@ -115,9 +116,13 @@ def _not_in_sample(items):
 
 
 def _played_again(items):
-    """Two in three of the tests that a file has from others."""
-    again = [item for item in items if item.function.__module__ != item.module.__name__]
-    return [item for n, item in enumerate(again) if n % 3]
+    """Of the tests that a file has from others, all but a few variants of those that it names."""
+    tests = {}
+    for item in items:
+        if item.function.__module__ != item.module.__name__:
+            tests.setdefault((item.path, item.originalname), []).append(item)
+    return [item for (_, name), variants in tests.items() for n, item in enumerate(variants)
+            if n % ONE_IN or name not in item.module.PLAYED_AGAIN]
 
 
 # Their tests take long. pytest-xdist gives each process tests that follow each other.

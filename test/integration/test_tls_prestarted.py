@@ -24,6 +24,56 @@ from test_tls_boundary import *  # noqa: F401,F403
 from test_tls_certificates import *  # noqa: F401,F403
 from test_sandbox import test_tls_is_stopped_after_the_handshake, test_tls_is_stopped_in_the_handshake  # noqa: F401
 
+# Always: what a session is asked for, what it reads, how it ends. All of the others with --long.
+PLAYED_AGAIN = {f"test_{name}" for name in """
+    the_other_address_of_a_host_is_tried_if_tls_is_demanded
+    strictness_1_delivers_in_clear_text_to_the_best_host_if_no_host_does_tls
+    clear_text_after_a_failed_handshake_is_for_that_host_alone
+    a_handshake_that_times_out_leads_to_the_next_host_and_not_into_tcpto
+    tls_over_ipv6_is_used
+    names_and_fallbacks_of_five_hosts_do_not_mix
+    the_number_in_tlsstrictness_counts_and_more_than_2_is_2
+    the_report_of_a_delivery_in_tls_is_this_to_the_byte
+    the_server_name_sent_is_the_one_that_the_certificate_must_have
+    a_host_name_that_no_certificate_can_have_leads_to_the_next_host
+    a_handshake_that_failed_is_told_whatever_became_of_the_mail
+    ehlo_that_is_answered_twice_in_two_segments_ends_in_no_delivery_in_tls
+    a_reply_in_tls_that_nobody_asked_for_ends_in_no_delivery_in_tls
+    a_reply_behind_354_is_no_reply_to_the_end_of_the_mail_data
+    421_behind_the_reply_to_ehlo_leads_to_the_next_host
+    ten_megabytes_arrive_byte_for_byte
+    a_server_that_reads_slowly_gets_all_of_the_message
+    a_server_given_by_its_address_must_have_that_in_its_certificate
+    another_textual_form_of_an_address_is_the_same_address
+    the_name_of_a_relay_is_verified_and_not_that_of_the_domain
+    a_certificate_of_the_first_host_does_not_do_for_the_second
+    a_certificate_is_not_looked_at_where_clear_text_would_do
+    what_is_listed_is_trusted_whoever_signed_it
+    a_damaged_bundle_is_trouble_of_ours_where_something_is_verified
+    a_damaged_file_in_a_directory_is_trouble_of_ours_for_those_who_need_it
+    a_directory_of_anchors_verifies_as_a_bundle_does
+    a_directory_that_changes_counts_as_it_is_now
+    a_relative_path_begins_at_the_qmail_home
+    bad_anchors_end_the_delivery_without_another_host
+    unreadable_anchors
+    a_change_of_the_anchors_counts_at_once
+    the_index_of_one_bundle_is_not_taken_for_that_of_another
+    anchors_that_are_removed_are_not_replaced_by_their_index
+    an_expired_anchor_vouches_for_nobody
+    a_stale_index_that_cannot_be_replaced_is_not_used
+    forged_index
+    our_certificate_is_sent_with_its_chain_where_it_is_asked_for
+    our_certificate_is_not_sent_unasked
+    a_key_that_is_not_configured_must_be_in_the_file_of_the_certificate
+    key_and_certificate_may_be_in_one_file
+    a_refusal_of_our_certificate_is_a_failed_handshake
+    a_bad_key_or_certificate_of_ours_is_trouble_of_ours
+    a_key_or_certificate_of_ours_that_cannot_be_read_is_trouble_of_ours
+    tls_is_stopped_in_the_handshake
+    tls_is_stopped_after_the_handshake
+""".split()}
+assert PLAYED_AGAIN <= set(globals())
+
 # They look at what else is there, and the broker and its files are.
 for _name in ("test_a_bundle_of_150_is_indexed_without_the_certificates_themselves",
               "test_a_state_directory_that_cannot_be_written_is_done_without",
