@@ -21,6 +21,7 @@
 #include "base/deadline.h"
 #include "base/dsn.h"
 #include "io/fdio.h"
+#include "io/latency.h"
 #include "base/mem.h"
 #include "io/pass.h"
 #include "io/sandbox.h"
@@ -294,6 +295,8 @@ serve(const struct tls_service *request, const char *program)
 	int code = 0;
 
 	set_signals();
+	/* Also of its children: a delivery does not wait for long. */
+	latency_lower();
 	watch_add(&service.watch, program);
 	(void)dl_iterate_phdr(watch_library, &service.watch);
 	if (chdir(request->home) == -1)
