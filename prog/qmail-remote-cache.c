@@ -86,8 +86,6 @@ catch_signals(void)
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGHUP, &ignore, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
-	/* Nobody waits for the qmail-remote-tls. */
-	sigaction(SIGCHLD, &ignore, NULL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	return 0;
 }
@@ -259,6 +257,8 @@ run(int listener, int tls, const struct watch *programs)
 			continue;
 		if (watch_has_changed(programs))
 			break;
+		/* The qmail-remote-tls, if it could not serve. */
+		spawn_reap(deadline_in(0));
 		looked = milliseconds();
 	}
 	/* First: nobody is to connect any more. */

@@ -492,7 +492,8 @@ static const short reading[] = {
 
 /*
  * For qmail-remote-cache: clients connect to its socket and pass descriptors,
- * which are only looked at, written to with send(), and passed on.
+ * which are only looked at, written to with send(), and passed on.  The one
+ * child that it has was started before.
  */
 static const short holding[] = {
 	SYS_accept4,
@@ -505,6 +506,7 @@ static const short holding[] = {
 	SYS_dup,
 	SYS_newfstatat,
 	SYS_getuid,
+	SYS_wait4,
 	SYS_rt_sigreturn,
 	SYS_unlinkat,
 #ifdef __x86_64__
