@@ -9,6 +9,7 @@
 
 #define CLOSING 421
 #define INSUFFICIENT_STORAGE 452
+#define BAD_SEQUENCE 503
 
 /*
  * Commands are numbered: 0 is MAIL, then one RCPT for each recipient, then
@@ -193,7 +194,8 @@ is_out_of_sequence(const struct transaction *t)
 {
 	const struct smtp_reply *r = &t->session->reply;
 
-	return r->code == 503 && is_pipelining(t) && !has_policy_status(r);
+	return r->code == BAD_SEQUENCE && is_pipelining(t) &&
+	       !has_policy_status(r);
 }
 
 /*
@@ -558,6 +560,17 @@ run_within_limits(struct smtp_session *s, const struct smtp_envelope *envelope,
 }
 
 /*
+ * Of replies to MAIL.  The server may count messages; or it wants something
+ * first, EHLO for example, that it only had before the first message.
+ */
+static bool
+is_about_connection(const struct smtp_reply *r)
+{
+	return r->code == INSUFFICIENT_STORAGE ||
+	       (r->code == BAD_SEQUENCE && !has_policy_status(r));
+}
+
+/*
  * Whether a transaction on a connection that was used before says nothing about
  * the mail, and no mail data was sent.
  */
@@ -569,7 +582,7 @@ is_stale(const struct smtp_session *s, const struct smtp_result *r)
 		return true;
 	case SMTP_END_MAIL:
 		return r->outcome != SMTP_REFUSED ||
-		       s->reply.code == INSUFFICIENT_STORAGE;
+		       is_about_connection(&s->reply);
 	case SMTP_END_RCPT:
 	case SMTP_END_DATA:
 		return r->outcome != SMTP_REFUSED;

@@ -26,7 +26,8 @@
  * connection.  That is so if before any mail data
  *	- the connection was closed or reset, or a reply did not come in time;
  *	  the one to MAIL is waited for SMTP_REUSED_TIMEOUT_S at most;
- *	- the reply to any command was 421, or the one to MAIL was 452;
+ *	- the reply to any command was 421, or the one to MAIL was 452, or 503
+ *	  without a status that says "not permitted" (RFC 3463);
  *	- MAIL was refused, and the connection ended before all replies to the
  *	  group that it was sent in had come, or there was one more: the server
  *	  may have said why it ends the idle connection.  They are waited for

@@ -156,6 +156,7 @@ def server_cases():
     for name, step in (("nonsense", "hello?"), ("two-digits", b"25\r\n"), ("two-codes", b"250-a\r\n251 b\r\n"),
                        ("half", (b"250", CLOSE))):
         yield Case(f"Q14-{name}", scripts({}, {"MAIL": ["250 ok", step]}, {}, timeout=1), NEW, after_others(), over=ALL)
+    yield Case("Q14-mail-bad-sequence", second(MAIL=["250 ok", "503 5.5.1 EHLO first"]), NEW, after_others(), over=ALL)
     for moment, reply in (("RCPT", "421 4.7.0 slow down"), ("DATA", "421 4.7.0 slow down"), ("RCPT", CLOSE), ("DATA", RESET)):
         name = f"Q14-{moment.lower()}-{'again' if isinstance(reply, str) else 'lost'}"
         yield Case(name, second(**{moment: ["250 ok" if moment == "RCPT" else "354 go", reply]}), NEW, after_others(), over=ALL)

@@ -217,9 +217,9 @@ is_stale_after_421(void **state)
 		check_reused(&cases[i]);
 }
 
-/* The server may count messages; with QUIT, because it is in step. */
+/* It is not about the mail; with QUIT, because the server is in step. */
 static void
-is_stale_after_452_to_mail(void **state)
+is_stale_after_452_or_503_to_mail(void **state)
 {
 	static const struct reused cases[] = {
 		{ "in a group", PIPE, 1,
@@ -230,6 +230,14 @@ is_stale_after_452_to_mail(void **state)
 		{ "and then 354", PIPE, 1,
 		    { "<" GROUP, ">452 enough\r\n250\r\n354\r\n" },
 		    SMTP_END_MAIL, STALE, REFUSED, GROUP },
+		{ "503", PIPE, 1,
+		    { "<" GROUP, ">503 5.5.1 EHLO first\r\n503\r\n503\r\n" },
+		    SMTP_END_MAIL, STALE, REFUSED, GROUP QUIT },
+		{ "503, one by one", 0, 1, { "<" MAIL, ">503\r\n" },
+		    SMTP_END_MAIL, STALE, REFUSED, MAIL QUIT },
+		{ "503, not permitted", 0, 1,
+		    { "<" MAIL, ">503 5.7.1 no\r\n", RSET_OK }, SMTP_END_MAIL,
+		    REFUSED, REFUSED, MAIL RSET QUIT },
 	};
 
 	(void)state;
@@ -615,7 +623,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sends_nothing_if_there_is_input),
 		cmocka_unit_test(is_stale_after_421),
-		cmocka_unit_test(is_stale_after_452_to_mail),
+		cmocka_unit_test(is_stale_after_452_or_503_to_mail),
 		cmocka_unit_test(is_stale_if_the_dialogue_breaks),
 		cmocka_unit_test(is_stale_after_a_refusal_of_the_connection),
 		cmocka_unit_test(takes_refusals_of_mail_as_results),
