@@ -451,7 +451,7 @@ reuse_hand_over(struct reuse *r, struct handoff *h)
 		return;
 	is_described = describe(r, h);
 	/* A place is ours for as long as the socket is open. */
-	if (has_broker(r) && (is_described || r->has_place) &&
+	if ((is_described || r->has_place) &&
 	    fdio_set_cloexec(r->client->fd, false) == 0 && is_described)
 		h->cache = (unsigned long)r->client->fd;
 }
