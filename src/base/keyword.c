@@ -9,8 +9,8 @@
 
 #define KEYWORDS_MAX 32 /* in one table: one bit of a long for each */
 
-static bool
-is_set(const struct keyword *k)
+bool
+keyword_is_set(const struct keyword *k)
 {
 	return k->is_required || (k->text ? *k->text != NULL : *k->number != 0);
 }
@@ -36,7 +36,7 @@ keyword_format(const struct keyword *k, size_t n, char **words)
 	size_t nword = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (is_set(&k[i]))
+		if (keyword_is_set(&k[i]))
 			words[nword++] = format_word(&k[i]);
 	return nword;
 }

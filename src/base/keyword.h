@@ -19,8 +19,13 @@ struct keyword {
 };
 
 /*
- * Formats each of the n values that is set as one word.  Text is set if it is
- * not NULL, a number if it is not 0; a required value is always written.
+ * Whether a value is set, that is, to be written.  Text is if it is not NULL, a
+ * number if it is not 0; and what is required always is.
+ */
+bool keyword_is_set(const struct keyword *);
+
+/*
+ * Formats each of the n values that is set as one word.
  * Returns the number of words, at most n.  The caller frees each word.
  */
 size_t keyword_format(const struct keyword *, size_t n, char **words);

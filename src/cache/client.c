@@ -184,23 +184,22 @@ cache_client_join(struct cache_client *c, const char *path)
 	return take(c, connect_once(&address), st.st_uid);
 }
 
-/* False if there is no broker, or it cannot be sent. */
+/*
+ * False if there is no broker, or it cannot be sent.  The bytes are allocated
+ * once, and not zeroed: few of them are used.
+ */
 static bool
-send_message(const struct cache_client *c, const struct cache_message *m,
+send_message(struct cache_client *c, const struct cache_message *m,
     const int *fd, size_t nfd)
 {
-	char *bytes;
 	size_t n;
-	bool is_sent;
 
 	if (c->fd == -1)
 		return false;
-	/* Not zeroed, and not on the stack: few of these bytes are used. */
-	bytes = mem_resize(NULL, 1, CACHE_MESSAGE_MAX);
-	n = cache_message_format(m, bytes);
-	is_sent = n > 0 && pass_send(c->fd, bytes, n, fd, nfd) == 0;
-	free(bytes);
-	return is_sent;
+	if (!c->bytes)
+		c->bytes = mem_resize(NULL, 1, CACHE_MESSAGE_MAX);
+	n = cache_message_format(m, c->bytes);
+	return n > 0 && pass_send(c->fd, c->bytes, n, fd, nfd) == 0;
 }
 
 /*
@@ -248,8 +247,6 @@ receive(struct cache_client *c, const struct cache_message *m, unsigned kinds,
 	size_t nfd = 0;
 	ssize_t n = -1;
 
-	if (!c->bytes)
-		c->bytes = mem_resize(NULL, 1, CACHE_MESSAGE_MAX);
 	if (fdio_wait(c->fd, POLLIN, until) == 1)
 		n = pass_receive(c->fd, c->bytes, CACHE_MESSAGE_MAX, got, &nfd);
 	if (!is_answer(c, m, n, kinds, got, nfd)) {
@@ -296,7 +293,7 @@ cache_client_next(struct cache_client *c)
 }
 
 bool
-cache_client_tell(const struct cache_client *c, const struct cache_message *m,
+cache_client_tell(struct cache_client *c, const struct cache_message *m,
     const int *fd, size_t nfd)
 {
 	return send_message(c, m, fd, nfd);

@@ -33,7 +33,7 @@ struct cache_client_files {
 struct cache_client {
 	int fd;           /* close-on-exec; -1: there is no broker */
 	bool has_version; /* the first answer has come, and it was ours */
-	/* The last answer; its text is in bytes. */
+	/* The last answer; its text is in bytes, up to the next message. */
 	struct cache_message answer;
 	char *bytes; /* CACHE_MESSAGE_MAX of them; NULL before the first one */
 };
@@ -75,8 +75,8 @@ bool cache_client_next(struct cache_client *);
  * be sent.  The socket stays open then, and with it a place that the delivery
  * has.
  */
-bool cache_client_tell(const struct cache_client *,
-    const struct cache_message *, const int *fd, size_t nfd);
+bool cache_client_tell(struct cache_client *, const struct cache_message *,
+    const int *fd, size_t nfd);
 
 /*
  * Closes the socket: what the delivery was given is the broker's again.  The

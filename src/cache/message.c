@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/keyword.h"
@@ -170,16 +169,38 @@ struct out {
 };
 
 static void
-put(struct out *out, const char *word)
+put_bytes(struct out *out, const char *bytes, size_t n)
 {
-	size_t size = strlen(word) + 1;
-
-	if (size > CACHE_MESSAGE_MAX - out->n) {
+	if (n > CACHE_MESSAGE_MAX - out->n) {
 		out->is_complete = false;
 		return;
 	}
-	memcpy(out->bytes + out->n, word, size);
-	out->n += size;
+	memcpy(out->bytes + out->n, bytes, n);
+	out->n += n;
+}
+
+static void
+put(struct out *out, const char *word)
+{
+	put_bytes(out, word, strlen(word) + 1);
+}
+
+/* As keyword_format(), but without an allocation for each word. */
+static void
+put_keyword(struct out *out, const struct keyword *k)
+{
+	char digits[24];
+
+	if (!keyword_is_set(k))
+		return;
+	put_bytes(out, k->key, strlen(k->key));
+	put_bytes(out, "=", 1);
+	if (k->text != NULL) {
+		put(out, *k->text);
+		return;
+	}
+	snprintf(digits, sizeof digits, "%lu", *k->number);
+	put(out, digits);
 }
 
 static bool
@@ -208,12 +229,7 @@ static void
 put_request(struct out *out, const struct cache_message *m)
 {
 	assert(m->nrequest > 0);
-	if (m->nrequest > CACHE_MESSAGE_MAX - out->n) {
-		out->is_complete = false;
-		return;
-	}
-	memcpy(out->bytes + out->n, m->request, m->nrequest);
-	out->n += m->nrequest;
+	put_bytes(out, m->request, m->nrequest);
 }
 
 size_t
@@ -223,14 +239,11 @@ cache_message_format(const struct cache_message *message,
 	struct cache_message m = *message;
 	struct out out = { bytes, 0, true };
 	struct keyword k[KEYWORDS];
-	char *words[KEYWORDS];
-	size_t n = keyword_format(k, describe(&m, k), words);
+	size_t n = describe(&m, k);
 
 	put(&out, kinds[m.kind]);
-	for (size_t i = 0; i < n; i++) {
-		put(&out, words[i]);
-		free(words[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		put_keyword(&out, &k[i]);
 	if (m.kind == CACHE_CHOOSE ||
 	    (m.kind == CACHE_READY && m.ncandidate > 0))
 		put_candidates(&out, &m);

@@ -10,7 +10,7 @@
 bool
 prestart_pass(void *data, const char *request, size_t n, const int fd[TLS_FDS])
 {
-	const struct cache_client *client = data;
+	struct cache_client *client = data;
 	/* The program: the message has another first word. */
 	size_t skipped = strlen(request) + 1;
 	struct cache_message m = { .kind = CACHE_TLS,

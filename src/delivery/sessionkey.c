@@ -9,6 +9,9 @@
 #include "delivery/search.h"
 #include "io/fileid.h"
 
+/* Room for most keys, in bytes. */
+#define USUAL_SIZE 1000
+
 /* A key in the making. */
 struct making {
 	struct buf *key;
@@ -19,14 +22,20 @@ struct making {
 static void
 add_bytes(struct buf *key, const char *s, size_t n)
 {
+	size_t plain = 0; /* bytes before i that can stay as they are */
+
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)s[i];
 
-		if (c < ' ' || c == '\x7f' || c == '%')
-			buf_printf(key, "%%%02X", c);
-		else
-			buf_putc(key, s[i]);
+		if (c >= ' ' && c != '\x7f' && c != '%') {
+			plain++;
+			continue;
+		}
+		buf_append(key, s + i - plain, plain);
+		buf_printf(key, "%%%02X", c);
+		plain = 0;
 	}
+	buf_append(key, s + n - plain, plain);
 }
 
 /* A field; one whose value is NULL is left out. */
@@ -273,6 +282,7 @@ sessionkey_by_next_hop(const struct setup *s, struct buf *key)
 	struct making m = { .key = key };
 
 	buf_cut(key, 0);
+	(void)buf_reserve(key, USUAL_SIZE);
 	add_next_hop(&m, s);
 	add_sources(&m, s);
 	add_common(&m, s);
@@ -352,6 +362,7 @@ sessionkey_by_address(const struct setup *s, const struct plan *plan,
 	struct making m = { .key = key };
 
 	buf_cut(key, 0);
+	(void)buf_reserve(key, USUAL_SIZE);
 	add_ip(&m, "address", ip);
 	add_number(&m, "port", plan->port);
 	add_ip(&m, "source", plan_source(plan, ip)->ip);
