@@ -10,7 +10,7 @@
 #include "io/fileid.h"
 
 /* Room for most keys, in bytes. */
-#define USUAL_SIZE 1000
+#define USUAL_SIZE 400
 
 /* A key in the making. */
 struct making {
