@@ -3,6 +3,8 @@
 
 #include "config.h"
 
+#define SMALL 4096 /* bytes read at once */
+
 struct setup_files
 files_of_qmail(bool are_read_only)
 {
@@ -15,6 +17,7 @@ files_of_qmail(bool are_read_only)
 				.text = "control/smtproutes",
 				.index = QMAIL_STATE "/smtproutes.cdb",
 				.lock = QMAIL_STATE "/smtproutes.lock",
+				.small = SMALL,
 				.is_read_only = are_read_only,
 			},
 			.senders = "control/authsenders",
@@ -24,6 +27,7 @@ files_of_qmail(bool are_read_only)
 			.text = "control/ipfamily",
 			.index = QMAIL_STATE "/ipfamily.cdb",
 			.lock = QMAIL_STATE "/ipfamily.lock",
+			.small = SMALL,
 			.is_read_only = are_read_only,
 		},
 		.sources = {

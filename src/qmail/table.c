@@ -344,7 +344,7 @@ static bool
 is_compilable(const struct table_files *files, const char *host,
     const struct stat *st)
 {
-	off_t uncompiled = files->is_strict ? STRICT_TEXT_MAX : 0;
+	off_t uncompiled = files->is_strict ? STRICT_TEXT_MAX : files->small;
 
 	return st->st_size > uncompiled && strlen(host) <= COMPILED_KEY_MAX &&
 	       is_indexed(host, strlen(host));

@@ -2,6 +2,7 @@
 #ifndef QMAIL_TABLE_H
 #define QMAIL_TABLE_H
 
+#include <sys/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,12 @@ struct table_files {
 	const char *index; /* run/qmail-remote/NAME.cdb */
 	const char *lock;  /* run/qmail-remote/NAME.lock */
 	bool is_read_only; /* never compile an index */
+
+	/*
+	 * A file of up to so many bytes is read without an index: it is read
+	 * sooner than an index is opened and checked.
+	 */
+	off_t small;
 
 	/*
 	 * For entries that must not be overlooked.  Blanks before a key and a

@@ -131,6 +131,7 @@ def full_cases():
 
 def compiled_cases():
     def compile_it(stage):
+        stage.home.filler = qmailhome.FILLER
         stage.home.control("smtproutes", f"x.example:192.0.2.98\ndst.example:{ONE}\n:{TWO}\n")
         stage.other = stage.server(TWO, host="m2.example")
         os.utime(f"{stage.home.path}/control/smtproutes", (1000, 1000))

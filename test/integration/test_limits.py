@@ -133,6 +133,7 @@ def test_closed_descriptors_deliver_only_what_can_be_reported(session, home, kin
 def state(home, dns, smtp):
     """A delivery that wants to write each state file: routes are new, the first host times out."""
     home.control("timeoutconnect", "1\n")
+    home.filler = qmailhome.FILLER
     age(home.control("smtproutes", "x.example:y.example\n"))
     dns.zone(f"dst.example MX 1 m1.example.\nm1.example A {world.HOLE4}\nm1.example AAAA {world.HOLE6}\n"
              f"dst.example MX 2 m2.example.\nm2.example A {TWO}\n")

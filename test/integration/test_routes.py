@@ -9,10 +9,18 @@ import pytest
 
 import forgery
 from expect import CONTROL, DNS_SOFT, NO_CONNECTION, accepted, check
+from qmailhome import FILLER
 from test_stock import one_user
 
 A, B = "192.0.2.11", "192.0.2.12"
 SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _long(request):
+    """The routes are compiled."""
+    if "home" in request.fixturenames:
+        request.getfixturevalue("home").filler = FILLER
 
 
 @pytest.fixture
@@ -42,6 +50,19 @@ def test_the_index_appears_and_is_used_as_it_is(home, two):
     goes_to(home, A)
     after = os.stat(home.cdb_path)
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_a_short_file_needs_no_index(home, two):
+    home.filler = ""
+    text = f"#{'-' * 4060}\ndst.example:"
+    home.control("smtproutes", (text + A).ljust(4095) + "\n")
+    goes_to(home, A)
+    assert not os.path.exists(home.cdb_path)
+    home.control("smtproutes", (text + B).ljust(4096) + "\n")
+    goes_to(home, B)
+    assert os.path.exists(home.cdb_path)
+    home.control("smtproutes", text + A)
+    goes_to(home, A)
 
 
 def test_a_change_in_the_same_second_counts_at_once(home, two):

@@ -433,6 +433,27 @@ refuses_what_it_cannot_read(void **state)
 
 /* Also if only the bytes differ: the times show it. */
 static void
+a_small_file_needs_no_index(void **state)
+{
+	struct table_files small = files;
+	struct table_entry entry = { 0 };
+
+	(void)state;
+	small.small = 6;
+	put(small.text, ":fits\n", 6);
+	assert_int_equal(table_find(&small, "a", &entry), 0);
+	assert_string_equal(buf_text(&entry.value), "fits");
+	assert_int_equal(access(small.index, F_OK), -1);
+	table_entry_finish(&entry);
+	entry = (struct table_entry){ 0 };
+	put(small.text, ":large\n", 7);
+	assert_int_equal(table_find(&small, "a", &entry), 0);
+	assert_string_equal(buf_text(&entry.value), "large");
+	assert_int_equal(access(small.index, F_OK), 0);
+	table_entry_finish(&entry);
+}
+
+static void
 sees_every_change(void **state)
 {
 	static const struct timespec old[2] = { { 1000000000, 0 },
@@ -882,6 +903,7 @@ main(void)
 		TEST(separates_at_a_nul),
 		TEST(may_be_missing_or_empty),
 		TEST(refuses_what_it_cannot_read),
+		TEST(a_small_file_needs_no_index),
 		TEST(sees_every_change),
 		TEST(works_without_write_permission),
 		TEST(survives_damage),
