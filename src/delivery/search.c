@@ -241,7 +241,7 @@ search_server(struct search *s, struct plan *plan,
 		.search = s,
 		.config = config,
 		/* Too large for the stack. */
-		.session = mem_alloc(1, sizeof *w.session),
+		.session = mem_resize(NULL, 1, sizeof *w.session),
 		.had_no_tls = mem_alloc(plan->naddress, sizeof *w.had_no_tls),
 	};
 	enum search_result result;
