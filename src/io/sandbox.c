@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE /* dl_iterate_phdr() */
+
 #include "io/sandbox.h"
 
-#include <sys/types.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/types.h>
+#include <link.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <unistd.h>
 
 #include "io/landlock.h"
 #include "io/seccomp.h"
@@ -36,9 +42,54 @@ lower_limit(struct rlimit *r, rlim_t limit)
 			(void)setrlimit(resource, &r); \
 	} while (0)
 
+#ifndef __GLIBC__
+
+/*
+ * The first call is for the program itself; libraries have a loader that does
+ * the same.
+ */
+static int
+protect(struct dl_phdr_info *program, size_t size, void *data)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)data;
+	for (size_t i = 0; i < program->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &program->dlpi_phdr[i];
+		uintptr_t start = program->dlpi_addr + p->p_vaddr;
+		uintptr_t end = (start + p->p_memsz) & ~(page - 1);
+
+		start &= ~(page - 1);
+		if (p->p_type == PT_GNU_RELRO && end > start)
+			(void)mprotect((void *)start, end - start, PROT_READ);
+	}
+	return 1;
+}
+
+/*
+ * Memory that only relocation has written to becomes read-only (RELRO).  glibc
+ * does that in static programs too, musl only in dynamic ones.
+ */
+static void
+protect_relocated(void)
+{
+	(void)dl_iterate_phdr(protect, NULL);
+}
+
+#else
+
+static void
+protect_relocated(void)
+{
+}
+
+#endif
+
 void
 sandbox_harden(void)
 {
+	protect_relocated();
 	LOWER(RLIMIT_CORE, 0);
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);
 	(void)prctl(PR_SET_DUMPABLE, 0UL, 0UL, 0UL, 0UL);
