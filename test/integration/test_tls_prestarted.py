@@ -22,6 +22,7 @@ from tlssite import NOT_VERIFIED, tls_line, verified
 from test_tls import *  # noqa: F401,F403
 from test_tls_boundary import *  # noqa: F401,F403
 from test_tls_certificates import *  # noqa: F401,F403
+from test_tls_certificates import asking, present, write
 from test_sandbox import test_tls_is_stopped_after_the_handshake, test_tls_is_stopped_in_the_handshake  # noqa: F401
 
 # Always: what a session is asked for, what it reads, how it ends. All of the others with --long.
@@ -240,6 +241,20 @@ def test_served_with_implicit_tls(site, home):
                        **seen.script)
     check(site.run(), "r", accepted())
     assert len(seen.pids) == 1 and len(server.mails) == 1
+
+
+def test_served_with_the_files_that_the_delivery_names(site, home):
+    """They are read by the session; a relative path begins at the qmail home."""
+    seen = Seen(home, "MAIL")
+    write(f"{home.path}/control/anchors.pem", site.certs.root.pem)
+    server = site.one(2, context=asking(site, True), **seen.script)
+    site.want(2, "control/anchors.pem")
+    present(site)
+    run = site.run()
+    check(run, "r", accepted())
+    assert tls_line(run) == verified("m1.example")
+    assert server.session.tls["client"] == site.certs.client.der
+    assert len(seen.pids) == 1
 
 
 def test_a_session_is_as_confined_as_that_of_an_own_helper(site, home):
