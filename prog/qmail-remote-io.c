@@ -17,11 +17,14 @@
 #include "qmail/quote.h"
 #include "qmail/report.h"
 #include "smtp/auth.h"
+#include "tls/helper.h"
 
 #include "start.h"
 #include "version.h"
 
 #define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
+/* Longer than qmail-remote-tls takes to send what the network takes. */
+#define HELPER_MS 1000
 
 /* What the server must not repeat in the report. */
 static bool
@@ -111,6 +114,20 @@ set_session(struct smtp_session *s, const struct handoff *h,
 }
 
 /*
+ * Ends the session.  The connection is closed when qmail-remote-tls has ended,
+ * which takes it a moment, wherever it was started.  Until then this delivery
+ * keeps its place under control/concurrencyhosts.
+ */
+static void
+close_session(const struct handoff *h, struct smtp_session *session)
+{
+	smtp_session_quit(session);
+	close((int)h->fd);
+	if (h->status > 0)
+		tls_helper_await_end((int)h->status, deadline_in(HELPER_MS));
+}
+
+/*
  * Lets the next delivery have the session, or ends it.  If it lives on, so does
  * qmail-remote-tls; otherwise that is waited for.
  */
@@ -127,8 +144,7 @@ end_session(const struct handoff *h, struct smtp_session *session,
 		if (keep_session(h, session, batch_last(batch), bytes))
 			return;
 	}
-	smtp_session_quit(session);
-	close((int)h->fd);
+	close_session(h, session);
 	end_helpers();
 }
 
@@ -136,8 +152,7 @@ end_session(const struct handoff *h, struct smtp_session *session,
 static int
 give_back(const struct handoff *h, struct smtp_session *session)
 {
-	smtp_session_quit(session);
-	close((int)h->fd);
+	close_session(h, session);
 	return HANDOFF_EXIT_AGAIN;
 }
 

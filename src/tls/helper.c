@@ -241,13 +241,13 @@ launch_passed(const struct tls_helper *h, int socket)
 	return t;
 }
 
-static void
-await_end_of_file(int fd, struct deadline until)
+void
+tls_helper_await_end(int status, struct deadline until)
 {
 	char bytes[TLS_RECORD_SIZE];
 
-	while (fdio_wait(fd, POLLIN, until) == 1 &&
-	       fdio_read(fd, bytes, sizeof bytes) > 0)
+	while (fdio_wait(status, POLLIN, until) == 1 &&
+	       fdio_read(status, bytes, sizeof bytes) > 0)
 		;
 }
 
@@ -263,7 +263,7 @@ end_passed(struct tls_start *t)
 	if (t->connection != -1)
 		(void)shutdown(t->connection, SHUT_RDWR);
 	close(t->fd);
-	await_end_of_file(t->status,
+	tls_helper_await_end(t->status,
 	    deadline_in(t->connection == -1 ? BEGIN_MS : GRACE_MS));
 	close(t->status);
 	tls_helper_settle(t);

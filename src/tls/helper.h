@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/deadline.h"
 #include "base/tlsa.h"
 #include "tls/request.h"
 #include "tls/status.h"
@@ -103,6 +104,12 @@ void tls_helper_settle(struct tls_start *);
  * ended is not known.
  */
 enum tls_end tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE]);
+
+/*
+ * Waits until a helper has ended, and with it its connection, after the clear
+ * text was closed.
+ */
+void tls_helper_await_end(int status, struct deadline until);
 
 /*
  * Kills a helper that waits, or whose session is given up, and closes both

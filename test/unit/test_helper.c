@@ -822,6 +822,34 @@ reads_how_the_session_of_another_helper_ended(void **state)
 	}
 }
 
+/* Its records are not wanted any more. */
+static void
+waits_for_the_end_of_a_helper(void **state)
+{
+	char record[TLS_RECORD_SIZE], byte;
+	size_t n = tls_end_format(record, TLS_END_CLIENT, "");
+	int ends[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		close(ends[0]);
+		/* Until the test has seen that it is not waited for. */
+		(void)!read(ends[1], &byte, 1);
+		_exit(write(ends[1], record, n) != (ssize_t)n);
+	}
+	close(ends[1]);
+	tls_helper_await_end(ends[0], deadline_in(0));
+	assert_int_equal(write(ends[0], "", 1), 1);
+	tls_helper_await_end(ends[0], deadline_never());
+	assert_int_equal(recv(ends[0], &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(ends[0]);
+}
+
 static void
 passes_all_arguments(void **state)
 {
@@ -899,6 +927,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(leaves_the_connection_alone),
 		cmocka_unit_test(reads_how_a_session_ended),
 		cmocka_unit_test(reads_how_the_session_of_another_helper_ended),
+		cmocka_unit_test(waits_for_the_end_of_a_helper),
 		cmocka_unit_test(passes_all_arguments),
 	};
 
