@@ -48,7 +48,7 @@ asks_the_broker(void **state)
 	assert_true(cache_message_parse(&m, bytes, (size_t)n));
 	assert_int_equal(m.kind, CACHE_TLS);
 	pass_close(fd, nfd);
-	close(c.fd);
+	cache_client_close(&c);
 	close(broker);
 }
 
@@ -62,7 +62,7 @@ does_without_a_broker(void **state)
 	assert_false(prestart_pass(&c, REQUEST, sizeof REQUEST, given));
 	close(open_client(&c));
 	assert_false(prestart_pass(&c, REQUEST, sizeof REQUEST, given));
-	close(c.fd);
+	cache_client_close(&c);
 }
 
 /* The broker is kept: only this cannot be asked. */
@@ -81,7 +81,7 @@ leaves_out_what_is_too_long(void **state)
 	assert_false(prestart_pass(&c, request, sizeof request, given));
 	assert_int_not_equal(c.fd, -1);
 	assert_true(prestart_pass(&c, request, sizeof request - 1, given));
-	close(c.fd);
+	cache_client_close(&c);
 	close(broker);
 }
 
