@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import struct
 import threading
 
 import pytest
@@ -54,6 +55,34 @@ def test_a_connection_reset_amid_the_mail_data_is_no_signal(home, relay):
     relay(DATA=("354 go", Read(10000), RESET))
     run = home.run(message=b"line\n" * 1000000)
     assert run.letters == "rZ"
+
+
+def loaded_segments(program):
+    """How many parts of an ELF file are mapped."""
+    with open(program, "rb") as f:
+        data = f.read(4096)
+    has_64_bits = data[4] == 2
+    at, = struct.unpack_from("<Q", data, 32) if has_64_bits else struct.unpack_from("<I", data, 28)
+    size, n = struct.unpack_from("<HH", data, 54 if has_64_bits else 42)
+    return sum(struct.unpack_from("<I", data, at + i * size)[0] == 1 for i in range(n))
+
+
+@pytest.mark.parametrize("step", ["EHLO", "MAIL"])
+def test_what_relocation_has_written_cannot_be_written_any_more(home, relay, step):
+    """Of qmail-remote and of qmail-remote-io: a part of the last segment can only be read (RELRO)."""
+    found = []
+
+    def look(session):
+        program = os.readlink(f"/proc/{process.pid}/exe")
+        with open(f"/proc/{process.pid}/maps", encoding="ascii") as f:
+            found.append(([line.split()[1] for line in f if line.endswith(f" {program}\n")], loaded_segments(program)))
+        return "250 ok"
+
+    relay(**{step: Call(look)})
+    process = home.start()
+    check(process.finish(), "r", accepted())
+    (rights, segments), = found
+    assert rights[-2:] == ["r--p", "rw-p"] and len(rights) == segments + 1, (rights, segments)
 
 
 @pytest.mark.parametrize("host", ["-h", "--help", "--version", "--", "-"])
