@@ -11,6 +11,8 @@ import realservers
 import world
 from expect import accepted, check
 from realservers import CLEAR
+from reuse import Reuse
+from test_stock import one_user
 from tlssite import NOT_VERIFIED, tls_line, verified
 
 ONE, TWO, THREE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
@@ -131,6 +133,23 @@ def test_an_index_with_keys_in_utf8(home, smtp, idn):
         check(home.run(host=host), "r", accepted(ONE if "n49" in host else TWO))
         assert os.path.getsize(home.cdb_path) > 100000
     assert [s.connections for s in servers] == [2, 2]
+
+
+@one_user
+@pytest.mark.parametrize("where", ["argument", "control file"])
+def test_messages_to_domains_in_utf8_share_a_connection(home, dns, smtp, idn, where):
+    """The program that knows such domains takes over before kept connections are looked for."""
+    dns.zone(f"{A} A {ONE}\ndst.example A {ONE}")
+    server = smtp()
+    if where == "control file":
+        home.control("concurrencyhosts", f".{U}:5\n")
+    reuse = Reuse(home).serve()
+    try:
+        for host in (U, A, U, A) if where == "argument" else ["dst.example"] * 4:
+            check(reuse.run(host=host), "r", accepted())
+        assert [len(session.mails) for session in server.sessions] == [1, 3]
+    finally:
+        reuse.stop()
 
 
 def test_policies_may_be_for_domains_in_utf8(home, mx, dns, smtp, idn):
