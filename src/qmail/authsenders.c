@@ -77,20 +77,24 @@ matches(const char *key, size_t nkey, const struct buf *sender)
 	       (at != NULL && tail >= at && (*tail == '@' || *tail == '.'));
 }
 
-/* Domains are compared as A-labels. */
+/*
+ * Domains are compared as A-labels.  For a sender without one no key needs to
+ * be converted.
+ */
 static struct line
 find_line(struct lines *lines, const char *sender)
 {
 	struct buf address = { 0 }, key = { 0 };
 	struct line l, best = { .key = NULL };
 	size_t length = 0;
+	bool converts = utf8_may_be_idn(sender, strlen(sender));
 
 	append_converted(&address, sender, strlen(sender));
 	while (next_line(lines, &l)) {
 		const char *k = l.key;
 		size_t n = l.nkey;
 
-		if (utf8_is_international(k, n)) {
+		if (converts && utf8_is_international(k, n)) {
 			buf_cut(&key, 0);
 			append_converted(&key, k, n);
 			k = buf_text(&key);

@@ -136,13 +136,13 @@ def test_an_index_with_keys_in_utf8(home, smtp, idn):
 
 
 @one_user
-@pytest.mark.parametrize("where", ["argument", "control file"])
+@pytest.mark.parametrize("where", ["argument", "concurrencyhosts", "authsenders"])
 def test_messages_to_domains_in_utf8_share_a_connection(home, dns, smtp, idn, where):
     """The program that knows such domains takes over before kept connections are looked for."""
     dns.zone(f"{A} A {ONE}\ndst.example A {ONE}")
     server = smtp()
-    if where == "control file":
-        home.control("concurrencyhosts", f".{U}:5\n")
+    if where != "argument":
+        home.control(where, f".{U}:5\n")
     reuse = Reuse(home).serve()
     try:
         for host in (U, A, U, A) if where == "argument" else ["dst.example"] * 4:
