@@ -40,15 +40,16 @@ HEAD = (f"{'':40}{'wall s':>8}{'msg/s':>8}{'CPU ms':>8}{'connections':>12}{'DNS'
 class Stream:
     """A row of the table: n messages, of which at_once are under way."""
 
-    def __init__(self, name, *, n=400, at_once=20, tls=False, delay=0, destinations=1, idle="60\n", turns=3):
-        self.name, self.n, self.at_once, self.tls, self.delay = name, n, at_once, tls, delay
+    def __init__(self, name, *, n=400, at_once=20, tls=False, delay=0, dns_delay=0, destinations=1, idle="60\n",
+                 turns=3):
+        self.name, self.n, self.at_once, self.tls, self.delay, self.dns_delay = name, n, at_once, tls, delay, dns_delay
         self.destinations, self.idle, self.turns = destinations, idle, turns
 
     def set_up(self, w):
-        """The server's replies take self.delay milliseconds, DNS none: as with a name server near by that knows all."""
+        """The server's replies and DNS take so many milliseconds; DNS none with a name server near by that knows all."""
         serve(w, self.tls, self.delay)
         if self.destinations == 1:
-            workloads.mx()(w)
+            workloads.mx(delay=self.dns_delay / 1000)(w)
             w.dns.zone("dst.example MX 10 m1.example.\nm1.example A 192.0.2.1\nm1.example AAAA 2001:db8::1\n")
             host = "dst.example"
         else:
@@ -171,6 +172,7 @@ TABLE = [Stream(f"stream, {'TLS' if tls else 'clear'}, {delay} ms, 20 at a time"
          for delay, n, turns in ((0, 400, 5), (20, 400, 3), (100, 200, 1)) for tls in (False, True)]
 TABLE += [
     Stream("stream, TLS, 20 ms, 1000 messages", n=1000, tls=True, delay=20, turns=2),
+    Stream("stream, TLS, 20 ms, DNS too, 1000 messages", n=1000, tls=True, delay=20, dns_delay=20, turns=2),
     Stream("stream, clear, 0 ms, 1 at a time", n=100, at_once=1, turns=5),
     Stream("stream, TLS, 0 ms, 1 at a time", n=100, at_once=1, tls=True, turns=5),
     Started("small, TLS 1.3, started", n=200, at_once=1, tls=True, turns=5),
