@@ -416,7 +416,7 @@ entry(struct view *v, const struct check_entry *e)
 }
 
 static void
-put_count(struct out *out, const char *key, unsigned long n)
+put_count(struct out *out, const char *key, unsigned long long n)
 {
 	out_json_number(out, key, n < LLONG_MAX ? (long long)n : LLONG_MAX);
 }

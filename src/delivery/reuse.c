@@ -433,7 +433,8 @@ describe(struct reuse *r, const struct handoff *h)
 		.host = h->host,
 		.extensions = h->extensions,
 		.tls = h->tls,
-		.mailmax = s->server.ehlo.mailmax,
+		/* Cut to 32 bits it is no greater, or 0 for none. */
+		.mailmax = (unsigned long)s->server.ehlo.mailmax,
 		.lives = least(STORE_LIFE_S,
 		    sessionkey_lives(r->setup, s->connector.plan, s->address,
 			(int64_t)time(NULL))),
