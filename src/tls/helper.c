@@ -270,6 +270,18 @@ end_passed(struct tls_start *t)
 	t->fd = t->status = -1;
 }
 
+/* Sends the byte that it waits for before it begins; false if it has ended. */
+static bool
+tell(const struct tls_start *t)
+{
+	ssize_t sent;
+
+	do
+		sent = send(t->fd, "", 1, MSG_NOSIGNAL);
+	while (sent == -1 && errno == EINTR);
+	return sent == 1;
+}
+
 /*
  * Gives it the connection.  The byte for that can be read only once: by the
  * helper, which then begins, or by us, and then it cannot begin any more.
@@ -280,7 +292,7 @@ lets_begin(struct tls_start *t)
 	bool has_begun;
 	char byte;
 
-	if (send(t->fd, "", 1, MSG_NOSIGNAL) != 1)
+	if (!tell(t))
 		return false;
 	(void)fdio_wait(t->status, POLLIN, deadline_in(BEGIN_MS));
 	has_begun = recv(t->clear, &byte, 1, MSG_DONTWAIT) != 1;
@@ -395,8 +407,6 @@ void
 tls_helper_handshake(const struct tls_helper *h, struct tls_start *t,
     int socket)
 {
-	bool is_told;
-
 	if (t->is_passed) {
 		perform_passed(h, t, socket);
 		return;
@@ -405,8 +415,7 @@ tls_helper_handshake(const struct tls_helper *h, struct tls_start *t,
 	if (t->result.status != TLS_STATUS_NONE)
 		return;
 	/* If it has ended, it may have said why. */
-	is_told = send(t->fd, "", 1, MSG_NOSIGNAL) == 1;
-	await_result(h, t, is_told ? handshake_ms(h) : GRACE_MS);
+	await_result(h, t, tell(t) ? handshake_ms(h) : GRACE_MS);
 }
 
 /* How it ended; of a process that is not our child only whether it did. */
