@@ -65,6 +65,7 @@ def table_cases():
         stage.locks.append(open(f"{stage.home.run_path}/smtproutes.lock", "wb"))
         for f in stage.locks:
             fcntl.flock(f, fcntl.LOCK_EX)
+        stage.home.filler = qmailhome.FILLER
         stage.home.control("smtproutes", "other.example:192.0.2.99\n")
 
     def let_go(stage):

@@ -234,7 +234,7 @@ def test_what_is_held(fine, broker, look):
     assert verified == {"host": "m1.example", "address": "192.0.2.1", "tls": tls, "messages": 3}
     assert 240 <= clear["seconds_left"] <= 300 and clear["messages"] == 1 and "host" not in clear
     done = answered(look)
-    assert done.returncode == DELIVERED
+    assert done.returncode == DELIVERED, done.stdout
     assert re.search(f"^{PROGRAM} +idle connections: 2$", done.stdout, re.MULTILINE)
     shown = r"messages: 3, idle for \d+ s, may be used for \d+ s"
     assert re.fullmatch(shown, detail(done.stdout, "m1.example (192.0.2.1)")) and f"\n    {tls}\n" in done.stdout
