@@ -829,6 +829,7 @@ def test_helper_that_cannot_start_is_warned_of(site, home, look):
     assert entries(look("--json", host=None))["TLS"]["warnings"] != []
 
 
+@pytest.mark.timed      # with nothing beside it: the tests of other processes would see this qmail-rspawn, too
 def test_memory_limit_of_qmail_rspawn_is_warned_of(home, look):
     before = entries(look("--json", host=None))["limits of qmail-rspawn"]
     assert before["warnings"] == []
