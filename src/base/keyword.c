@@ -2,9 +2,10 @@
 #include "base/keyword.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "base/mem.h"
 #include "base/str.h"
 
 #define KEYWORDS_MAX 32 /* in one table: one bit of a long for each */
@@ -15,19 +16,32 @@ keyword_is_set(const struct keyword *k)
 	return k->is_required || (k->text ? *k->text != NULL : *k->number != 0);
 }
 
+size_t
+keyword_write(const struct keyword *k, char *at, size_t size)
+{
+	char digits[24];
+	const char *value = k->text ? *k->text : digits;
+	size_t nkey = strlen(k->key), nvalue;
+
+	if (!k->text)
+		snprintf(digits, sizeof digits, "%lu", *k->number);
+	nvalue = strlen(value);
+	if (nkey + nvalue + 2 <= size) {
+		memcpy(at, k->key, nkey);
+		at[nkey] = '=';
+		memcpy(at + nkey + 1, value, nvalue + 1);
+	}
+	return nkey + nvalue + 2;
+}
+
 static char *
 format_word(const struct keyword *k)
 {
-	struct buf word = { 0 };
+	size_t size = keyword_write(k, NULL, 0);
+	char *word = mem_resize(NULL, 1, size);
 
-	buf_puts(&word, k->key);
-	buf_putc(&word, '=');
-	/* A text may be long; printf() would go over it twice. */
-	if (k->text)
-		buf_puts(&word, *k->text);
-	else
-		buf_printf(&word, "%lu", *k->number);
-	return word.data;
+	(void)keyword_write(k, word, size);
+	return word;
 }
 
 size_t

@@ -19,14 +19,20 @@ struct keyword {
 };
 
 /*
- * Whether a value is set, that is, to be written.  Text is if it is not NULL, a
- * number if it is not 0; and what is required always is.
+ * Whether a value is to be written: text if it is not NULL, a number if it is
+ * not 0, and what is required in any case.
  */
 bool keyword_is_set(const struct keyword *);
 
 /*
- * Formats each of the n values that is set as one word.
- * Returns the number of words, at most n.  The caller frees each word.
+ * Writes a value as one word, ended by NUL.  Returns its size, with the NUL; if
+ * that is more than the size given, nothing was written.
+ */
+size_t keyword_write(const struct keyword *, char *at, size_t size);
+
+/*
+ * Formats each of the n values that is to be written as one word.  Returns the
+ * number of words, at most n.  The caller frees each word.
  */
 size_t keyword_format(const struct keyword *, size_t n, char **words);
 

@@ -185,22 +185,16 @@ put(struct out *out, const char *word)
 	put_bytes(out, word, strlen(word) + 1);
 }
 
-/* As keyword_format(), but without an allocation for each word. */
 static void
 put_keyword(struct out *out, const struct keyword *k)
 {
-	char digits[24];
+	size_t left = CACHE_MESSAGE_MAX - out->n;
+	size_t size = keyword_write(k, out->bytes + out->n, left);
 
-	if (!keyword_is_set(k))
-		return;
-	put_bytes(out, k->key, strlen(k->key));
-	put_bytes(out, "=", 1);
-	if (k->text != NULL) {
-		put(out, *k->text);
-		return;
-	}
-	snprintf(digits, sizeof digits, "%lu", *k->number);
-	put(out, digits);
+	if (size > left)
+		out->is_complete = false;
+	else
+		out->n += size;
 }
 
 static bool
@@ -243,7 +237,8 @@ cache_message_format(const struct cache_message *message,
 
 	put(&out, kinds[m.kind]);
 	for (size_t i = 0; i < n; i++)
-		put_keyword(&out, &k[i]);
+		if (keyword_is_set(&k[i]))
+			put_keyword(&out, &k[i]);
 	if (m.kind == CACHE_CHOOSE ||
 	    (m.kind == CACHE_READY && m.ncandidate > 0))
 		put_candidates(&out, &m);

@@ -83,6 +83,26 @@ writes_what_is_set(void **state)
 }
 
 static void
+writes_only_what_has_room(void **state)
+{
+	struct values v = { .name = "name", .size = 1000 };
+	struct keyword k[KEYWORDS];
+	char at[10];
+
+	(void)state;
+	describe(&v, k);
+	for (size_t i = 0; i < KEYWORDS; i += 2) { /* name and size */
+		for (size_t room = 0; room <= sizeof at; room++) {
+			memset(at, '!', sizeof at);
+			assert_int_equal(keyword_write(&k[i], at, room), 10);
+			if (room < 10)
+				assert_memory_equal(at, "!!!!!!!!!!", 10);
+		}
+		assert_string_equal(at, i == 0 ? "name=name" : "size=1000");
+	}
+}
+
+static void
 reads_in_any_order(void **state)
 {
 	static const char *const words[] = { "size=0001", "name=a b",
@@ -161,6 +181,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_what_is_set),
+		cmocka_unit_test(writes_only_what_has_room),
 		cmocka_unit_test(reads_in_any_order),
 		cmocka_unit_test(refuses_nonsense),
 		cmocka_unit_test(refuses_too_many_keywords),
