@@ -62,6 +62,16 @@ str_number(const char *s, size_t n, unsigned long limit, unsigned long *value)
 	return digits;
 }
 
+uint64_t
+str_hash(uint64_t start, const char *text)
+{
+	uint64_t h = start;
+
+	for (; *text != '\0'; text++)
+		h = (h ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	return h;
+}
+
 int
 str_copy(char *dst, size_t size, const char *src)
 {

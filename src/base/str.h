@@ -28,6 +28,13 @@ size_t str_number(const char *, size_t n, unsigned long limit,
 size_t str_number64(const char *, size_t n, uint64_t limit, uint64_t *value);
 
 /*
+ * Goes on with a hash, FNV-1a of 64 bits, over a text.  It protects from nobody
+ * who can choose the texts, unless the start is secret.
+ */
+#define STR_HASH_START UINT64_C(0xcbf29ce484222325)
+uint64_t str_hash(uint64_t start, const char *);
+
+/*
  * Copies src with its NUL into dst of size bytes.  Returns 0, or -1 if it does
  * not fit; then dst has as much as fits, and a NUL.
  */

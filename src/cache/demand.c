@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "io/random.h"
 
 /*
@@ -51,17 +52,6 @@ void
 demand_destroy(struct demand *d)
 {
 	free(d);
-}
-
-/* FNV-1a with another start. */
-static uint64_t
-hash_of(const struct demand *d, const char *key)
-{
-	uint64_t h = d->seed;
-
-	for (; *key != '\0'; key++)
-		h = (h ^ (unsigned char)*key) * 0x100000001b3;
-	return h;
 }
 
 /* Where all bits of the hash count: those at its ends are not mixed well. */
@@ -143,7 +133,7 @@ add(struct demand *d, uint64_t hash, uint64_t client)
 void
 demand_note(struct demand *d, const char *key, uint64_t client, int64_t now)
 {
-	uint64_t hash = hash_of(d, key);
+	uint64_t hash = str_hash(d->seed, key);
 	uint16_t i = find(d, hash);
 	struct entry *e;
 
@@ -164,7 +154,7 @@ bool
 demand_is_there(const struct demand *d, const char *key, uint64_t client,
     int64_t now)
 {
-	uint16_t i = find(d, hash_of(d, key));
+	uint16_t i = find(d, str_hash(d->seed, key));
 	const struct entry *e = &d->entry[i];
 
 	return i != NOBODY &&

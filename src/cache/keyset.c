@@ -4,16 +4,19 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static const char digits[] = "0123456789abcdef";
 
-/* FNV-1a.  Its upper bits depend on all bytes of the key but the last ones. */
+/*
+ * The upper half of the hash hardly depends on the last bytes of the key, the
+ * lower half does.
+ */
 static size_t
 bit_of(const char *key)
 {
-	uint64_t h = 0xcbf29ce484222325;
+	uint64_t h = str_hash(STR_HASH_START, key);
 
-	for (; *key != '\0'; key++)
-		h = (h ^ (unsigned char)*key) * 0x100000001b3;
 	return (size_t)((h ^ h >> 32) % KEYSET_BITS);
 }
 

@@ -8,9 +8,10 @@
 
 /*
  * A set of keys that can say in few bytes, as text, which keys are certainly
- * not in it.  It may say of a key that is not in it that it may be: of one in
- * ten, if there are 50 others.  Who does not like that cannot profit from it,
- * so the hash is a plain one.
+ * not in it (a Bloom filter with one hash).  If there are 50 keys in it, one in
+ * ten of the others seems to be in it, too.  That costs no more than a question
+ * to the broker, so it does not matter if somebody chooses keys to bring it
+ * about.
  */
 
 #define KEYSET_BITS 512

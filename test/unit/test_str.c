@@ -186,6 +186,21 @@ copies_what_fits(void **state)
 	}
 }
 
+/* The values are those of the definition of FNV-1a. */
+static void
+hashes_each_byte(void **state)
+{
+	(void)state;
+	assert_true(str_hash(STR_HASH_START, "") == STR_HASH_START);
+	assert_true(str_hash(STR_HASH_START, "a") ==
+		    UINT64_C(0xaf63dc4c8601ec8c));
+	assert_true(str_hash(STR_HASH_START, "foobar") ==
+		    UINT64_C(0x85944171f73967e8));
+	assert_true(str_hash(str_hash(STR_HASH_START, "foo"), "bar") ==
+		    str_hash(STR_HASH_START, "foobar"));
+	assert_true(str_hash(1, "foobar") != str_hash(2, "foobar"));
+}
+
 int
 main(void)
 {
@@ -196,6 +211,7 @@ main(void)
 		cmocka_unit_test(reads_64_bits),
 		cmocka_unit_test(stops_at_the_end),
 		cmocka_unit_test(copies_what_fits),
+		cmocka_unit_test(hashes_each_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
