@@ -238,12 +238,10 @@ is_null_device(const struct stat *st)
 int
 fdio_open_file(const char *path, struct stat *st)
 {
-	int fd, fault = 0;
+	int fd =
+	    fdio_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+	int fault = 0;
 
-	/* Most control files are missing, and this tells it sooner. */
-	if (stat(path, st) == -1)
-		return -1;
-	fd = fdio_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	if (fd == -1)
 		return -1;
 	if (fstat(fd, st) == -1)
