@@ -115,6 +115,15 @@ fuzz_enter_directory(void)
 }
 
 int
+fuzz_lowest_free(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+int
 fuzz_write_file(const char *name, const void *data, size_t n)
 {
 	int fd = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

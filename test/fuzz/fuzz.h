@@ -55,6 +55,9 @@ size_t fuzz_cuts_next(struct fuzz_cuts *, size_t left);
  */
 void fuzz_enter_directory(void);
 
+/* The lowest descriptor that is not open. */
+int fuzz_lowest_free(void);
+
 /* Replaces the contents of a file; returns an open descriptor. */
 int fuzz_write_file(const char *name, const void *, size_t);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "lenderkeys.h"
 
 static int64_t clock_ms;
 static bool is_quiet;
@@ -72,15 +73,6 @@ listen_here(void)
 	CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
 	CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
 	CHECK(listen(fd, 100) == 0);
-	return fd;
-}
-
-static int
-lowest_free(void)
-{
-	int fd = dup(0);
-
-	close(fd);
 	return fd;
 }
 
@@ -219,14 +211,8 @@ static void
 check_keys(const struct lender *l)
 {
 	static struct keyset want;
-	const struct store_session *s;
 
-	keyset_init(&want);
-	for (size_t i = 0; (s = store_at(l->store, i)) != NULL; i++)
-		keyset_add(&want, s->key2);
-	for (size_t i = 0; i < l->nclient; i++)
-		if (l->client[i].session != NULL)
-			keyset_add(&want, l->client[i].session->key2);
+	lenderkeys_collect(l, &want);
 	CHECK(memcmp(&want, &l->keys, sizeof want) == 0);
 }
 
@@ -286,7 +272,7 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	if (!is_ready)
 		fuzz_enter_directory();
 	is_ready = true;
-	free_before = lowest_free();
+	free_before = fuzz_lowest_free();
 	clock_ms = 0;
 	nserver = 0;
 	for (size_t i = 0; i < GUESTS; i++)
@@ -305,6 +291,6 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		if (guest[i] != -1)
 			close(guest[i]);
 	pass_close(server, nserver);
-	CHECK(lowest_free() == free_before);
+	CHECK(fuzz_lowest_free() == free_before);
 	return 0;
 }

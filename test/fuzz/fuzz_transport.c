@@ -13,11 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/deadline.h"
 #include "dns/message.h"
 #include "io/fdio.h"
 #include "io/random.h"
 
+#include "fakeclock.h"
 #include "fuzz.h"
 
 #define SERVERS 2
@@ -26,7 +26,6 @@
 #define LIMIT_MS 70000
 
 static struct fuzz_input in;
-static int64_t clock_ms;
 static int turns; /* since time passed */
 static unsigned nrandom;
 
@@ -42,38 +41,6 @@ static size_t nfar, nopen_tcp;
 /*
  * Stands in for the system.
  */
-
-struct deadline
-deadline_in(int64_t ms)
-{
-	return (struct deadline){ clock_ms + ms };
-}
-
-struct deadline
-deadline_never(void)
-{
-	return (struct deadline){ INT64_MAX };
-}
-
-struct deadline
-deadline_earlier(struct deadline a, struct deadline b)
-{
-	return a.at < b.at ? a : b;
-}
-
-int
-deadline_left(struct deadline d)
-{
-	if (d.at == INT64_MAX)
-		return -1;
-	return d.at > clock_ms ? (int)(d.at - clock_ms) : 0;
-}
-
-bool
-deadline_passed(struct deadline d)
-{
-	return deadline_left(d) == 0;
-}
 
 /* IDs: a forged one, with another high bit, is not that of another question. */
 int
@@ -127,7 +94,7 @@ look(struct pollfd *p, nfds_t n, int timeout)
 		nopen_tcp += p[i].fd != -1;
 	CHECK(nopen_tcp <= 8);
 	if (ready == 0 && timeout > 0) {
-		clock_ms += timeout;
+		now_ms += timeout;
 		turns = 0;
 	}
 	CHECK(++turns < 3000);
@@ -335,15 +302,6 @@ act_all(void)
 		act(fuzz_byte(&in) % nfar);
 }
 
-static int
-lowest_free(void)
-{
-	int fd = dup(0);
-
-	close(fd);
-	return fd;
-}
-
 static void
 check_and_finish(struct dns_answer *answer)
 {
@@ -362,12 +320,12 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	static const char *const names[] = { "a.example", "b.example", "c" };
 	struct dns_config config = { .nserver = SERVERS };
 	struct dns_answer answer[QUESTIONS];
-	int free_before = lowest_free();
+	int free_before = fuzz_lowest_free();
 	struct dns_resolver *r;
 	unsigned n;
 
 	in = (struct fuzz_input){ data, size };
-	clock_ms = 0;
+	now_ms = 0;
 	turns = 0;
 	nrandom = 0;
 	nfar = 0;
@@ -381,16 +339,16 @@ LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	for (unsigned i = 0; i < n; i++)
 		dns_resolver_ask(r, names[i % 3], DNS_A, &answer[i]);
 	while (in.left > 0 &&
-	       dns_resolver_wait_some(r, deadline_in(LIMIT_MS - clock_ms)))
+	       dns_resolver_wait_some(r, deadline_in(LIMIT_MS - now_ms)))
 		act_all();
 	dns_resolver_wait(r, deadline_in(0));
-	CHECK(clock_ms <= LIMIT_MS);
+	CHECK(now_ms <= LIMIT_MS);
 	dns_resolver_destroy(r);
 	for (unsigned i = 0; i < n; i++)
 		check_and_finish(&answer[i]);
 	for (size_t i = 0; i < nfar; i++)
 		if (far[i].fd != -1)
 			close(far[i].fd);
-	CHECK(lowest_free() == free_before);
+	CHECK(fuzz_lowest_free() == free_before);
 	return 0;
 }

@@ -22,6 +22,7 @@
 #include "cache/broker.h"
 #include "cache/message.h"
 #include "io/pass.h"
+#include "lenderkeys.h"
 
 #define STAGE_SOCKET "broker.sock"
 #define STAGE_VERSION "1.2.3"
@@ -202,14 +203,8 @@ stage_check_keys(void)
 {
 	static struct keyset want;
 	const struct lender *l = &stage.broker->lender;
-	const struct store_session *s;
 
-	keyset_init(&want);
-	for (size_t i = 0; (s = store_at(l->store, i)) != NULL; i++)
-		keyset_add(&want, s->key2);
-	for (size_t i = 0; i < l->nclient; i++)
-		if (l->client[i].session != NULL)
-			keyset_add(&want, l->client[i].session->key2);
+	lenderkeys_collect(l, &want);
 	assert_memory_equal(&want, &l->keys, sizeof want);
 }
 

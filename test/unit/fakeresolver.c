@@ -7,26 +7,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-int64_t now_ms;
-
-struct deadline
-deadline_in(int64_t ms)
-{
-	return (struct deadline){ now_ms + ms };
-}
-
-struct deadline
-deadline_never(void)
-{
-	return (struct deadline){ INT64_MAX };
-}
-
-struct deadline
-deadline_earlier(struct deadline a, struct deadline b)
-{
-	return a.at < b.at ? a : b;
-}
-
 static const struct {
 	const char *name;
 	int type;

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "base/deadline.h"
 #include "dns/resolver.h"
+#include "fakeclock.h"
 
 /*
  * In place of dns/resolver: a resolver that answers from a zone, or from the
@@ -21,7 +21,6 @@
 #define SCHEDULE_MS 60000 /* the resolver's own limit */
 #define TTL 77
 
-extern int64_t now_ms;
 extern struct dns_resolver resolver;
 
 struct asked {
