@@ -182,30 +182,31 @@ class Theatre:
     def _stage(self, cell, lane, timeout):
         """Servers and DNS records of a session."""
         n, scene = next(self.numbers), cell.scene
-        first = second = None
-        address = lane.first
-        if scene.step != "connect":
-            versions = cell.behaviour.versions or VERSIONS.get(scene.transport)
-            context = lane.context(1, cell.behaviour.certificate, versions) if scene.tls else None
-            rcvbuf = 1 << 16 if scene.step == "mail data" else None
-            first = smtpd.Server(lane.first, tls=context, rcvbuf=rcvbuf, ehlo=(), **script(cell, timeout))
-        elif cell.behaviour.name == "packets vanish":
-            address = world.HOLE4.rpartition(".")[0] + f".{next(self.holes) % 250 + 1}"
-        else:
-            address = cell.behaviour.step or lane.first
-        self.dns.zone(f"d{n}.to.matrix.example MX 10 a{n}.mx.example.\na{n}.mx.example A {address}")
-        if scene.has_policies:
-            self._publish(n, scene, lane.leaf(cell.behaviour.certificate))
-        if scene.second:
-            context = lane.context(2, "good", VERSIONS["TLSv1.3"]) if scene.second == "tls" else None
-            second = smtpd.Server(lane.second, tls=context, ehlo=("PIPELINING",), greeting=(AT_ONCE, "220 hi"))
-            self.dns.zone(f"d{n}.to.matrix.example MX 20 b{n}.mx.example.\nb{n}.mx.example A {lane.second}")
-        try:
+        with contextlib.ExitStack() as servers:
+            def serve(address, **how):
+                server = smtpd.Server(address, **how)
+                servers.callback(server.stop)
+                return server
+
+            first = second = None
+            address = lane.first
+            if scene.step != "connect":
+                versions = cell.behaviour.versions or VERSIONS.get(scene.transport)
+                context = lane.context(1, cell.behaviour.certificate, versions) if scene.tls else None
+                rcvbuf = 1 << 16 if scene.step == "mail data" else None
+                first = serve(lane.first, tls=context, rcvbuf=rcvbuf, ehlo=(), **script(cell, timeout))
+            elif cell.behaviour.name == "packets vanish":
+                address = world.HOLE4.rpartition(".")[0] + f".{next(self.holes) % 250 + 1}"
+            else:
+                address = cell.behaviour.step or lane.first
+            self.dns.zone(f"d{n}.to.matrix.example MX 10 a{n}.mx.example.\na{n}.mx.example A {address}")
+            if scene.has_policies:
+                self._publish(n, scene, lane.leaf(cell.behaviour.certificate))
+            if scene.second:
+                context = lane.context(2, "good", VERSIONS["TLSv1.3"]) if scene.second == "tls" else None
+                second = serve(lane.second, tls=context, ehlo=("PIPELINING",), greeting=(AT_ONCE, "220 hi"))
+                self.dns.zone(f"d{n}.to.matrix.example MX 20 b{n}.mx.example.\nb{n}.mx.example A {lane.second}")
             yield f"d{n}.to.matrix.example", first, second, address
-        finally:
-            for server in (first, second):
-                if server:
-                    server.stop()
 
     def _publish(self, n, scene, leaf):
         """TLSA records; the policy is in the cache already."""

@@ -17,7 +17,6 @@ AUTH with one of them; without, AUTH is not known. One that is `implicit` begins
 """
 
 import base64
-import errno
 import hashlib
 import os
 import re
@@ -516,22 +515,10 @@ class Server:
             self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if rcvbuf:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self._bind((address, port))
+        self.listener.bind((address, port))
         self.listener.listen(256)
         self.threads = [threading.Thread(target=self._accept, daemon=True)]
         self.threads[0].start()
-
-    def _bind(self, where):
-        """To an address that a server before may be about to leave."""
-        end = time.monotonic() + 10
-        while True:
-            try:
-                self.listener.bind(where)
-                return
-            except OSError as e:
-                if e.errno != errno.EADDRINUSE or time.monotonic() > end:
-                    raise
-            time.sleep(0.01)
 
     def _accept(self):
         while True:
@@ -547,10 +534,11 @@ class Server:
                 script = self.scripts[min(len(self.sessions), len(self.scripts) - 1)]
                 session = Session(self, sock, peer, script)
                 self.sessions.append(session)
+                # stop() may only find threads that have been started: it could not wait for others.
                 thread = threading.Thread(target=session.run, daemon=True)
+                thread.start()
                 self.threads.append(thread)
                 self.changed.notify_all()
-            thread.start()
 
     def settle(self, timeout=10):
         """Wait until every connection made so far has been taken and is over."""
