@@ -198,42 +198,40 @@ def test_a_broker_that_is_stopped_costs_nearly_nothing(reuse, dns, smtp):
     assert run.lasted(0.5)
 
 
-def test_a_collector_of_reports_is_told_of_new_connections_only(reuse, site):
-    site.one(0)
+@pytest.fixture
+def collector(reuse, site):
+    """Of reports on TLS, which dst.example publishes that it wants."""
     site.dns.zone('_smtp._tls.dst.example TXT "v=TLSRPTv1;rua=mailto:reports@dst.example"')
     collector = Collector()
     reuse.home.control("tlsrptsocket", f"{collector.path}\n")
-    try:
-        reuse.warm()
-        assert len(collector.datagrams()) == 2
-        check(reuse.run(), "r", accepted())
-        # By the address, after the DNS was asked.
-        site.dns.zone("other.example MX 10 m1.example.")
-        check(reuse.run(host="other.example"), "r", accepted())
-        assert reuse.shown()[2]["hits"] == 2 and not collector.datagrams()
-    finally:
-        collector.close()
+    yield collector
+    collector.close()
 
 
-def test_a_collector_of_reports_is_told_of_a_better_host_that_failed(reuse, site):
+def test_a_collector_of_reports_is_told_of_new_connections_only(reuse, site, collector):
+    site.one(0)
+    reuse.warm()
+    assert len(collector.datagrams()) == 2
+    check(reuse.run(), "r", accepted())
+    # By the address, after the DNS was asked.
+    site.dns.zone("other.example MX 10 m1.example.")
+    check(reuse.run(host="other.example"), "r", accepted())
+    assert reuse.shown()[2]["hits"] == 2 and not collector.datagrams()
+
+
+def test_a_collector_of_reports_is_told_of_a_better_host_that_failed(reuse, site, collector):
     """And not of the session with the next one, which another delivery has told of."""
     site.want(2)
     site.mx("192.0.2.1", "192.0.2.2")
     site.server(cert="wrong-name")
     second = site.server("192.0.2.2", host="m2.example")
-    site.dns.zone('_smtp._tls.dst.example TXT "v=TLSRPTv1;rua=mailto:reports@dst.example"')
-    collector = Collector()
-    reuse.home.control("tlsrptsocket", f"{collector.path}\n")
-    try:
-        reuse.warm()
-        assert len(collector.datagrams()) == 2
-        check(reuse.run(), "r", accepted("192.0.2.2"))
-        said, = collector.datagrams()
-        policy, = json.loads(said)["policies"]
-        assert [f["n"] for f in policy["failure-details"]] == ["m1.example"], policy
-        assert deliveries(second) == [1, 2]
-    finally:
-        collector.close()
+    reuse.warm()
+    assert len(collector.datagrams()) == 2
+    check(reuse.run(), "r", accepted("192.0.2.2"))
+    said, = collector.datagrams()
+    policy, = json.loads(said)["policies"]
+    assert [f["n"] for f in policy["failure-details"]] == ["m1.example"], policy
+    assert deliveries(second) == [1, 2]
 
 
 def test_off(home, dns, smtp):
