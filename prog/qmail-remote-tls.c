@@ -215,7 +215,10 @@ run_session(const struct tls_request *request, struct tlsd_warm *warm)
 	if (tell_result(&result) == 0 && status.is_ready)
 		tlsd_tunnel_run(session, (int)request->socket,
 		    (int)request->clear, tell_end);
-	/* In a fork this would only copy memory that it shares. */
+	/*
+	 * In a child this would write to memory that it shares with its parent,
+	 * and the kernel would copy it.
+	 */
 	if (warm == NULL)
 		tlsd_session_destroy(session);
 	tlsa_finish(&tlsa);
@@ -295,7 +298,8 @@ serve(const struct tls_service *request, const char *program)
 	int code = 0;
 
 	set_signals();
-	/* Also of its children: a delivery does not wait for long. */
+	/* Its children inherit it; a delivery does not wait for them for long.
+	 */
 	latency_lower();
 	watch_add(&service.watch, program);
 	(void)dl_iterate_phdr(watch_library, &service.watch);
@@ -307,7 +311,7 @@ serve(const struct tls_service *request, const char *program)
 	if (service.warm == NULL ||
 	    pass_send(config.socket, "", 1, NULL, 0) == -1)
 		return EXIT_NO_STATUS;
-	/* A child has nothing to do at exit, as little as to free. */
+	/* A child: it frees nothing, see run_session(). */
 	if (serve_run(&config, &code))
 		_exit(code);
 	tlsd_warm_free(service.warm);

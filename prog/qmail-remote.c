@@ -26,7 +26,7 @@
 
 #define PROGRAM_IO QMAIL_HOME "/bin/qmail-remote-io"
 
-/* This program once more, linked with libidn2 if that was there. */
+/* The same program with the C library of the system, and with libidn2. */
 #define PROGRAM_UTF8 QMAIL_HOME "/bin/qmail-remote-utf8"
 #ifdef IS_UTF8
 #define PROGRAM_SELF "qmail-remote-utf8"
@@ -221,7 +221,7 @@ main(int argc, char **argv)
 		config.attempt.pass_data = &client;
 	}
 	result = search_server(&search, &setup.plan, &config);
-	/* Of what there was before a connection that was made by another. */
+	/* On a used connection there is only what failed before it. */
 	if (result != SEARCH_DONE || search.history.n > 0)
 		tell_collector(&setup, &search);
 	if (result == SEARCH_DONE)

@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 
+/* Set once, before the first domain is converted. */
 static void (*on_need)(void);
 
 const char *

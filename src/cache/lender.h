@@ -69,7 +69,7 @@ int lender_send(const struct lender *, struct client *, struct cache_message *,
 bool lender_answer(const struct lender *, struct client *,
     struct cache_message *);
 
-/* A client has this session now, which is a new one. */
+/* Gives a new session to a client, in place of one that it may have. */
 void lender_take_session(struct lender *, struct client *,
     struct store_session *);
 

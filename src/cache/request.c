@@ -207,7 +207,10 @@ is_in_the_way(const struct lender *l, const struct store_session *s)
 	return false;
 }
 
-/* Nobody waits, and nobody has asked: so there is nothing to be looked up. */
+/*
+ * Nobody waits, and nobody else has asked for it: it is not kept, whatever is
+ * in control/timeoutidle.
+ */
 static bool
 is_for_nobody(const struct lender *l, const struct store_session *s,
     uint64_t client)

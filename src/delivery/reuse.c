@@ -17,7 +17,7 @@
  * less than 300 bytes each.
  */
 #define KEYS_MAX (CACHE_REQUEST_MAX - (size_t)300 * CACHE_CANDIDATES)
-/* The same beside what is said of a session. */
+/* The same in READY, which also has what is known of the session. */
 #define KEYS_UNASKED_MAX ((size_t)8 * 1024)
 
 static bool
@@ -139,7 +139,7 @@ use(struct reuse *r, const int fd[PASS_MAX], const char *host,
 
 	/* Another one would probably be dead, too. */
 	r->asks = false;
-	/* It comes with the place that it takes, if it takes one. */
+	/* The place that the connection takes, if it takes one. */
 	r->has_place = true;
 	memcpy(c.fd, fd, sizeof c.fd);
 	if (put_secrets(setup, &c)) {
@@ -151,7 +151,7 @@ use(struct reuse *r, const int fd[PASS_MAX], const char *host,
 	return result;
 }
 
-/* A place that came with it may be wanted while the DNS is asked. */
+/* Others may wait for its place, and asking the DNS takes time. */
 static void
 tell_gone(struct reuse *r)
 {
@@ -403,7 +403,7 @@ key_of(const struct reuse *r, size_t address)
 	return NULL;
 }
 
-/* The servers that a connection was wanted to, though there was none. */
+/* The servers to which a connection was wanted, if the broker was not asked. */
 static void
 add_unasked(const struct reuse *r, struct cache_message *m)
 {

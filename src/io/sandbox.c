@@ -45,8 +45,8 @@ lower_limit(struct rlimit *r, rlim_t limit)
 #ifndef __GLIBC__
 
 /*
- * The first call is for the program itself; libraries have a loader that does
- * the same.
+ * Called for the program first, and for nothing else: of libraries the loader
+ * does the same.
  */
 static int
 protect(struct dl_phdr_info *program, size_t size, void *data)

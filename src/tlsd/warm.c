@@ -128,8 +128,9 @@ shake_hands(SSL_CTX *client_context, SSL_CTX *server_context)
 }
 
 /*
- * As a certificate has a key of RSA.  It costs the more time the first time:
- * from OpenSSL 3.2 on, how a kind of key is read is then remembered.
+ * Reads a public key of RSA, in the form that certificates have.  The first one
+ * takes longer than others: since OpenSSL 3.2 it is remembered how a kind of
+ * key is read.  If it cannot be read, nothing is lost but this time.
  */
 static void
 read_rsa_key(void)
@@ -149,7 +150,7 @@ read_rsa_key(void)
 	const unsigned char *p = der;
 
 	memcpy(der, start, sizeof start);
-	/* Of which nobody knows the factors, and nobody needs them. */
+	/* Any number will do: the key is not used. */
 	memset(der + sizeof start, 0xff, MODULUS);
 	memcpy(der + sizeof start + MODULUS, end, sizeof end);
 	EVP_PKEY_free(d2i_PUBKEY(NULL, &p, sizeof der));
