@@ -49,6 +49,17 @@ def wait_until(what, timeout=20):
         time.sleep(0.005)
 
 
+def is_listening(pid):
+    """Whether this broker takes connections. Its socket is there a moment earlier; then they are refused."""
+    try:
+        own = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    except OSError:
+        return False
+    with open("/proc/net/unix", encoding="utf-8") as f:
+        sockets = [line.split() for line in f]
+    return any(s[3] == "00010000" and f"socket:[{s[6]}]" in own for s in sockets)
+
+
 class Reuse:
     def __init__(self, home, idle=60):
         self.home = home
@@ -70,7 +81,7 @@ class Reuse:
             os.sched_setscheduler(self.process.pid, os.SCHED_FIFO, os.sched_param(1))
         except PermissionError:
             pass
-        wait_until(lambda: os.path.exists(self.path) or self.process.poll() is not None)
+        wait_until(lambda: is_listening(self.process.pid) or self.process.poll() is not None)
         assert self.process.poll() is None, self.process.stderr.read()
         return self
 

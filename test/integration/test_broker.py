@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from qmailhome import HOME
-from reuse import PROGRAM, USER, Reuse, wait_until
+from reuse import PROGRAM, USER, Reuse, is_listening, wait_until
 from test_stock import one_user
 
 pytestmark = one_user
@@ -149,7 +149,7 @@ def test_started_with_signals_blocked_and_ignored(home):
     reuse = Reuse(home)
     process = start(preexec_fn=spoil, stderr=None)
     try:
-        wait_until(lambda: os.path.exists(reuse.path))
+        wait_until(lambda: is_listening(process.pid))
         wanted(reuse)
         connection = hand_over(reuse.client())
         wait_until(lambda: counters(reuse)["kept"] == 1)
@@ -448,7 +448,7 @@ def test_few_descriptors(home, n):
         pytest.skip("the loader needs descriptors, too")
     reuse = Reuse(home)
     process = start(preexec_fn=limited({resource.RLIMIT_NOFILE: n}))
-    wait_until(lambda: process.poll() is not None or os.path.exists(reuse.path))
+    wait_until(lambda: process.poll() is not None or is_listening(process.pid))
     if process.poll() is not None:
         assert process.wait() == 111 and process.stderr.read().endswith(": Too many open files\n")
         process.stderr.close()
@@ -473,7 +473,7 @@ def test_no_more_descriptors_for_connections(home):
     """A connection for which there is no room is closed, and its client given up."""
     reuse = Reuse(home)
     process = start(preexec_fn=limited({resource.RLIMIT_NOFILE: 14}))
-    wait_until(lambda: os.path.exists(reuse.path))
+    wait_until(lambda: is_listening(process.pid))
     wanted(reuse)
     clients = []
     while True:

@@ -16,7 +16,7 @@ import pytest
 import rspawn
 from qmailhome import HOME
 from qmailsend import Queue
-from reuse import PROGRAM, USER, Reuse, brokers, wait_until
+from reuse import PROGRAM, USER, Reuse, brokers, is_listening, wait_until
 from smtpd import CLOSE, DEAF, RESET, Call
 from test_stock import one_user
 from tlssite import gone
@@ -184,7 +184,7 @@ def begin_traced(reuse, trace, *options):
         ["/usr/bin/strace", "-qq", "-o", trace, *options, "setpriv", f"--reuid={USER['uid']}", f"--regid={USER['gid']}",
          "--clear-groups", f"{HOME}/bin/{PROGRAM}"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
-    wait_until(lambda: os.path.exists(reuse.path) or strace.poll() is not None)
+    wait_until(lambda: any(map(is_listening, brokers())) or strace.poll() is not None)
     return strace
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from catalogue import BIG
 from expect import accepted, check, duplicate, wire
-from reuse import Reuse, brokers, running, wait_until
+from reuse import Reuse, brokers, is_listening, running, wait_until
 from smtpd import As, Call, Read, Until
 from test_stock import one_user
 from test_tlsrpt import Collector
@@ -51,7 +51,7 @@ def test_started_by_a_delivery(home, dns, smtp):
     try:
         for process in [reuse.start() for _ in range(5)]:
             check(process.finish(), "r", accepted())
-        wait_until(lambda: len(brokers()) == 1 and os.path.exists(reuse.path))
+        wait_until(lambda: [is_listening(pid) for pid in brokers()] == [True])
         assert os.stat(reuse.path).st_mode & 0o777 == 0o600
         check(reuse.run(), "r", accepted())
     finally:
