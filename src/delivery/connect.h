@@ -43,14 +43,16 @@ struct connector {
 	enum gate_answer answer;    /* the last one; OPEN before it is asked */
 	const char *why;            /* CLOSED */
 	int timeout_ms;             /* of each attempt to connect */
-	struct deadline until;      /* no preference is begun after it */
+	struct deadline until;      /* see connector_begin() */
 	struct dial_target *target; /* one for each address of the plan */
 	bool *was_known;            /* tcpto has a record of the address */
 	bool *is_noted;             /* what became of it is in tcpto */
 };
 
 /*
- * timeout_s is for each attempt to connect; nothing more is begun after until.
+ * timeout_s is for each attempt to connect.  After until, connector_next()
+ * begins nothing; addresses of one preference that it is connecting to by then
+ * are all tried until one accepts.  The other functions do not look at it.
  * plan, tcpto and the gate, which may be NULL, are borrowed; an address that
  * timed out recently becomes PLAN_TIMED_OUT.
  */

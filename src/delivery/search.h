@@ -64,9 +64,11 @@ struct search {
  * its answer DONE, which gives SEARCH_DONE, or CLOSED, which gives SEARCH_NONE,
  * no connection is begun.
  *
- * No connection is begun after ten times timeoutconnect plus timeoutremote,
- * half an hour by default.  This bounds the search whatever the number of
- * addresses is, and however slowly they fail.
+ * After ten times timeoutconnect plus timeoutremote, half an hour by default,
+ * no further address is tried, except those of the current preference if none
+ * of them has accepted a connection yet, and the same address once more.  This
+ * bounds the search whatever the number of addresses is, and however slowly
+ * they fail.
  */
 enum search_result search_server(struct search *, struct plan *,
     const struct search_config *);
