@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Checks of the sources, without running the programs; the results are JUnit XML.
+# Checks of the sources, without running the programs; the results are JUnit
+# XML.
 #	static-checks.sh RESULT-FILE
 set -eu
 cd "$(dirname -- "$0")/.."
@@ -32,8 +33,8 @@ result "one file includes idn2.h and libunistring" \
     "$(grep -lsE '<(idn2|unicase|unictype)\.h>' $sources | grep -v '^src/base/idn.c$' || true)"
 result "one library includes OpenSSL" \
     "$(grep -ls '<openssl/' $sources | grep -v '^src/tlsd/\|^test/' || true)"
-# base/mem and base/deadline abort if they cannot continue; io/spawn ends a child
-# process in which nothing but itself runs.
+# base/mem and base/deadline abort if they cannot continue; io/spawn ends a
+# child process in which nothing but itself runs.
 result "only prog exits" "$(
 	grep -nE '\<(_?[eE]xit|quick_exit|abort)\(' $(git ls-files 'src/*.c') |
 	    grep -vE '^src/base/(mem|deadline)\.c:[0-9]+:	+abort\(' |
