@@ -49,16 +49,26 @@ set_descriptors(posix_spawn_file_actions_t *actions, const int *standard,
 	return 0;
 }
 
+/*
+ * The posix_spawn() of musl writes to a pipe why a program cannot be run, again
+ * and again until that succeeds.  If the parent has been killed, only SIGPIPE
+ * ends the child.
+ */
 static int
 set_signals(posix_spawnattr_t *attr)
 {
-	sigset_t none;
+	sigset_t none, broken_pipe;
 	int error;
 
 	sigemptyset(&none);
+	sigemptyset(&broken_pipe);
+	sigaddset(&broken_pipe, SIGPIPE);
 	error = posix_spawnattr_setsigmask(attr, &none);
 	if (!error)
-		error = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK);
+		error = posix_spawnattr_setsigdefault(attr, &broken_pipe);
+	if (!error)
+		error = posix_spawnattr_setflags(attr,
+		    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	return error;
 }
 

@@ -22,10 +22,10 @@ struct spawn_end {
 
 /*
  * Runs argv[0], a path (PATH is not searched), with an empty environment,
- * /dev/null on 0, 1 and 2, and no signal blocked.  Of all other close-on-exec
- * descriptors it gets only those in keep[0..nkeep), under the same numbers.
- * Returns the pid, or -1 with errno; a missing program may also show as exit
- * code 127.
+ * /dev/null on 0, 1 and 2, no signal blocked, and SIGPIPE not ignored.  Of all
+ * other close-on-exec descriptors it gets only those in keep[0..nkeep), under
+ * the same numbers.  Returns the pid, or -1 with errno; a missing program may
+ * also show as exit code 127.
  */
 pid_t spawn_start(char *const argv[], const int *keep, size_t nkeep);
 

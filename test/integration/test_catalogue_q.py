@@ -36,15 +36,21 @@ def serve(stage):
     stage.reuse.serve()
 
 
-def after_others(meddle=None, warm=None, then=None, **how):
-    """`warm` is played in place of two deliveries; `meddle` before the delivery that counts, `then` after it."""
+def after_others(meddle=None, warm=None, then=None, traced=(), **how):
+    """`warm` is played in place of two deliveries; `meddle` before the delivery that counts, `then` after it.
+
+    With options of strace(1) that delivery is traced.
+    """
     def play(stage):
         serve(stage)
         try:
             stage.new = (warm or left)(stage)
             if meddle:
                 meddle(stage)
-            stage.deliver()
+            if traced:
+                stage.deliver_traced(*traced)
+            else:
+                stage.deliver()
             if then:
                 then(stage)
         finally:
@@ -541,6 +547,9 @@ def broker_cases():
     yield Case("Q10-tlsa-ttl", with_dane(2), delivered(1, 1, 1, proof=dane), after_others(expire_policy), over="tls13")
 
     yield Case("Q13-none", Setup(), NEW, after_others(no_program), over=BOTH)
+    # That there is no program is known when the delivery waits for it no more.
+    yield Case("Q13-none-late", Setup(), NEW,
+               after_others(no_program, traced=("-e", "trace=execve", "-e", "inject=execve:delay_enter=200000")))
     yield Case("Q13-stopped", Setup(), NEW, after_others(stop_broker), over=BOTH)
     yield Case("Q13-silent", Setup(), NEW, after_others(instead(None)), over=BOTH)
     for name, answer in (("nonsense", b"what?"), ("old", b"hit\0version=0.0.1\0"), ("not-ours", b"\0" * 60000),

@@ -49,6 +49,8 @@ tell_all(int fd)
 	for (int i = 1; i < 32; i++)
 		if (sigismember(&blocked, i) == 1)
 			buf_printf(&b, "blocks %d ", i);
+	if (signal(SIGPIPE, SIG_IGN) == SIG_IGN)
+		buf_puts(&b, "ignores SIGPIPE ");
 	if (write(fd, b.data, b.len) != (ssize_t)b.len)
 		_exit(9);
 	_exit(0);
@@ -122,7 +124,7 @@ await_end(pid_t pid)
 
 /*
  * /dev/null on 0 to 2, of the other descriptors only those that are kept, no
- * variable, no blocked signal; whatever we have ourselves.
+ * variable, no blocked signal, SIGPIPE not ignored; whatever we have ourselves.
  */
 static void
 passes_only_kept_descriptors(void **state)
@@ -144,10 +146,12 @@ passes_only_kept_descriptors(void **state)
 	setenv("SECRET", "x", 1);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
+	signal(SIGPIPE, SIG_IGN);
 
 	keep[0] = kept;
 	keep[1] = ends[1];
 	pid = start("--tell", kept, keep, 2);
+	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	assert_true(pid > 0);
 	assert_true(fcntl(kept, F_GETFD) & FD_CLOEXEC);
