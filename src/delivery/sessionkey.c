@@ -129,13 +129,6 @@ add_certificate(struct making *m, const struct control *c)
 	add_file(m, "clientkey", buf_text(&c->clientkey));
 }
 
-static void
-add_name(void *data, const struct ip *ip, const char *name)
-{
-	add_ip(data, "address", ip);
-	add_text(data, "helohost", name);
-}
-
 /*
  * Our name in EHLO.  Which of control/helohosts it will be is not known while
  * the system chooses our address.
@@ -144,7 +137,8 @@ static void
 add_names(struct making *m, const struct setup *s)
 {
 	add_text(m, "helohost", buf_text(&s->control.helohost));
-	helohosts_walk(&s->helohosts, add_name, m);
+	if (s->helohosts.n > 0)
+		add_file(m, "helohosts", "control/helohosts");
 }
 
 /*

@@ -270,10 +270,10 @@ def test_too_few_descriptors_for_a_child_are_enough_for_a_new_connection(reuse, 
     assert sum(deliveries(server)) == 2 + 2 * (run.rspawn[:1] == b"K")
 
 
-def test_many_names_of_ours_and_many_addresses(reuse, dns, smtp):
-    """Their keys are longer than a message to the broker."""
+def test_long_keys_and_many_addresses(reuse, dns, smtp):
+    """All of them are longer than a message to the broker."""
     dns.zone("\n".join(f"dst.example A 192.0.2.{n}" for n in range(1, 25)))
-    reuse.home.control("helohosts", "".join(f"198.51.100.{n}:name-of-address-{n}.example.net\n" for n in range(1, 60)))
+    reuse.home.control("clientcert", f"{1500 * './'}control/me\n")
     reuse.home.control("concurrencyhosts", "dst.example:1\n")
     servers = [smtp(f"192.0.2.{n}") for n in range(1, 25)]
     reuse.warm()
