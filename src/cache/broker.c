@@ -11,7 +11,10 @@
 #include "cache/lender.h"
 #include "cache/request.h"
 
-/* What is polled: these three, then clients, then idle connections. */
+/*
+ * What is polled: these three, then clients, then idle connections, then the
+ * ends of those that end.
+ */
 #define STOP 0
 #define LISTENER 1
 #define TLS 2
@@ -29,7 +32,7 @@ struct broker {
 	struct lender lender;
 	struct pollfd *poll;
 	struct store_session **idle; /* that are polled */
-	size_t npoll, nclient, size;
+	size_t npoll, nclient, nidle, size;
 };
 
 /*
@@ -102,7 +105,7 @@ watch(struct broker *b, int fd, short events)
 static void
 make_room(struct broker *b)
 {
-	size_t n = CLIENTS + b->lender.nclient + STORE_MAX;
+	size_t n = CLIENTS + b->lender.nclient + STORE_MAX + b->lender.nending;
 
 	if (n <= b->size)
 		return;
@@ -118,6 +121,7 @@ make_room(struct broker *b)
 static void
 fill_poll(struct broker *b, int stop)
 {
+	const struct lender *l = &b->lender;
 	struct store_session *s;
 
 	if (b->spare == -1)
@@ -127,16 +131,18 @@ fill_poll(struct broker *b, int stop)
 	watch(b, stop, POLLIN);
 	watch(b, b->spare == -1 ? -1 : b->listener, POLLIN);
 	watch(b, b->tls, POLLIN);
-	b->nclient = b->lender.nclient;
+	b->nclient = l->nclient;
 	for (size_t i = 0; i < b->nclient; i++) {
-		const struct client *c = &b->lender.client[i];
+		const struct client *c = &l->client[i];
 
 		watch(b, c->fd, c->is_listing ? POLLIN | POLLOUT : POLLIN);
 	}
-	for (size_t i = 0; (s = store_at(b->lender.store, i)) != NULL; i++) {
-		b->idle[i] = s;
+	for (b->nidle = 0; (s = store_at(l->store, b->nidle)) != NULL;) {
+		b->idle[b->nidle++] = s;
 		watch(b, s->fd, POLLIN);
 	}
+	for (size_t i = 0; i < l->nending; i++)
+		watch(b, l->ending[i]->status, 0);
 }
 
 static int64_t
@@ -164,11 +170,11 @@ lose_idle(struct broker *b)
 {
 	size_t first = CLIENTS + b->nclient;
 
-	for (size_t i = first; i < b->npoll; i++) {
-		if (b->poll[i].revents == 0)
+	for (size_t i = 0; i < b->nidle; i++) {
+		if (b->poll[first + i].revents == 0)
 			continue;
-		store_remove(b->lender.store, b->idle[i - first]);
-		lender_lose(&b->lender, b->idle[i - first]);
+		store_remove(b->lender.store, b->idle[i]);
+		lender_lose(&b->lender, b->idle[i]);
 	}
 }
 

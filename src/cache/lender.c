@@ -32,14 +32,87 @@ close_session(struct store_session *s)
 	s->fd = s->status = -1;
 }
 
+/* With its place, if it takes one. */
 static void
-drop_session(struct lender *l, struct store_session *s)
+free_session(struct lender *l, struct store_session *s)
 {
 	close_session(s);
 	if (s->limit != NULL)
 		places_release(l->places, s->limit);
-	keyset_remove(&l->keys, s->key2);
 	store_session_free(s);
+}
+
+/* Its status socket has no other end when its qmail-remote-tls has ended. */
+static void
+let_end(struct lender *l, struct store_session *s)
+{
+	close(s->fd);
+	s->fd = -1;
+	s->ends = l->now + LENDER_ENDING_MS;
+	if (l->nending == l->ending_size) {
+		l->ending_size = 2 * l->ending_size + 16;
+		l->ending = mem_resize(l->ending, l->ending_size,
+		    sizeof(struct store_session *));
+	}
+	l->ending[l->nending++] = s;
+}
+
+static void
+drop_session(struct lender *l, struct store_session *s)
+{
+	keyset_remove(&l->keys, s->key2);
+	if (s->limit != NULL && s->status != -1)
+		let_end(l, s);
+	else
+		free_session(l, s);
+}
+
+static bool
+has_ended(int status)
+{
+	struct pollfd p = { .fd = status };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void
+free_ended(struct lender *l)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < l->nending; i++) {
+		struct store_session *s = l->ending[i];
+
+		if (s->ends <= l->now || has_ended(s->status))
+			free_session(l, s);
+		else
+			l->ending[left++] = s;
+	}
+	l->nending = left;
+}
+
+static unsigned long
+count_ending(const struct lender *l, const char *limit)
+{
+	unsigned long n = 0;
+
+	for (size_t i = 0; i < l->nending; i++)
+		if (strcmp(l->ending[i]->limit, limit) == 0)
+			n++;
+	return n;
+}
+
+bool
+lender_may_end(const struct lender *l, const char *limit)
+{
+	return count_ending(l, limit) > 0 ||
+	       store_find_limit(l->store, limit) != NULL;
+}
+
+bool
+lender_lacks(const struct lender *l, const char *limit)
+{
+	return places_lack(l->places, limit, count_ending(l, limit));
 }
 
 void
@@ -269,6 +342,47 @@ end_idle(struct lender *l)
 		lender_quit(l, s, lender_counter(l, why));
 }
 
+static bool
+gets_place(const struct lender *l, const struct cache_message *m)
+{
+	for (size_t i = 0; i < m->ncandidate; i++)
+		if (*m->candidate[i].limit != '\0' &&
+		    !lender_lacks(l, m->candidate[i].limit))
+			return true;
+	return false;
+}
+
+/* The one that has been idle for the longest time, of the first limit. */
+static bool
+end_one_for(struct lender *l, const struct cache_message *m)
+{
+	for (size_t i = 0; i < m->ncandidate; i++) {
+		struct store_session *s =
+		    store_find_limit(l->store, m->candidate[i].limit);
+
+		if (s == NULL)
+			continue;
+		store_remove(l->store, s);
+		lender_quit(l, s, &l->counters.by_limit);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Idle connections that those who wait cannot use take places that they can.
+ * There may be more of them than a limit allows now.
+ */
+static void
+make_room(struct lender *l)
+{
+	struct client *c;
+
+	for (size_t i = 0; (c = lender_waiting(l, i)) != NULL; i++)
+		while (!gets_place(l, c->waits) && end_one_for(l, c->waits))
+			;
+}
+
 static void
 serve_waiting(struct lender *l)
 {
@@ -313,6 +427,8 @@ lender_settle(struct lender *l)
 	do {
 		remove_closed(l);
 		end_idle(l);
+		free_ended(l);
+		make_room(l);
 		serve_waiting(l);
 		end_waiting(l);
 	} while (has_closed(l));
@@ -324,7 +440,12 @@ lender_next(const struct lender *l)
 	int64_t idle = store_next(l->store);
 	int64_t waiting = places_next_end(l->places);
 
-	return idle < waiting ? idle : waiting;
+	int64_t next = idle < waiting ? idle : waiting;
+
+	for (size_t i = 0; i < l->nending; i++)
+		if (l->ending[i]->ends < next)
+			next = l->ending[i]->ends;
+	return next;
 }
 
 bool
@@ -360,6 +481,9 @@ lender_free(struct lender *l)
 		store_remove(l->store, s);
 		lender_quit(l, s, &ended);
 	}
+	for (size_t i = 0; i < l->nending; i++)
+		free_session(l, l->ending[i]);
+	free(l->ending);
 	store_destroy(l->store);
 	places_destroy(l->places);
 	free(l->client);

@@ -17,6 +17,9 @@
  * them wait.  Only for cache/broker and cache/request.
  */
 
+/* The longest time that a TLS session takes to end. */
+#define LENDER_ENDING_MS 1000
+
 struct client {
 	int fd; /* -1: it has closed, or must not go on; until the next settle
 		 */
@@ -37,6 +40,10 @@ struct lender {
 	uint64_t last_id;
 	struct store *store;
 	struct places *places;
+	/* Of a place each, in TLS, until the helper has closed the connection.
+	 */
+	struct store_session **ending;
+	size_t nending, ending_size;
 	struct keyset keys;    /* the keys 2 of all sessions, idle or in use */
 	struct client *client; /* in order of arrival */
 	size_t nclient, size;
@@ -99,11 +106,21 @@ struct client *lender_waiting(const struct lender *, size_t i);
 /* Whether the server has said nothing: if it has, the connection is over. */
 bool lender_is_quiet(int fd);
 
-/* Ends a session that is not in use: with QUIT, which is counted ... */
+/*
+ * Ends a session that is not in use: with QUIT, which is counted ...  Its place
+ * is free at once in clear text, and in TLS when qmail-remote-tls has closed
+ * the connection, or after LENDER_ENDING_MS.
+ */
 void lender_quit(struct lender *, struct store_session *,
     unsigned long *counter);
 /* ... or because the server has ended it. */
 void lender_lose(struct lender *, struct store_session *);
+
+/* Whether a session of this limit ends, or is idle. */
+bool lender_may_end(const struct lender *, const char *limit);
+
+/* Whether clients wait for this limit to whom no end gives a place of it. */
+bool lender_lacks(const struct lender *, const char *limit);
 
 /* Where it is counted why a connection was not kept, or was. */
 unsigned long *lender_counter(struct lender *, enum store_end);

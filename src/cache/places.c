@@ -166,6 +166,15 @@ places_wait(struct places *places, uint64_t client,
 	return true;
 }
 
+bool
+places_lack(const struct places *places, const char *name, unsigned long ending)
+{
+	const struct limit *limit = find_limit(places, name);
+
+	return limit != NULL && limit->waiting > 0 &&
+	       limit->sessions - ending + limit->waiting > limit->n;
+}
+
 /* The waiter waits no more.  Returns its client. */
 static uint64_t
 remove_waiter(struct places *places, size_t i)

@@ -39,6 +39,13 @@ void places_release(struct places *, const char *limit);
 bool places_wait(struct places *, uint64_t client,
     const struct cache_candidate *, size_t n, int64_t until);
 
+/*
+ * Whether some of those who wait for this limit get no place of it as soon as
+ * so many of its sessions have ended.
+ */
+bool places_lack(const struct places *, const char *limit,
+    unsigned long ending);
+
 /* The client waits no more, if it did. */
 void places_leave(struct places *, uint64_t client);
 

@@ -96,27 +96,18 @@ choose_place(struct lender *l, struct client *c, const struct cache_message *m)
 	return false;
 }
 
-/*
- * Idle connections that this client cannot use take places that it can.  There
- * may be more of them than a limit allows now.
+/* For the end of an idle connection, which gives a place, each of them waits.
  */
-static bool
-choose_place_of_idle(struct lender *l, struct client *c,
-    const struct cache_message *m)
+static int64_t
+wait_ms(const struct lender *l, const struct cache_message *m)
 {
-	struct store_session *s;
+	int64_t ms = 1000 * (int64_t)m->wait;
 
-	for (size_t i = 0; i < m->ncandidate; i++) {
-		const char *limit = m->candidate[i].limit;
-
-		while ((s = store_find_limit(l->store, limit)) != NULL) {
-			store_remove(l->store, s);
-			lender_quit(l, s, &l->counters.by_limit);
-			if (choose_place(l, c, m))
-				return true;
-		}
-	}
-	return false;
+	for (size_t i = 0; i < m->ncandidate; i++)
+		if (ms < LENDER_ENDING_MS &&
+		    lender_may_end(l, m->candidate[i].limit))
+			ms = LENDER_ENDING_MS;
+	return ms;
 }
 
 /* Keeps the message, whose n bytes it was parsed from. */
@@ -128,7 +119,7 @@ wait_for_place(struct lender *l, struct client *c,
 	char *text;
 
 	if (!places_wait(l->places, c->id, m->candidate, m->ncandidate,
-		l->now + 1000 * (int64_t)m->wait)) {
+		l->now + wait_ms(l, m))) {
 		answer.kind = CACHE_FULL;
 		/* It has one: otherwise there would be a place. */
 		answer.limit = m->candidate[0].limit;
@@ -152,7 +143,7 @@ choose(struct lender *l, struct client *c, const struct cache_message *m,
 	if (choose_idle(l, c, m))
 		return;
 	l->counters.misses += wants_idle;
-	if (!choose_place(l, c, m) && !choose_place_of_idle(l, c, m))
+	if (!choose_place(l, c, m))
 		wait_for_place(l, c, m, bytes, n);
 }
 
@@ -193,20 +184,6 @@ lend_to_waiting(struct lender *l, struct store_session *s)
 	return false;
 }
 
-/* Whether somebody waits for the place that this one takes. */
-static bool
-is_in_the_way(const struct lender *l, const struct store_session *s)
-{
-	const char *limit;
-
-	if (s->limit == NULL)
-		return false;
-	for (size_t i = 0; (limit = places_wanted(l->places, i)) != NULL; i++)
-		if (strcmp(s->limit, limit) == 0)
-			return true;
-	return false;
-}
-
 /*
  * Nobody waits, and nobody else has asked for it: it is not kept, whatever is
  * in control/timeoutidle.
@@ -235,7 +212,7 @@ put_back(struct lender *l, struct store_session *s, uint64_t client)
 	if (why == STORE_KEPT) {
 		if (lend_to_waiting(l, s))
 			return;
-		if (is_in_the_way(l, s)) {
+		if (s->limit != NULL && lender_lacks(l, s->limit)) {
 			lender_quit(l, s, &l->counters.by_limit);
 			return;
 		}

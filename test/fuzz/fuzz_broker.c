@@ -203,6 +203,9 @@ check_limit(const struct lender *l, const char *limit, unsigned long sessions)
 	for (size_t i = 0; (s = store_at(l->store, i)) != NULL; i++)
 		if (s->limit && strcmp(s->limit, limit) == 0)
 			sessions--;
+	for (size_t i = 0; i < l->nending; i++)
+		if (strcmp(l->ending[i]->limit, limit) == 0)
+			sessions--;
 	CHECK(sessions == 0);
 }
 
@@ -214,6 +217,19 @@ check_keys(const struct lender *l)
 
 	lenderkeys_collect(l, &want);
 	CHECK(memcmp(&want, &l->keys, sizeof want) == 0);
+}
+
+/* What is idle is in nobody's way, or somebody's end makes room. */
+static void
+check_waiting(const struct lender *l, const struct cache_message *waits)
+{
+	bool gets_place = false;
+
+	CHECK(waits != NULL);
+	for (size_t i = 0; i < waits->ncandidate; i++)
+		gets_place |= !lender_lacks(l, waits->candidate[i].limit);
+	for (size_t i = 0; i < waits->ncandidate && !gets_place; i++)
+		CHECK(!store_find_limit(l->store, waits->candidate[i].limit));
 }
 
 static void
@@ -228,11 +244,8 @@ check(const struct lender *l)
 	for (size_t i = 0; places_at(l->places, i, &limit, &sessions, &waiting);
 	     i++)
 		check_limit(l, limit, sessions);
-	/* What is idle is in nobody's way. */
-	for (size_t i = 0; (limit = places_wanted(l->places, i)) != NULL; i++)
-		CHECK(store_find_limit(l->store, limit) == NULL);
 	while (lender_waiting(l, n) != NULL)
-		CHECK(lender_waiting(l, n++)->waits != NULL);
+		check_waiting(l, lender_waiting(l, n++)->waits);
 	for (size_t i = 0; i < l->nclient; i++)
 		waits += l->client[i].waits != NULL;
 	CHECK(n == waits);

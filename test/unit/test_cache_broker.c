@@ -750,9 +750,128 @@ an_idle_connection_makes_room_for_another_key(void **state)
 	connect_guests(2);
 	s = make_idle_with_place(&guest[0], "k", "x", 1);
 	guest_choose_one(&guest[1], "other", "x", 1);
-	assert_int_equal(guest_answer(&guest[1]), CACHE_PLACE);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
 	assert_ended(&s, "QUIT\r\n");
 	assert_int_equal(counters().by_limit, 1);
+	assert_int_equal(guest_hear(&guest[1]), HEARD_NOTHING);
+	/* Now the server has one connection less. */
+	server_close(&s);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_PLACE);
+}
+
+static void
+one_in_clear_text_makes_room_at_once(void **state)
+{
+	int end[2], listening;
+
+	(void)state;
+	connect_guests(2);
+	tcp_pair(end, &listening);
+	guest_choose_one(&guest[0], "", "x", 1);
+	assert_int_equal(guest_answer(&guest[0]), CACHE_PLACE);
+	demand("k1", NULL);
+	guest_ready(&guest[0], "k1", "k");
+	guest_keep(&guest[0], 1, end, 1);
+	stage_run();
+	guest_choose_one(&guest[1], "other", "x", 1);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	assert_int_equal(guest_hear(&guest[1]), CACHE_PLACE);
+	close(end[0]);
+	close(end[1]);
+	close(listening);
+}
+
+static void
+an_end_takes_a_second_at_most(void **state)
+{
+	struct server s;
+
+	(void)state;
+	connect_guests(2);
+	s = make_idle_with_place(&guest[0], "k", "x", 1);
+	guest_choose_one(&guest[1], "other", "x", 1);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	stage_pass(LENDER_ENDING_MS - 1);
+	assert_int_equal(guest_hear(&guest[1]), HEARD_NOTHING);
+	stage_pass(1);
+	assert_int_equal(guest_hear(&guest[1]), CACHE_PLACE);
+	server_close(&s);
+}
+
+/* Also by one that is not to wait for others. */
+static void
+an_end_is_waited_for(void **state)
+{
+	const struct cache_candidate c = { "other", "x", 1 };
+	struct server s;
+
+	(void)state;
+	connect_guests(3);
+	s = make_idle_with_place(&guest[0], "k", "x", 1);
+	guest_choose(&guest[1], 0, &c, 1);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	server_close(&s);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_PLACE);
+	guest_choose(&guest[2], 0, &c, 1);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_QUEUED);
+	assert_int_equal(guest_hear(&guest[2]), CACHE_FULL);
+}
+
+static void
+each_that_waits_ends_one(void **state)
+{
+	static const char *const keys[] = { "k", "l", "m" };
+	struct server s[3];
+
+	(void)state;
+	connect_guests(5);
+	for (size_t i = 0; i < 3; i++)
+		s[i] = make_idle_with_place(&guest[i], keys[i], "x", 3);
+	for (size_t i = 0; i < 2; i++) {
+		assert_open(&s[i]);
+		guest_choose_one(&guest[3 + i], "other", "x", 3);
+		assert_int_equal(guest_answer(&guest[3 + i]), CACHE_QUEUED);
+		assert_ended(&s[i], "QUIT\r\n");
+	}
+	assert_open(&s[2]);
+	server_close(&s[1]);
+	assert_int_equal(guest_answer(&guest[3]), CACHE_PLACE);
+	assert_int_equal(guest_hear(&guest[4]), HEARD_NOTHING);
+	server_close(&s[0]);
+	assert_int_equal(guest_answer(&guest[4]), CACHE_PLACE);
+	server_close(&s[2]);
+}
+
+/* Its server has closed, but its helper may not have noticed. */
+static void
+a_lost_one_takes_its_place_until_its_helper_ends(void **state)
+{
+	struct server s;
+
+	(void)state;
+	connect_guests(2);
+	s = make_idle_with_place(&guest[0], "k", "x", 1);
+	assert_int_equal(send(s.fd, "421\r\n", 5, 0), 5);
+	guest_choose_one(&guest[1], "k", "x", 1);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	server_close(&s);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_PLACE);
+	assert_int_equal(counters().by_server, 1);
+}
+
+static void
+the_broker_may_end_before_a_session(void **state)
+{
+	struct server s;
+
+	(void)state;
+	connect_guests(2);
+	s = make_idle_with_place(&guest[0], "k", "x", 1);
+	guest_choose_one(&guest[1], "other", "x", 1);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	broker_destroy(stage.broker);
+	stage.broker = NULL;
+	assert_int_equal(guest_hear(&guest[1]), HEARD_END);
 	server_close(&s);
 }
 
@@ -767,11 +886,13 @@ all_in_the_way_of_a_lower_limit_are_ended(void **state)
 	for (size_t i = 0; i < 3; i++)
 		s[i] = make_idle_with_place(&guest[i], keys[i], "x", 3);
 	guest_choose_one(&guest[3], "other", "x", 1);
-	assert_int_equal(guest_answer(&guest[3]), CACHE_PLACE);
+	assert_int_equal(guest_answer(&guest[3]), CACHE_QUEUED);
 	for (size_t i = 0; i < 3; i++) {
 		assert_ended(&s[i], "QUIT\r\n");
+		assert_int_equal(guest_answer(&guest[3]), HEARD_NOTHING);
 		server_close(&s[i]);
 	}
+	assert_int_equal(guest_answer(&guest[3]), CACHE_PLACE);
 	assert_int_equal(counters().by_limit, 3);
 }
 
@@ -848,9 +969,10 @@ what_comes_back_goes_to_the_first_that_has_its_key(void **state)
 	assert_int_equal(guest_hear(&guest[2]), HEARD_NOTHING);
 	guest_keep(&guest[3], 2, guest[3].got, 2);
 	guest_forget(&guest[3]);
-	assert_int_equal(guest_answer(&guest[2]), CACHE_PLACE);
+	stage_run();
 	assert_ended(&s, "QUIT\r\n");
 	server_close(&s);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_PLACE);
 	assert_int_equal(counters().by_limit, 1);
 }
 
@@ -902,7 +1024,7 @@ what_nobody_can_use_makes_room(void **state)
 		s = give_back(&guest[0], "k1", key2[i], 1);
 		assert_ended(&s, "QUIT\r\n");
 		server_close(&s);
-		assert_int_equal(guest_hear(&guest[2]), CACHE_PLACE);
+		assert_int_equal(guest_answer(&guest[2]), CACHE_PLACE);
 		assert_int_equal(guest_hear(&guest[3]), HEARD_NOTHING);
 		for (size_t k = 0; k < 4; k++)
 			guest_close(&guest[k]);
@@ -921,7 +1043,7 @@ what_is_over_goes_to_nobody(void **state)
 	s = give_back(&guest[0], "k1", "k", STORE_USES);
 	assert_ended(&s, "QUIT\r\n");
 	server_close(&s);
-	assert_int_equal(guest_hear(&guest[2]), CACHE_PLACE);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_PLACE);
 	assert_int_equal(guest_hear(&guest[3]), HEARD_NOTHING);
 	assert_int_equal(counters().by_use, 1);
 }
@@ -1004,9 +1126,10 @@ the_next_gets_the_place_of_one_that_has_gone(void **state)
 	stage_run();
 	guest_keep(&guest[0], 1, end, 2);
 	pass_close(end, 2);
-	assert_int_equal(guest_answer(&guest[3]), CACHE_PLACE);
+	stage_run();
 	assert_ended(&s, "QUIT\r\n");
 	server_close(&s);
+	assert_int_equal(guest_answer(&guest[3]), CACHE_PLACE);
 }
 
 static void
@@ -1574,6 +1697,12 @@ main(void)
 		BROKER_TEST(a_lent_connection_has_its_place),
 		BROKER_TEST(a_miss_is_counted_once),
 		BROKER_TEST(an_idle_connection_makes_room_for_another_key),
+		BROKER_TEST(one_in_clear_text_makes_room_at_once),
+		BROKER_TEST(an_end_takes_a_second_at_most),
+		BROKER_TEST(an_end_is_waited_for),
+		BROKER_TEST(each_that_waits_ends_one),
+		BROKER_TEST(a_lost_one_takes_its_place_until_its_helper_ends),
+		BROKER_TEST(the_broker_may_end_before_a_session),
 		BROKER_TEST(all_in_the_way_of_a_lower_limit_are_ended),
 		BROKER_TEST(no_idle_connection_is_enough),
 		BROKER_TEST(the_place_of_a_dead_connection_is_free),

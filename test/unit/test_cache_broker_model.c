@@ -29,7 +29,8 @@
 static const char *const limits[NLIMIT] = { "x", "y" };
 static const char *const keys[NKEY] = { "k", "l", "m" };
 
-enum state { FREE, HELD, IDLE };
+/* ENDING: the broker has closed it, and its TLS helper has not. */
+enum state { FREE, HELD, IDLE, ENDING };
 
 /* A session with a server. */
 struct connection {
@@ -40,6 +41,7 @@ struct connection {
 	int key;
 	bool has_talked; /* the server: it must not be lent any more */
 	int64_t idle_since;
+	int64_t ends; /* ENDING: it takes its place no longer than that */
 };
 
 struct person {
@@ -60,7 +62,7 @@ static struct model {
 	struct connection connection[NCONNECTION];
 	uint64_t seed;
 	unsigned long turn;
-	size_t hits, places, queued, full, served, ended, lost, kept;
+	size_t hits, places, queued, full, served, ended, lost, kept, late;
 } m;
 
 /* A number below n.  The seed is fixed, so a failure can be repeated. */
@@ -150,7 +152,7 @@ go_sometimes(struct person *p)
 static void
 ask(struct person *p)
 {
-	if (!p->is_there || p->has_asked)
+	if (!p->is_there || p->has_asked || p->waits)
 		return;
 	p->has_asked = true;
 	let_go(p);
@@ -166,7 +168,7 @@ choose(struct person *p)
 	for (size_t i = 0; i < NCLIENT; i++)
 		if (m.person[i].has_chosen)
 			return;
-	if (!p->is_there || p->has_asked)
+	if (!p->is_there || p->has_asked || p->waits)
 		return;
 	p->has_asked = true;
 	let_go(p);
@@ -223,6 +225,16 @@ talk(struct person *p)
 		return;
 	c->has_talked = true;
 	assert_int_equal(send(c->server.fd, "421 bye\r\n", 9, 0), 9);
+}
+
+static void
+end_helper(struct person *p)
+{
+	int i = (int)below(NCONNECTION);
+
+	(void)p;
+	if (m.connection[i].state == ENDING)
+		forget_connection(i);
 }
 
 static void
@@ -316,6 +328,44 @@ take_answers(void)
  * What must hold after each turn.
  */
 
+/* Whether the broker waits for its end no more. */
+static bool
+is_left(const struct connection *c)
+{
+	char byte;
+
+	return recv(c->server.status, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+/* Some helpers take their time; then the connection takes its place for so
+ * long. */
+static void
+note_end(int i)
+{
+	struct connection *c = &m.connection[i];
+
+	m.lost += c->has_talked;
+	m.ended += !c->has_talked;
+	if (c->limit != NONE && below(4) == 0) {
+		c->state = ENDING;
+		c->ends = stage.now + LENDER_ENDING_MS;
+	} else {
+		forget_connection(i);
+	}
+}
+
+static void
+check_ending(int i)
+{
+	const struct connection *c = &m.connection[i];
+
+	assert_int_equal(is_left(c), c->ends <= stage.now);
+	if (c->ends > stage.now)
+		return;
+	m.late++;
+	forget_connection(i);
+}
+
 static void
 check_connections(void)
 {
@@ -328,6 +378,10 @@ check_connections(void)
 
 		if (c->state == FREE)
 			continue;
+		if (c->state == ENDING) {
+			check_ending(i);
+			continue;
+		}
 		text = server_heard(&c->server, &has_ended);
 		if (c->state == HELD || !has_ended) {
 			assert_false(has_ended);
@@ -342,9 +396,7 @@ check_connections(void)
 			continue;
 		}
 		assert_string_equal(text, c->has_talked ? "" : "QUIT\r\n");
-		m.lost += c->has_talked;
-		m.ended += !c->has_talked;
-		forget_connection(i);
+		note_end(i);
 	}
 	assert_true(idle <= stage.limits.total);
 	for (size_t i = 0; i < NKEY; i++)
@@ -354,20 +406,23 @@ check_connections(void)
 static void
 check_limit(int limit)
 {
-	int held = 0, idle = 0;
-	bool is_wanted = false;
+	int held = 0, idle = 0, ending = 0;
+	int nwaits = 0;
 
 	for (size_t i = 0; i < NCLIENT; i++) {
 		held += m.person[i].is_there && m.person[i].limit == limit;
-		is_wanted |= waits_for_only(&m.person[i], limit);
+		nwaits += waits_for_only(&m.person[i], limit);
 	}
-	for (size_t i = 0; i < NCONNECTION; i++)
-		idle += m.connection[i].state == IDLE &&
-			m.connection[i].limit == limit;
-	assert_true(held + idle <= limit + 1);
+	for (size_t i = 0; i < NCONNECTION; i++) {
+		const struct connection *c = &m.connection[i];
+
+		idle += c->state == IDLE && c->limit == limit;
+		ending += c->state == ENDING && c->limit == limit;
+	}
+	assert_true(held + idle + ending <= limit + 1);
 	/* Nobody waits for nothing. */
-	if (is_wanted)
-		assert_int_equal(held, limit + 1);
+	if (nwaits > ending)
+		assert_int_equal(held + ending, limit + 1);
 }
 
 /* Who has got a place that another one waits for has come before it. */
@@ -409,6 +464,9 @@ run_turn(void)
 	stage_run();
 	take_answers();
 	check_connections();
+	/* Places of those that have ended. */
+	stage_run();
+	take_answers();
 	for (int limit = 0; limit < NLIMIT; limit++)
 		check_limit(limit);
 	check_order(had);
@@ -436,6 +494,9 @@ let_all_go(void)
 				come_or_go(p);
 			has_waited |= p->waits;
 		}
+		for (int i = 0; i < NCONNECTION; i++)
+			if (m.connection[i].state == ENDING)
+				forget_connection(i);
 		run_turn();
 	} while (has_waited);
 }
@@ -445,7 +506,7 @@ promises_are_kept(void **state)
 {
 	static void (*const actions[])(struct person *) = { go_sometimes, ask,
 		choose, choose, choose, choose, choose, choose, choose, choose,
-		keep, keep, talk, pass_time };
+		keep, keep, talk, pass_time, end_helper, end_helper };
 
 	(void)state;
 	stage.limits = (struct store_limits){ 60, 4, 2 };
@@ -463,7 +524,7 @@ promises_are_kept(void **state)
 	/* All that can happen has happened, and more than a few times. */
 	assert_true(m.hits > 500 && m.places > 1000 && m.queued > 1000);
 	assert_true(m.full > 100 && m.served > 1000 && m.kept > 1000);
-	assert_true(m.ended > 1000 && m.lost > 50);
+	assert_true(m.ended > 1000 && m.lost > 50 && m.late > 50);
 	broker_destroy(stage.broker);
 	stage.broker = NULL;
 	check_connections();
