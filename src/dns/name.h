@@ -29,8 +29,8 @@ struct dns_name {
 bool dns_name_is_valid(const char *name);
 
 /*
- * Can this name be asked for?  Names with escapes cannot.  Newer versions of
- * the resolver's library send only letters, digits and -_./ and *.
+ * Can this name be asked for?  Only one of letters, digits and -_./ and *
+ * can, so none that needs escapes.
  */
 bool dns_name_is_askable(const char *name);
 

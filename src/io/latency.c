@@ -3,7 +3,6 @@
 
 #include "io/latency.h"
 
-#ifdef __linux__
 #include <sys/syscall.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,9 +37,3 @@ latency_lower(void)
 	a.runtime = TURN_NS;
 	(void)syscall(SYS_sched_setattr, 0, &a, 0U);
 }
-#else
-void
-latency_lower(void)
-{
-}
-#endif

@@ -148,7 +148,6 @@ pass_is_tcp_stream(int fd)
 int
 pass_peer(int socket, uid_t *uid)
 {
-#ifdef __linux__
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 
@@ -156,9 +155,4 @@ pass_peer(int socket, uid_t *uid)
 		return -1;
 	*uid = peer.uid;
 	return 0;
-#else
-	gid_t gid;
-
-	return getpeereid(socket, uid, &gid);
-#endif
 }

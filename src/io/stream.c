@@ -27,8 +27,9 @@ stream_input(const struct stream *s, size_t *n)
 	return s->in + s->in_start;
 }
 
-bool
-stream_has_unread(const struct stream *s)
+/* Whether the buffer has unread input; does not look at the socket. */
+static bool
+has_unread(const struct stream *s)
 {
 	return s->in_end > s->in_start;
 }
@@ -229,10 +230,10 @@ stream_send(struct stream *s, const char **at, const char *end,
 		if (!would_block()) {
 			s->error = errno;
 			status = read_remaining_input(s, STREAM_ERROR);
-		} else if (!stream_has_unread(s)) {
+		} else if (!has_unread(s)) {
 			status = wait_to_send(s, deadline_in(stall_ms));
 		}
-		if (stream_has_unread(s))
+		if (has_unread(s))
 			return STREAM_INPUT;
 		if (status != STREAM_OK)
 			return status;
@@ -259,9 +260,9 @@ stream_is_quiet(struct stream *s)
 bool
 stream_has_input(struct stream *s)
 {
-	if (!stream_has_unread(s))
+	if (!has_unread(s))
 		(void)take_input(s);
-	return stream_has_unread(s);
+	return has_unread(s);
 }
 
 bool

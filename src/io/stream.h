@@ -42,9 +42,6 @@ void stream_init(struct stream *, int fd);
 /* The unread input, borrowed until the next call; *n is its length. */
 const char *stream_input(const struct stream *, size_t *n);
 
-/* Whether the buffer has unread input; does not look at the socket. */
-bool stream_has_unread(const struct stream *);
-
 /* Removes n bytes of the unread input; n must not be more than there is. */
 void stream_consume(struct stream *, size_t n);
 

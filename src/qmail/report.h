@@ -26,8 +26,8 @@ enum report_recipient { REPORT_ACCEPTED, REPORT_DEFERRED, REPORT_REFUSED };
 enum report_message { REPORT_DELIVERED, REPORT_TEMPORARY, REPORT_PERMANENT };
 
 /*
- * Begins a new report and discards one that was begun before.  A process that
- * writes one report does not need to call this.
+ * Begins a new report and discards one that was begun before.  Only for a test
+ * that makes several in one process: otherwise there is one report.
  */
 void report_begin(void);
 

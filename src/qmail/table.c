@@ -39,11 +39,12 @@ literal_length(const char *s, size_t n)
 }
 
 /*
- * Stock cannot parse the colons of an IPv6 literal, so every line that stock
- * understands is read in the same way here.
+ * The length of the part before the first colon; n if there is none.  Colons of
+ * an IPv6 literal do not count: stock cannot parse them, so every line that
+ * stock understands is read in the same way here.
  */
-size_t
-table_part_length(const char *s, size_t n)
+static size_t
+part_length(const char *s, size_t n)
 {
 	size_t len = literal_length(s, n);
 	const char *colon;
@@ -58,7 +59,7 @@ static bool
 parse_entry(struct entry *e, const char *s, size_t n)
 {
 	e->key = s;
-	e->keylen = table_part_length(s, n);
+	e->keylen = part_length(s, n);
 	if (e->keylen == n)
 		return false;
 	e->value = s + e->keylen + 1;

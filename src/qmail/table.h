@@ -96,10 +96,4 @@ int table_walk(const struct table_files *,
 	size_t nvalue),
     void *data);
 
-/*
- * The length of the part before the first colon of n bytes; n if there is none.
- * Colons of an IPv6 address literal do not count.
- */
-size_t table_part_length(const char *, size_t n);
-
 #endif
