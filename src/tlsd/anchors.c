@@ -419,7 +419,7 @@ tlsd_anchors_verify(X509_STORE_CTX *ctx, void *anchors)
 }
 
 static long
-judge_once(const struct tlsd_anchors *a, X509_STORE_CTX *ctx,
+verify_copy(const struct tlsd_anchors *a, X509_STORE_CTX *ctx,
     const X509_VERIFY_PARAM *param)
 {
 	X509_STORE_CTX *copy = copy_context(ctx, a->store, param);
@@ -434,14 +434,14 @@ judge_once(const struct tlsd_anchors *a, X509_STORE_CTX *ctx,
 }
 
 long
-tlsd_anchors_judge(struct tlsd_anchors *a, X509_STORE_CTX *ctx,
+tlsd_anchors_verify_copy(struct tlsd_anchors *a, X509_STORE_CTX *ctx,
     const X509_VERIFY_PARAM *param)
 {
-	long result = judge_once(a, ctx, param);
+	long result = verify_copy(a, ctx, param);
 
 	if (result != X509_V_OK && a->index != NULL &&
 	    read_bundle(a, NULL, &a->failure) == 0)
-		result = judge_once(a, ctx, param);
+		result = verify_copy(a, ctx, param);
 	return result;
 }
 

@@ -46,10 +46,10 @@ struct x509_store_st *tlsd_anchors_store(const struct tlsd_anchors *);
 int tlsd_anchors_verify(struct x509_store_ctx_st *, void *anchors);
 
 /*
- * Verifies the chain of a context that was used already, by these anchors and
- * with these parameters.  The context does not change.  X509_V_OK or why not.
+ * Verifies the chain of a context that was used already, in a copy of it, by
+ * these anchors and with these parameters.  X509_V_OK or why not.
  */
-long tlsd_anchors_judge(struct tlsd_anchors *, struct x509_store_ctx_st *,
+long tlsd_anchors_verify_copy(struct tlsd_anchors *, struct x509_store_ctx_st *,
     const struct X509_VERIFY_PARAM_st *);
 
 /*

@@ -121,7 +121,7 @@ require_pkix(const struct tlsd_proof *p, X509_VERIFY_PARAM *param,
 
 /* What PKIX says of a chain that was not verified so. */
 static long
-judge_by_anchors(const struct tlsd_proof *p, X509_STORE_CTX *ctx)
+verify_by_anchors(const struct tlsd_proof *p, X509_STORE_CTX *ctx)
 {
 	struct tlsd_reference r = reference(p, TLS_PROOF_PKIX);
 	X509_VERIFY_PARAM *param = X509_VERIFY_PARAM_new();
@@ -133,7 +133,7 @@ judge_by_anchors(const struct tlsd_proof *p, X509_STORE_CTX *ctx)
 		1 &&
 	    require_pkix(p, param, &why) == 0) {
 		X509_VERIFY_PARAM_set_auth_level(param, PKIX_LEVEL);
-		result = tlsd_anchors_judge(p->anchors, ctx, param);
+		result = tlsd_anchors_verify_copy(p->anchors, ctx, param);
 	}
 	X509_VERIFY_PARAM_free(param);
 	ERR_clear_error();
@@ -166,7 +166,7 @@ verify_and_keep(X509_STORE_CTX *ctx, void *proof)
 	} else
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
 	if (p->wanted != TLS_PROOF_PKIX && p->anchors != NULL)
-		p->pkix = judge_by_anchors(p, ctx);
+		p->pkix = verify_by_anchors(p, ctx);
 	return ok;
 }
 

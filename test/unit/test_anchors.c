@@ -82,7 +82,7 @@ verifies(struct tlsd_anchors *a, const struct testcert *leaf)
 
 /* The same for a context that has no anchors, and was used. */
 static bool
-judges(struct tlsd_anchors *a, const struct testcert *leaf)
+verifies_copy(struct tlsd_anchors *a, const struct testcert *leaf)
 {
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	X509_STORE *empty = X509_STORE_new();
@@ -93,7 +93,8 @@ judges(struct tlsd_anchors *a, const struct testcert *leaf)
 	assert_int_equal(X509_STORE_CTX_init(ctx, empty, leaf->cert, NULL), 1);
 	assert_int_not_equal(X509_verify_cert(ctx), 1);
 	error = X509_STORE_CTX_get_error(ctx);
-	result = tlsd_anchors_judge(a, ctx, X509_STORE_CTX_get0_param(ctx));
+	result =
+	    tlsd_anchors_verify_copy(a, ctx, X509_STORE_CTX_get0_param(ctx));
 	assert_int_equal(X509_STORE_CTX_get_error(ctx), error);
 	X509_STORE_CTX_free(ctx);
 	X509_STORE_free(empty);
@@ -123,9 +124,9 @@ check_all(const char *path, const char *statedir, size_t n)
 	a = tlsd_anchors_open(path, statedir, &why);
 	assert_non_null(a);
 	for (i = 0; i < 2 * ROOTS; i++)
-		if (judges(a, &leaves[i % ROOTS]) != (i % ROOTS < n))
-			fail_msg("%s: leaf %zu of %zu is judged", path, i, n);
-	assert_false(judges(a, &stranger));
+		if (verifies_copy(a, &leaves[i % ROOTS]) != (i % ROOTS < n))
+			fail_msg("%s: leaf %zu of %zu in a copy", path, i, n);
+	assert_false(verifies_copy(a, &stranger));
 	assert_null(tlsd_anchors_failure(a));
 	tlsd_anchors_close(a);
 }
@@ -432,8 +433,8 @@ expect_verdicts(const struct forgery *f, const char *what)
 		tlsd_anchors_close(a);
 		a = tlsd_anchors_open(f->path, dir, &why);
 		assert_non_null(a);
-		if (judges(a, &leaves[i]) != (i != 1))
-			fail_msg("%s: leaf %zu is judged", what, i);
+		if (verifies_copy(a, &leaves[i]) != (i != 1))
+			fail_msg("%s: leaf %zu in a copy", what, i);
 		tlsd_anchors_close(a);
 	}
 	a = tlsd_anchors_open(f->path, dir, &why);
