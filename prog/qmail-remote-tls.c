@@ -298,8 +298,7 @@ serve(const struct tls_service *request, const char *program)
 	int code = 0;
 
 	set_signals();
-	/* Its children inherit it; a delivery does not wait for them for long.
-	 */
+	/* For its children, too: a delivery does not wait for them for long. */
 	latency_lower();
 	watch_add(&service.watch, program);
 	(void)dl_iterate_phdr(watch_library, &service.watch);

@@ -28,8 +28,7 @@
  */
 const char *idn_to_ascii(struct buf *, const char *domain, size_t n);
 
-/* False in a build without libidn2: there no label beyond ASCII is a U-label.
- */
+/* False in a build without libidn2, where no label is taken for a U-label. */
 bool idn_is_supported(void);
 
 /*

@@ -107,8 +107,7 @@ fold(char c)
 	return c == '-' ? '+' : c == '_' ? '/' : str_lower(c);
 }
 
-/* How many bytes at the start of the text are to be hidden because of a word.
- */
+/* How many bytes at the start of the text a word requires to be hidden. */
 static size_t
 match(const struct mask_word *w, const char *text, size_t n)
 {

@@ -38,8 +38,7 @@ void mask_add_secret(struct mask *, const char *, size_t n);
  */
 void mask_add_name(struct mask *, const char *, size_t n);
 
-/* Hides n bytes of base64 that were sent; these may be fewer than MASK_LEAST.
- */
+/* Hides n bytes of base64 that were sent, also fewer than MASK_LEAST. */
 void mask_add_encoded(struct mask *, const char *, size_t n);
 
 /*

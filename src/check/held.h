@@ -62,7 +62,11 @@ struct held {
  */
 void held_join(struct held *, const char *socket);
 
-/* Asks it, if there is one. */
+/*
+ * Asks the broker, if held_join() has connected to one.  The state is
+ * HELD_KNOWN if it has told all in time; otherwise it stays as held_join() has
+ * set it.
+ */
 void held_read(struct held *);
 
 /* How many connections have this key 1. */

@@ -28,7 +28,7 @@ quote(const char *recipient, const struct smtp_ehlo *ehlo)
 		buf_finish(&path);
 		return NULL;
 	}
-	/* Also where it is empty. */
+	/* An empty path needs a NUL at its end, too. */
 	*buf_reserve(&path, 1) = '\0';
 	return path.data;
 }
@@ -117,7 +117,7 @@ take_verdict(void *context, size_t i, enum smtp_outcome outcome,
 	v->reply = keep(b, reply, ROOM_RECIPIENT);
 }
 
-/* Of the transaction under way, with so many recipients. */
+/* Whether an address of the transaction under way needs SMTPUTF8. */
 static bool
 needs_smtputf8(const struct batch *b, const struct batch_sender *sender,
     size_t count)

@@ -84,7 +84,7 @@ has_begun(int progress)
 }
 
 static enum child_end
-judge(struct child *c, struct spawn_end end, bool is_in_doubt)
+classify(struct child *c, struct spawn_end end, bool is_in_doubt)
 {
 	char how[SPAWN_TEXT_SIZE];
 
@@ -134,5 +134,5 @@ child_run(struct child *c, const int *keep, size_t nkeep)
 	end = spawn_wait(pid, deadline_never());
 	is_in_doubt = has_begun(p.progress[0]);
 	close_pipes(&p);
-	return judge(c, end, is_in_doubt);
+	return classify(c, end, is_in_doubt);
 }

@@ -12,24 +12,24 @@
  * its words for the last line of the report.
  */
 enum cleartext_reason {
-	CLEARTEXT_NO_REASON, /* TLS was not to be tried, or not offered */
-	CLEARTEXT_REFUSED,   /* STARTTLS was */
-	CLEARTEXT_NO_REPLY,
-	CLEARTEXT_INVALID_REPLY,
-	CLEARTEXT_HANDSHAKE, /* failed */
-	CLEARTEXT_HELLO_REFUSED,
-	CLEARTEXT_HELLO_INVALID,
+	CLEARTEXT_NO_REASON,     /* TLS was not to be tried, or not offered */
+	CLEARTEXT_REFUSED,       /* the server refused STARTTLS */
+	CLEARTEXT_NO_REPLY,      /* to STARTTLS */
+	CLEARTEXT_INVALID_REPLY, /* to STARTTLS */
+	CLEARTEXT_HANDSHAKE,     /* the handshake failed */
+	CLEARTEXT_HELLO_REFUSED, /* EHLO after the handshake: refused */
+	CLEARTEXT_HELLO_INVALID, /* the same: no valid reply to it */
 
-	/* It failed in another delivery: STARTTLS was not sent. */
+	/* STARTTLS was not sent, because this failed in another delivery. */
 	CLEARTEXT_AVOIDS_EHLO,
 	CLEARTEXT_AVOIDS_HANDSHAKE
 };
 
 struct cleartext {
 	enum cleartext_reason reason;
-	int code;                 /* of the reply that refused */
-	char text[TLS_TEXT_SIZE]; /* of the handshake that failed */
-	int64_t when;             /* that was, in Unix time */
+	int code;                 /* of the reply that refused, or 0 */
+	char text[TLS_TEXT_SIZE]; /* why the handshake failed, or "" */
+	int64_t when; /* Unix time of the failure in another delivery */
 };
 
 /*

@@ -74,7 +74,7 @@ record_test(struct handshake *h, const struct tls_policy *policy)
  * or is seen only now.
  */
 static void
-judge(struct handshake *h, const struct tls_policy *policy)
+apply_policy(struct handshake *h, const struct tls_policy *policy)
 {
 	struct tls_result *r = &h->tls.result;
 
@@ -90,7 +90,7 @@ static void
 describe(struct handshake *h, const struct attempt_config *c,
     const struct tls_policy *policy)
 {
-	/* "" where there are none. */
+	/* It is "", not NULL, without control/trustanchors. */
 	assert(c->anchors != NULL);
 	*h = (struct handshake){ .source = policy->source };
 	h->helper = (struct tls_helper){
@@ -116,7 +116,7 @@ handshake_make(struct handshake *h, const struct attempt_config *c,
 	describe(h, c, policy);
 	h->tls = tls_helper_start(&h->helper, connection);
 	if (h->tls.result.status == TLS_STATUS_READY)
-		judge(h, policy);
+		apply_policy(h, policy);
 }
 
 void
@@ -133,7 +133,7 @@ handshake_perform(struct handshake *h, const struct tls_policy *policy,
 {
 	tls_helper_handshake(&h->helper, &h->tls, connection);
 	if (h->tls.result.status == TLS_STATUS_READY)
-		judge(h, policy);
+		apply_policy(h, policy);
 }
 
 void

@@ -103,7 +103,7 @@ has_failed(const struct history *h, const struct connector *c, size_t address)
 }
 
 static void
-tell(const struct history *h, const struct connector *c, size_t address,
+append_line(const struct history *h, const struct connector *c, size_t address,
     struct buf *lines)
 {
 	const struct plan_address *a = &c->plan->address[address];
@@ -145,7 +145,7 @@ history_append_others(const struct history *h, const struct connector *c,
 			told++;
 	for (; start < n; start++)
 		if (start != address && has_failed(h, c, start))
-			tell(h, c, start, lines);
+			append_line(h, c, start, lines);
 }
 
 bool

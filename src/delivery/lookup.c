@@ -125,7 +125,7 @@ ask_text(const struct lookup *l, const char *prefix, struct dns_answer *into)
 	dns_resolver_ask(l->resolver, name, DNS_TXT, into);
 }
 
-/* In the first wave that there is. */
+/* Asks for the TXT records that are wanted. */
 static void
 ask_texts(const struct lookup *l)
 {

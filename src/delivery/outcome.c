@@ -57,7 +57,10 @@ set_record(struct outcome_recipient *r, enum failure_cause cause, bool is_final,
 	r->reply = reply;
 }
 
-/* Of one of several transactions, which failed; another one may not have. */
+/*
+ * The record of a recipient whose transaction failed, if there were several:
+ * the message record may say that another one was delivered.
+ */
 static void
 set_failed(const struct attempted *a, struct outcome_recipient *r)
 {

@@ -27,8 +27,8 @@ is_placeholder(const struct ip *ip)
 }
 
 /*
- * One address that is ours tells that the host is; a placeholder does only if
- * the host has no address of another.
+ * A host is this machine if one of its addresses is ours; a placeholder counts
+ * only if the host has no address of another machine.
  */
 static bool
 is_this_machine(const struct mx_host *host, const struct ipme *me)
@@ -73,7 +73,7 @@ last_host(const struct making *m)
 	return &m->plan->host[m->plan->nhost - 1];
 }
 
-/* Neither verifies. */
+/* Of two policies that do not verify the server: whether they are the same. */
 static bool
 is_same_policy(const struct tls_policy *a, const struct tls_policy *b)
 {
@@ -204,7 +204,7 @@ has_use(const struct plan *p, enum plan_use use)
 	return false;
 }
 
-/* A host better than we are, if there is one, that the DNS did not tell of. */
+/* Whether a better host could not be looked up, and may have an address. */
 static bool
 is_uncertain(const struct making *m)
 {

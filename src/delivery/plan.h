@@ -21,9 +21,8 @@
  * Making a plan asks nobody anything.
  */
 
-#define PLAN_ADDRESS_MAX \
-	128 /* used; the last ones of a longer list are not \
-	     */
+/* The first addresses of a longer list are used. */
+#define PLAN_ADDRESS_MAX 128
 
 /* Whether an address is used, or why not. */
 enum plan_use {
@@ -102,8 +101,7 @@ int plan_make(struct plan *, const struct mx_list *, const struct plan_config *,
 /* What a connection to this address comes from. */
 const struct plan_source *plan_source(const struct plan *, const struct ip *);
 
-/* Whether all hosts that are better than we are were left out because of this.
- */
+/* Whether this is why all hosts that are better than we are were left out. */
 bool plan_is_skipped(const struct plan *, enum tls_skip);
 
 /*

@@ -305,7 +305,7 @@ restrict_to(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 	r->has_place = *limit != '\0';
 }
 
-/* Because of this limit, as the broker says. */
+/* The broker says that there are as many sessions as this limit allows. */
 static enum gate_answer
 close_gate(struct reuse *r, const struct cache_message *asked,
     const char *limit, const char **why)
@@ -320,7 +320,7 @@ close_gate(struct reuse *r, const struct cache_message *asked,
 	return GATE_CLOSED;
 }
 
-/* On an idle connection to this address of the plan. */
+/* Sends the message over an idle connection to this address of the plan. */
 static enum reuse_result
 use_idle(struct reuse *r, const struct plan *plan, size_t address,
     const int fd[PASS_MAX])
@@ -353,7 +353,7 @@ decide(struct reuse *r, const struct plan *plan, size_t first, size_t end,
 		if (use_idle(r, plan, r->choice.address[answer->chosen], fd) ==
 		    REUSE_REPORTED)
 			return GATE_DONE;
-		/* Now only for a place. */
+		/* The connection was dead: now asks only for a place. */
 		return decide(r, plan, first, end, may, why);
 	case CACHE_FULL:
 		return close_gate(r, asked, answer->limit, why);
@@ -391,7 +391,7 @@ least(unsigned long a, unsigned long b)
 	return a < b ? a : b;
 }
 
-/* Of the last question, before the connection was made; or NULL. */
+/* The key of an address in the last question to the broker; or NULL. */
 static const char *
 key_of(const struct reuse *r, size_t address)
 {

@@ -47,8 +47,7 @@ struct reuse {
 	char why[256]; /* of a gate that is closed */
 };
 
-/* The message has gone, or it is reported why not; or it has to go elsewhere.
- */
+/* Whether the report is written, or the message has to be sent elsewhere. */
 enum reuse_result { REUSE_REPORTED, REUSE_NOT };
 
 /*

@@ -155,7 +155,7 @@ follow_once(const struct work *w)
 	return c->answer == GATE_DONE ? SEARCH_DONE : result;
 }
 
-/* As the session went that had everything but SMTPUTF8. */
+/* The mode in which an attempt got ready, but for want of SMTPUTF8. */
 static struct attempt_mode
 mode_of(const struct plan *plan, const struct attempt *a)
 {
@@ -271,7 +271,7 @@ is_downgraded(const struct search *s)
 		   !(s->server.ehlo.extensions & SMTP_EXT_SMTPUTF8));
 }
 
-/* Whether the DNS did not tell for now where a better host is. */
+/* Whether a better host could not be looked up. */
 static bool
 has_lost_better(const struct search *s)
 {

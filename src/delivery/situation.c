@@ -110,7 +110,7 @@ situation_sts(const struct situation *s)
 	return s->wants_sts ? sts_lookup_policy(&s->sts) : NULL;
 }
 
-/* Both have the same order. */
+/* The same level, in the enum that tls/policy has for it. */
 static enum tls_rule
 rule_of(const struct situation *s)
 {

@@ -58,8 +58,7 @@ append_converted(struct buf *b, const char *s, size_t n)
 		buf_append(b, s + local, n - local);
 }
 
-/* Whether a key is the address, "@" and its domain, a suffix of it, or empty.
- */
+/* Whether a key is the address, "@" and its domain, a suffix of it, or "". */
 static bool
 matches(const char *key, size_t nkey, const struct buf *sender)
 {

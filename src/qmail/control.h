@@ -99,13 +99,14 @@ struct control {
 };
 
 /*
- * Reads them all, in stock's order.  -1 with 4.3.0 "Unable to read control
- * files." if one cannot be read, if both helohost and me are missing, or if the
- * name is empty or not allowed in a command (a control byte, a blank, an 8-bit
- * byte, more than 255 bytes).  So it is if a file that was meant to be a policy
- * has no number, or one without a meaning: tlsstrictness, dane, mtasts,
- * tlsrequired; and in the last three of them, if anything but a comment follows
- * the number.  The detail has the file and the reason.
+ * Reads them all, in stock's order, into the struct, which has to be zeroed.
+ * -1 with 4.3.0 "Unable to read control files." if one cannot be read, if both
+ * helohost and me are missing, or if the name is empty or not allowed in a
+ * command (a control byte, a blank, an 8-bit byte, more than 255 bytes).  So it
+ * is if a file that was meant to be a policy has no number, or one without a
+ * meaning: tlsstrictness, dane, mtasts, tlsrequired; and in the last three of
+ * them, if anything but a comment follows the number.  The detail has the file
+ * and the reason.
  *
  * A tlsrptsocket that cannot be read is none: it does not concern the mail.
  */

@@ -18,6 +18,7 @@
  */
 enum ipme_kind { IPME_NOT, IPME_INTERFACE, IPME_LISTED };
 
+/* Valid when zeroed: only the fixed addresses above are ours. */
 struct ipme {
 	struct ip_net *listed;
 	size_t nlisted;
@@ -26,9 +27,9 @@ struct ipme {
 };
 
 /*
- * Reads path and, if wants_interfaces, the addresses of this machine's
- * interfaces.  If the system does not tell them, only the fixed addresses above
- * are known.
+ * Reads path into the struct, which has to be zeroed; and, if wants_interfaces,
+ * the addresses of this machine's interfaces.  If the system does not tell
+ * them, only the fixed addresses above are known.
  *
  * A line has addresses and networks as for ip_parse_net(), separated by commas,
  * blanks and tabs; '#' begins a comment.  A missing file is an empty list.  -1
@@ -37,7 +38,11 @@ struct ipme {
  */
 int ipme_read(struct ipme *, const char *path, bool wants_interfaces,
     struct dsn *why);
+
+/* Whether, and in which way, the address is ours: LISTED if both apply. */
 enum ipme_kind ipme_kind(const struct ipme *, const struct ip *);
+
+/* Frees the contents, also after a failure; the struct is zeroed again. */
 void ipme_finish(struct ipme *);
 
 #endif

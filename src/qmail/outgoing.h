@@ -25,9 +25,11 @@ struct outgoing {
 
 /*
  * Finds our address for a next hop: the relay if there is a route, otherwise
- * the host.  Brackets around it are ignored.  An address may have brackets, and
- * a comment may follow.  The unspecified address (0.0.0.0, ::) leaves the
- * choice to the system, as if no line matched.
+ * the host.  The struct has to be zeroed, and then to be finished in any case.
+ *
+ * Brackets around a next hop are ignored.  An address may have brackets, and a
+ * comment may follow.  The unspecified address (0.0.0.0, ::) leaves the choice
+ * to the system, as if no line matched.
  *
  * -1 with 4.3.0 if the file cannot be read, or if the matching line has
  * anything but an address of this family that can be connected from: then the
@@ -35,6 +37,8 @@ struct outgoing {
  */
 int outgoing_find(struct outgoing *, const struct table_files *, bool is_v4,
     const char *next_hop, struct dsn *why);
+
+/* Frees the line, also after a failure. */
 void outgoing_finish(struct outgoing *);
 
 /*

@@ -89,7 +89,7 @@ find_credentials(const struct relay_files *files, struct route *r,
 		(void)may_read(files, buf_text(&r->login.token), r);
 	if (r->unread.len == 0)
 		return login_read_token(&r->login, why);
-	/* They might be the wrong ones. */
+	/* A file that cannot be read might have others, which count more. */
 	login_finish(&r->login);
 	return 0;
 }

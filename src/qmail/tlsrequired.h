@@ -13,9 +13,8 @@
  * some mail clients write it into all that they send.
  */
 
-#define TLSREQUIRED_HEADER_MAX \
-	65536 /* bytes of a message that are looked at \
-	       */
+/* How many bytes of a message are looked at. */
+#define TLSREQUIRED_HEADER_MAX 65536
 
 /* Valid when zeroed: neither. */
 struct tlsrequired {

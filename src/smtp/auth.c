@@ -51,7 +51,10 @@ add_plain(struct responses *r, const struct credentials *c)
 	add_encoded(r, &raw);
 }
 
-/* Each in the response to a challenge; these are not looked at. */
+/*
+ * The user name in response to the first challenge, the password in response to
+ * the second, whatever the text of the challenges is.
+ */
 static void
 add_login(struct responses *r, const struct credentials *c)
 {
@@ -196,7 +199,7 @@ exchange(struct smtp_session *s, const struct method *m,
 		outcome = command(s, buf_text(&r->line[sent++]), "");
 	if (sent == r->n && m->dismissal && is_challenge(outcome, s))
 		outcome = command(s, m->dismissal, "");
-	/* Not asked for all: it accepts nothing but what it was shown. */
+	/* A server that accepts without all responses has verified nothing. */
 	if (outcome == SMTP_DONE && sent < r->n &&
 	    smtp_classify_reply(&s->reply) == SMTP_DONE)
 		return SMTP_MALFORMED;

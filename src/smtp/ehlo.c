@@ -113,8 +113,7 @@ add_parameters(struct smtp_ehlo *e, enum smtp_extension extension,
 	}
 }
 
-/* "AUTH=LOGIN": the keyword ends at the '=', and a parameter begins behind it.
- */
+/* "AUTH=LOGIN": the keyword ends at the '=', and a parameter follows it. */
 static bool
 is_old_auth(const char *keyword, size_t n)
 {

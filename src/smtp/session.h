@@ -159,8 +159,7 @@ struct deadline smtp_session_closing_deadline(struct smtp_session *);
 enum smtp_outcome smtp_session_command(struct smtp_session *, const char *verb,
     const char *argument, struct deadline);
 
-/* The deadline for a reply before MAIL: timeoutremote, or less if that is more.
- */
+/* The deadline for a reply before MAIL: at most SMTP_HELLO_TIMEOUT_S. */
 struct deadline smtp_session_hello_deadline(const struct smtp_session *);
 
 /* Reads the greeting.  DONE for 220. */

@@ -65,7 +65,7 @@ sends_8bit(const struct smtp_session *s, const struct smtp_message *m)
 	       smtp_ehlo_has(&s->ehlo, SMTP_EXT_8BITMIME);
 }
 
-/* It says what the paths are, so no refusal can be a reason to leave it out. */
+/* Paths in UTF-8 need it, so it is not left out after a refusal, as SIZE is. */
 static bool
 sends_smtputf8(const struct smtp_session *s, const struct smtp_envelope *e)
 {
@@ -619,7 +619,7 @@ take_rest_of_group(struct smtp_session *s)
 }
 
 /*
- * The same for commands that are sent one by one: only one more shows whether
+ * The same if commands are sent one by one: only another command shows whether
  * the server goes on.
  */
 static bool
@@ -634,7 +634,7 @@ replies_to_rset(struct smtp_session *s)
 	return outcome == SMTP_DIED && !smtp_session_has_ended(s);
 }
 
-/* There is more input than the replies, other than that the server closes. */
+/* There is more input than the replies; a 421 at the end does not count. */
 static bool
 has_surplus(struct smtp_session *s)
 {
@@ -658,7 +658,7 @@ is_unsolicited(struct smtp_session *s)
 
 	if (is_one)
 		smtp_state_lost(&s->state);
-	/* It is what is reported. */
+	/* The report is about the refusal, not about what came after it. */
 	s->reply = refusal;
 	return is_one;
 }

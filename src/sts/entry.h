@@ -38,8 +38,7 @@
 
 /* A policy is fetched again at this age, or at half of its max_age. */
 #define STS_REFRESH_S 86400
-/* After a failed fetch none is tried for so long; it doubles up to the limit.
- */
+/* Wait after a failed fetch; it doubles with each, up to the maximum. */
 #define STS_BACKOFF_S 300
 #define STS_BACKOFF_MAX_S 3600
 /* What is of no use any more is removed after this time. */

@@ -219,7 +219,7 @@ launch(const struct tls_helper *h, int socket, bool waits)
  * A helper that another process has started.
  */
 
-/* TLS_STATUS_NONE, and it was asked for; or LOCAL, which says nothing. */
+/* TLS_STATUS_NONE if it was asked for one; LOCAL if there is nobody to ask. */
 static struct tls_start
 launch_passed(const struct tls_helper *h, int socket)
 {
@@ -252,8 +252,8 @@ tls_helper_await_end(int status, struct deadline until)
 }
 
 /*
- * Ends it.  It has read the byte that lets it begin, or never will, since it
- * reads end of file instead.
+ * Ends a helper that is not our child, and so cannot be killed.  If it has not
+ * read the byte that lets it begin, it reads end of file in place of it.
  */
 static void
 end_passed(struct tls_start *t)
@@ -272,7 +272,7 @@ end_passed(struct tls_start *t)
 
 /* Sends the byte that it waits for before it begins; false if it has ended. */
 static bool
-tell(const struct tls_start *t)
+send_byte(const struct tls_start *t)
 {
 	ssize_t sent;
 
@@ -292,7 +292,7 @@ lets_begin(struct tls_start *t)
 	bool has_begun;
 	char byte;
 
-	if (!tell(t))
+	if (!send_byte(t))
 		return false;
 	(void)fdio_wait(t->status, POLLIN, deadline_in(BEGIN_MS));
 	has_begun = recv(t->clear, &byte, 1, MSG_DONTWAIT) != 1;
@@ -415,7 +415,7 @@ tls_helper_handshake(const struct tls_helper *h, struct tls_start *t,
 	if (t->result.status != TLS_STATUS_NONE)
 		return;
 	/* If it has ended, it may have said why. */
-	await_result(h, t, tell(t) ? handshake_ms(h) : GRACE_MS);
+	await_result(h, t, send_byte(t) ? handshake_ms(h) : GRACE_MS);
 }
 
 /* How it ended; of a process that is not our child only whether it did. */

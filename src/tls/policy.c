@@ -101,7 +101,10 @@ raise_for_credentials(const struct tls_situation *s, struct choice c)
 	return use(TLS_LEVEL_VERIFY, source);
 }
 
-/* Who hears nothing but TLS cannot be spoken to in clear text. */
+/*
+ * A server on a port with implicit TLS expects TLS from the first byte, so
+ * there is no clear text with it, whatever the policy allows.
+ */
 static struct choice
 raise_for_port(struct choice c)
 {

@@ -82,7 +82,7 @@ struct tls_situation {
 
 	enum tls_rule rule;
 	const char *match;   /* of a rule of verify; NULL: not given */
-	const char *anchors; /* the same */
+	const char *anchors; /* of a rule of verify; NULL: not given */
 
 	enum tls_hostfile hostfile;
 	const char *pem;    /* the path of TLS_HOSTFILE_VERIFY */
