@@ -84,8 +84,7 @@ void search_append_lines(const struct search *, size_t address,
 /* What a session with a server that is ready says of the next search. */
 enum search_reach {
 	SEARCH_REACHED_FIRST, /* it would come to this host first as well */
-	SEARCH_REACHED_LATER, /* a host before this one has failed, or its DNS
-			       */
+	SEARCH_REACHED_LATER, /* a better host, or its look-up, has failed */
 	/*
 	 * In clear text because of a failure, or without SMTPUTF8: another
 	 * search may get a better session, even with this address.
