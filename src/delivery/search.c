@@ -2,7 +2,6 @@
 #include "delivery/search.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -49,7 +48,7 @@ static bool
 has_hung(const struct attempt *a, enum attempt_result result)
 {
 	return result == ATTEMPT_AGAIN && a->phase == ATTEMPT_IN_HANDSHAKE &&
-	       strcmp(a->tls.text, TLS_TEXT_TIMED_OUT) == 0;
+	       a->tls.cause == TLS_CAUSE_TIMED_OUT;
 }
 
 /* Our address and our name in this connection. */

@@ -164,6 +164,7 @@ code_of_cause(enum tls_cause cause)
 {
 	static const enum code codes[] = {
 		[TLS_CAUSE_HANDSHAKE] = CODE_VALIDATION,
+		[TLS_CAUSE_TIMED_OUT] = CODE_VALIDATION,
 		[TLS_CAUSE_NAME] = CODE_NAME,
 		[TLS_CAUSE_EXPIRED] = CODE_EXPIRED,
 		[TLS_CAUSE_NOT_TRUSTED] = CODE_NOT_TRUSTED,

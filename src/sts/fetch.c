@@ -146,6 +146,12 @@ find_targets(struct targets *t, const struct sts_fetch *f, const char *host,
  * The connection.
  */
 
+static bool
+is_of_certificate(enum tls_cause cause)
+{
+	return cause != TLS_CAUSE_HANDSHAKE && cause != TLS_CAUSE_TIMED_OUT;
+}
+
 /* What a failed handshake means: is the certificate wrong, or the server? */
 static int
 refuse_session(const struct tls_result *r, struct sts_failure *why)
@@ -154,7 +160,7 @@ refuse_session(const struct tls_result *r, struct sts_failure *why)
 
 	if (r->status != TLS_STATUS_FAILED)
 		cause = STS_CAUSE_LOCAL;
-	else if (r->cause != TLS_CAUSE_HANDSHAKE)
+	else if (is_of_certificate(r->cause))
 		cause = STS_CAUSE_WEBPKI;
 	return sts_failure_set(why, cause, "TLS: %s", r->text);
 }

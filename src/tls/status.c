@@ -18,7 +18,7 @@ static const char letters[] = { 'R', 'F', 'L' };
 static const char *const proofs[] = { "none", "pkix", "dane-",
 	"dane-unusable" };
 
-static const char *const causes[] = { "validation-failure",
+static const char *const causes[] = { "validation-failure", "timed-out",
 	"certificate-host-mismatch", "certificate-expired",
 	"certificate-not-trusted" };
 

@@ -33,9 +33,6 @@
 #define TLS_NAME_SIZE 256
 #define TLS_TEXT_SIZE 256
 
-/* The text if the time for the handshake was over. */
-#define TLS_TEXT_TIMED_OUT "timed out"
-
 enum tls_status {
 	TLS_STATUS_READY,
 	TLS_STATUS_FAILED,
@@ -43,9 +40,13 @@ enum tls_status {
 	TLS_STATUS_NONE /* no valid record: the helper has died */
 };
 
-/* Why the handshake failed: the result types of RFC 8460 section 4.3. */
+/*
+ * Why the handshake failed: the result types of RFC 8460 section 4.3, and one
+ * more that is known apart, since deliveries remember it.
+ */
 enum tls_cause {
 	TLS_CAUSE_HANDSHAKE,  /* validation-failure: any other reason */
+	TLS_CAUSE_TIMED_OUT,  /* the same: it did not end in its time */
 	TLS_CAUSE_NAME,       /* certificate-host-mismatch */
 	TLS_CAUSE_EXPIRED,    /* certificate-expired */
 	TLS_CAUSE_NOT_TRUSTED /* certificate-not-trusted */

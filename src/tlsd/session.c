@@ -50,7 +50,7 @@ set_peer_failure(const struct tlsd_session *s, struct dsn *why)
 	unsigned long code = ERR_peek_last_error();
 
 	if (s->bio.expired)
-		dsn_set(why, TLSD_ERROR_PEER, TLS_TEXT_TIMED_OUT);
+		dsn_set(why, TLSD_ERROR_PEER, "timed out");
 	else if (tlsd_bio_is_flooded(&s->bio))
 		dsn_set(why, TLSD_ERROR_PEER, "too many handshake messages");
 	else if (code != 0)
@@ -93,6 +93,8 @@ set_failure(const struct tlsd_session *s, struct tls_result *r)
 		r->status = TLS_STATUS_LOCAL;
 	else if (is_verify_failure(code))
 		tlsd_proof_explain(s->ssl, r);
+	else if (s->bio.expired)
+		r->cause = TLS_CAUSE_TIMED_OUT;
 }
 
 /* Set-up. */

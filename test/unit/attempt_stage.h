@@ -422,7 +422,9 @@ fake_start(const struct tls_helper *h, int socket)
 		return t;
 	}
 	t.result.status = *word == 'm' ? TLS_STATUS_LOCAL : TLS_STATUS_FAILED;
-	strcpy(t.result.text, *word == '~' ? TLS_TEXT_TIMED_OUT : "no cipher");
+	if (*word == '~')
+		t.result.cause = TLS_CAUSE_TIMED_OUT;
+	strcpy(t.result.text, *word == '~' ? "timed out" : "no cipher");
 	t.fd = t.status = -1;
 	return t;
 }

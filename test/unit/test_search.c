@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/str.h"
 #include "delivery/attempt.h"
 #include "delivery/connect.h"
 #include "qmail/helohosts.h"
@@ -185,8 +184,9 @@ fake_make(const struct attempt_config *config, struct smtp_session *session,
 	s->ehlo.extensions = SMTP_EXT_PIPELINING;
 	if (letter == 'H' || letter == 'F') {
 		a->phase = ATTEMPT_IN_HANDSHAKE;
-		(void)str_copy(a->tls.text, sizeof a->tls.text,
-		    letter == 'H' ? TLS_TEXT_TIMED_OUT : "no cipher");
+		a->tls.status = TLS_STATUS_FAILED;
+		a->tls.cause =
+		    letter == 'H' ? TLS_CAUSE_TIMED_OUT : TLS_CAUSE_HANDSHAKE;
 	}
 	switch (letter) {
 	case 'R':

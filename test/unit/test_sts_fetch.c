@@ -180,6 +180,9 @@ tls_helper_start(const struct tls_helper *h, int socket)
 	case 'l':
 		t.result.status = TLS_STATUS_LOCAL;
 		break;
+	case 's':
+		t.result.cause = TLS_CAUSE_TIMED_OUT;
+		break;
 	case 'n':
 		t.result.cause = TLS_CAUSE_NAME;
 		break;
@@ -399,6 +402,7 @@ says_why_there_is_no_tls(void **state)
 		enum sts_cause cause;
 	} rows[] = {
 		{ "-", STS_CAUSE_FETCH },
+		{ "s", STS_CAUSE_FETCH },
 		{ "n", STS_CAUSE_WEBPKI },
 		{ "e", STS_CAUSE_WEBPKI },
 		{ "t", STS_CAUSE_WEBPKI },

@@ -58,6 +58,8 @@ tear_down(void **state)
 	return 0;
 }
 
+static enum tls_cause last_cause; /* of the last handshake */
+
 /* The result of the handshake, as in a report. */
 static enum tls_status
 take_hands(struct tlsd_session *s, struct deadline until, struct dsn *said)
@@ -66,6 +68,7 @@ take_hands(struct tlsd_session *s, struct deadline until, struct dsn *said)
 	struct tls_result r;
 
 	(void)tlsd_session_handshake(s, until, &r);
+	last_cause = r.cause;
 	tls_result_describe(&r, sentence);
 	dsn_set(said, "", "%s", sentence);
 	return r.status;
@@ -582,6 +585,10 @@ test_no_server(void **state)
 		    strstr(said.text, cases[i].text) == NULL)
 			fail_msg("%s: %d \"%s\"", cases[i].what, got,
 			    said.text);
+		if (last_cause != (strcmp(cases[i].text, "timed out") == 0
+					  ? TLS_CAUSE_TIMED_OUT
+					  : TLS_CAUSE_HANDSHAKE))
+			fail_msg("%s: cause %d", cases[i].what, last_cause);
 	}
 }
 
@@ -621,6 +628,7 @@ test_drip(void **state)
 	assert_int_equal(take_hands(s, deadline_in(300), &said),
 	    TLS_STATUS_FAILED);
 	assert_string_equal(said.text, "timed out");
+	assert_int_equal(last_cause, TLS_CAUSE_TIMED_OUT);
 	assert_false(deadline_passed(bound));
 	tlsd_session_destroy(s);
 	close(fd[0]);
