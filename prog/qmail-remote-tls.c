@@ -77,8 +77,7 @@ tell_facts(const struct tlsd_session *session)
 	for (int i = 0; i < TLS_FACTS; i++)
 		if (facts.is_known[i])
 			(void)write_record(record,
-			    tls_fact_format(record, (enum tls_fact)i,
-				facts.text[i]));
+			    tls_fact_format(record, &facts, (enum tls_fact)i));
 }
 
 static int

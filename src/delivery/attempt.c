@@ -547,8 +547,7 @@ use_tls(struct work *w, struct handshake *h)
 	    w->mode->policy.unusable.skip != TLS_SKIP_NOT)
 		return prove_nothing(w, &h->tls);
 	w->attempt->source = h->source;
-	(void)str_copy(w->attempt->testing, sizeof w->attempt->testing,
-	    h->testing);
+	w->attempt->test = h->test;
 	return begin_session(w, &h->tls);
 }
 
@@ -722,7 +721,8 @@ attempt_describe_session(const struct attempt *a,
 		(void)str_copy(label, sizeof label, "MTA-STS");
 	else if (a->source == TLS_FROM_STS_TESTING)
 		snprintf(label, sizeof label, "MTA-STS testing%s%s",
-		    a->testing[0] != '\0' ? ": " : "", a->testing);
+		    a->test.fault != ATTEMPT_FAULT_NONE ? ": " : "",
+		    a->test.text);
 	tls_result_describe_as(&a->tls, label, sentence);
 }
 

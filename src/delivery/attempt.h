@@ -34,11 +34,19 @@ enum attempt_phase {
 	ATTEMPT_IN_AUTH
 };
 
-/*
- * Why MTA-STS in testing mode would not have used a session of TLS 1.0 or 1.1,
- * which is enough where clear text would do.
- */
-#define ATTEMPT_TEXT_OLD "TLS 1.2 or later is needed"
+/* Why MTA-STS in testing mode would not have used a session. */
+enum attempt_fault {
+	ATTEMPT_FAULT_NONE,     /* it would, or nothing is known */
+	ATTEMPT_FAULT_UNLISTED, /* the policy does not list the host */
+	ATTEMPT_FAULT_VERSION,  /* TLS 1.0 or 1.1: enough where clear text is */
+	ATTEMPT_FAULT_CERTIFICATE
+};
+
+struct attempt_test {
+	enum attempt_fault fault;
+	enum tls_cause cause;     /* of ATTEMPT_FAULT_CERTIFICATE */
+	char text[TLS_TEXT_SIZE]; /* the same for people; "": no fault */
+};
 
 /* What became of one connection. */
 struct attempt {
@@ -62,8 +70,7 @@ struct attempt {
 
 	/* Of the policy, or of what holds in place of its TLSA records. */
 	enum tls_source source;
-	/* MTA-STS testing: why it would have failed, or "". */
-	char testing[TLS_TEXT_SIZE];
+	struct attempt_test test; /* if that is MTA-STS in testing mode */
 };
 
 enum attempt_result {

@@ -49,23 +49,41 @@ is_old(const struct tls_result *r)
 	       strcmp(r->version, "TLSv1.1") == 0;
 }
 
+static void
+set_fault(struct handshake *h, enum attempt_fault fault, const char *text)
+{
+	h->test.fault = fault;
+	(void)str_copy(h->test.text, sizeof h->test.text, text);
+}
+
+/* What the trust anchors say; the name is proved as if it had been demanded. */
+static void
+record_verdict(struct handshake *h, const struct tls_policy *policy)
+{
+	struct tls_result *r = &h->tls.result;
+
+	if (h->facts.verdict != TLS_CAUSE_NONE) {
+		set_fault(h, ATTEMPT_FAULT_CERTIFICATE,
+		    h->facts.text[TLS_FACT_VERDICT]);
+		h->test.cause = h->facts.verdict;
+	} else if (r->proof == TLS_PROOF_NONE) {
+		r->proof = TLS_PROOF_PKIX;
+		(void)str_copy(r->verified, sizeof r->verified, policy->name);
+	}
+}
+
 /* MTA-STS in testing mode: what the result would be in enforce mode. */
 static void
 record_test(struct handshake *h, const struct tls_policy *policy)
 {
-	const struct tls_facts *facts = &h->facts;
-	struct tls_result *r = &h->tls.result;
-	const char *why = policy->testing;
-
-	if (why == NULL)
-		why = is_old(r) ? ATTEMPT_TEXT_OLD
-				: facts->text[TLS_FACT_VERDICT];
-	(void)str_copy(h->testing, sizeof h->testing, why);
-	if (*why != '\0' || !facts->is_known[TLS_FACT_VERDICT] ||
-	    r->proof != TLS_PROOF_NONE)
-		return;
-	r->proof = TLS_PROOF_PKIX;
-	(void)str_copy(r->verified, sizeof r->verified, policy->name);
+	if (policy->is_unlisted)
+		set_fault(h, ATTEMPT_FAULT_UNLISTED,
+		    tls_skip_text(TLS_SKIP_STS));
+	else if (is_old(&h->tls.result))
+		set_fault(h, ATTEMPT_FAULT_VERSION,
+		    "TLS 1.2 or later is needed");
+	else if (h->facts.is_known[TLS_FACT_VERDICT])
+		record_verdict(h, policy);
 }
 
 /*

@@ -10,11 +10,11 @@
  * under that policy.
  */
 struct handshake {
-	struct tls_helper helper;    /* what it is to do */
-	struct tls_start tls;        /* with the result */
-	struct tls_facts facts;      /* if there is an observer, or for tests */
-	enum tls_source source;      /* of what was demanded */
-	char testing[TLS_TEXT_SIZE]; /* as in struct attempt */
+	struct tls_helper helper; /* what it is to do */
+	struct tls_start tls;     /* with the result */
+	struct tls_facts facts;   /* if there is an observer, or for tests */
+	enum tls_source source;   /* of what was demanded */
+	struct attempt_test test; /* as in struct attempt */
 };
 
 /*

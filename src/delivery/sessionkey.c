@@ -341,7 +341,7 @@ add_policy(struct making *m, const struct tls_policy *p,
 	if (tls_policy_verifies(p) || is_tested(p))
 		add_text(m, "name", p->name);
 	add_text(m, "names", p->names);
-	add_text(m, "testing", p->testing);
+	add_text(m, "testing", p->is_unlisted ? "unlisted" : NULL);
 	add_file(m, "anchors", anchors_of(p, c));
 	if (p->level == TLS_LEVEL_DANE)
 		add_dane(m, p);

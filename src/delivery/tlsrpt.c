@@ -168,6 +168,8 @@ code_of_cause(enum tls_cause cause)
 		[TLS_CAUSE_NAME] = CODE_NAME,
 		[TLS_CAUSE_EXPIRED] = CODE_EXPIRED,
 		[TLS_CAUSE_NOT_TRUSTED] = CODE_NOT_TRUSTED,
+		/* Our own files or memory: nobody else needs to know. */
+		[TLS_CAUSE_LOCAL] = CODE_NOTHING,
 	};
 
 	return codes[cause];
@@ -192,23 +194,18 @@ code_of_skip(enum tls_skip skip)
 	return codes[skip];
 }
 
-/* Of a session that is not as MTA-STS in testing mode demands it. */
+/* Of a session in TLS, which MTA-STS in testing mode may not have used. */
 static enum code
-code_of_text(const char *text)
+code_of_test(const struct attempt_test *t)
 {
-	if (strcmp(text, tls_skip_text(TLS_SKIP_STS)) == 0 ||
-	    strcmp(text, ATTEMPT_TEXT_OLD) == 0)
+	switch (t->fault) {
+	case ATTEMPT_FAULT_NONE:
+		return CODE_SUCCESS;
+	case ATTEMPT_FAULT_CERTIFICATE:
+		return code_of_cause(t->cause);
+	default:
 		return CODE_VALIDATION;
-	/* The others are of qmail-remote-tls, tlsd/verify. */
-	if (strcmp(text, "name mismatch") == 0)
-		return CODE_NAME;
-	if (strcmp(text, "certificate has expired") == 0)
-		return CODE_EXPIRED;
-	/* Our own files or memory, which nobody else needs to know. */
-	if (strncmp(text, "cannot ", strlen("cannot ")) == 0 ||
-	    strcmp(text, "out of memory") == 0)
-		return CODE_NOTHING;
-	return CODE_NOT_TRUSTED;
+	}
 }
 
 /* Of a session in clear text, where TLS was preferred. */
@@ -245,8 +242,7 @@ code_of_attempt(const struct attempt *a)
 	if (a->tls.status == TLS_STATUS_FAILED)
 		return code_of_cause(a->tls.cause);
 	if (a->tls.status == TLS_STATUS_READY)
-		return a->testing[0] != '\0' ? code_of_text(a->testing)
-					     : CODE_SUCCESS;
+		return code_of_test(&a->test);
 	switch (a->cause) {
 	case FAILURE_NONE:
 		return code_of_cleartext(a->cleartext.reason);
@@ -334,11 +330,11 @@ was_told(const struct history *h, size_t n)
 static const char *
 reason_of(const struct attempt *a)
 {
-	if (strcmp(a->testing, tls_skip_text(TLS_SKIP_STS)) == 0)
+	if (a->test.fault == ATTEMPT_FAULT_UNLISTED)
 		return MX_MISMATCH;
 	if (a->tls.status == TLS_STATUS_FAILED)
 		return a->tls.proof == TLS_PROOF_UNUSABLE ? NULL : a->tls.text;
-	return a->testing;
+	return a->test.text;
 }
 
 static void

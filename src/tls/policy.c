@@ -209,13 +209,10 @@ choose(const struct tls_situation *s)
 	}
 }
 
-/* Why MTA-STS in testing mode would not use the host; NULL: it would. */
-static const char *
-test_host(const struct tls_situation *s, enum tls_source source)
+static bool
+is_unlisted(const struct tls_situation *s, enum tls_source source)
 {
-	return source == TLS_FROM_STS_TESTING && !s->is_listed
-		   ? tls_skip_text(TLS_SKIP_STS)
-		   : NULL;
+	return source == TLS_FROM_STS_TESTING && !s->is_listed;
 }
 
 static void
@@ -226,7 +223,7 @@ add_dane(struct tls_policy *p, const struct tls_situation *s)
 	p->name = s->tlsa_base;
 	p->names = s->tlsa_names;
 	p->tlsa = s->tlsa;
-	p->testing = test_host(s, c.source);
+	p->is_unlisted = is_unlisted(s, c.source);
 	p->unusable =
 	    (struct tls_unusable){ c.level, c.source, c.skip, s->name };
 }
@@ -241,7 +238,7 @@ tls_policy_choose(const struct tls_situation *s)
 		.skip = c.skip,
 		.is_implicit = s->is_implicit };
 
-	p.testing = test_host(s, c.source);
+	p.is_unlisted = is_unlisted(s, c.source);
 	if (c.skip != TLS_SKIP_NOT)
 		return p;
 	p.is_without_usable = c.is_without_usable;

@@ -169,11 +169,10 @@ struct tls_policy {
 	struct tls_unusable unusable; /* only for TLS_LEVEL_DANE */
 
 	/*
-	 * Where TLS_FROM_STS_TESTING holds, also in place of TLSA records: why
-	 * MTA-STS would not use the host at all.  NULL: it would if the
-	 * certificate verifies.
+	 * Where TLS_FROM_STS_TESTING holds, also in place of TLSA records:
+	 * MTA-STS does not list the host, and would not use it at all.
 	 */
-	const char *testing;
+	bool is_unlisted;
 };
 
 /* The policy borrows what is in the situation. */

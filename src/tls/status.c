@@ -20,13 +20,16 @@ static const char *const proofs[] = { "none", "pkix", "dane-",
 
 static const char *const causes[] = { "validation-failure", "timed-out",
 	"certificate-host-mismatch", "certificate-expired",
-	"certificate-not-trusted" };
+	"certificate-not-trusted", "local", "none" };
 
 static const char *const ends[] = { NULL, "server", "client", "broken",
 	"local" };
 
 static const char *const facts[TLS_FACTS] = { "names", "issuer", "expires",
 	"verdict", "dane", "tlsa", "own-expires" };
+
+/* The others are not ones of a handshake that failed. */
+#define FAILED_CAUSES TLS_CAUSE_LOCAL
 
 #define END_LETTER 'E'
 #define FACT_LETTER 'C'
@@ -143,6 +146,7 @@ tls_result_format(char record[TLS_RECORD_SIZE], const struct tls_result *r)
 	if (r->status == TLS_STATUS_LOCAL)
 		return put_last(record, n, r->text);
 	if (r->status == TLS_STATUS_FAILED) {
+		assert(r->cause < FAILED_CAUSES);
 		n = put_word(record, n, causes[r->cause]);
 		return put_last(record, n, r->text);
 	}
@@ -166,14 +170,16 @@ tls_end_format(char record[TLS_RECORD_SIZE], enum tls_end end, const char *text)
 }
 
 size_t
-tls_fact_format(char record[TLS_RECORD_SIZE], enum tls_fact fact,
-    const char *text)
+tls_fact_format(char record[TLS_RECORD_SIZE], const struct tls_facts *f,
+    enum tls_fact fact)
 {
 	size_t n = 0;
 
 	record[n++] = FACT_LETTER;
 	n = put_word(record, n, facts[fact]);
-	return put_last(record, n, text);
+	if (fact == TLS_FACT_VERDICT)
+		n = put_word(record, n, causes[f->verdict]);
+	return put_last(record, n, f->text[fact]);
 }
 
 /*
@@ -307,10 +313,10 @@ take_ready(struct rest *rest, struct tls_result *r)
 static bool
 take_failed(struct rest *rest, struct tls_result *r)
 {
-	size_t cause = take_code(rest, causes, COUNT(causes));
+	size_t cause = take_code(rest, causes, FAILED_CAUSES);
 
 	r->cause = (enum tls_cause)cause;
-	return cause < COUNT(causes) && take_text(rest, r->text);
+	return cause < FAILED_CAUSES && take_text(rest, r->text);
 }
 
 static bool
@@ -358,14 +364,19 @@ tls_end_parse(const char *record, size_t n, char text[TLS_TEXT_SIZE])
 bool
 tls_fact_parse(struct tls_facts *f, const char *record, size_t n)
 {
+	size_t fact, cause = 0;
 	struct rest rest;
-	size_t fact;
 
 	if (!begin(&rest, record, n) || *rest.at++ != FACT_LETTER)
 		return false;
 	fact = take_code(&rest, facts, COUNT(facts));
-	if (fact == COUNT(facts) || !take_text(&rest, f->text[fact]))
+	if (fact == TLS_FACT_VERDICT)
+		cause = take_code(&rest, causes, COUNT(causes));
+	if (fact == COUNT(facts) || cause == COUNT(causes) ||
+	    !take_text(&rest, f->text[fact]))
 		return false;
+	if (fact == TLS_FACT_VERDICT)
+		f->verdict = (enum tls_cause)cause;
 	f->is_known[fact] = true;
 	return true;
 }

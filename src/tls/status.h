@@ -13,6 +13,8 @@
  * record is one line of printable ASCII.
  *
  *	C FACT TEXT	about the certificates
+ *	C verdict CODE TEXT
+ *			one of them: whether the trust anchors verify it
  *	R VERSION CIPHER GROUP HOW NAME
  *			ready; HOW the certificate was verified: "none", "pkix",
  *			"dane-3-1-1" with the TLSA record that it matched, or
@@ -42,14 +44,19 @@ enum tls_status {
 
 /*
  * Why the handshake failed: the result types of RFC 8460 section 4.3, and one
- * more that is known apart, since deliveries remember it.
+ * more that is known apart, since deliveries remember it.  Decisions depend on
+ * these, and never on a text.
  */
 enum tls_cause {
-	TLS_CAUSE_HANDSHAKE,  /* validation-failure: any other reason */
-	TLS_CAUSE_TIMED_OUT,  /* the same: it did not end in its time */
-	TLS_CAUSE_NAME,       /* certificate-host-mismatch */
-	TLS_CAUSE_EXPIRED,    /* certificate-expired */
-	TLS_CAUSE_NOT_TRUSTED /* certificate-not-trusted */
+	TLS_CAUSE_HANDSHAKE,   /* validation-failure: any other reason */
+	TLS_CAUSE_TIMED_OUT,   /* the same: it did not end in its time */
+	TLS_CAUSE_NAME,        /* certificate-host-mismatch */
+	TLS_CAUSE_EXPIRED,     /* certificate-expired */
+	TLS_CAUSE_NOT_TRUSTED, /* certificate-not-trusted */
+
+	/* Only of a verdict, see struct tls_facts: */
+	TLS_CAUSE_LOCAL, /* not known, for a reason of ours */
+	TLS_CAUSE_NONE   /* it verifies */
 };
 
 /* How the certificate was verified. */
@@ -126,11 +133,12 @@ enum tls_fact {
 struct tls_facts {
 	bool is_known[TLS_FACTS];
 	char text[TLS_FACTS][TLS_TEXT_SIZE];
+	enum tls_cause verdict; /* what TLS_FACT_VERDICT says */
 };
 
 /* The same for a record about certificates; false if it is not one. */
-size_t tls_fact_format(char record[TLS_RECORD_SIZE], enum tls_fact,
-    const char *text);
+size_t tls_fact_format(char record[TLS_RECORD_SIZE], const struct tls_facts *,
+    enum tls_fact);
 bool tls_fact_parse(struct tls_facts *, const char *record, size_t n);
 
 #define TLS_SENTENCE_SIZE 640

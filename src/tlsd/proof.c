@@ -280,8 +280,9 @@ tlsd_proof_explain(SSL *ssl, struct tls_result *r)
 			       ? "certificate verify failed: "
 			       : "";
 
-	r->status = TLS_STATUS_FAILED;
 	r->cause = tlsd_verify_cause(result);
+	r->status =
+	    r->cause != TLS_CAUSE_LOCAL ? TLS_STATUS_FAILED : TLS_STATUS_LOCAL;
 	snprintf(r->text, sizeof r->text, "%s%s", lead, text);
 }
 
@@ -327,18 +328,32 @@ verdict(long result)
 	return result != X509_V_OK ? tlsd_verify_text(result) : "";
 }
 
-static const char *
-verdict_of_pkix(const struct tlsd_proof *p)
+/* Why the anchors say nothing; NULL: they do. */
+static const struct dsn *
+anchors_failure(const struct tlsd_proof *p)
+{
+	return p->anchors != NULL ? tlsd_anchors_failure(p->anchors)
+				  : &p->no_anchors;
+}
+
+/* The same causes as of a session that depends on the anchors. */
+static enum tls_cause
+add_verdict_of_pkix(const struct tlsd_proof *p, struct tls_facts *f)
 {
 	struct tlsd_reference names = reference(p, TLS_PROOF_PKIX);
-	const struct dsn *failure;
+	const struct dsn *failure = anchors_failure(p);
 
-	if (p->anchors == NULL)
-		return p->no_anchors.text;
-	failure = tlsd_anchors_failure(p->anchors);
-	if (failure != NULL)
-		return failure->text;
-	return tlsd_verify_has_name(&names) ? verdict(p->pkix) : NO_NAME;
+	if (failure != NULL) {
+		add_fact(f, TLS_FACT_VERDICT, failure->text);
+		return TLS_CAUSE_LOCAL;
+	}
+	if (!tlsd_verify_has_name(&names)) {
+		add_fact(f, TLS_FACT_VERDICT, NO_NAME);
+		return TLS_CAUSE_NAME;
+	}
+	add_fact(f, TLS_FACT_VERDICT, verdict(p->pkix));
+	return p->pkix != X509_V_OK ? tlsd_verify_cause(p->pkix)
+				    : TLS_CAUSE_NONE;
 }
 
 static void
@@ -348,7 +363,7 @@ add_verdicts(const struct tlsd_proof *p, SSL *ssl, struct tls_facts *f)
 	char record[sizeof "255 255 255"];
 
 	if (has_anchors(p))
-		add_fact(f, TLS_FACT_VERDICT, verdict_of_pkix(p));
+		f->verdict = add_verdict_of_pkix(p, f);
 	if (p->tlsa == NULL)
 		return;
 	add_fact(f, TLS_FACT_DANE,

@@ -237,6 +237,8 @@ enum tls_cause
 tlsd_verify_cause(long result)
 {
 	switch (result) {
+	case X509_V_ERR_OUT_OF_MEM:
+		return TLS_CAUSE_LOCAL;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
 		return TLS_CAUSE_NAME;

@@ -69,7 +69,7 @@ bool tlsd_verify_is_good(SSL *);
 
 /*
  * For a result of the library that is not X509_V_OK: the reason as text, and
- * the result type of RFC 8460 section 4.3.
+ * the cause; TLS_CAUSE_LOCAL if it says nothing about the server.
  */
 const char *tlsd_verify_text(long result);
 enum tls_cause tlsd_verify_cause(long result);

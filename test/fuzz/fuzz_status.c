@@ -28,6 +28,7 @@ check_result(const struct tls_result *r, size_t size)
 	check_printable(r->group);
 	check_printable(r->verified);
 	check_printable(r->text);
+	CHECK(r->status != TLS_STATUS_FAILED || r->cause < TLS_CAUSE_LOCAL);
 	tls_result_describe(r, sentence);
 	check_printable(sentence);
 	if (r->proof == TLS_PROOF_DANE)
@@ -77,6 +78,7 @@ check_fact(const char *s, size_t size)
 	if (!tls_fact_parse(&facts, s, size)) {
 		for (int i = 0; i < TLS_FACTS; i++)
 			CHECK(!facts.is_known[i]);
+		CHECK(facts.verdict == 0);
 		return;
 	}
 	CHECK(tls_result_parse(&r, s, size) == TLS_STATUS_NONE);
@@ -85,12 +87,14 @@ check_fact(const char *s, size_t size)
 			continue;
 		known++;
 		check_printable(facts.text[i]);
-		CHECK(tls_fact_format(record, (enum tls_fact)i,
-			  facts.text[i]) == size);
+		CHECK(tls_fact_format(record, &facts, (enum tls_fact)i) ==
+		      size);
 		CHECK(tls_fact_parse(&again, record, size));
+		CHECK(again.verdict == facts.verdict);
 		CHECK(strcmp(again.text[i], facts.text[i]) == 0);
 	}
-	CHECK(known == 1);
+	CHECK(known == 1 && facts.verdict <= TLS_CAUSE_NONE);
+	CHECK(facts.is_known[TLS_FACT_VERDICT] || facts.verdict == 0);
 }
 
 /* Whatever the text, there is exactly one valid record. */
@@ -99,7 +103,7 @@ check_any_text(const char *s)
 {
 	char record[TLS_RECORD_SIZE], text[TLS_TEXT_SIZE];
 	struct tls_result r = { .status = TLS_STATUS_FAILED }, again;
-	struct tls_facts facts = { 0 };
+	struct tls_facts facts = { 0 }, said = { .verdict = TLS_CAUSE_NAME };
 	size_t n;
 
 	strncpy(r.text, s, sizeof r.text - 1);
@@ -114,9 +118,13 @@ check_any_text(const char *s)
 	r.proof = r.verified[0] != '\0' ? TLS_PROOF_PKIX : TLS_PROOF_NONE;
 	n = tls_result_format(record, &r);
 	CHECK(tls_result_parse(&again, record, n) == TLS_STATUS_READY);
-	n = tls_fact_format(record, TLS_FACT_ISSUER, s);
-	CHECK(tls_fact_parse(&facts, record, n));
-	CHECK(strlen(facts.text[TLS_FACT_ISSUER]) <= strlen(s));
+	for (int i = 0; i < TLS_FACTS; i++) {
+		strncpy(said.text[i], s, sizeof said.text[i] - 1);
+		n = tls_fact_format(record, &said, (enum tls_fact)i);
+		CHECK(tls_fact_parse(&facts, record, n));
+		CHECK(strlen(facts.text[i]) == strlen(said.text[i]));
+	}
+	CHECK(facts.verdict == said.verdict);
 	n = tls_end_format(record, TLS_END_BROKEN, s);
 	CHECK(tls_end_parse(record, n, text) == TLS_END_BROKEN);
 }

@@ -344,6 +344,8 @@ tell_facts(struct tls_facts *f)
 	if (world.verdict == NULL)
 		return;
 	f->is_known[TLS_FACT_VERDICT] = true;
+	f->verdict =
+	    *world.verdict != '\0' ? TLS_CAUSE_EXPIRED : TLS_CAUSE_NONE;
 	strcpy(f->text[TLS_FACT_VERDICT], world.verdict);
 }
 
@@ -636,9 +638,10 @@ static const struct tlsa_set records = { .n = 1 };
 	}
 #define TESTING(l, why) \
 	{ \
-		NAMED(l, TLS_FROM_STS_TESTING), .testing = why \
+		NAMED(l, TLS_FROM_STS_TESTING), .is_unlisted = why \
 	}
 
+#define OLD "TLS 1.2 or later is needed"
 #define NOT_LISTED "the MTA-STS policy of the domain does not list it"
 #define ALL_UNUSABLE \
 	"control/tlspolicy demands DANE, and none of its TLSA records can be " \

@@ -162,82 +162,81 @@ tests_what_mta_sts_would_enforce(void **state)
 {
 	static const struct {
 		struct policy_cell cell;
-		const char *testing;
+		enum attempt_fault fault;
 		bool is_verified;
 	} cases[] = {
-		{ { TESTING(MAY, NULL), UP_TO_TLS "t+ e+", "", ATTEMPT_READY,
+		{ { TESTING(MAY, false), UP_TO_TLS "t+ e+", "", ATTEMPT_READY,
 		      "", "0 anchors=/anchors accept",
 		      "TLSv1.3 X, MTA-STS testing, certificate verified for "
 		      "mx.example",
 		      "anchors" },
-		    "", true },
-		{ { TESTING(MAY, NULL), UP_TO_TLS "t+ e+", "name mismatch",
+		    ATTEMPT_FAULT_NONE, true },
+		{ { TESTING(MAY, false), UP_TO_TLS "t+ e+", "name mismatch",
 		      ATTEMPT_READY, "", "0 anchors=/anchors accept",
 		      "TLSv1.3 X, MTA-STS testing: name mismatch, certificate "
 		      "not verified",
 		      "anchors" },
-		    "name mismatch", false },
+		    ATTEMPT_FAULT_CERTIFICATE, false },
 		/* A host that the policy does not list. */
-		{ { TESTING(MAY, NOT_LISTED), UP_TO_TLS "t+ e+", "",
-		      ATTEMPT_READY, "", "0 anchors=/anchors accept",
+		{ { TESTING(MAY, true), UP_TO_TLS "t+ e+", "", ATTEMPT_READY,
+		      "", "0 anchors=/anchors accept",
 		      "TLSv1.3 X, MTA-STS testing: " NOT_LISTED
 		      ", certificate not verified",
 		      "anchors" },
-		    NOT_LISTED, false },
+		    ATTEMPT_FAULT_UNLISTED, false },
 		/* Mandatory TLS would not have been possible. */
-		{ { TESTING(MAY, NULL), UP_TO_TLS "t+1.0 e+", "", ATTEMPT_READY,
-		      "", "0 anchors=/anchors accept",
-		      "TLSv1 X, MTA-STS testing: " ATTEMPT_TEXT_OLD
+		{ { TESTING(MAY, false), UP_TO_TLS "t+1.0 e+", "",
+		      ATTEMPT_READY, "", "0 anchors=/anchors accept",
+		      "TLSv1 X, MTA-STS testing: " OLD
 		      ", certificate not verified",
 		      "anchors" },
-		    ATTEMPT_TEXT_OLD, false },
-		{ { TESTING(MAY, NULL), UP_TO_TLS "t+1.1 e+", "", ATTEMPT_READY,
-		      "", "0 anchors=/anchors accept",
-		      "TLSv1.1 X, MTA-STS testing: " ATTEMPT_TEXT_OLD
+		    ATTEMPT_FAULT_VERSION, false },
+		{ { TESTING(MAY, false), UP_TO_TLS "t+1.1 e+", "",
+		      ATTEMPT_READY, "", "0 anchors=/anchors accept",
+		      "TLSv1.1 X, MTA-STS testing: " OLD
 		      ", certificate not verified",
 		      "anchors" },
-		    ATTEMPT_TEXT_OLD, false },
+		    ATTEMPT_FAULT_VERSION, false },
 		/* There is no verdict. */
-		{ { TESTING(MAY, NULL), UP_TO_TLS "t+ e+", NULL, ATTEMPT_READY,
+		{ { TESTING(MAY, false), UP_TO_TLS "t+ e+", NULL, ATTEMPT_READY,
 		      "", "0 anchors=/anchors accept",
 		      "TLSv1.3 X, MTA-STS testing, certificate not verified",
 		      "anchors" },
-		    "", false },
+		    ATTEMPT_FAULT_NONE, false },
 		/* Strictness 1 and 2. */
-		{ { TESTING(MUST, NULL), UP_TO_TLS "t+ e+", "name mismatch",
+		{ { TESTING(MUST, false), UP_TO_TLS "t+ e+", "name mismatch",
 		      ATTEMPT_READY, "", "1 anchors=/anchors accept",
 		      "TLSv1.3 X, MTA-STS testing: name mismatch, certificate "
 		      "not verified",
 		      "anchors" },
-		    "name mismatch", false },
-		{ { TESTING(PROVE, NULL), UP_TO_TLS "t+pkix e+", "",
+		    ATTEMPT_FAULT_CERTIFICATE, false },
+		{ { TESTING(PROVE, false), UP_TO_TLS "t+pkix e+", "",
 		      ATTEMPT_READY, "", "2 anchors=/anchors describe",
 		      "TLSv1.3 X, MTA-STS testing, certificate verified for "
 		      "mx.example",
 		      "anchors" },
-		    "", true },
-		{ { TESTING(PROVE, NOT_LISTED), UP_TO_TLS "t+pkix e+", "",
+		    ATTEMPT_FAULT_NONE, true },
+		{ { TESTING(PROVE, true), UP_TO_TLS "t+pkix e+", "",
 		      ATTEMPT_READY, "", "2 anchors=/anchors describe",
 		      "TLSv1.3 X, MTA-STS testing: " NOT_LISTED
 		      ", certificate verified for mx.example",
 		      "anchors" },
-		    NOT_LISTED, true },
+		    ATTEMPT_FAULT_UNLISTED, true },
 		/* Without TLS there is nothing to test. */
-		{ { TESTING(MAY, NULL), "g+ e+", "", ATTEMPT_READY, "", "", "",
+		{ { TESTING(MAY, false), "g+ e+", "", ATTEMPT_READY, "", "", "",
 		      "" },
-		    "", false },
-		{ { TESTING(MAY, NOT_LISTED), "g+ e+tls s-454", "",
-		      ATTEMPT_READY, "", "",
-		      "STARTTLS refused (454), sent in clear text", "" },
-		    "", false },
-		{ { TESTING(MAY, NULL), UP_TO_TLS "t-", "", ATTEMPT_AGAIN,
+		    ATTEMPT_FAULT_NONE, false },
+		{ { TESTING(MAY, true), "g+ e+tls s-454", "", ATTEMPT_READY, "",
+		      "", "STARTTLS refused (454), sent in clear text", "" },
+		    ATTEMPT_FAULT_NONE, false },
+		{ { TESTING(MAY, false), UP_TO_TLS "t-", "", ATTEMPT_AGAIN,
 		      "tls", "0 anchors=/anchors accept", "no cipher",
 		      "anchors" },
-		    "", false },
-		{ { TESTING(PROVE, NULL), UP_TO_TLS "t-", "", ATTEMPT_NEXT,
+		    ATTEMPT_FAULT_NONE, false },
+		{ { TESTING(PROVE, false), UP_TO_TLS "t-", "", ATTEMPT_NEXT,
 		      "tls", "2 anchors=/anchors describe", "no cipher",
 		      "anchors" },
-		    "", false },
+		    ATTEMPT_FAULT_NONE, false },
 	};
 
 	(void)state;
@@ -247,8 +246,10 @@ tests_what_mta_sts_would_enforce(void **state)
 
 		check_policies(&cases[i].cell, 1);
 		follow_policy(&cases[i].cell, &mode, &a);
-		if (strcmp(a.testing, cases[i].testing) != 0)
-			fail_msg("case %zu: %s", i, a.testing);
+		if (a.test.fault != cases[i].fault)
+			fail_msg("case %zu: %d", i, a.test.fault);
+		if (a.test.fault == ATTEMPT_FAULT_CERTIFICATE)
+			assert_int_equal(a.test.cause, TLS_CAUSE_EXPIRED);
 		assert_int_equal(a.tls.status == TLS_STATUS_READY &&
 				     tls_result_is_verified(&a.tls),
 		    cases[i].is_verified);

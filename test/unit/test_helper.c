@@ -72,7 +72,7 @@ static const struct {
 	ROW("facts, failed", FACTS "F certificate-expired it has expired\n"),
 	ROW("facts, local", FACTS "L cannot read the key\n"),
 	ROW("every fact",
-	    FACTS FACTS "C dane \nC tlsa 3 1 1\nC verdict no\n" READY),
+	    FACTS FACTS "C dane \nC tlsa 3 1 1\nC verdict local no\n" READY),
 	ROW("too many facts", FACTS FACTS FACTS FACTS READY),
 	ROW("facts and no result", FACTS),
 	ROW("garbage after facts", FACTS "C colour red\n" READY),

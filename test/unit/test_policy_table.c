@@ -424,9 +424,9 @@ check_remarks(const struct combination *c, const struct tls_policy *p)
 	if (p->is_without_usable !=
 	    (is_used && find_first(c)->rest == REST_FLOOR))
 		fail_msg("%s: is_without_usable", c->letter);
-	if ((p->testing != NULL) !=
+	if ((p->is_unlisted) !=
 	    (is_used && is_tested && has("=TE", c->letter[STS])))
-		fail_msg("%s: testing: %s", c->letter, p->testing);
+		fail_msg("%s: is_unlisted", c->letter);
 }
 
 /* The level decides, and whether it is only that of strictness 1. */

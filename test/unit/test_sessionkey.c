@@ -137,7 +137,7 @@ make_full(struct world *w)
 		.is_implicit = true,
 		.unusable = { TLS_LEVEL_VERIFY, TLS_FROM_STS_TESTING,
 		    TLS_SKIP_NOT, "mx.example" },
-		.testing = "it does not",
+		.is_unlisted = true,
 	};
 	w->mx[0].tlsa.ttl_s = 500;
 }
@@ -331,8 +331,7 @@ enum field {
 	NO_NAMES,
 	POLICY_ANCHORS,
 	NO_POLICY_ANCHORS,
-	TESTING,
-	NO_TESTING,
+	UNLISTED,
 	RECORD_USAGE,
 	RECORD_SELECTOR,
 	RECORD_MATCHING,
@@ -608,11 +607,8 @@ change_policy(struct world *w, enum field field)
 	case NO_POLICY_ANCHORS:
 		p->anchors = NULL;
 		break;
-	case TESTING:
-		p->testing = "it is old";
-		break;
-	case NO_TESTING:
-		p->testing = NULL;
+	case UNLISTED:
+		p->is_unlisted = !p->is_unlisted;
 		break;
 	case UNUSABLE_LEVEL:
 		p->unusable.level = TLS_LEVEL_ENCRYPT;
@@ -795,8 +791,7 @@ static const struct expectation with_all[] = {
 	{ NAME, KEY2 },
 	{ NAMES, KEY2 },
 	{ NO_NAMES, KEY2 },
-	{ TESTING, KEY2 },
-	{ NO_TESTING, KEY2 },
+	{ UNLISTED, KEY2 },
 	{ RECORD_USAGE, KEY2 },
 	{ RECORD_SELECTOR, KEY2 },
 	{ RECORD_MATCHING, KEY2 },
@@ -839,7 +834,7 @@ static const struct expectation verified[] = {
 /* Where any certificate will do, and MTA-STS in testing mode looks at it. */
 static const struct expectation tested[] = {
 	{ NAME, KEY2 },
-	{ TESTING, KEY2 },
+	{ UNLISTED, KEY2 },
 	{ ANCHORS_REPLACED, BOTH },
 	{ LEVEL, KEY2 },
 };
@@ -1113,10 +1108,10 @@ cannot_be_forged(void **state)
 	make_plain(&w);
 	w.host[0].policy.level = TLS_LEVEL_ENCRYPT;
 	w.host[0].policy.names = "a";
-	w.host[0].policy.testing = "b";
+	w.host[0].policy.is_unlisted = true;
 	make_keys(&w, &honest);
-	w.host[0].policy.names = "a\ntesting b";
-	w.host[0].policy.testing = NULL;
+	w.host[0].policy.names = "a\ntesting unlisted";
+	w.host[0].policy.is_unlisted = false;
 	set(&w.setup.domain, "dst.example\nport 25");
 	make_keys(&w, &forged);
 	assert_int_equal(count_lines(&forged.key[0]),

@@ -260,6 +260,9 @@ reads_hostile_results(void **state)
 		    TLS_STATUS_NONE),
 		CASE("failed, unknown code", "F bad-luck x\n", TLS_STATUS_NONE),
 		CASE("failed, no code", "F  x\n", TLS_STATUS_NONE),
+		CASE("failed, code of a verdict", "F none x\n",
+		    TLS_STATUS_NONE),
+		CASE("failed, the other one", "F local x\n", TLS_STATUS_NONE),
 		CASE("failed, empty code", "F - x\n", TLS_STATUS_NONE),
 		CASE("ready", "R a b c none -\n", TLS_STATUS_READY),
 		CASE("ready, one word", "R a\n", TLS_STATUS_NONE),
@@ -390,56 +393,84 @@ static const char *const fact_words[TLS_FACTS] = {
 	[TLS_FACT_OWN_EXPIRES] = "own-expires",
 };
 
+/* In the order of enum tls_cause. */
+static const char *const cause_words[] = { "validation-failure", "timed-out",
+	"certificate-host-mismatch", "certificate-expired",
+	"certificate-not-trusted", "local", "none" };
+
+/* The code that precedes the text, with its space. */
+static void
+set_code(char code[TLS_WORD_SIZE], enum tls_fact fact, enum tls_cause verdict)
+{
+	code[0] = '\0';
+	if (fact == TLS_FACT_VERDICT)
+		snprintf(code, TLS_WORD_SIZE, "%s ", cause_words[verdict]);
+}
+
 static void
 facts_come_through(void **state)
 {
 	static const char *const texts[] = { "", "mx.example", "two  words",
-		"CN=x,O=y \"z\"" };
+		"CN=x,O=y \"z\"", "none", "local x", "" };
 	struct tls_facts facts = { 0 };
 
 	(void)state;
+	assert_int_equal(COUNT(cause_words), TLS_CAUSE_NONE + 1);
+	assert_int_equal(COUNT(texts), COUNT(cause_words));
 	for (int i = 0; i < TLS_FACTS; i++)
 		for (size_t k = 0; k < COUNT(texts); k++) {
 			char record[TLS_RECORD_SIZE], want[TLS_RECORD_SIZE];
-			char end[TLS_TEXT_SIZE];
+			char end[TLS_TEXT_SIZE], code[TLS_WORD_SIZE];
+			struct tls_facts said = { .verdict =
+						      (enum tls_cause)k };
 			struct tls_result result;
-			size_t n =
-			    tls_fact_format(record, (enum tls_fact)i, texts[k]);
+			size_t n;
 
-			snprintf(want, sizeof want, "C %s %s\n", fact_words[i],
-			    texts[k]);
+			strcpy(said.text[i], texts[k]);
+			n = tls_fact_format(record, &said, (enum tls_fact)i);
+			set_code(code, (enum tls_fact)i, said.verdict);
+			snprintf(want, sizeof want, "C %s %s%s\n",
+			    fact_words[i], code, texts[k]);
 			assert_string_equal(record, want);
 			assert_int_equal(n, strlen(want));
 			assert_int_equal(facts.is_known[i], k > 0);
 			assert_true(tls_fact_parse(&facts, record, n));
 			assert_true(facts.is_known[i]);
 			assert_string_equal(facts.text[i], texts[k]);
+			if (i == TLS_FACT_VERDICT)
+				assert_int_equal(facts.verdict, k);
 			assert_false(tls_fact_parse(&facts, record, n - 1));
 			assert_int_equal(tls_result_parse(&result, record, n),
 			    TLS_STATUS_NONE);
 			assert_int_equal(tls_end_parse(record, n, end),
 			    TLS_END_NONE);
 		}
+	/* The last verdict stays, whatever facts come after it. */
+	assert_int_equal(facts.verdict, TLS_CAUSE_NONE);
 }
 
 static void
 facts_are_cleaned_and_cut(void **state)
 {
-	struct tls_facts facts = { 0 };
-	char record[TLS_RECORD_SIZE], longer[1000];
+	struct tls_facts facts = { 0 }, said = { 0 };
+	char record[TLS_RECORD_SIZE];
 	size_t n;
 
 	(void)state;
-	n = tls_fact_format(record, TLS_FACT_ISSUER, "a\nR b\r\t\x7f\xc3\xa4");
+	strcpy(said.text[TLS_FACT_ISSUER], "a\nR b\r\t\x7f\xc3\xa4");
+	n = tls_fact_format(record, &said, TLS_FACT_ISSUER);
 	assert_string_equal(record, "C issuer a?R b?????\n");
 	assert_true(tls_fact_parse(&facts, record, n));
 
-	memset(longer, 'x', sizeof longer);
-	longer[sizeof longer - 1] = '\0';
-	n = tls_fact_format(record, TLS_FACT_NAMES, longer);
-	assert_true(tls_fact_parse(&facts, record, n));
-	assert_int_equal(strlen(facts.text[TLS_FACT_NAMES]), TLS_TEXT_SIZE - 1);
-	assert_false(facts.is_known[TLS_FACT_EXPIRES]);
+	for (int i = 0; i < TLS_FACTS; i++) {
+		memset(said.text[i], 'x', TLS_TEXT_SIZE - 1);
+		said.verdict = TLS_CAUSE_NAME;
+		n = tls_fact_format(record, &said, (enum tls_fact)i);
+		assert_true(tls_fact_parse(&facts, record, n));
+		assert_string_equal(facts.text[i], said.text[i]);
+		assert_int_equal(facts.is_known[TLS_FACT_OWN_EXPIRES],
+		    i == TLS_FACT_OWN_EXPIRES);
+	}
 }
 
 static void
@@ -465,6 +496,12 @@ reads_hostile_facts(void **state)
 		CASE("two records", "C issuer x\nC issuer y\n", false),
 		CASE("result", "R a b c none -\n", false),
 		CASE("end", "E server \n", false),
+		CASE("verdict, no code", "C verdict\n", false),
+		CASE("verdict, no text", "C verdict none\n", false),
+		CASE("verdict, unknown code", "C verdict bad-luck x\n", false),
+		CASE("verdict, part of a code", "C verdict non x\n", false),
+		CASE("verdict, empty code", "C verdict - x\n", false),
+		CASE("verdict, two blanks", "C verdict  none x\n", false),
 		CASE("empty text", "C issuer \n", true),
 		CASE("NUL", "C issuer a\0b\n", true),
 		CASE("8 bit", "C issuer \xc3\xa4\n", true),
@@ -478,7 +515,8 @@ reads_hostile_facts(void **state)
 
 		if (tls_fact_parse(&facts, cases[i].record, cases[i].n) !=
 			cases[i].want ||
-		    facts.is_known[TLS_FACT_ISSUER] != cases[i].want)
+		    facts.is_known[TLS_FACT_ISSUER] != cases[i].want ||
+		    facts.is_known[TLS_FACT_VERDICT] || facts.verdict != 0)
 			fail_msg("%s", cases[i].name);
 	}
 	for (int too_long = 0; too_long < 2; too_long++) {

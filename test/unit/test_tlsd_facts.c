@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "testcert.h"
+#include "tlsd/verify.h"
 
 #define NAME "mx.example"
 #define WEAK "ALL:@SECLEVEL=0" /* ciphers, and everything old */
@@ -91,6 +92,9 @@ test_verdicts(void **state)
 	static const struct testcert_spec weak = {
 		.cn = "x", .san = "DNS:" NAME, .rsa_bits = 1024
 	};
+	static const struct testcert_spec old = {
+		.cn = "x", .san = "DNS:" NAME, .from_days = -2, .to_days = -1
+	};
 	static const char missing[] =
 	    "cannot read trust anchors in /nonexistent: "
 	    "No such file or directory";
@@ -102,39 +106,49 @@ test_verdicts(void **state)
 		enum tls_describe describe;
 		enum tls_status want;
 		const char *verdict; /* NULL: not known */
+		enum tls_cause cause;
 	} cases[] = {
 		{ "not asked", &good, "anchors.pem", NAME, TLS_DESCRIBE_NOTHING,
-		    TLS_STATUS_READY, NULL },
+		    TLS_STATUS_READY, NULL, 0 },
 		{ "verified", &good, "anchors.pem", NAME, TLS_DESCRIBE,
-		    TLS_STATUS_READY, "" },
+		    TLS_STATUS_READY, "", TLS_CAUSE_NONE },
 		{ "not verified", &bad, "anchors.pem", NAME, TLS_DESCRIBE,
-		    TLS_STATUS_FAILED, "name mismatch" },
+		    TLS_STATUS_FAILED, "name mismatch", TLS_CAUSE_NAME },
 		{ "no anchors", &bad, NULL, NAME, TLS_DESCRIBE,
-		    TLS_STATUS_READY, NULL },
+		    TLS_STATUS_READY, NULL, 0 },
 		{ "accepted, verifies", &good, "anchors.pem", NAME,
-		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, "" },
+		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, "", TLS_CAUSE_NONE },
 		{ "accepted, does not verify", &bad, "anchors.pem", NAME,
-		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, "name mismatch" },
+		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, "name mismatch",
+		    TLS_CAUSE_NAME },
 		/* As it would be if a verified certificate were required. */
 		{ "accepted, short key", &weak, "anchors.pem", NAME,
 		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY,
-		    "EE certificate key too weak" },
+		    "EE certificate key too weak", TLS_CAUSE_NOT_TRUSTED },
 		{ "accepted, not trusted", &good, "other.pem", NAME,
 		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY,
-		    "unable to get local issuer certificate" },
+		    "unable to get local issuer certificate",
+		    TLS_CAUSE_NOT_TRUSTED },
 		{ "accepted, no name", &good, "anchors.pem", "..",
 		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY,
-		    "no valid server name to verify a certificate for" },
+		    "no valid server name to verify a certificate for",
+		    TLS_CAUSE_NAME },
 		{ "accepted, address", &good, "anchors.pem", "192.0.2.1",
-		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, "name mismatch" },
+		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, "name mismatch",
+		    TLS_CAUSE_NAME },
 		{ "accepted, no file of anchors", &good, "/nonexistent", NAME,
-		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, missing },
+		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, missing,
+		    TLS_CAUSE_LOCAL },
 		{ "accepted, no anchors", &good, NULL, NAME,
-		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, NULL },
+		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, NULL, 0 },
 		{ "damaged directory", &good, "", NAME, TLS_DESCRIBE,
-		    TLS_STATUS_LOCAL, damaged },
+		    TLS_STATUS_LOCAL, damaged, TLS_CAUSE_LOCAL },
 		{ "accepted, damaged directory", &good, "", NAME,
-		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, damaged },
+		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY, damaged,
+		    TLS_CAUSE_LOCAL },
+		{ "accepted, expired", &old, "anchors.pem", NAME,
+		    TLS_DESCRIBE_ACCEPT, TLS_STATUS_READY,
+		    "certificate has expired", TLS_CAUSE_EXPIRED },
 	};
 	char hashed[4200], in_hashed[4300];
 	unsigned long hash = X509_NAME_hash_ex(X509_get_subject_name(root.cert),
@@ -170,6 +184,8 @@ test_verdicts(void **state)
 		if (get_facts(p, &server, &f) != cases[i].want)
 			fail_msg("%s", cases[i].what);
 		assert_fact(cases[i].what, &f, TLS_FACT_VERDICT, verdict);
+		if (verdict != NULL && f.verdict != cases[i].cause)
+			fail_msg("%s: cause %d", cases[i].what, f.verdict);
 		/* A failure to verify is told with the certificate. */
 		assert_fact(cases[i].what, &f, TLS_FACT_ISSUER,
 		    p.describe != TLS_DESCRIBE_NOTHING ? "CN=Test Root" : NULL);
@@ -177,6 +193,17 @@ test_verdicts(void **state)
 		testcert_free(&leaf);
 	}
 	assert_int_equal(unlink(hashed), 0);
+}
+
+/* As when anchors cannot be read: it says nothing about the server. */
+static void
+test_want_of_memory(void **state)
+{
+	(void)state;
+	assert_int_equal(tlsd_verify_cause(X509_V_ERR_OUT_OF_MEM),
+	    TLS_CAUSE_LOCAL);
+	assert_int_equal(tlsd_verify_cause(X509_V_ERR_UNSPECIFIED),
+	    TLS_CAUSE_NOT_TRUSTED);
 }
 
 static void
@@ -320,6 +347,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_want_of_memory),
 		cmocka_unit_test(test_described),
 		cmocka_unit_test(test_no_anchors),
 		cmocka_unit_test(test_own_described),

@@ -49,10 +49,11 @@ fake_sts(const struct situation *s)
  * The attempts as words: the host, the last digit of its address, and what
  * became of it:
  *	in TLS: + ready, u ready without a usable record, N E T M what MTA-STS
- *	would have refused: the name, the time, the issuer, the host; A Z what
+ *	would have refused: the name, the time, the issuer, the host; O an old
+ *	version, Z an issuer, in words that we have for faults of ours; A what
  *	we could not find out;
- *	the handshake failed: x somehow, n e t as above, X Y the same with a
- *	text, l our own fault, U V no record can be used;
+ *	the handshake failed: x somehow, s it hung, n e t as above, X Y the same
+ *	with a text, l our own fault, U V no record can be used;
  *	no TLS: - not offered, r refused, g refused at the greeting, d died;
  *	ready in clear text: c no STARTTLS, and after what failed before: R
  *	refused, p no reply, i no valid reply, h handshake, H EHLO in TLS, I no
@@ -157,15 +158,17 @@ static const struct {
 #define NO_TLS TLS_STATUS_NONE
 	{ '+', 0, READY, TLS_PROOF_NONE, 0, 0, "" },
 	{ 'u', 0, READY, TLS_PROOF_UNUSABLE, 0, 0, "" },
-	{ 'N', 0, READY, TLS_PROOF_NONE, 0, 0, "name mismatch" },
-	{ 'E', 0, READY, TLS_PROOF_NONE, 0, 0, "certificate has expired" },
-	{ 'T', 0, READY, TLS_PROOF_NONE, 0, 0, "self-signed certificate" },
-	{ 'O', 0, READY, TLS_PROOF_NONE, 0, 0, ATTEMPT_TEXT_OLD },
-	{ 'A', 0, READY, TLS_PROOF_NONE, 0, 0,
-	    "cannot read trust anchors in /x: no certificate" },
-	{ 'Z', 0, READY, TLS_PROOF_NONE, 0, 0, "out of memory" },
-	{ 'M', 0, READY, TLS_PROOF_NONE, 0, 0,
-	    "the MTA-STS policy of the domain does not list it" },
+	{ 'N', 0, READY, TLS_PROOF_NONE, TLS_CAUSE_NAME, 0, "name mismatch" },
+	{ 'E', 0, READY, TLS_PROOF_NONE, TLS_CAUSE_EXPIRED, 0,
+	    "certificate has expired" },
+	{ 'T', 0, READY, TLS_PROOF_NONE, TLS_CAUSE_NOT_TRUSTED, 0,
+	    "self-signed certificate" },
+	{ 'O', 0, READY, TLS_PROOF_NONE, 0, 0, "TLS 1.2 or later is needed" },
+	{ 'A', 0, READY, TLS_PROOF_NONE, TLS_CAUSE_LOCAL, 0,
+	    "no certificate in /x" },
+	{ 'Z', 0, READY, TLS_PROOF_NONE, TLS_CAUSE_NOT_TRUSTED, 0,
+	    "cannot be verified" },
+	{ 'M', 0, READY, TLS_PROOF_NONE, 0, 0, "it does not list it" },
 	{ 'x', FAILURE_TLS, FAILED, 0, TLS_CAUSE_HANDSHAKE, 0, "" },
 	{ 's', FAILURE_TLS, FAILED, 0, TLS_CAUSE_TIMED_OUT, 0, "" },
 	{ 'n', FAILURE_TLS, FAILED, 0, TLS_CAUSE_NAME, 0, "" },
@@ -202,6 +205,18 @@ address(unsigned char last)
 	return ip_from_v4((const unsigned char[]){ 192, 0, 2, last });
 }
 
+/* What MTA-STS in testing mode misses. */
+static enum attempt_fault
+fault_of(char letter)
+{
+	if (letter == 'M')
+		return ATTEMPT_FAULT_UNLISTED;
+	if (letter == 'O')
+		return ATTEMPT_FAULT_VERSION;
+	return strchr("NETAZ", letter) != NULL ? ATTEMPT_FAULT_CERTIFICATE
+					       : ATTEMPT_FAULT_NONE;
+}
+
 static void
 add_attempt(const char *word)
 {
@@ -217,10 +232,15 @@ add_attempt(const char *word)
 	a->cause = outcomes[i].cause;
 	a->tls.status = outcomes[i].status;
 	a->tls.proof = outcomes[i].proof;
-	a->tls.cause = outcomes[i].tls;
 	a->cleartext.reason = outcomes[i].reason;
-	strcpy(outcomes[i].status == FAILED ? a->tls.text : a->testing,
-	    outcomes[i].text);
+	if (outcomes[i].status == READY) {
+		a->test.fault = fault_of(outcomes[i].letter);
+		a->test.cause = outcomes[i].tls;
+		strcpy(a->test.text, outcomes[i].text);
+	} else {
+		a->tls.cause = outcomes[i].tls;
+		strcpy(a->tls.text, outcomes[i].text);
+	}
 }
 
 static void
@@ -550,12 +570,16 @@ tells_how_tls_went(void **state)
 		{ "t", "a1T",
 		    STS FAILURES(FAILURE(203, "a", 1,
 			REASON("self-signed certificate"))) RESULT(1, 1) },
+		/* The cause decides, and not what the text looks like. */
+		{ "t", "a1Z",
+		    STS FAILURES(FAILURE(203, "a", 1,
+			REASON("cannot be verified"))) RESULT(1, 1) },
 		{ "t", "a1E",
 		    STS FAILURES(FAILURE(204, "a", 1,
 			REASON("certificate has expired"))) RESULT(1, 1) },
 		{ "t", "a1O",
-		    STS FAILURES(FAILURE(205, "a", 1, REASON(ATTEMPT_TEXT_OLD)))
-			RESULT(1, 1) },
+		    STS FAILURES(FAILURE(205, "a", 1,
+			REASON("TLS 1.2 or later is needed"))) RESULT(1, 1) },
 		{ "t", "a1M",
 		    STS FAILURES(FAILURE(205, "a", 1, REASON("mx-mismatch")))
 			RESULT(1, 1) },
@@ -582,7 +606,6 @@ tells_nothing_of_what_is_not_known(void **state)
 		/* Our own fault. */
 		{ "n", "a1l", "" },
 		{ "t", "a1A", "" },
-		{ "t", "a1Z", "" },
 		{ "R", "", "" },
 		{ "N", "", "" },
 		/* An address literal. */
