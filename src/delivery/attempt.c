@@ -723,7 +723,7 @@ attempt_describe_session(const struct attempt *a,
 		snprintf(label, sizeof label, "MTA-STS testing%s%s",
 		    a->test.fault != ATTEMPT_FAULT_NONE ? ": " : "",
 		    a->test.text);
-	tls_result_describe_as(&a->tls, label, sentence);
+	tls_result_describe(&a->tls, label, sentence);
 }
 
 void

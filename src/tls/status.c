@@ -400,14 +400,7 @@ describe_proof(const struct tls_result *r, char text[PROOF_SIZE])
 }
 
 void
-tls_result_describe(const struct tls_result *r,
-    char sentence[TLS_SENTENCE_SIZE])
-{
-	tls_result_describe_as(r, "", sentence);
-}
-
-void
-tls_result_describe_as(const struct tls_result *r, const char *policy,
+tls_result_describe(const struct tls_result *r, const char *policy,
     char sentence[TLS_SENTENCE_SIZE])
 {
 	char proof[PROOF_SIZE];

@@ -26,8 +26,8 @@
  *	E CODE TEXT	the session has ended
  *
  * Both programs use this module: one formats records, the other parses them.
- * The sentences of a report are made where the report is, by
- * tls_result_describe().
+ * tls_result_describe() makes the line of a report of it, in qmail-remote,
+ *which knows the policy that the line names.
  */
 
 #define TLS_RECORD_SIZE 512 /* bytes of a record with its NUL */
@@ -144,16 +144,13 @@ bool tls_fact_parse(struct tls_facts *, const char *record, size_t n);
 #define TLS_SENTENCE_SIZE 640
 
 /*
- * Describes the result for the last line of a report: "VERSION CIPHER GROUP,"
- * and how the certificate was verified ("certificate not verified",
- * "certificate verified for NAME", "DANE (3 1 1)", "DANE records unusable,
- * certificate not verified"), or why the handshake failed.
+ * Describes the result for the last line of a report: "VERSION CIPHER GROUP,",
+ * the name of the policy and a comma if it is not "", and how the certificate
+ * was verified ("certificate not verified", "certificate verified for NAME",
+ * "DANE (3 1 1)", "DANE records unusable, certificate not verified"), or why
+ * the handshake failed.
  */
-void tls_result_describe(const struct tls_result *,
-    char sentence[TLS_SENTENCE_SIZE]);
-
-/* The same with the name of the policy before that, if it is not "". */
-void tls_result_describe_as(const struct tls_result *, const char *policy,
+void tls_result_describe(const struct tls_result *, const char *policy,
     char sentence[TLS_SENTENCE_SIZE]);
 
 #endif

@@ -29,7 +29,7 @@ check_result(const struct tls_result *r, size_t size)
 	check_printable(r->verified);
 	check_printable(r->text);
 	CHECK(r->status != TLS_STATUS_FAILED || r->cause < TLS_CAUSE_LOCAL);
-	tls_result_describe(r, sentence);
+	tls_result_describe(r, "", sentence);
 	check_printable(sentence);
 	if (r->proof == TLS_PROOF_DANE)
 		CHECK((r->usage == 2 || r->usage == 3) && r->selector <= 1 &&

@@ -104,7 +104,7 @@ results_come_through(void **state)
 		assert_int_equal(tls_result_parse(&back, record, n),
 		    cases[i].result.status);
 		assert_same(&back, &cases[i].result);
-		tls_result_describe(&back, sentence);
+		tls_result_describe(&back, "", sentence);
 		assert_string_equal(sentence, cases[i].sentence);
 		assert_int_equal(tls_result_is_verified(&back),
 		    back.status == TLS_STATUS_READY &&
@@ -141,7 +141,7 @@ the_policy_is_named_before_the_proof(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		tls_result_describe_as(&cases[i].result, cases[i].policy,
+		tls_result_describe(&cases[i].result, cases[i].policy,
 		    sentence);
 		assert_string_equal(sentence, cases[i].sentence);
 	}
@@ -152,7 +152,7 @@ the_policy_is_named_before_the_proof(void **state)
 	memset(r.verified, 'n', sizeof r.verified - 1);
 	memset(label, 'l', sizeof label);
 	label[sizeof label - 1] = '\0';
-	tls_result_describe_as(&r, label, sentence);
+	tls_result_describe(&r, label, sentence);
 	assert_int_equal(strlen(sentence), TLS_SENTENCE_SIZE - 1);
 }
 

@@ -69,7 +69,7 @@ take_hands(struct tlsd_session *s, struct deadline until, struct dsn *said)
 
 	(void)tlsd_session_handshake(s, until, &r);
 	last_cause = r.cause;
-	tls_result_describe(&r, sentence);
+	tls_result_describe(&r, "", sentence);
 	dsn_set(said, "", "%s", sentence);
 	return r.status;
 }
