@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "qmail/route.h"
+
 enum class {
 	DELIVERED,
 	TEMPORARY,
@@ -44,8 +46,7 @@ static const struct row {
 	    "Sorry. Although I'm listed as a best-preference MX or A for that "
 	    "host,\nit isn't in my control/locals file, so I don't treat it "
 	    "as local." },
-	[FAILURE_NOT_CONNECTED] = { TEMPORARY, "4.4.1",
-	    "Sorry, I wasn't able to establish an SMTP connection." },
+	[FAILURE_NOT_CONNECTED] = { TEMPORARY, ROUTE_STATUS, ROUTE_SENTENCE },
 	[FAILURE_POLICY] = { TEMPORARY, "4.7.5",
 	    "Sorry, no host meets the TLS policy." },
 	[FAILURE_TOO_MANY_CONNECTIONS] = { TEMPORARY, "4.4.5",

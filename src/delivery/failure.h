@@ -11,6 +11,10 @@
  * Why a message, or one of its recipients, was not delivered: one table with
  * the class, the status code (RFC 3463) and the sentence of each cause.  The
  * sentences are those of stock qmail-remote where it has one.
+ *
+ * Two more are made in the layer below, which cannot use this one, and nowhere
+ * else: qmail/control.c has the one about control files, and qmail/report.c the
+ * one for a report that has no record of the message.
  */
 enum failure_cause {
 	FAILURE_NONE, /* delivered */

@@ -169,8 +169,7 @@ refuse_line(const char *path, const struct table_entry *f, const char *fault,
 	struct buf line = { 0 };
 
 	show_line(f, &line);
-	dsn_set(why, "4.4.1",
-	    "Sorry, I wasn't able to establish an SMTP connection.");
+	dsn_set(why, ROUTE_STATUS, "%s", ROUTE_SENTENCE);
 	dsn_detail(why, "%s: %s: %s", path, fault, buf_text(&line));
 	buf_finish(&line);
 	return -1;

@@ -30,6 +30,13 @@ struct route {
 	struct buf unread;
 };
 
+/*
+ * What stock says if it cannot connect, and so of a line that cannot be used.
+ * delivery/failure, above this layer, says it of everything else.
+ */
+#define ROUTE_STATUS "4.4.1"
+#define ROUTE_SENTENCE "Sorry, I wasn't able to establish an SMTP connection."
+
 #define ROUTE_PORT 25 /* if the line has none */
 #define ROUTE_PORT_MAX 65535
 
