@@ -186,14 +186,25 @@ take_out(struct store *store, size_t i)
 
 /* In seconds. */
 static unsigned long
-idle_time(const struct store *store, const struct store_session *session,
+idle_time(const struct store_session *session,
     const struct store_limits *limits)
 {
-	bool is_spare = is_full(store, 1, session->key1, limits->per_key) ||
-			is_full(store, 2, session->key2, limits->per_key);
+	return session->is_spare && limits->idle_s > STORE_SPARE_S
+		   ? STORE_SPARE_S
+		   : limits->idle_s;
+}
 
-	return is_spare && limits->idle_s > STORE_SPARE_S ? STORE_SPARE_S
-							  : limits->idle_s;
+/*
+ * The one that this one takes the room of; NULL: there is none.  Many spare
+ * ones of one key must not cost the others theirs.
+ */
+static struct store_session *
+take_for(struct store *store, const struct store_session *session)
+{
+	for (size_t i = 0; i < store->nsession; i++)
+		if (store->session[i]->is_spare)
+			return take_out(store, i);
+	return session->is_spare ? NULL : take_out(store, 0);
 }
 
 enum store_end
@@ -206,10 +217,15 @@ store_keep(struct store *store, struct store_session *session, uint64_t client,
 	*evicted = NULL;
 	if (why != STORE_KEPT)
 		return why;
-	if (store->nsession == at_most(limits->total))
-		*evicted = take_out(store, 0);
+	session->is_spare = is_full(store, 1, session->key1, limits->per_key) ||
+			    is_full(store, 2, session->key2, limits->per_key);
+	if (store->nsession == at_most(limits->total)) {
+		*evicted = take_for(store, session);
+		if (*evicted == NULL)
+			return STORE_NO_ROOM;
+	}
 	session->idle_since = now;
-	session->idle_ends = later(now, idle_time(store, session, limits));
+	session->idle_ends = later(now, idle_time(session, limits));
 	if (session->idle_ends > session->ends)
 		session->idle_ends = session->ends;
 	store->session[store->nsession++] = session;

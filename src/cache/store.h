@@ -37,6 +37,7 @@ struct store_session {
 	int64_t ends;      /* whatever happens */
 	int64_t idle_ends; /* idle ones */
 	int64_t idle_since;
+	bool is_spare;  /* idle ones: beyond per_key */
 	int fd, status; /* idle ones; status is -1 in clear text */
 };
 
@@ -84,11 +85,13 @@ enum store_end store_check(const struct store_session *,
 
 /*
  * Takes over an idle session of this client, or says why not; then it stays
- * the caller's.  If there are as many as allowed in all, *evicted is the one
- * that has been idle the longest, which becomes the caller's to end; otherwise
- * NULL.  If there are as many as allowed with one of its keys, it is kept, but
- * not for long: where many deliveries are under way, they end at the same time
- * and the next ones begin at the same time.
+ * the caller's.  If there are as many as allowed with one of its keys, it is
+ * kept, but not for long, as a spare one: where many deliveries are under way,
+ * they end at the same time and the next ones begin at the same time.  If there
+ * are as many as allowed in all, *evicted, which becomes the caller's to end,
+ * is the spare one that has been idle the longest; if there is none, any that
+ * has, but not for a spare one, which is refused then.  Otherwise *evicted is
+ * NULL.
  */
 enum store_end store_keep(struct store *, struct store_session *,
     uint64_t client, const struct store_limits *, int64_t now,

@@ -433,6 +433,43 @@ of_too_many_the_longest_idle_one_has_to_go(void **state)
 	store_destroy(store);
 }
 
+/* Many with one key cost others nothing. */
+static void
+spare_ones_go_first(void **state)
+{
+	static const struct store_limits three = { 10, 3, 1 };
+	struct store *store = store_create();
+	struct store_session *other, *spare, *second, *evicted;
+
+	(void)state;
+	other = keep(store, "a", NULL, 0);
+	(void)keep(store, "b", NULL, 1);
+	spare = make("b", NULL, 2);
+	assert_int_equal(store_keep(store, spare, OURS, &three, 2, &evicted),
+	    STORE_KEPT);
+	assert_null(evicted);
+	/* A spare one takes the room of a spare one. */
+	second = make("b", NULL, 2);
+	assert_int_equal(store_keep(store, second, OURS, &three, 2, &evicted),
+	    STORE_KEPT);
+	assert_ptr_equal(evicted, spare);
+	store_session_free(spare);
+	/* So does one with a key of its own. */
+	spare = make("c", NULL, 2);
+	store_demand(store, "c", ANOTHER, 2);
+	assert_int_equal(store_keep(store, spare, OURS, &three, 2, &evicted),
+	    STORE_KEPT);
+	assert_ptr_equal(evicted, second);
+	store_session_free(second);
+	assert_ptr_equal(store_at(store, 0), other);
+	assert_ptr_equal(store_at(store, 2), spare);
+	/* But no other. */
+	assert_int_equal(offer(store, make("b", NULL, 2), &three, 2),
+	    STORE_NO_ROOM);
+	assert_ptr_equal(store_at(store, 0), other);
+	store_destroy(store);
+}
+
 /* No session is evicted for one that cannot be kept. */
 static void
 fewer_than_before_may_be_allowed(void **state)
@@ -625,6 +662,7 @@ main(void)
 		cmocka_unit_test(says_why_a_session_is_not_kept),
 		cmocka_unit_test(those_beyond_the_limit_of_a_key_end_soon),
 		cmocka_unit_test(of_too_many_the_longest_idle_one_has_to_go),
+		cmocka_unit_test(spare_ones_go_first),
 		cmocka_unit_test(fewer_than_before_may_be_allowed),
 		cmocka_unit_test(there_is_a_limit_to_all_connections),
 		cmocka_unit_test(an_idle_session_has_its_time),

@@ -24,6 +24,7 @@
 #define NCLIENT 4
 #define NLIMIT 3
 #define MOST 12 /* connections in all */
+#define SPARE 7  /* as a status */
 
 /* Any two differ in one byte, or one is the start of the other. */
 static const char *const keys[NKEY] = {
@@ -103,9 +104,9 @@ is_full(const struct model *m)
 	       m->most.per_key == 0;
 }
 
-/* In seconds. */
-static unsigned long
-idle_time(const struct model *m, const struct store_session *s)
+/* Whether there are as many with one of its keys as there are to be. */
+static bool
+is_spare(const struct model *m, const struct store_session *s)
 {
 	size_t n1 = 0, n2 = 0;
 
@@ -113,10 +114,18 @@ idle_time(const struct model *m, const struct store_session *s)
 		n1 += s->key1 && equal(m->idle[i]->key1, s->key1);
 		n2 += s->key2 && equal(m->idle[i]->key2, s->key2);
 	}
-	if (m->most.idle_s > 2 && ((s->key1 && n1 >= m->most.per_key) ||
-				      (s->key2 && n2 >= m->most.per_key)))
-		return 2;
-	return m->most.idle_s;
+	return (s->key1 && n1 >= m->most.per_key) ||
+	       (s->key2 && n2 >= m->most.per_key);
+}
+
+/* The one that goes for this one; or NULL. */
+static struct store_session *
+victim(const struct model *m, const struct store_session *s)
+{
+	for (size_t i = 0; i < m->nidle; i++)
+		if (m->idle[i]->status == SPARE)
+			return m->idle[i];
+	return is_spare(m, s) ? NULL : m->idle[0];
 }
 
 static enum store_end
@@ -130,7 +139,9 @@ expect(const struct model *m, const struct store_session *s, size_t client)
 		return STORE_OLD;
 	if (!is_wanted(m, s->key1, client) && !is_wanted(m, s->key2, client))
 		return STORE_UNWANTED;
-	return is_full(m) ? STORE_NO_ROOM : STORE_KEPT;
+	if (is_full(m) || (m->nidle == m->most.total && victim(m, s) == NULL))
+		return STORE_NO_ROOM;
+	return STORE_KEPT;
 }
 
 static bool
@@ -153,7 +164,10 @@ forget(struct model *m, const struct store_session *s)
 		m->idle[i] = m->idle[i + 1];
 }
 
-/* Each session has its idle time, in seconds, in place of a descriptor. */
+/*
+ * Each session has its idle time, in seconds, in place of a descriptor, and
+ * whether it is a spare one in place of the other.
+ */
 static void
 keep(struct model *m)
 {
@@ -165,6 +179,7 @@ keep(struct model *m)
 	};
 	struct store_session *s = store_session_make(&from, m->now), *evicted;
 	size_t client = below(m, NCLIENT);
+	bool spare = is_spare(m, s);
 	enum store_end why;
 
 	s->mailmax = below(m, 4) ? 0 : below(m, 200);
@@ -179,13 +194,14 @@ keep(struct model *m)
 		return;
 	}
 	if (m->nidle == m->most.total) {
-		assert_ptr_equal(evicted, m->idle[0]);
+		assert_ptr_equal(evicted, victim(m, s));
 		m->evicted++;
 		forget(m, evicted);
 		store_session_free(evicted);
 	} else
 		assert_null(evicted);
-	s->fd = (int)idle_time(m, s);
+	s->fd = (int)(spare && m->most.idle_s > 2 ? 2 : m->most.idle_s);
+	s->status = spare ? SPARE : -1;
 	m->idle[m->nidle++] = s;
 	assert_true(m->nidle <= m->most.total);
 }
