@@ -230,6 +230,14 @@ struct service {
 	struct watch watch; /* the files that this program consists of */
 };
 
+/* Words of another version may mean something else. */
+static bool
+is_of_our_version(const struct tls_request *request)
+{
+	return request->version != NULL &&
+	       strcmp(request->version, PROGRAM_VERSION) == 0;
+}
+
 /* The same, in a child of the service. */
 static int
 run_passed_session(void *data, int argc, char **argv, const int fd[TLS_FDS])
@@ -237,7 +245,8 @@ run_passed_session(void *data, int argc, char **argv, const int fd[TLS_FDS])
 	const struct service *service = data;
 	struct tls_request request;
 
-	if (!tls_request_parse(&request, argc, argv))
+	if (!tls_request_parse(&request, argc, argv) ||
+	    !is_of_our_version(&request))
 		return EXIT_NO_STATUS;
 	request.socket = (unsigned long)fd[TLS_FD_SOCKET];
 	request.clear = (unsigned long)fd[TLS_FD_CLEAR];

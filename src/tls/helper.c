@@ -17,6 +17,8 @@
 #include "io/spawn.h"
 #include "base/str.h"
 
+#include "config.h"
+
 /*
  * The helper itself has the time limit; if it is this much later it is stuck.
  */
@@ -70,10 +72,13 @@ open_ends(struct ends *e)
 	return fdio_set_nonblocking(e->clear[0]);
 }
 
-/* The arguments, to be freed by tls_request_free(). */
+/*
+ * The arguments, to be freed by tls_request_free().  version is NULL for a
+ * helper of our own.
+ */
 static char **
 describe_request(const struct tls_helper *h, int socket, const struct ends *e,
-    bool waits)
+    bool waits, const char *version)
 {
 	bool has_credentials = h->clientcert && h->clientkey;
 	bool has_tlsa = h->tlsa && h->tlsa->n > 0;
@@ -90,6 +95,7 @@ describe_request(const struct tls_helper *h, int socket, const struct ends *e,
 		.match = h->anchors ? h->match : NULL,
 		.describe = h->describe,
 		.wait = waits,
+		.version = version,
 		.state = h->anchors ? h->state : NULL,
 		.cert = has_credentials ? h->clientcert : NULL,
 		.key = has_credentials ? h->clientkey : NULL,
@@ -109,7 +115,7 @@ static pid_t
 run(const struct tls_helper *h, int socket, const struct ends *e, bool waits)
 {
 	int keep[3] = { socket, e->clear[1], e->status[1] };
-	char **argv = describe_request(h, socket, e, waits);
+	char **argv = describe_request(h, socket, e, waits, NULL);
 	pid_t pid = spawn_start(argv, keep, 3);
 
 	tls_request_free(argv);
@@ -124,7 +130,7 @@ pass(const struct tls_helper *h, int socket, const struct ends *e)
 		[TLS_FD_CLEAR] = e->clear[1],
 		[TLS_FD_STATUS] = e->status[1],
 	};
-	char **argv = describe_request(h, socket, e, true);
+	char **argv = describe_request(h, socket, e, true, PROGRAM_VERSION);
 	char *bytes = mem_alloc(TLS_MESSAGE_MAX, 1);
 	size_t n = tls_request_join(argv, bytes);
 	bool is_passed = n > 0 && h->pass(h->pass_data, bytes, n, fd);

@@ -10,7 +10,7 @@
 #include "base/keyword.h"
 #include "base/mem.h"
 
-#define KEYWORDS 15
+#define KEYWORDS 16
 #define SERVICE_KEYWORDS 3
 
 _Static_assert(TLS_REQUEST_ARGUMENTS == KEYWORDS + 1,
@@ -34,6 +34,7 @@ describe(struct tls_request *r, struct keyword k[KEYWORDS])
 		{ "cert", .text = &r->cert },
 		{ "key", .text = &r->key },
 		{ "wait", .number = &r->wait, 1 },
+		{ "version", .text = &r->version },
 		{ "socket", .number = &r->socket, INT_MAX,
 		    .is_required = true },
 		{ "clear", .number = &r->clear, INT_MAX, .is_required = true },

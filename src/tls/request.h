@@ -31,6 +31,7 @@ struct tls_request {
 	const char *match;      /* names for the anchors instead; or NULL */
 	unsigned long describe; /* enum tls_describe */
 	unsigned long wait;     /* 1: begin when a byte comes through clear */
+	const char *version;    /* of whoever asks a service; or NULL */
 	const char *state;      /* directory for the anchors' index; or NULL */
 	const char *cert;       /* our own certificate and key: both */
 	const char *key;        /* are set, or both are NULL */
@@ -39,7 +40,7 @@ struct tls_request {
 #define TLS_SECONDS_MAX 604800 /* a week */
 #define TLS_SECURITY_MAX 2
 
-#define TLS_REQUEST_ARGUMENTS 16 /* at most, with the program */
+#define TLS_REQUEST_ARGUMENTS 17 /* at most, with the program */
 
 /*
  * As a message: the words of the vector, each ended by NUL.  It comes with the

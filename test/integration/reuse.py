@@ -12,6 +12,12 @@ USER = dict(uid=4711, gid=4711)
 PROGRAM = "qmail-remote-cache"
 
 
+def version(home):
+    """Of the programs under test."""
+    said = subprocess.run([f"{home}/bin/qmail-remote", "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return said.split()[1]
+
+
 def running(program, word=""):
     """Process ids of those with this word of this test process, which has a mount namespace of its own."""
     ours = os.readlink("/proc/self/ns/mnt")

@@ -13,7 +13,7 @@ import rspawn
 import test_sandbox
 from conftest import PROGRAMS
 from expect import accepted, check
-from reuse import USER, Reuse, wait_until
+from reuse import USER, Reuse, version, wait_until
 from smtpd import TLS, Call
 from test_stock import one_user
 from tlssite import NOT_VERIFIED, tls_line, verified
@@ -137,14 +137,14 @@ class Prestarted(Reuse):
         wait_until(self.serves)
         [self.service] = filter(is_service, helpers())
 
-    def serves(self):
+    def serves(self, said=None):
         """Whether a session is served: this one has a certificate that does not exist."""
         with socket.create_server(("127.0.0.1", 0)) as listener, self.client().socket as client, \
                 socket.create_connection(listener.getsockname()) as connection:
             clear, status = socket.socketpair(), socket.socketpair()
             with clear[0], clear[1], status[0], status[1]:
                 request = ["tls", "seconds=9", "security=0", "cert=/nonexistent", "key=/nonexistent", "wait=1",
-                           "socket=0", "clear=0", "status=0"]
+                           "socket=0", "clear=0", "status=0", f"version={said or version(self.home.path)}"]
                 socket.send_fds(client, [b"".join(word.encode() + b"\0" for word in request)],
                                 [connection.fileno(), clear[1].fileno(), status[1].fileno()])
                 status[1].close()
