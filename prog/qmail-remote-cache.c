@@ -36,6 +36,7 @@
 #define PROGRAM QMAIL_HOME "/bin/qmail-remote-cache"
 #define PROGRAM_TLS QMAIL_HOME "/bin/qmail-remote-tls"
 #define TIMEOUTIDLE QMAIL_HOME "/control/timeoutidle"
+#define CONCURRENCYHOSTS QMAIL_HOME "/control/concurrencyhosts"
 
 #define BACKLOG 512
 #define DESCRIPTORS 8192 /* if the system allows as many */
@@ -239,6 +240,16 @@ start_tls(void)
 }
 
 static void
+look_at_limits(struct broker *b, struct watch *limits)
+{
+	if (limits->n > 0 && !watch_has_changed(limits))
+		return;
+	*limits = (struct watch){ 0 };
+	watch_add(limits, CONCURRENCYHOSTS);
+	broker_end_idle(b);
+}
+
+static void
 run(int listener, int tls, const struct watch *programs)
 {
 	const struct broker_config config = {
@@ -250,13 +261,16 @@ run(int listener, int tls, const struct watch *programs)
 	};
 	int64_t looked = milliseconds();
 	struct broker *b = broker_create(&config, listener, looked);
+	struct watch limits = { 0 };
 
+	look_at_limits(b, &limits);
 	while (broker_turn(b, milliseconds, stop_pipe[0]) &&
 	       !broker_is_over(b, milliseconds())) {
 		if (milliseconds() - looked < BROKER_TURN_MS)
 			continue;
 		if (watch_has_changed(programs))
 			break;
+		look_at_limits(b, &limits);
 		/* The qmail-remote-tls, if it could not serve. */
 		spawn_reap(deadline_in(0));
 		looked = milliseconds();

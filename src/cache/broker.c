@@ -223,10 +223,24 @@ broker_turn(struct broker *b, int64_t (*clock)(void), int stop)
 	return true;
 }
 
+/*
+ * The next broker does not know of sessions that have begun before it, so it
+ * is best begun when there are none under a limit, and nobody waits for one.
+ */
+static bool
+is_good_time(const struct broker *b)
+{
+	const char *limit;
+	unsigned long sessions, waiting;
+
+	return !places_at(b->lender.places, 0, &limit, &sessions, &waiting);
+}
+
 bool
 broker_is_over(const struct broker *b, int64_t now)
 {
 	return now - b->born >= BROKER_LIFE_MS ||
+	       (now - b->born >= BROKER_OLD_MS && is_good_time(b)) ||
 	       (!lender_is_used(&b->lender) &&
 		   now - b->used >= BROKER_UNUSED_MS);
 }
@@ -243,6 +257,12 @@ broker_create(const struct broker_config *config, int listener, int64_t now)
 	b->born = b->used = now;
 	lender_init(&b->lender, config, now);
 	return b;
+}
+
+void
+broker_end_idle(struct broker *b)
+{
+	lender_end_idle(&b->lender, &b->lender.counters.by_limit);
 }
 
 void

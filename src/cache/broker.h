@@ -18,6 +18,7 @@
 
 #define BROKER_CLIENTS 2000    /* more are turned away */
 #define BROKER_UNUSED_MS 30000 /* without a client, connection or question */
+#define BROKER_OLD_MS 3000000  /* and no session has a place of a limit */
 #define BROKER_LIFE_MS 3600000 /* however much it is used */
 #define BROKER_TURN_MS 2000    /* longest turn */
 
@@ -55,8 +56,14 @@ struct broker *broker_create(const struct broker_config *, int listener,
  */
 bool broker_turn(struct broker *, int64_t (*clock)(void), int stop);
 
-/* It has not been used for BROKER_UNUSED_MS, or is BROKER_LIFE_MS old. */
+/* It has not been used for BROKER_UNUSED_MS, or is as old as it may become. */
 bool broker_is_over(const struct broker *, int64_t now);
+
+/*
+ * Ends all idle connections, because no delivery can use them any more:
+ * control/concurrencyhosts, which their keys have, has changed.
+ */
+void broker_end_idle(struct broker *);
 
 /* QUIT to each idle connection; closes all, and frees. */
 void broker_destroy(struct broker *);

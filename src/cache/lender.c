@@ -469,18 +469,25 @@ lender_init(struct lender *l, const struct broker_config *config, int64_t now)
 }
 
 void
-lender_free(struct lender *l)
+lender_end_idle(struct lender *l, unsigned long *counter)
 {
 	struct store_session *s;
+
+	while ((s = store_at(l->store, 0)) != NULL) {
+		store_remove(l->store, s);
+		lender_quit(l, s, counter);
+	}
+}
+
+void
+lender_free(struct lender *l)
+{
 	unsigned long ended = 0;
 
 	for (size_t i = 0; i < l->nclient; i++)
 		lender_give_up(&l->client[i]);
 	remove_closed(l);
-	while ((s = store_at(l->store, 0)) != NULL) {
-		store_remove(l->store, s);
-		lender_quit(l, s, &ended);
-	}
+	lender_end_idle(l, &ended);
 	for (size_t i = 0; i < l->nending; i++)
 		free_session(l, l->ending[i]);
 	free(l->ending);

@@ -26,7 +26,9 @@ struct client {
 	uint64_t id;
 	bool may_keep; /* and not only ask for a list */
 	bool knows_version;
-	char *place; /* the limit of the place that it has; or NULL */
+	bool has_spoken;
+	enum cache_kind said; /* its last message, if it has spoken */
+	char *place;          /* the limit of the place that it has; or NULL */
 	struct store_session *session; /* that it uses; or NULL */
 	struct cache_message *waits;   /* CHOOSE, while it waits; or NULL */
 	/* A list that it has asked for, and how much of it has been sent. */
@@ -121,6 +123,9 @@ bool lender_may_end(const struct lender *, const char *limit);
 
 /* Whether clients wait for this limit to whom no end gives a place of it. */
 bool lender_lacks(const struct lender *, const char *limit);
+
+/* Ends all idle sessions, with QUIT. */
+void lender_end_idle(struct lender *, unsigned long *counter);
 
 /* Where it is counted why a connection was not kept, or was. */
 unsigned long *lender_counter(struct lender *, enum store_end);

@@ -343,16 +343,40 @@ has_descriptors(enum cache_kind kind)
 	return kind == CACHE_KEEP || kind == CACHE_TLS;
 }
 
+/*
+ * A delivery that has announced its session becomes qmail-remote-io, which its
+ * server may have taken over: it can only leave that session here, once.  And
+ * who asks for the list, which has the keys of others, can do nothing else.
+ */
+static bool
+is_in_order(const struct client *c, enum cache_kind kind)
+{
+	if (!c->has_spoken)
+		return true;
+	switch (c->said) {
+	case CACHE_READY:
+		return kind == CACHE_KEEP;
+	case CACHE_KEEP:
+		return false;
+	default:
+		return (kind == CACHE_LIST) == (c->said == CACHE_LIST);
+	}
+}
+
 static void
 deal_with(struct lender *l, struct client *c, char *bytes, size_t n,
     const int *fd, size_t *nfd)
 {
 	struct cache_message m;
-	bool is_ok = n <= CACHE_REQUEST_MAX &&
-		     cache_message_parse(&m, bytes, n) &&
-		     (*nfd > 0) == has_descriptors(m.kind) &&
-		     (c->may_keep || m.kind == CACHE_LIST);
+	bool is_ok =
+	    n <= CACHE_REQUEST_MAX && cache_message_parse(&m, bytes, n) &&
+	    (*nfd > 0) == has_descriptors(m.kind) &&
+	    (c->may_keep || m.kind == CACHE_LIST) && is_in_order(c, m.kind);
 
+	if (is_ok) {
+		c->has_spoken = true;
+		c->said = m.kind;
+	}
 	switch (is_ok ? m.kind : CACHE_MISS) {
 	case CACHE_ASK:
 		ask(l, c, &m);

@@ -208,6 +208,15 @@ def works(broker):
     return answer is not None and answer[0] == "miss"
 
 
+@pytest.mark.parametrize("words", [["list"], ["ask", "key1=k1"], ["gone"], ["ready", "key1=other", "address=192.0.2.1"]])
+def test_after_a_session_was_announced_it_can_only_be_left(broker, words):
+    """It is qmail-remote-io then, which its server may have taken over: other deliveries' connections are not its business."""
+    client = broker.client()
+    client.tell("ready", "key1=k1", "key2=k2", "address=192.0.2.1", "used=0", "lives=300")
+    assert client.ask(*words) is None
+    client.close()
+
+
 @pytest.mark.parametrize("words", [["ask"], ["nonsense"], ["keep", "used=1"], ["ask", "key1=x", "key1=y"], ["hit"]])
 def test_nonsense_ends_the_talk(broker, words):
     client = broker.client()
@@ -244,6 +253,21 @@ def test_descriptors_that_are_no_connection(broker):
         for end in pair:
             end.close()
     wait_until(lambda: descriptors(broker.process) == before)
+
+
+@pytest.mark.parametrize("before, after", [(None, "a:1\n"), ("a:1\n", "a:2\n"), ("a:1\n", None)])
+def test_other_limits_end_what_is_idle(home, before, after):
+    """Its key has the file, so that nobody finds it any more."""
+    home.control("concurrencyhosts", before)
+    broker = Reuse(home).serve()
+    try:
+        wanted(broker)
+        connection = hand_over(broker.client())
+        wait_until(broker.idle)
+        home.control("concurrencyhosts", after)
+        assert connection.said() == b"QUIT\r\n" and counters(broker)["limit"] == 1
+    finally:
+        broker.stop()
 
 
 def test_it_ends_when_it_was_replaced(home, broker):

@@ -251,6 +251,7 @@ enum { HEARD_NOTHING = -1, HEARD_END = -2 };
 
 struct guest {
 	int fd;
+	bool has_kept; /* the end of a delivery */
 	struct cache_message heard;
 	char bytes[CACHE_MESSAGE_MAX];
 	int got[PASS_MAX];
@@ -264,6 +265,7 @@ guest_connect(struct guest *g)
 		.sun_path = STAGE_SOCKET };
 
 	g->ngot = 0;
+	g->has_kept = false;
 	g->fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
 	assert_int_not_equal(g->fd, -1);
 	assert_int_equal(connect(g->fd, (struct sockaddr *)&address,
@@ -325,11 +327,22 @@ guest_answer(struct guest *g)
 	return guest_hear(g);
 }
 
+/* What comes after the end of a delivery is another one. */
+static inline void
+guest_renew(struct guest *g)
+{
+	if (!g->has_kept)
+		return;
+	guest_close(g);
+	guest_connect(g);
+}
+
 static inline void
 guest_ask(struct guest *g, const char *key1)
 {
 	struct cache_message m = { .kind = CACHE_ASK };
 
+	guest_renew(g);
 	m.session.key1 = key1;
 	guest_send(g, &m, NULL, 0);
 }
@@ -340,6 +353,7 @@ guest_choose(struct guest *g, unsigned long wait,
 {
 	struct cache_message m = { .kind = CACHE_CHOOSE, .wait = wait };
 
+	guest_renew(g);
 	memcpy(m.candidate, candidate, n * sizeof *candidate);
 	m.ncandidate = n;
 	guest_send(g, &m, NULL, 0);
@@ -360,6 +374,7 @@ guest_ready(struct guest *g, const char *key1, const char *key2)
 {
 	struct cache_message m = { .kind = CACHE_READY };
 
+	guest_renew(g);
 	m.session = (struct cache_session){ .key1 = key1, .key2 = key2 };
 	m.session.address = "192.0.2.1";
 	m.session.lives = 300;
@@ -375,6 +390,7 @@ guest_ready_unasked(struct guest *g, const char *key1, const char *key2,
 		.ncandidate = 1,
 		.candidate = { { unasked, "", 0 } } };
 
+	guest_renew(g);
 	m.session = (struct cache_session){ .key1 = key1, .key2 = key2 };
 	m.session.address = "192.0.2.1";
 	m.session.lives = 300;
@@ -396,6 +412,7 @@ guest_keep(struct guest *g, unsigned long used, const int *fd, size_t nfd)
 
 	m.session.used = used;
 	guest_send(g, &m, fd, nfd);
+	g->has_kept = true;
 }
 
 /*

@@ -217,12 +217,6 @@ a_miss_says_which_servers_have_no_connection(void **state)
 	stage_run();
 	assert_false(may_have(&guest[2], "k2"));
 	server_close(&s);
-	/* A session that is replaced by another one. */
-	guest_ready(&guest[0], "k1", "a");
-	guest_ready(&guest[0], "k1", "b");
-	stage_run();
-	assert_false(may_have(&guest[2], "a"));
-	assert_true(may_have(&guest[2], "b"));
 }
 
 /* So the server would have been asked for, had it been worth it. */
@@ -345,6 +339,7 @@ what_is_over_is_not_kept(void **state)
 	server_close(&s);
 	server_connect(&s, end);
 	m.session = (struct cache_session){ .key1 = "k1", .address = "x" };
+	guest_renew(guest);
 	guest_send(guest, &m, NULL, 0);
 	guest_keep(guest, 1, end, 2);
 	close(end[0]);
@@ -472,19 +467,19 @@ a_server_that_ends_it_at_the_last_moment_is_noticed(void **state)
 	int end[2];
 
 	(void)state;
-	connect_guests(2);
+	connect_guests(3);
 	talker = make_idle(&guest[0], "k1", NULL);
 	demand("k2", NULL);
-	/* In the turn in which the second client asks for it. */
+	/* In the turn in which the third client asks for it. */
 	stage.on_limits = say_something;
 	server_connect(&s, end);
-	guest_ready(&guest[0], "k2", NULL);
+	guest_ready(&guest[1], "k2", NULL);
 	stage_run();
-	guest_keep(&guest[0], 1, end, 2);
-	guest_ask(&guest[1], "k1");
+	guest_keep(&guest[1], 1, end, 2);
+	guest_ask(&guest[2], "k1");
 	close(end[0]);
 	close(end[1]);
-	assert_int_equal(guest_answer(&guest[1]), CACHE_MISS);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_MISS);
 	assert_int_equal(counters().by_server, 1);
 	server_close(&s);
 	server_close(&talker);
@@ -507,18 +502,18 @@ a_client_that_has_gone_does_not_get_it(void **state)
 	int end[2];
 
 	(void)state;
-	connect_guests(2);
+	connect_guests(3);
 	s[0] = make_idle(&guest[0], "k1", NULL);
-	leaver = &guest[1];
+	leaver = &guest[2];
 	demand("k2", NULL);
 	stage.on_limits = close_leaver;
 	server_connect(&s[1], end);
-	guest_ready(&guest[0], "k2", NULL);
+	guest_ready(&guest[1], "k2", NULL);
 	stage_run();
-	guest_keep(&guest[0], 1, end, 2);
+	guest_keep(&guest[1], 1, end, 2);
 	close(end[0]);
 	close(end[1]);
-	guest_ask(&guest[1], "k1");
+	guest_ask(&guest[2], "k1");
 	stage_run();
 	assert_ended(&s[0], "QUIT\r\n");
 	assert_open(&s[1]);
@@ -1133,7 +1128,7 @@ the_next_gets_the_place_of_one_that_has_gone(void **state)
 }
 
 static void
-a_session_may_be_announced_again(void **state)
+a_connection_may_be_given_back_unused(void **state)
 {
 	struct server s;
 
@@ -1141,11 +1136,7 @@ a_session_may_be_announced_again(void **state)
 	connect_guests(3);
 	guest_choose_one(&guest[0], "", "x", 1);
 	stage_run();
-	guest_ready(&guest[0], "old", NULL);
-	stage_run();
 	s = make_idle(&guest[0], "new", NULL);
-	guest_ask(&guest[1], "old");
-	assert_int_equal(guest_answer(&guest[1]), CACHE_MISS);
 	guest_ask(&guest[1], "new");
 	assert_int_equal(guest_answer(&guest[1]), CACHE_HIT);
 	guest_choose_one(&guest[2], "", "x", 1);
@@ -1154,8 +1145,77 @@ a_session_may_be_announced_again(void **state)
 	guest_choose_one(&guest[1], "", "", 0);
 	guest_forget(&guest[1]);
 	assert_int_equal(guest_answer(&guest[2]), CACHE_PLACE);
-	guest_keep(&guest[1], 2, guest[1].got, 0);
 	server_close(&s);
+}
+
+/* Sends this as well, and must be given up. */
+static void
+assert_out_of_order(struct guest *g, const struct cache_message *m,
+    const int *fd, size_t nfd)
+{
+	guest_send(g, m, fd, nfd);
+	if (guest_answer(g) != HEARD_END)
+		fail_msg("kind %d", (int)m->kind);
+	guest_close(g);
+}
+
+/* It is then in the hands of the server, maybe. */
+static void
+who_has_announced_a_session_can_only_leave_it(void **state)
+{
+	const struct cache_message later[] = {
+		{ .kind = CACHE_LIST },
+		{ .kind = CACHE_ASK, .session = { .key1 = "k" } },
+		{ .kind = CACHE_CHOOSE,
+		    .ncandidate = 1,
+		    .candidate = { { "k", "", 0 } } },
+		{ .kind = CACHE_GONE },
+		{ .kind = CACHE_READY,
+		    .session = { .key2 = "other", .address = "x" } },
+		{ .kind = CACHE_KEEP, .session = { .used = 2 } },
+	};
+	struct server s, forged;
+	int end[2];
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++) {
+		connect_guests(1);
+		guest_ready(&guest[0], "k1", "k");
+		stage_run();
+		assert_out_of_order(&guest[0], &later[i], NULL, 0);
+	}
+	/* Nor anything after that. */
+	demand("k1", NULL);
+	for (size_t i = 0; i < 6; i++) {
+		connect_guests(1);
+		s = give_back(&guest[0], "k1", "k", 1);
+		assert_open(&s);
+		server_connect(&forged, end);
+		assert_out_of_order(&guest[0], &later[i], end, i == 5 ? 2 : 0);
+		pass_close(end, 2);
+		assert_ended(&forged, "");
+		server_close(&forged);
+		server_close(&s);
+	}
+}
+
+static void
+the_list_is_all_that_one_asks_for(void **state)
+{
+	const struct cache_message list = { .kind = CACHE_LIST };
+	const struct cache_message ask = { .kind = CACHE_ASK,
+		.session = { .key1 = "k" } };
+
+	(void)state;
+	connect_guests(2);
+	guest_send(&guest[0], &list, NULL, 0);
+	assert_int_equal(guest_answer(&guest[0]), CACHE_COUNTERS);
+	guest_send(&guest[0], &list, NULL, 0);
+	assert_int_equal(guest_answer(&guest[0]), CACHE_COUNTERS);
+	assert_out_of_order(&guest[0], &ask, NULL, 0);
+	guest_send(&guest[1], &ask, NULL, 0);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_MISS);
+	assert_out_of_order(&guest[1], &list, NULL, 0);
 }
 
 /*
@@ -1415,6 +1475,7 @@ make_many_idle(struct server *s, size_t n)
 			.key1 = "k1", .address = "x", .host = host, .lives = 300
 		};
 		server_connect(&s[i], end);
+		guest_renew(guest);
 		guest_send(guest, &m, NULL, 0);
 		stage_run();
 		guest_keep(guest, 1, end, 2);
@@ -1533,7 +1594,6 @@ without_a_descriptor_clients_are_turned_away(void **state)
 	assert_int_equal(guest_answer(&guest[1]), HEARD_END);
 	assert_int_equal(guest_hear(&guest[2]), HEARD_END);
 	/* The others are served; but what cannot be received is not kept. */
-	guest_ready(&guest[0], "k1", NULL);
 	guest_ask(&guest[0], "k");
 	assert_int_equal(guest_answer(&guest[0]), CACHE_MISS);
 	guest_ready(&guest[0], "k1", NULL);
@@ -1622,6 +1682,8 @@ it_ends_after_an_hour(void **state)
 {
 	(void)state;
 	connect_guests(1);
+	guest_choose_one(guest, "", "x", 1);
+	assert_int_equal(guest_answer(guest), CACHE_PLACE);
 	stage_pass(BROKER_LIFE_MS - 1);
 	assert_false(broker_is_over(stage.broker, stage.now));
 	stage_pass(1);
@@ -1630,6 +1692,28 @@ it_ends_after_an_hour(void **state)
 	guest_ask(guest, "k");
 	assert_true(stage_turn());
 	assert_int_equal(guest_hear(guest), CACHE_MISS);
+}
+
+/* The next one would not know of the places that were given. */
+static void
+it_ends_earlier_if_nobody_has_a_place(void **state)
+{
+	(void)state;
+	connect_guests(2);
+	guest_choose_one(guest, "", "x", 1);
+	assert_int_equal(guest_answer(guest), CACHE_PLACE);
+	stage_pass(BROKER_OLD_MS - 1);
+	guest_choose_one(&guest[1], "", "x", 1);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	assert_false(broker_is_over(stage.broker, stage.now));
+	stage_pass(1);
+	assert_false(broker_is_over(stage.broker, stage.now));
+	guest_close(guest);
+	stage_run();
+	assert_false(broker_is_over(stage.broker, stage.now));
+	guest_close(&guest[1]);
+	stage_run();
+	assert_true(broker_is_over(stage.broker, stage.now));
 }
 
 static void
@@ -1715,7 +1799,9 @@ main(void)
 		BROKER_TEST(the_next_gets_what_one_that_has_gone_does_not),
 		BROKER_TEST(the_next_gets_what_one_that_was_given_up_does_not),
 		BROKER_TEST(the_next_gets_the_place_of_one_that_has_gone),
-		BROKER_TEST(a_session_may_be_announced_again),
+		BROKER_TEST(a_connection_may_be_given_back_unused),
+		BROKER_TEST(who_has_announced_a_session_can_only_leave_it),
+		BROKER_TEST(the_list_is_all_that_one_asks_for),
 		BROKER_TEST(nonsense_is_refused),
 		BROKER_TEST(too_long_a_message_is_refused),
 		BROKER_TEST(only_connections_are_kept),
@@ -1734,6 +1820,7 @@ main(void)
 		BROKER_TEST(another_error_of_accept_is_passed_over),
 		BROKER_TEST(it_ends_when_it_is_not_used),
 		BROKER_TEST(it_ends_after_an_hour),
+		BROKER_TEST(it_ends_earlier_if_nobody_has_a_place),
 		BROKER_TEST(it_ends_what_it_has),
 		BROKER_TEST(it_stops_when_it_is_told),
 	};

@@ -151,7 +151,7 @@ live_for_an_hour(void)
 		stage_pass(wait < left ? wait : left);
 		n++;
 	}
-	assert_int_equal(stage.now - start, HOUR);
+	assert_in_range(stage.now - start, BROKER_OLD_MS, HOUR);
 	assert_true(n > 1000);
 	broker_destroy(stage.broker);
 	stage.broker = NULL;
