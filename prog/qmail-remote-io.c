@@ -129,20 +129,20 @@ close_session(const struct handoff *h, struct smtp_session *session)
 
 /*
  * Lets the next delivery have the session, or ends it.  If it lives on, so does
- * qmail-remote-tls; otherwise that is waited for.
+ * qmail-remote-tls; otherwise that is waited for: by qmail-remote, if that is
+ * there and has the connection, too.
  */
 static void
 end_session(const struct handoff *h, struct smtp_session *session,
     const struct batch *batch)
 {
-	/* Too large for the stack. */
-	static char bytes[CACHE_MESSAGE_MAX];
-
-	if (h->cache > 0) {
-		/* qmail-rspawn waits for the end of the report. */
-		close(1);
-		if (keep_session(h, session, batch_last(batch), bytes))
-			return;
+	if (h->cache > 0)
+		report_close();
+	if (keep_session(h, session, batch_last(batch)))
+		return;
+	if (h->progress > 0) {
+		smtp_session_quit(session);
+		return;
 	}
 	close_session(h, session);
 	end_helpers();
@@ -150,9 +150,9 @@ end_session(const struct handoff *h, struct smtp_session *session,
 
 /* The connection is not usable, and qmail-remote can make another one. */
 static int
-give_back(const struct handoff *h, struct smtp_session *session)
+give_back(struct smtp_session *session)
 {
-	close_session(h, session);
+	smtp_session_quit(session);
 	return HANDOFF_EXIT_AGAIN;
 }
 
@@ -176,7 +176,7 @@ deliver(const struct handoff *h, const struct smtp_ehlo *ehlo,
 	smtp_message_open(&message, 0, smtp_transaction_measures(ehlo));
 	batch_run(&batch, &sender, &session, &message);
 	if (batch_last(&batch)->result.outcome == SMTP_STALE)
-		return give_back(h, &session);
+		return give_back(&session);
 	outcome = batch_outcome(&batch, &session, &message);
 	record_outcome(&outcome, h, &session);
 	report_end();

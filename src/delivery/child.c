@@ -2,11 +2,13 @@
 #include "delivery/child.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "io/fdio.h"
 #include "io/spawn.h"
 #include "qmail/report.h"
@@ -74,13 +76,21 @@ start(struct child *c, const struct pipes *p, const int *keep, size_t nkeep)
 	return pid;
 }
 
-/* Whether the child was about to send mail data. */
+/*
+ * What the child, which has ended, wrote to progress.  Returns whether it was
+ * about to send mail data; *used is the number behind that, or 0.
+ */
 static bool
-has_begun(int progress)
+read_progress(int progress, unsigned long *used)
 {
-	char byte;
+	char text[24];
+	ssize_t n = fdio_read(progress, text, sizeof text);
 
-	return fdio_read(progress, &byte, 1) == 1;
+	*used = 0;
+	if (n <= 0)
+		return false;
+	(void)str_number(text + 1, (size_t)n - 1, INT_MAX, used);
+	return true;
 }
 
 static enum child_end
@@ -88,6 +98,8 @@ classify(struct child *c, struct spawn_end end, bool is_in_doubt)
 {
 	char how[SPAWN_TEXT_SIZE];
 
+	if (end.how != SPAWN_EXITED || end.code != 0)
+		c->used = 0;
 	/* What it did after its report cannot change that. */
 	if (report_is_whole(buf_text(&c->report), c->report.len))
 		return CHILD_REPORTED;
@@ -132,7 +144,7 @@ child_run(struct child *c, const int *keep, size_t nkeep)
 	(void)fdio_read_pipe(p.report[0], CHILD_REPORT_MAX, deadline_never(),
 	    &c->report);
 	end = spawn_wait(pid, deadline_never());
-	is_in_doubt = has_begun(p.progress[0]);
+	is_in_doubt = read_progress(p.progress[0], &c->used);
 	close_pipes(&p);
 	return classify(c, end, is_in_doubt);
 }

@@ -24,7 +24,9 @@ struct child {
 	const char *program;    /* the path of qmail-remote-io */
 	struct handoff handoff; /* its progress is set here */
 	struct buf report;      /* REPORTED */
-	char text[128];         /* FAILED, IN_DOUBT: how it ended */
+	unsigned long used; /* REPORTED: MAIL commands on the connection, if */
+			    /* another message may follow; otherwise 0 */
+	char text[128];     /* FAILED, IN_DOUBT: how it ended */
 };
 
 #define CHILD_REPORT_MAX ((size_t)64 << 20) /* bytes */

@@ -36,6 +36,9 @@ struct handoff {
  * report and has this exit code.  It does so only if it has sent no mail data;
  * before it sends any, it writes one byte to the descriptor progress.  So if it
  * was killed without that byte, no mail data has left either.
+ *
+ * If another message may follow on the connection, the last thing that it
+ * writes there is the number of MAIL commands so far, in decimal digits.
  */
 #define HANDOFF_EXIT_AGAIN 99
 

@@ -2,7 +2,9 @@
 #include "delivery/keep.h"
 
 #include <assert.h>
+#include <stdio.h>
 
+#include "cache/message.h"
 #include "io/fdio.h"
 #include "io/pass.h"
 
@@ -32,9 +34,10 @@ is_helper_silent(const struct handoff *h)
 }
 
 static bool
-send_keep(const struct handoff *h, const struct smtp_session *s,
-    char bytes[CACHE_MESSAGE_MAX])
+send_keep(const struct handoff *h, const struct smtp_session *s)
 {
+	/* Too large for the stack. */
+	static char bytes[CACHE_MESSAGE_MAX];
 	const struct cache_message message = {
 		.kind = CACHE_KEEP,
 		.session.used = (unsigned long)s->mails,
@@ -49,11 +52,24 @@ send_keep(const struct handoff *h, const struct smtp_session *s,
 	return pass_send((int)h->cache, bytes, n, fd, h->status ? 2 : 1) == 0;
 }
 
+/* Whether that went into the pipe. */
+static bool
+tell_used(const struct handoff *h, const struct smtp_session *s)
+{
+	char text[24];
+	int n = snprintf(text, sizeof text, "%lu", (unsigned long)s->mails);
+
+	return fdio_write((int)h->progress, text, (size_t)n) == n;
+}
+
 bool
 keep_session(const struct handoff *h, struct smtp_session *s,
-    const struct attempted *last, char bytes[CACHE_MESSAGE_MAX])
+    const struct attempted *last)
 {
-	return h->cache != 0 && is_delivered(last) &&
-	       !s->has_refused_parameters && is_idle(s) &&
-	       is_helper_silent(h) && send_keep(h, s, bytes);
+	if (!is_delivered(last) || s->has_refused_parameters || !is_idle(s) ||
+	    !is_helper_silent(h))
+		return false;
+	if (h->progress != 0)
+		return tell_used(h, s);
+	return h->cache != 0 && send_keep(h, s);
 }

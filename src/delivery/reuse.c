@@ -11,6 +11,7 @@
 #include "delivery/secrets.h"
 #include "delivery/sessionkey.h"
 #include "io/fdio.h"
+#include "tls/helper.h"
 
 /*
  * Of all keys of a question, in bytes; the limits of its CACHE_CANDIDATES need
@@ -30,18 +31,29 @@ has_broker(const struct reuse *r)
  * Using a connection.
  */
 
+#define HELPER_MS 1000 /* longest wait for the end of a TLS session */
+
 /* What the child needs; -1 where there is none. */
 struct connection {
 	int fd[PASS_MAX];
 	int secrets;
+	bool is_kept; /* by the broker, for the next delivery */
 };
 
+/*
+ * The session has ended when qmail-remote-tls has closed its connection, which
+ * takes it a moment; or it goes on, as the broker's.
+ */
 static void
 close_connection(struct connection *c)
 {
-	for (size_t i = 0; i < PASS_MAX; i++)
-		if (c->fd[i] != -1)
-			close(c->fd[i]);
+	int status = c->fd[CACHE_FD_STATUS];
+
+	close(c->fd[CACHE_FD_SESSION]);
+	if (status != -1 && !c->is_kept)
+		tls_helper_await_end(status, deadline_in(HELPER_MS));
+	if (status != -1)
+		close(status);
 	if (c->secrets != -1)
 		close(c->secrets);
 }
@@ -65,10 +77,14 @@ number(int fd)
 	return fd == -1 ? 0 : (unsigned long)fd;
 }
 
+/*
+ * The child gets no socket to the broker: whoever took it over could ask for
+ * the connections of others, or leave one that leads elsewhere.
+ */
 static enum child_end
-run(const struct reuse *r, struct child *child, const struct connection *c)
+run(struct child *child, const struct connection *c)
 {
-	int keep[PASS_MAX + 2];
+	int keep[PASS_MAX + 1];
 	size_t n = 0;
 
 	for (size_t i = 0; i < PASS_MAX; i++)
@@ -76,7 +92,6 @@ run(const struct reuse *r, struct child *child, const struct connection *c)
 			keep[n++] = c->fd[i];
 	if (c->secrets != -1)
 		keep[n++] = c->secrets;
-	keep[n++] = r->client->fd;
 	return child_run(child, keep, n);
 }
 
@@ -98,6 +113,7 @@ finish(const struct child *child, enum child_end end)
 	switch (end) {
 	case CHILD_REPORTED:
 		report_forward(buf_text(&child->report), child->report.len);
+		report_close();
 		return REUSE_REPORTED;
 	case CHILD_AGAIN:
 		return REUSE_NOT;
@@ -108,6 +124,16 @@ finish(const struct child *child, enum child_end end)
 		report_death(child, FAILURE_CONNECTION_DIED_IN_DOUBT);
 		return REUSE_REPORTED;
 	}
+}
+
+static void
+keep(const struct reuse *r, struct connection *c, unsigned long used)
+{
+	const struct cache_message m = { .kind = CACHE_KEEP,
+		.session.used = used };
+	size_t n = c->fd[CACHE_FD_STATUS] == -1 ? 1 : 2;
+
+	c->is_kept = used > 0 && cache_client_tell(r->client, &m, c->fd, n);
 }
 
 /*
@@ -133,7 +159,6 @@ use(struct reuse *r, const int fd[PASS_MAX], const char *host,
 		    .tls = s->tls,
 		    .before = before,
 		    .used = s->used,
-		    .cache = number(r->client->fd),
 		    .envelope = setup->envelope.address,
 		} };
 
@@ -144,7 +169,8 @@ use(struct reuse *r, const int fd[PASS_MAX], const char *host,
 	memcpy(c.fd, fd, sizeof c.fd);
 	if (put_secrets(setup, &c)) {
 		child.handoff.secrets = number(c.secrets);
-		result = finish(&child, run(r, &child, &c));
+		result = finish(&child, run(&child, &c));
+		keep(r, &c, child.used);
 	}
 	close_connection(&c);
 	buf_finish(&child.report);
@@ -221,14 +247,14 @@ finish_choice(struct reuse_choice *c)
  */
 static void
 make_key(struct reuse *r, const struct plan *plan, size_t address,
-    struct buf *key)
+    const char *limit, struct buf *key)
 {
 	struct reuse_choice *c = &r->choice;
 
 	*key = (struct buf){ 0 };
 	if (!r->is_wanted)
 		return;
-	sessionkey_by_address(r->setup, plan, address, key);
+	sessionkey_by_address(r->setup, plan, address, limit, key);
 	if (c->length + key->len > KEYS_MAX)
 		buf_finish(key);
 	c->length += key->len;
@@ -238,30 +264,36 @@ static void
 add_candidate(struct reuse *r, const struct plan *plan, size_t address)
 {
 	const struct concurrencyhosts_line *line = limit_of(r, plan, address);
+	const char *limit = line ? line->key : "";
 	struct reuse_choice *c = &r->choice;
 	size_t n = c->message.ncandidate++;
 
-	make_key(r, plan, address, &c->key[n]);
+	make_key(r, plan, address, limit, &c->key[n]);
 	c->address[n] = address;
 	c->message.candidate[n] = (struct cache_candidate){
 		.key = r->asks ? buf_text(&c->key[n]) : "",
-		.limit = line ? line->key : "",
+		.limit = limit,
 		.n = line ? line->n : 0,
 	};
 }
 
+/* More addresses than a question has room for are for a later one. */
 static void
 make_choice(struct reuse *r, const struct plan *plan, size_t first, size_t end,
-    const bool *may)
+    bool *may)
 {
 	struct reuse_choice *c = &r->choice;
 
 	finish_choice(c);
 	c->message.kind = CACHE_CHOOSE;
 	c->message.wait = r->limits.wait_s;
-	for (size_t i = first; i < end; i++)
-		if (may[i - first] && c->message.ncandidate < CACHE_CANDIDATES)
+	for (size_t i = first; i < end; i++) {
+		bool has_room = c->message.ncandidate < CACHE_CANDIDATES;
+
+		may[i - first] = may[i - first] && has_room;
+		if (may[i - first])
 			add_candidate(r, plan, i);
+	}
 }
 
 /* Whether the broker might have a connection with this key. */
@@ -424,10 +456,13 @@ describe(struct reuse *r, const struct handoff *h)
 	const char *key2 = key_of(r, s->address);
 	struct cache_message m = { .kind = CACHE_READY };
 
-	if (!r->is_wanted || key2 == NULL || reach == SEARCH_REACHED_DOWNGRADED)
+	if (!r->is_wanted || !r->client->has_version || key2 == NULL ||
+	    reach == SEARCH_REACHED_DOWNGRADED)
 		return false;
 	m.session = (struct cache_session){
-		.key1 = reach == SEARCH_REACHED_FIRST ? r->key1.data : NULL,
+		.key1 = reach == SEARCH_REACHED_FIRST && r->key1.len > 0
+			    ? r->key1.data
+			    : NULL,
 		.key2 = key2,
 		.address = h->address,
 		.host = h->host,

@@ -349,7 +349,7 @@ add_policy(struct making *m, const struct tls_policy *p,
 
 void
 sessionkey_by_address(const struct setup *s, const struct plan *plan,
-    size_t address, struct buf *key)
+    size_t address, const char *limit, struct buf *key)
 {
 	const struct attempt_mode mode = search_first_mode(plan, address);
 	const struct ip *ip = &plan->address[address].ip;
@@ -360,6 +360,8 @@ sessionkey_by_address(const struct setup *s, const struct plan *plan,
 	add_ip(&m, "address", ip);
 	add_number(&m, "port", plan->port);
 	add_ip(&m, "source", plan_source(plan, ip)->ip);
+	/* The next delivery may know this server by a name of another line. */
+	add_text(&m, "limit", limit);
 	add_common(&m, s);
 	add_number(&m, "helo", mode.only_helo);
 	add_policy(&m, &mode.policy, &s->control);

@@ -48,10 +48,11 @@ void sessionkey_by_next_hop(const struct setup *, struct buf *key);
 
 /*
  * For an address of a plan, with the mode that its first attempt has
- * (search_first_mode()).  Empty if the host is not to be used.
+ * (search_first_mode()), under this limit: the key of a line of
+ * control/concurrencyhosts, or "".  Empty if the host is not to be used.
  */
 void sessionkey_by_address(const struct setup *, const struct plan *,
-    size_t address, struct buf *key);
+    size_t address, const char *limit, struct buf *key);
 
 /*
  * Seconds for which a session with this address of the plan may be used: until

@@ -2,6 +2,7 @@
 #include "qmail/report.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "io/fdio.h"
 
@@ -195,6 +196,12 @@ report_end(void)
 	}
 	end_record();
 	flush();
+}
+
+void
+report_close(void)
+{
+	close(REPORT_FD);
 }
 
 static bool

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -81,6 +82,32 @@ a_whole_report_counts_however_it_ends(void **state)
 	assert_int_equal(run("eval \"echo >&$progress\"; printf 'Kyes\\n\\0'; "
 			     "exit 99"),
 	    CHILD_REPORTED);
+}
+
+#define BEGIN "eval \"printf '\\\\0' >&$progress\"; "
+#define USED(text) "eval \"printf " text " >&$progress\"; "
+#define YES "printf 'Kyes\\n\\0'; "
+
+/* Nothing but a number, behind the byte, from a child that ends well. */
+static void
+it_says_that_another_message_may_follow(void **state)
+{
+	(void)state;
+	assert_int_equal(run(YES BEGIN USED("12")), CHILD_REPORTED);
+	assert_int_equal(child.used, 12);
+	assert_int_equal(run(YES BEGIN), CHILD_REPORTED);
+	assert_int_equal(child.used, 0);
+	assert_int_equal(run(YES), CHILD_REPORTED);
+	assert_int_equal(child.used, 0);
+	assert_int_equal(run(YES BEGIN USED("x")), CHILD_REPORTED);
+	assert_int_equal(child.used, 0);
+	assert_int_equal(run(YES BEGIN USED("99999999999")), CHILD_REPORTED);
+	assert_in_range(child.used, 0, INT_MAX);
+	assert_int_equal(run(YES BEGIN USED("1") "exit 1"), CHILD_REPORTED);
+	assert_int_equal(child.used, 0);
+	assert_int_equal(run(YES BEGIN USED("1") "kill -9 $$"),
+	    CHILD_REPORTED);
+	assert_int_equal(child.used, 0);
 }
 
 static void
@@ -169,6 +196,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_whole_report_counts_however_it_ends),
+		cmocka_unit_test(it_says_that_another_message_may_follow),
 		cmocka_unit_test(it_asks_for_another_connection),
 		cmocka_unit_test(a_death_without_mail_data_is_told),
 		cmocka_unit_test(after_mail_data_it_is_in_doubt),

@@ -8,8 +8,10 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,7 +33,7 @@
  */
 static void fake_next_hop(const struct setup *, struct buf *);
 static void fake_address(const struct setup *, const struct plan *, size_t,
-    struct buf *);
+    const char *, struct buf *);
 static unsigned long fake_lives(const struct setup *, const struct plan *,
     size_t, int64_t);
 static enum search_reach fake_reach(const struct search *);
@@ -41,6 +43,7 @@ static int fake_cloexec(int, bool);
 static void fake_failure(const struct dsn *);
 static void fake_forward(const char *, size_t);
 static void fake_end(void);
+static void fake_close(void);
 
 #define sessionkey_by_next_hop fake_next_hop
 #define sessionkey_by_address fake_address
@@ -52,6 +55,7 @@ static void fake_end(void);
 #define report_failure fake_failure
 #define report_forward fake_forward
 #define report_end fake_end
+#define report_close fake_close
 #include "delivery/reuse.c"
 
 #define ADDRESSES (CACHE_CANDIDATES + 6)
@@ -63,8 +67,9 @@ static struct {
 	unsigned long lives;
 	enum search_reach reach;
 	struct buf report;
-	int broker; /* its end of the socket pair */
-	int server; /* the other end of a connection that is lent */
+	bool is_closed; /* the report */
+	int broker;     /* its end of the socket pair */
+	int server;     /* the other end of a connection that is lent */
 	int listening;
 
 	struct cache_client client;
@@ -92,8 +97,13 @@ fake_next_hop(const struct setup *s, struct buf *key)
 
 static void
 fake_address(const struct setup *s, const struct plan *plan, size_t i,
-    struct buf *key)
+    const char *limit, struct buf *key)
 {
+	const struct concurrencyhosts_line *line =
+	    concurrencyhosts_find(&world.reuse.limits,
+		plan->host[plan->address[i].host].name);
+
+	assert_string_equal(limit, line != NULL ? line->key : "");
 	assert_ptr_equal(s, &world.setup);
 	assert_ptr_equal(plan, &world.plan);
 	if (!world.has_no_key2)
@@ -161,6 +171,12 @@ static void
 fake_end(void)
 {
 	buf_puts(&world.report, " (end)");
+}
+
+static void
+fake_close(void)
+{
+	world.is_closed = true;
 }
 
 /*
@@ -371,6 +387,42 @@ lend_in_tls(void)
 	close(status[1]);
 }
 
+/*
+ * A qmail-remote-tls that ends when the clear text does: then there is a byte to
+ * read.
+ */
+static int
+lend_by_a_helper(void)
+{
+	const struct cache_message m = { .kind = CACHE_HIT,
+		.session = { .key2 = "k",
+		    .address = "192.0.2.7",
+		    .tls = "TLSv1.3",
+		    .used = 1,
+		    .lives = 100 } };
+	int session[2], status[2], ended[2];
+	char c;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, session), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, status), 0);
+	assert_int_equal(pipe(ended), 0);
+	if (fork() == 0) {
+		close(session[0]);
+		close(world.broker);
+		close(world.client.fd);
+		while (read(session[1], &c, 1) > 0)
+			;
+		_exit(write(ended[1], "x", 1) != 1);
+	}
+	say(&m, (int[]){ session[0], status[0] }, 2);
+	close(session[0]);
+	close(session[1]);
+	close(status[0]);
+	close(status[1]);
+	close(ended[1]);
+	return ended[0];
+}
+
 /* The next message to the broker; false if there is none. */
 static bool
 hear(void)
@@ -496,15 +548,91 @@ a_connection_is_used(void **state)
 	assert_int_equal(by_next_hop(), REUSE_REPORTED);
 	expect_report(report, sizeof report);
 	expect_words("fd\naddress=192.0.2.7\nhost=mx.example\ntimeout=7\n"
-		     "extensions=PIPELINING\ncache\nused=3\n");
+		     "extensions=PIPELINING\nused=3\n");
 	close_world();
 
 	begin("");
 	lend_in_tls();
 	assert_int_equal(by_next_hop(), REUSE_REPORTED);
 	expect_words("fd\naddress=192.0.2.7\ntimeout=7\ntls=TLSv1.3\nstatus\n"
-		     "cache\nused=1\n");
+		     "used=1\n");
 	close_world();
+}
+
+/* The next message to the broker, with these many descriptors. */
+static void
+expect_keep(unsigned long used, size_t want)
+{
+	int fd[PASS_MAX];
+	size_t nfd = 0;
+	ssize_t n = pass_receive(world.broker, bytes, sizeof bytes, fd, &nfd);
+
+	assert_true(n > 0);
+	assert_true(cache_message_parse(&asked, bytes, (size_t)n));
+	assert_int_equal(asked.kind, CACHE_KEEP);
+	assert_int_equal(asked.session.used, used);
+	assert_int_equal(nfd, want);
+	pass_close(fd, nfd);
+}
+
+/* By us: what talks to the server has no socket to the broker. */
+static void
+a_connection_is_given_back(void **state)
+{
+	static const char script[] = "printf 'Kyes\\n\\0'\n"
+				     "printf '\\0004' "
+				     ">/proc/self/fd/$progress";
+
+	(void)state;
+	begin("");
+	program(script);
+	lend(0);
+	assert_int_equal(by_next_hop(), REUSE_REPORTED);
+	expect_question(CACHE_ASK);
+	expect_keep(4, 1);
+	assert_true(world.is_closed);
+	close_world();
+
+	begin("");
+	program(script);
+	lend_in_tls();
+	assert_int_equal(by_next_hop(), REUSE_REPORTED);
+	expect_question(CACHE_ASK);
+	expect_keep(4, 2);
+	close_world();
+
+	begin("");
+	program("printf 'Kyes\\n\\0'");
+	lend(0);
+	assert_int_equal(by_next_hop(), REUSE_REPORTED);
+	expect_question(CACHE_ASK);
+	assert_false(hear());
+	close_world();
+}
+
+/* Before the broker is told, or the delivery ends. */
+static void
+a_session_that_is_over_is_waited_for(void **state)
+{
+	static const char *const scripts[] = { "exit 99",
+		"printf 'Zno\\n\\0'" };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct pollfd p = { .events = POLLIN };
+
+		begin("");
+		program(scripts[i]);
+		p.fd = lend_by_a_helper();
+		assert_int_equal(by_next_hop(),
+		    i == 0 ? REUSE_NOT : REUSE_REPORTED);
+		assert_int_equal(poll(&p, 1, 0), 1);
+		assert_true((p.revents & POLLIN) != 0);
+		assert_int_equal(world.is_closed, i == 1);
+		close(p.fd);
+		wait(NULL);
+		close_world();
+	}
 }
 
 static void
@@ -517,7 +645,7 @@ credentials_are_handed_over_to_be_hidden(void **state)
 	lend(0);
 	assert_int_equal(by_next_hop(), REUSE_REPORTED);
 	expect_words("fd\naddress=192.0.2.7\nhost=mx.example\ntimeout=7\n"
-		     "extensions=PIPELINING\nsecrets\ncache\nused=3\n");
+		     "extensions=PIPELINING\nsecrets\nused=3\n");
 	close_world();
 
 	/* Without them the connection is not used. */
@@ -608,6 +736,9 @@ each_address_is_a_candidate(void **state)
 	assert_int_equal(asked.ncandidate, CACHE_CANDIDATES);
 	expect_candidate(0, "key of 0", ".one.example", 5);
 	expect_candidate(1, "key of 1", "", 0);
+	/* No place was asked for under the limits of the others. */
+	for (size_t i = CACHE_CANDIDATES; i < ADDRESSES; i++)
+		assert_false(world.may[i]);
 	close_world();
 }
 
@@ -727,7 +858,7 @@ an_idle_connection_is_used_in_place_of_a_new_one(void **state)
 	assert_int_equal(ask_gate(&why), GATE_DONE);
 	/* The plan knows the host by this name. */
 	expect_words("fd\naddress=192.0.2.7\nhost=m1.two.example\ntimeout=7\n"
-		     "extensions=PIPELINING\ncache\nused=3\n");
+		     "extensions=PIPELINING\nused=3\n");
 	close_world();
 
 	begin("");
@@ -739,7 +870,7 @@ an_idle_connection_is_used_in_place_of_a_new_one(void **state)
 	assert_int_equal(ask_gate(&why), GATE_DONE);
 	expect_words("fd\naddress=192.0.2.7\ntimeout=7\n"
 		     "extensions=PIPELINING\nbefore=Tried before: it\n\n"
-		     "cache\nused=3\n");
+		     "used=3\n");
 	close_world();
 }
 
@@ -925,6 +1056,25 @@ after_a_better_host_has_failed_it_is_found_by_its_address(void **state)
 	close_world();
 }
 
+/* Its key 1 would be that of all such sessions. */
+static void
+without_a_key_of_the_next_hop_it_has_none(void **state)
+{
+	(void)state;
+	begin("");
+	world.key1 = "";
+	assert_int_equal(by_next_hop(), REUSE_NOT);
+	say_place(0);
+	expect_open();
+	expect_question(CACHE_CHOOSE);
+	world.search.address = 1;
+	assert_int_not_equal(hand_over().cache, 0);
+	expect_question(CACHE_READY);
+	assert_null(asked.session.key1);
+	assert_string_equal(asked.session.key2, "key of 1");
+	close_world();
+}
+
 static void
 expect_for_nobody(bool stays)
 {
@@ -954,6 +1104,14 @@ some_sessions_are_for_nobody_else(void **state)
 	assert_int_equal(by_next_hop(), REUSE_NOT);
 	expect_question(CACHE_ASK);
 	expect_open();
+	expect_for_nobody(false);
+
+	/* Whose messages these are was never said. */
+	begin("");
+	world.client.has_version = false;
+	world.key1 = "";
+	expect_open();
+	world.search.address = 1;
 	expect_for_nobody(false);
 
 	/* But its place is taken until it ends. */
@@ -995,6 +1153,8 @@ main(void)
 		cmocka_unit_test(nothing_is_asked_without_a_broker_or_a_key),
 		cmocka_unit_test(without_a_hit_the_delivery_goes_on),
 		cmocka_unit_test(a_connection_is_used),
+		cmocka_unit_test(a_connection_is_given_back),
+		cmocka_unit_test(a_session_that_is_over_is_waited_for),
 		cmocka_unit_test(credentials_are_handed_over_to_be_hidden),
 		cmocka_unit_test(
 		    a_dead_connection_is_the_last_one_that_is_asked_for),
@@ -1016,6 +1176,7 @@ main(void)
 		cmocka_unit_test(a_session_lives_no_longer_than_its_policy),
 		cmocka_unit_test(
 		    after_a_better_host_has_failed_it_is_found_by_its_address),
+		cmocka_unit_test(without_a_key_of_the_next_hop_it_has_none),
 		cmocka_unit_test(some_sessions_are_for_nobody_else),
 		cmocka_unit_test(it_is_not_handed_over_if_that_fails),
 	};

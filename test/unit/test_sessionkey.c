@@ -30,6 +30,7 @@ struct world {
 	struct tlsa_set tlsa;
 	struct ip ip[4];
 	char recipient[20], *recipients[2];
+	const char *limit; /* of the first host */
 };
 
 static struct ip
@@ -69,6 +70,7 @@ make_plain(struct world *w)
 		.policy = { .level = TLS_LEVEL_MAY, .name = "mx.example" } };
 	w->address[0] = (struct plan_address){ .ip = w->ip[0] };
 	w->address[1] = (struct plan_address){ .ip = w->ip[1] };
+	w->limit = "mx.example";
 	w->plan = (struct plan){ .host = w->host,
 		.nhost = 2,
 		.address = w->address,
@@ -196,7 +198,7 @@ static void
 make_keys(const struct world *w, struct keys *k)
 {
 	sessionkey_by_next_hop(&w->setup, &k->key[0]);
-	sessionkey_by_address(&w->setup, &w->plan, 0, &k->key[1]);
+	sessionkey_by_address(&w->setup, &w->plan, 0, w->limit, &k->key[1]);
 }
 
 static bool
@@ -299,6 +301,7 @@ enum field {
 	ANCHORS_REPLACED,
 	ANCHORS_TOUCHED,
 	NO_ANCHORS,
+	OTHER_LIMIT,
 	LIMITS_REPLACED,
 	NO_LIMITS,
 	/* What policies depend on here. */
@@ -489,6 +492,9 @@ change_files(struct world *w, enum field field)
 		break;
 	case NO_ANCHORS:
 		buf_cut(&c->trustanchors, 0);
+		break;
+	case OTHER_LIMIT:
+		w->limit = ".example";
 		break;
 	case LIMITS_REPLACED:
 		replace("control/concurrencyhosts");
@@ -763,6 +769,7 @@ static const struct expectation with_all[] = {
 	{ ANCHORS_REPLACED, BOTH },
 	{ ANCHORS_TOUCHED, BOTH },
 	{ NO_ANCHORS, BOTH },
+	{ OTHER_LIMIT, KEY2 },
 	{ LIMITS_REPLACED, BOTH },
 	{ NO_LIMITS, BOTH },
 	{ RULE, KEY1 },
@@ -983,7 +990,7 @@ separates_all_levels_and_sources(void **state)
 			.name = "mx.example",
 			.tlsa = &w.tlsa,
 		};
-		sessionkey_by_address(&w.setup, &w.plan, 0, &key[i]);
+		sessionkey_by_address(&w.setup, &w.plan, 0, w.limit, &key[i]);
 		assert_true(key[i].len > 0);
 		for (size_t j = 0; j < i; j++)
 			if (is_same(&key[i], &key[j]))
@@ -1036,9 +1043,9 @@ verifies_by_the_anchors_that_hold(void **state)
 		add_records(&w);
 		w.host[0].policy = cases[i].policy;
 		w.host[0].policy.tlsa = &w.tlsa;
-		sessionkey_by_address(&w.setup, &w.plan, 0, &before);
+		sessionkey_by_address(&w.setup, &w.plan, 0, w.limit, &before);
 		replace("anchors");
-		sessionkey_by_address(&w.setup, &w.plan, 0, &after);
+		sessionkey_by_address(&w.setup, &w.plan, 0, w.limit, &after);
 		if (is_same(&before, &after) == cases[i].needs_anchors)
 			fail_msg("%zu", i);
 		buf_finish(&before);
