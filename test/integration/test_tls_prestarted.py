@@ -404,3 +404,9 @@ def test_ends_when_it_was_replaced(site, home, what):
     server = site.one(0, MAIL=Call(update))
     check(site.run(), "r", accepted())
     assert len(server.mails) == 1
+
+
+def test_another_version_is_not_served(home):
+    """After an update a delivery may still find the service of the version before."""
+    assert not home.broker.serves("0.0.1")
+    assert home.broker.serves()
