@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <stdio.h>
 
-#include "cache/message.h"
 #include "io/fdio.h"
 #include "io/pass.h"
 
@@ -34,10 +33,9 @@ is_helper_silent(const struct handoff *h)
 }
 
 static bool
-send_keep(const struct handoff *h, const struct smtp_session *s)
+send_keep(const struct handoff *h, const struct smtp_session *s,
+    char bytes[CACHE_MESSAGE_MAX])
 {
-	/* Too large for the stack. */
-	static char bytes[CACHE_MESSAGE_MAX];
 	const struct cache_message message = {
 		.kind = CACHE_KEEP,
 		.session.used = (unsigned long)s->mails,
@@ -64,12 +62,12 @@ tell_used(const struct handoff *h, const struct smtp_session *s)
 
 bool
 keep_session(const struct handoff *h, struct smtp_session *s,
-    const struct attempted *last)
+    const struct attempted *last, char bytes[CACHE_MESSAGE_MAX])
 {
 	if (!is_delivered(last) || s->has_refused_parameters || !is_idle(s) ||
 	    !is_helper_silent(h))
 		return false;
 	if (h->progress != 0)
 		return tell_used(h, s);
-	return h->cache != 0 && send_keep(h, s);
+	return h->cache != 0 && send_keep(h, s, bytes);
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "cache/message.h"
 #include "delivery/handoff.h"
 #include "delivery/outcome.h"
 #include "smtp/session.h"
@@ -24,9 +25,10 @@
  * progress (handoff.h).  The handoff has the descriptors.
  *
  * True if the session is kept; then nothing must be sent or read any more.
- * False if it stays the caller's.  Does not wait.
+ * False if it stays the caller's.  Does not wait.  The bytes are room for the
+ * message.
  */
 bool keep_session(const struct handoff *, struct smtp_session *,
-    const struct attempted *last);
+    const struct attempted *last, char bytes[CACHE_MESSAGE_MAX]);
 
 #endif

@@ -24,7 +24,7 @@
 #define NCLIENT 4
 #define NLIMIT 3
 #define MOST 12 /* connections in all */
-#define SPARE 7  /* as a status */
+#define SPARE 7 /* as a status */
 
 /* Any two differ in one byte, or one is the start of the other. */
 static const char *const keys[NKEY] = {

@@ -105,8 +105,7 @@ it_says_that_another_message_may_follow(void **state)
 	assert_in_range(child.used, 0, INT_MAX);
 	assert_int_equal(run(YES BEGIN USED("1") "exit 1"), CHILD_REPORTED);
 	assert_int_equal(child.used, 0);
-	assert_int_equal(run(YES BEGIN USED("1") "kill -9 $$"),
-	    CHILD_REPORTED);
+	assert_int_equal(run(YES BEGIN USED("1") "kill -9 $$"), CHILD_REPORTED);
 	assert_int_equal(child.used, 0);
 }
 

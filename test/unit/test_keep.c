@@ -111,7 +111,7 @@ hands_over_a_session_in_tls(void **state)
 
 	(void)state;
 	set_stage(&s);
-	assert_true(keep_session(&s.handoff, &session, &s.last));
+	assert_true(keep_session(&s.handoff, &session, &s.last, bytes));
 	expect_kept(&s, true);
 	clear_stage(&s);
 }
@@ -126,7 +126,7 @@ hands_over_a_session_in_clear_text(void **state)
 	set_stage(&s);
 	close((int)s.handoff.status);
 	s.handoff.status = 0;
-	assert_true(keep_session(&s.handoff, &session, &s.last));
+	assert_true(keep_session(&s.handoff, &session, &s.last, bytes));
 	/* Nothing was said to the server, QUIT for example. */
 	assert_int_equal(read(s.server, &c, 1), -1);
 	assert_int_equal(errno, EAGAIN);
@@ -259,15 +259,15 @@ tells_how_often_a_session_was_used(void **state)
 	without_broker(&s);
 	assert_int_equal(pipe(ends), 0);
 	s.handoff.progress = (unsigned long)ends[1];
-	assert_true(keep_session(&s.handoff, &session, &s.last));
+	assert_true(keep_session(&s.handoff, &session, &s.last, bytes));
 	assert_int_equal(read(ends[0], text, sizeof text), 1);
 	assert_string_equal(text, "7");
 	with_refused_message(&s);
-	assert_false(keep_session(&s.handoff, &session, &s.last));
+	assert_false(keep_session(&s.handoff, &session, &s.last, bytes));
 	close(ends[0]);
 	/* Nobody reads it. */
 	s.last.result.outcome = SMTP_DONE;
-	assert_false(keep_session(&s.handoff, &session, &s.last));
+	assert_false(keep_session(&s.handoff, &session, &s.last, bytes));
 	close(ends[1]);
 	clear_stage(&s);
 }
@@ -303,7 +303,7 @@ keeps_nothing_else(void **state)
 
 		set_stage(&s);
 		cases[i].change(&s);
-		if (keep_session(&s.handoff, &session, &s.last))
+		if (keep_session(&s.handoff, &session, &s.last, bytes))
 			fail_msg("%s: kept", cases[i].name);
 		if (s.broker > 0 && s.handoff.cache > 0 &&
 		    recv(s.broker, word, sizeof word, 0) > 0 && word[0] != 'x')

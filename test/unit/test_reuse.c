@@ -388,8 +388,8 @@ lend_in_tls(void)
 }
 
 /*
- * A qmail-remote-tls that ends when the clear text does: then there is a byte to
- * read.
+ * A qmail-remote-tls that ends when the clear text does: then there is a byte
+ * to read.
  */
 static int
 lend_by_a_helper(void)
