@@ -27,7 +27,7 @@
  *
  * Both programs use this module: one formats records, the other parses them.
  * tls_result_describe() makes the line of a report of it, in qmail-remote,
- *which knows the policy that the line names.
+ * which knows the policy that the line names.
  */
 
 #define TLS_RECORD_SIZE 512 /* bytes of a record with its NUL */
