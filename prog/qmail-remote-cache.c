@@ -106,15 +106,19 @@ enter_directory(void)
 	return 0;
 }
 
-/* Held until the process ends, so that there is one broker at a time. */
+/*
+ * Held until the process ends, so that there is one broker at a time.  One that
+ * waits takes the place of another at the moment at which that ends, before a
+ * delivery starts the next one.
+ */
 static int
-take_lock(void)
+take_lock(bool waits)
 {
 	int fd = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd == -1)
 		return fail(QMAIL_STATE "/" LOCK);
-	if (fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, 0) == 0)
+	if (fdio_lock(fd, FDIO_LOCK_EXCLUSIVE, waits ? -1 : 0) == 0)
 		return 0;
 	return errno == EWOULDBLOCK ? refuse("another one is running")
 				    : fail(QMAIL_STATE "/" LOCK);
@@ -283,6 +287,7 @@ run(int listener, int tls, const struct watch *programs)
 int
 main(int argc, char **argv)
 {
+	bool waits = argc == 2 && strcmp(argv[1], "--wait") == 0;
 	struct watch programs = { 0 };
 	int listener, tls;
 
@@ -293,7 +298,7 @@ main(int argc, char **argv)
 	sandbox_harden();
 	watch_add(&programs, PROGRAM);
 	watch_add(&programs, PROGRAM_TLS);
-	if (enter_directory() == -1 || take_lock() == -1 ||
+	if (enter_directory() == -1 || take_lock(waits) == -1 ||
 	    catch_signals() == -1)
 		return EXIT_FAILED;
 	/* Before the umask, which it inherits, is changed for the socket. */

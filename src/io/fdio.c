@@ -333,9 +333,9 @@ int
 fdio_lock(int fd, enum fdio_lock how, int ms)
 {
 	int operation = how == FDIO_LOCK_SHARED ? LOCK_SH : LOCK_EX;
-	struct deadline until = deadline_in(ms);
+	struct deadline until = ms == -1 ? deadline_never() : deadline_in(ms);
 
-	while (flock(fd, operation | LOCK_NB) == -1) {
+	while (flock(fd, ms == -1 ? operation : operation | LOCK_NB) == -1) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return -1;
 		if (deadline_passed(until)) {

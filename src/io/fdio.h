@@ -101,7 +101,8 @@ int fdio_read_pipe(int fd, size_t limit, struct deadline, struct buf *);
 /*
  * Takes an flock(), which qmail's programs use too.  Tries for at most ms
  * milliseconds, because a stopped process that holds the lock must not stop
- * ours.  0, or -1 with errno: EWOULDBLOCK if the lock is still held.
+ * ours; -1: for ever.  0, or -1 with errno: EWOULDBLOCK if the lock is still
+ * held.
  */
 enum fdio_lock { FDIO_LOCK_SHARED, FDIO_LOCK_EXCLUSIVE };
 

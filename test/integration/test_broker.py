@@ -17,10 +17,10 @@ pytestmark = one_user
 BINARY = f"{HOME}/bin/{PROGRAM}"
 
 
-def start(*below, **how):
-    """Start a broker; below: a command that runs it."""
+def start(*below, more=(), **how):
+    """Start a broker; below: a command that runs it; more: its arguments."""
     how = {"user": USER["uid"], "group": USER["gid"], "extra_groups": [], "stderr": subprocess.PIPE, **how}
-    return subprocess.Popen([*below, BINARY], stdin=subprocess.DEVNULL, text=True, **how)
+    return subprocess.Popen([*below, BINARY, *more], stdin=subprocess.DEVNULL, text=True, **how)
 
 
 def limited(resources):
@@ -165,6 +165,34 @@ def test_one_at_a_time(broker):
     second = start()
     assert second.wait(20) == 111 and second.stderr.read() == f"{PROGRAM}: another one is running\n"
     assert broker.client().ask("ask", "key1=x")[0] == "miss"
+
+
+def test_one_that_waits_takes_the_place_of_another(broker):
+    """As a supervisor runs it, when a delivery has started one already."""
+    second = start(more=["--wait"])
+    try:
+        wait_until(lambda: is_waiting_for_a_lock(second.pid))
+        assert broker.client().ask("ask", "key1=x")[0] == "miss"
+        broker.process.terminate()
+        broker.process.wait(20)
+        wait_until(lambda: is_listening(second.pid))
+        assert broker.client().ask("ask", "key1=x")[0] == "miss"
+    finally:
+        second.terminate()
+        assert second.wait(20) == 0
+
+
+def test_one_that_waits_ends_when_it_is_told(broker):
+    second = start(more=["--wait"])
+    wait_until(lambda: is_waiting_for_a_lock(second.pid))
+    second.terminate()
+    assert second.wait(20) == -signal.SIGTERM
+    assert broker.client().ask("ask", "key1=x")[0] == "miss"
+
+
+def is_waiting_for_a_lock(pid):
+    with open("/proc/locks", encoding="ascii") as f:
+        return any("->" in line and f" {pid} " in line for line in f)
 
 
 def test_a_stale_socket_is_replaced(home, broker):
