@@ -32,22 +32,13 @@ close_session(struct store_session *s)
 	s->fd = s->status = -1;
 }
 
-/* With its place, if it takes one. */
-static void
-free_session(struct lender *l, struct store_session *s)
-{
-	close_session(s);
-	if (s->limit != NULL)
-		places_release(l->places, s->limit);
-	store_session_free(s);
-}
-
 /* Its status socket has no other end when its qmail-remote-tls has ended. */
 static void
 let_end(struct lender *l, struct store_session *s)
 {
 	close(s->fd);
 	s->fd = -1;
+	places_end(l->places, s->limit);
 	s->ends = l->now + LENDER_ENDING_MS;
 	if (l->nending == l->ending_size) {
 		l->ending_size = 2 * l->ending_size + 16;
@@ -61,10 +52,22 @@ static void
 drop_session(struct lender *l, struct store_session *s)
 {
 	keyset_remove(&l->keys, s->key2);
-	if (s->limit != NULL && s->status != -1)
+	if (s->limit != NULL && s->status != -1) {
 		let_end(l, s);
-	else
-		free_session(l, s);
+		return;
+	}
+	close_session(s);
+	if (s->limit != NULL)
+		places_release(l->places, s->limit);
+	store_session_free(s);
+}
+
+static void
+free_ending(struct lender *l, struct store_session *s)
+{
+	close_session(s);
+	places_ended(l->places, s->limit);
+	store_session_free(s);
 }
 
 static bool
@@ -84,35 +87,11 @@ free_ended(struct lender *l)
 		struct store_session *s = l->ending[i];
 
 		if (s->ends <= l->now || has_ended(s->status))
-			free_session(l, s);
+			free_ending(l, s);
 		else
 			l->ending[left++] = s;
 	}
 	l->nending = left;
-}
-
-static unsigned long
-count_ending(const struct lender *l, const char *limit)
-{
-	unsigned long n = 0;
-
-	for (size_t i = 0; i < l->nending; i++)
-		if (strcmp(l->ending[i]->limit, limit) == 0)
-			n++;
-	return n;
-}
-
-bool
-lender_may_end(const struct lender *l, const char *limit)
-{
-	return count_ending(l, limit) > 0 ||
-	       store_find_limit(l->store, limit) != NULL;
-}
-
-bool
-lender_lacks(const struct lender *l, const char *limit)
-{
-	return places_lack(l->places, limit, count_ending(l, limit));
 }
 
 void
@@ -342,31 +321,33 @@ end_idle(struct lender *l)
 		lender_quit(l, s, lender_counter(l, why));
 }
 
+/* Whether the i-th that waits gets a place by sessions that end. */
 static bool
-gets_place(const struct lender *l, const struct cache_message *m)
+gets_place(const struct lender *l, size_t i)
 {
-	for (size_t i = 0; i < m->ncandidate; i++)
-		if (*m->candidate[i].limit != '\0' &&
-		    !lender_lacks(l, m->candidate[i].limit))
+	const char *limit;
+
+	for (size_t k = 0; (limit = places_wanted(l->places, i, k)); k++)
+		if (!places_lack(l->places, limit))
 			return true;
 	return false;
 }
 
-/* The one that has been idle for the longest time, of the first limit. */
+/* Of the first limit, the one that has been idle for the longest time. */
 static bool
-end_one_for(struct lender *l, const struct cache_message *m)
+end_one_for(struct lender *l, size_t i)
 {
-	for (size_t i = 0; i < m->ncandidate; i++) {
-		struct store_session *s =
-		    store_find_limit(l->store, m->candidate[i].limit);
+	struct store_session *s = NULL;
+	const char *limit;
 
-		if (s == NULL)
-			continue;
-		store_remove(l->store, s);
-		lender_quit(l, s, &l->counters.by_limit);
-		return true;
-	}
-	return false;
+	for (size_t k = 0;
+	     s == NULL && (limit = places_wanted(l->places, i, k)); k++)
+		s = store_find_limit(l->store, limit);
+	if (s == NULL)
+		return false;
+	store_remove(l->store, s);
+	lender_quit(l, s, &l->counters.by_limit);
+	return true;
 }
 
 /*
@@ -376,10 +357,8 @@ end_one_for(struct lender *l, const struct cache_message *m)
 static void
 make_room(struct lender *l)
 {
-	struct client *c;
-
-	for (size_t i = 0; (c = lender_waiting(l, i)) != NULL; i++)
-		while (!gets_place(l, c->waits) && end_one_for(l, c->waits))
+	for (size_t i = 0; places_wanted(l->places, i, 0) != NULL; i++)
+		while (!gets_place(l, i) && end_one_for(l, i))
 			;
 }
 
@@ -489,7 +468,7 @@ lender_free(struct lender *l)
 	remove_closed(l);
 	lender_end_idle(l, &ended);
 	for (size_t i = 0; i < l->nending; i++)
-		free_session(l, l->ending[i]);
+		free_ending(l, l->ending[i]);
 	free(l->ending);
 	store_destroy(l->store);
 	places_destroy(l->places);

@@ -118,12 +118,6 @@ void lender_quit(struct lender *, struct store_session *,
 /* ... or because the server has ended it. */
 void lender_lose(struct lender *, struct store_session *);
 
-/* Whether a session of this limit ends, or is idle. */
-bool lender_may_end(const struct lender *, const char *limit);
-
-/* Whether clients wait for this limit to whom no end gives a place of it. */
-bool lender_lacks(const struct lender *, const char *limit);
-
 /* Ends all idle sessions, with QUIT. */
 void lender_end_idle(struct lender *, unsigned long *counter);
 

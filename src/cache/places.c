@@ -13,6 +13,7 @@ struct limit {
 	unsigned long
 	    n; /* as the last client said: it has read the file last */
 	unsigned long sessions;
+	unsigned long ending; /* of these */
 	unsigned long waiting;
 };
 
@@ -120,6 +121,33 @@ places_release(struct places *places, const char *name)
 	drop_if_unused(places, limit);
 }
 
+void
+places_end(struct places *places, const char *name)
+{
+	struct limit *limit = find_limit(places, name);
+
+	assert(limit != NULL && limit->ending < limit->sessions);
+	limit->ending++;
+}
+
+void
+places_ended(struct places *places, const char *name)
+{
+	struct limit *limit = find_limit(places, name);
+
+	assert(limit != NULL && limit->ending > 0);
+	limit->ending--;
+	places_release(places, name);
+}
+
+bool
+places_has_ending(const struct places *places, const char *name)
+{
+	const struct limit *limit = find_limit(places, name);
+
+	return limit != NULL && limit->ending > 0;
+}
+
 static bool
 waits_for(const struct waiter *waiter, const struct limit *limit)
 {
@@ -167,12 +195,12 @@ places_wait(struct places *places, uint64_t client,
 }
 
 bool
-places_lack(const struct places *places, const char *name, unsigned long ending)
+places_lack(const struct places *places, const char *name)
 {
 	const struct limit *limit = find_limit(places, name);
 
 	return limit != NULL && limit->waiting > 0 &&
-	       limit->sessions - ending + limit->waiting > limit->n;
+	       limit->sessions - limit->ending + limit->waiting > limit->n;
 }
 
 /* The waiter waits no more.  Returns its client. */
@@ -262,12 +290,11 @@ places_waiting(const struct places *places, size_t i, uint64_t *client)
 }
 
 const char *
-places_wanted(const struct places *places, size_t i)
+places_wanted(const struct places *places, size_t i, size_t k)
 {
-	for (size_t k = 0; k < places->nlimit; k++)
-		if (places->limit[k]->waiting > 0 && i-- == 0)
-			return places->limit[k]->name;
-	return NULL;
+	if (i >= places->nwaiter || k >= places->waiter[i].nlimit)
+		return NULL;
+	return places->waiter[i].limit[k]->name;
 }
 
 bool

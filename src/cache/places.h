@@ -29,6 +29,15 @@ bool places_take(struct places *, const char *limit, unsigned long n);
 /* Gives one back that was taken. */
 void places_release(struct places *, const char *limit);
 
+/* The same in two steps: the session is about to end ... */
+void places_end(struct places *, const char *limit);
+
+/* ... and has ended. */
+void places_ended(struct places *, const char *limit);
+
+/* Whether a session of this limit is about to end. */
+bool places_has_ending(const struct places *, const char *limit);
+
 /*
  * A client waits, until then, for a place of one of the limits of these
  * candidates, in the order in which they are preferred.  Where as many wait as
@@ -40,11 +49,10 @@ bool places_wait(struct places *, uint64_t client,
     const struct cache_candidate *, size_t n, int64_t until);
 
 /*
- * Whether some of those who wait for this limit get no place of it as soon as
- * so many of its sessions have ended.
+ * Whether some of those who wait for this limit get no place of it when the
+ * sessions that are about to end have ended.
  */
-bool places_lack(const struct places *, const char *limit,
-    unsigned long ending);
+bool places_lack(const struct places *, const char *limit);
 
 /* The client waits no more, if it did. */
 void places_leave(struct places *, uint64_t client);
@@ -67,8 +75,11 @@ int64_t places_next_end(const struct places *);
  */
 bool places_waiting(const struct places *, size_t i, uint64_t *client);
 
-/* A limit for which somebody waits; NULL behind the last. */
-const char *places_wanted(const struct places *, size_t i);
+/*
+ * The k-th limit that the i-th of them waits for, in the order in which they
+ * are preferred; NULL behind the last.
+ */
+const char *places_wanted(const struct places *, size_t i, size_t k);
 
 /* The i-th limit that has sessions or waiting clients; false behind the last.
  */

@@ -103,10 +103,13 @@ wait_ms(const struct lender *l, const struct cache_message *m)
 {
 	int64_t ms = 1000 * (int64_t)m->wait;
 
-	for (size_t i = 0; i < m->ncandidate; i++)
-		if (ms < LENDER_ENDING_MS &&
-		    lender_may_end(l, m->candidate[i].limit))
+	for (size_t i = 0; ms < LENDER_ENDING_MS && i < m->ncandidate; i++) {
+		const char *limit = m->candidate[i].limit;
+
+		if (places_has_ending(l->places, limit) ||
+		    store_find_limit(l->store, limit) != NULL)
 			ms = LENDER_ENDING_MS;
+	}
 	return ms;
 }
 
@@ -212,7 +215,7 @@ put_back(struct lender *l, struct store_session *s, uint64_t client)
 	if (why == STORE_KEPT) {
 		if (lend_to_waiting(l, s))
 			return;
-		if (s->limit != NULL && lender_lacks(l, s->limit)) {
+		if (s->limit != NULL && places_lack(l->places, s->limit)) {
 			lender_quit(l, s, &l->counters.by_limit);
 			return;
 		}

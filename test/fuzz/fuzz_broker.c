@@ -221,15 +221,17 @@ check_keys(const struct lender *l)
 
 /* What is idle is in nobody's way, or somebody's end makes room. */
 static void
-check_waiting(const struct lender *l, const struct cache_message *waits)
+check_waiting(const struct lender *l, size_t i)
 {
-	bool gets_place = false;
+	bool gets_place = false, is_in_the_way = false;
+	const char *limit;
 
-	CHECK(waits != NULL);
-	for (size_t i = 0; i < waits->ncandidate; i++)
-		gets_place |= !lender_lacks(l, waits->candidate[i].limit);
-	for (size_t i = 0; i < waits->ncandidate && !gets_place; i++)
-		CHECK(!store_find_limit(l->store, waits->candidate[i].limit));
+	CHECK(lender_waiting(l, i)->waits != NULL);
+	for (size_t k = 0; (limit = places_wanted(l->places, i, k)); k++) {
+		gets_place |= !places_lack(l->places, limit);
+		is_in_the_way |= store_find_limit(l->store, limit) != NULL;
+	}
+	CHECK(gets_place || !is_in_the_way);
 }
 
 static void
@@ -245,7 +247,7 @@ check(const struct lender *l)
 	     i++)
 		check_limit(l, limit, sessions);
 	while (lender_waiting(l, n) != NULL)
-		check_waiting(l, lender_waiting(l, n++)->waits);
+		check_waiting(l, n++);
 	for (size_t i = 0; i < l->nclient; i++)
 		waits += l->client[i].waits != NULL;
 	CHECK(n == waits);

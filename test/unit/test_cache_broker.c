@@ -854,6 +854,50 @@ a_lost_one_takes_its_place_until_its_helper_ends(void **state)
 	assert_int_equal(counters().by_server, 1);
 }
 
+/* It waits for the limit that has no waiters yet. */
+static void
+a_place_that_another_gets_is_not_counted_on(void **state)
+{
+	const struct cache_candidate both[] = { { "p", "x", 1 },
+		{ "q", "y", 1 } };
+	struct server s[2];
+
+	(void)state;
+	connect_guests(5);
+	s[0] = make_idle_with_place(&guest[0], "k", "x", 1);
+	s[1] = make_idle_with_place(&guest[1], "l", "y", 1);
+	guest_choose_one(&guest[2], "other", "x", 1);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_QUEUED);
+	assert_ended(&s[0], "QUIT\r\n");
+	guest_choose(&guest[3], 10, both, 2);
+	assert_int_equal(guest_answer(&guest[3]), CACHE_QUEUED);
+	assert_ended(&s[1], "QUIT\r\n");
+	server_close(&s[0]);
+	assert_int_equal(guest_answer(&guest[2]), CACHE_PLACE);
+	assert_int_equal(guest_hear(&guest[3]), HEARD_NOTHING);
+	server_close(&s[1]);
+	assert_int_equal(guest_answer(&guest[3]), CACHE_PLACE);
+	assert_int_equal(guest[3].heard.chosen, 1);
+}
+
+static void
+idle_ones_can_be_ended(void **state)
+{
+	struct server s[2];
+
+	(void)state;
+	connect_guests(2);
+	s[0] = make_idle_with_place(&guest[0], "k", "x", 1);
+	s[1] = make_idle(&guest[1], "k1", NULL);
+	broker_end_idle(stage.broker);
+	for (size_t i = 0; i < 2; i++) {
+		assert_ended(&s[i], "QUIT\r\n");
+		server_close(&s[i]);
+	}
+	stage_run();
+	assert_int_equal(counters().by_limit, 2);
+}
+
 static void
 the_broker_may_end_before_a_session(void **state)
 {
@@ -1786,6 +1830,8 @@ main(void)
 		BROKER_TEST(an_end_is_waited_for),
 		BROKER_TEST(each_that_waits_ends_one),
 		BROKER_TEST(a_lost_one_takes_its_place_until_its_helper_ends),
+		BROKER_TEST(a_place_that_another_gets_is_not_counted_on),
+		BROKER_TEST(idle_ones_can_be_ended),
 		BROKER_TEST(the_broker_may_end_before_a_session),
 		BROKER_TEST(all_in_the_way_of_a_lower_limit_are_ended),
 		BROKER_TEST(no_idle_connection_is_enough),

@@ -340,13 +340,49 @@ tells_what_is_waited_for(void **state)
 	struct places *places = places_create();
 
 	(void)state;
-	assert_null(places_wanted(places, 0));
+	assert_null(places_wanted(places, 0, 0));
 	assert_true(places_take(places, "c", 1));
-	assert_null(places_wanted(places, 0));
+	assert_null(places_wanted(places, 0, 0));
 	assert_true(places_wait(places, 1, both, 2, 0));
-	assert_string_equal(places_wanted(places, 0), "a");
-	assert_string_equal(places_wanted(places, 1), "b");
-	assert_null(places_wanted(places, 2));
+	assert_string_equal(places_wanted(places, 0, 0), "a");
+	assert_string_equal(places_wanted(places, 0, 1), "b");
+	assert_null(places_wanted(places, 0, 2));
+	assert_null(places_wanted(places, 1, 0));
+	/* For the first limit as many wait as there are places. */
+	assert_true(places_wait(places, 2, both, 2, 0));
+	assert_string_equal(places_wanted(places, 1, 0), "b");
+	assert_null(places_wanted(places, 1, 1));
+	places_destroy(places);
+}
+
+static void
+tells_for_whom_ends_are_not_enough(void **state)
+{
+	struct places *places = places_create();
+
+	(void)state;
+	assert_false(places_lack(places, "b"));
+	assert_false(places_has_ending(places, "b"));
+	assert_true(places_take(places, "b", 2));
+	assert_true(places_take(places, "b", 2));
+	assert_false(places_lack(places, "b"));
+	assert_true(places_wait(places, 1, &b, 1, 0));
+	assert_true(places_lack(places, "b"));
+	places_end(places, "b");
+	assert_true(places_has_ending(places, "b"));
+	assert_false(places_lack(places, "b"));
+	assert_true(places_wait(places, 2, &b, 1, 0));
+	assert_true(places_lack(places, "b"));
+	places_end(places, "b");
+	assert_false(places_lack(places, "b"));
+	/* They take their places until then. */
+	expect_none_next(places);
+	places_ended(places, "b");
+	expect_next(places, 1, "b");
+	expect_none_next(places);
+	places_ended(places, "b");
+	expect_next(places, 2, "b");
+	assert_false(places_has_ending(places, "b"));
 	places_destroy(places);
 }
 
@@ -402,6 +438,7 @@ main(void)
 		cmocka_unit_test(a_client_can_wait_again),
 		cmocka_unit_test(the_time_of_a_client_ends),
 		cmocka_unit_test(tells_what_is_waited_for),
+		cmocka_unit_test(tells_for_whom_ends_are_not_enough),
 		cmocka_unit_test(nobody_waits_for_ever),
 	};
 

@@ -36,6 +36,7 @@ struct model {
 	int64_t now;
 	unsigned long n[NLIMIT]; /* as said last */
 	unsigned long sessions[NLIMIT];
+	unsigned long ending[NLIMIT];  /* of these */
 	struct waiter waiter[NCLIENT]; /* in the order of arrival */
 	size_t nwaiter;
 	size_t taken, refused, queued, full, served, expired, left;
@@ -119,10 +120,33 @@ release(struct model *m)
 {
 	size_t limit = below(m, NLIMIT);
 
-	if (m->sessions[limit] == 0)
+	if (m->sessions[limit] == m->ending[limit])
 		return;
 	m->sessions[limit]--;
 	places_release(m->places, names[limit]);
+}
+
+static void
+end(struct model *m)
+{
+	size_t limit = below(m, NLIMIT);
+
+	if (m->sessions[limit] == m->ending[limit])
+		return;
+	m->ending[limit]++;
+	places_end(m->places, names[limit]);
+}
+
+static void
+ended(struct model *m)
+{
+	size_t limit = below(m, NLIMIT);
+
+	if (m->ending[limit] == 0)
+		return;
+	m->ending[limit]--;
+	m->sessions[limit]--;
+	places_ended(m->places, names[limit]);
 }
 
 static void
@@ -223,7 +247,7 @@ static void
 compare_limits(const struct model *m)
 {
 	unsigned long sessions, waiting;
-	size_t n = 0, nwanted = 0, wanted = 0;
+	size_t n = 0;
 	const char *name;
 
 	for (; places_at(m->places, n, &name, &sessions, &waiting); n++) {
@@ -234,15 +258,16 @@ compare_limits(const struct model *m)
 		assert_true(sessions + waiting > 0);
 	}
 	for (size_t limit = 0; limit < NLIMIT; limit++) {
-		wanted += count_waiting(m, limit) > 0;
-		n -= m->sessions[limit] + count_waiting(m, limit) > 0;
+		unsigned long w = count_waiting(m, limit);
+
+		n -= m->sessions[limit] + w > 0;
+		assert_int_equal(places_lack(m->places, names[limit]),
+		    w > 0 && m->sessions[limit] - m->ending[limit] + w >
+				 m->n[limit]);
+		assert_int_equal(places_has_ending(m->places, names[limit]),
+		    m->ending[limit] > 0);
 	}
 	assert_int_equal(n, 0);
-	while ((name = places_wanted(m->places, nwanted)) != NULL) {
-		assert_true(count_waiting(m, limit_number(name)) > 0);
-		nwanted++;
-	}
-	assert_int_equal(nwanted, wanted);
 }
 
 static void
@@ -254,6 +279,10 @@ compare_waiters(const struct model *m)
 	for (size_t i = 0; i < m->nwaiter; i++) {
 		assert_true(places_waiting(m->places, i, &client));
 		assert_int_equal(client, m->waiter[i].client);
+		for (size_t k = 0; k < m->waiter[i].nlimit; k++)
+			assert_string_equal(places_wanted(m->places, i, k),
+			    names[m->waiter[i].limit[k]]);
+		assert_null(places_wanted(m->places, i, m->waiter[i].nlimit));
 		if (m->waiter[i].until < end)
 			end = m->waiter[i].until;
 	}
@@ -274,7 +303,12 @@ end_all(struct model *m)
 	for (size_t limit = 0; limit < NLIMIT; limit++)
 		while (m->sessions[limit] > 0) {
 			m->sessions[limit]--;
-			places_release(m->places, names[limit]);
+			if (m->ending[limit] > 0) {
+				m->ending[limit]--;
+				places_ended(m->places, names[limit]);
+			} else {
+				places_release(m->places, names[limit]);
+			}
 			serve(m);
 		}
 	assert_int_equal(m->nwaiter, 0);
@@ -286,8 +320,8 @@ static void
 random_calls_return_what_the_model_says(void **state)
 {
 	static void (*const calls[])(struct model *) = { take, take, release,
-		release, release, start_to_wait, start_to_wait, leave, serve,
-		serve, expire };
+		release, release, end, end, ended, start_to_wait, start_to_wait,
+		leave, serve, serve, expire };
 	static struct model m;
 
 	(void)state;

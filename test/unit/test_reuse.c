@@ -68,8 +68,9 @@ static struct {
 	enum search_reach reach;
 	struct buf report;
 	bool is_closed; /* the report */
-	int broker;     /* its end of the socket pair */
-	int server;     /* the other end of a connection that is lent */
+	bool loses_broker;
+	int broker; /* its end of the socket pair */
+	int server; /* the other end of a connection that is lent */
 	int listening;
 
 	struct cache_client client;
@@ -177,6 +178,9 @@ static void
 fake_close(void)
 {
 	world.is_closed = true;
+	/* The broker ends just then. */
+	if (world.loses_broker)
+		(void)shutdown(world.broker, SHUT_RDWR);
 }
 
 /*
@@ -607,6 +611,15 @@ a_connection_is_given_back(void **state)
 	assert_int_equal(by_next_hop(), REUSE_REPORTED);
 	expect_question(CACHE_ASK);
 	assert_false(hear());
+	close_world();
+
+	/* That is no trouble of the delivery. */
+	begin("");
+	world.loses_broker = true;
+	program(script);
+	lend(0);
+	assert_int_equal(by_next_hop(), REUSE_REPORTED);
+	assert_int_equal(world.report.len, strlen("Kyes\n") + 1);
 	close_world();
 }
 
