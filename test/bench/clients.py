@@ -17,7 +17,7 @@ import scale
 import streams
 import workloads
 
-N = 400
+N = 1000
 AT_ONCE = 20
 DELAY = 20          # milliseconds
 PORT = 10025        # at which they take mail; 25 is the server's on all addresses

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: ISC
-"""Put what ./bench prints into doc/SCALE.md and doc/PERFORMANCE.md: python3 test/bench/figures.py
+"""Put what ./bench prints into doc/SCALE.md and doc/PERFORMANCE.md:
 
-Takes about eight minutes, as root, on a machine that has nothing else to do. Each block of figures is between two
-comments of its name. It says so if a block has no place.
+    python3 test/bench/figures.py --against PROGRAM --against-home DIR
+
+PROGRAM is stock's qmail-remote; without it there are no rows of that. Takes about twelve minutes, as root, on a machine
+that has nothing else to do. Each block of figures is between two comments of its name. It says so if a block has no
+place.
 """
 
 import re
@@ -32,7 +35,7 @@ def between(text, start, end=None):
 
 def blocks():
     """Names and text."""
-    text = bench("--only", "stream")
+    text = bench("--only", "stream", *sys.argv[1:])
     yield "streams", between(text, streams.NOTES)
     text = bench("--scale")
     yield "crowds", between(text, scale.CROWD_NOTES, scale.MODEL_NOTES)
