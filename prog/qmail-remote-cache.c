@@ -250,7 +250,7 @@ look_at_limits(struct broker *b, struct watch *limits)
 		return;
 	*limits = (struct watch){ 0 };
 	watch_add(limits, CONCURRENCYHOSTS);
-	broker_end_idle(b);
+	broker_change_limits(b);
 }
 
 static void
@@ -301,6 +301,9 @@ main(int argc, char **argv)
 	if (enter_directory() == -1 || take_lock(waits) == -1 ||
 	    catch_signals() == -1)
 		return EXIT_FAILED;
+	/* While it has waited, maybe. */
+	if (watch_has_changed(&programs))
+		return 0;
 	/* Before the umask, which it inherits, is changed for the socket. */
 	tls = start_tls();
 	listener = make_socket();

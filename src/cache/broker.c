@@ -260,8 +260,9 @@ broker_create(const struct broker_config *config, int listener, int64_t now)
 }
 
 void
-broker_end_idle(struct broker *b)
+broker_change_limits(struct broker *b)
 {
+	b->lender.limits++;
 	lender_end_idle(&b->lender, &b->lender.counters.by_limit);
 }
 

@@ -60,10 +60,11 @@ bool broker_turn(struct broker *, int64_t (*clock)(void), int stop);
 bool broker_is_over(const struct broker *, int64_t now);
 
 /*
- * Ends all idle connections, because no delivery can use them any more:
- * control/concurrencyhosts, which their keys have, has changed.
+ * control/concurrencyhosts, which the keys have, has changed, so no delivery
+ * can use a connection that was made before.  Ends those that are idle, and
+ * later those that are in use.
  */
-void broker_end_idle(struct broker *);
+void broker_change_limits(struct broker *);
 
 /* QUIT to each idle connection; closes all, and frees. */
 void broker_destroy(struct broker *);

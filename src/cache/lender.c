@@ -100,6 +100,7 @@ lender_take_session(struct lender *l, struct client *c, struct store_session *s)
 	if (c->session != NULL)
 		drop_session(l, c->session);
 	keyset_add(&l->keys, s->key2);
+	s->limits = l->limits;
 	c->session = s;
 }
 
@@ -354,8 +355,8 @@ end_one_for(struct lender *l, size_t i)
  * Idle connections that those who wait cannot use take places that they can.
  * There may be more of them than a limit allows now.
  */
-static void
-make_room(struct lender *l)
+void
+lender_make_room(struct lender *l)
 {
 	for (size_t i = 0; places_wanted(l->places, i, 0) != NULL; i++)
 		while (!gets_place(l, i) && end_one_for(l, i))
@@ -407,7 +408,7 @@ lender_settle(struct lender *l)
 		remove_closed(l);
 		end_idle(l);
 		free_ended(l);
-		make_room(l);
+		lender_make_room(l);
 		serve_waiting(l);
 		end_waiting(l);
 	} while (has_closed(l));

@@ -17,7 +17,7 @@
  * them wait.  Only for cache/broker and cache/request.
  */
 
-/* The longest time that a TLS session takes to end. */
+/* The longest time for which the end of a TLS session is waited for. */
 #define LENDER_ENDING_MS 1000
 
 struct client {
@@ -52,6 +52,7 @@ struct lender {
 	struct cache_counters counters;
 	/* CACHE_MESSAGE_MAX bytes each, for the message that is dealt with. */
 	char *in, *out;
+	unsigned long limits; /* how often they have changed */
 	int tls; /* the socket to a qmail-remote-tls that serves; or -1 */
 };
 
@@ -120,6 +121,12 @@ void lender_lose(struct lender *, struct store_session *);
 
 /* Ends all idle sessions, with QUIT. */
 void lender_end_idle(struct lender *, unsigned long *counter);
+
+/*
+ * Ends idle sessions that are in the way of those that wait: the next one that
+ * wants to wait must know which places become free.
+ */
+void lender_make_room(struct lender *);
 
 /* Where it is counted why a connection was not kept, or was. */
 unsigned long *lender_counter(struct lender *, enum store_end);

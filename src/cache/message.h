@@ -30,6 +30,8 @@
  *		answered.  Only for a new connection: the broker knows those
  *		that it has lent.  With the servers that were not asked about,
  *		because the delivery would have taken a connection to them.
+ *		Without a key the session is for nobody else, and only has its
+ *		place.  After it there can only be keep, once.
  *	keep	The session's last transaction was delivered; with the
  *		descriptors of the session.  Not answered: the broker keeps the
  *		connection, or sends QUIT and closes it.
@@ -37,11 +39,12 @@
  *	tls	Starts a TLS session, in the qmail-remote-tls that the broker
  *		has: the words of its arguments, and the descriptors that come
  *		with them (tls/request.h).  Not answered: what comes of it shows
- *		at the other ends of these.  At any time.
+ *		at the other ends of these.  At any time before ready.
  *
- * qmail-remote-check asks for a list.  Answered by one entry for each
- * connection, with its idle seconds in seconds and what it may live on in
- * lives, one limit for each limit with sessions, and counters, the last one.
+ * qmail-remote-check asks for a list, and for nothing else.  Answered by one
+ *entry for each connection, with its idle seconds in seconds and what it may
+ *live on in lives, one limit for each limit with sessions, and counters, the
+ *last one.
  *
  * The first answer to a client has the version of the broker.
  */

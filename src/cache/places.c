@@ -157,7 +157,19 @@ waits_for(const struct waiter *waiter, const struct limit *limit)
 	return false;
 }
 
-/* Joins those who wait for this limit, unless these are enough. */
+/*
+ * How many may wait: one for each place, and for each of those that become free
+ * when sessions that are about to end have ended.
+ */
+static unsigned long
+most_waiting(const struct limit *limit)
+{
+	unsigned long left = limit->sessions - limit->ending;
+
+	return left < limit->n ? 2 * limit->n - left : limit->n;
+}
+
+/* Joins those who wait for this limit, unless as many do as may. */
 static void
 join(struct places *places, struct waiter *waiter,
     const struct cache_candidate *candidate)
@@ -167,7 +179,7 @@ join(struct places *places, struct waiter *waiter,
 	if (candidate->limit[0] == '\0')
 		return;
 	limit = get_limit(places, candidate->limit, candidate->n);
-	if (!waits_for(waiter, limit) && limit->waiting < limit->n) {
+	if (!waits_for(waiter, limit) && limit->waiting < most_waiting(limit)) {
 		waiter->limit[waiter->nlimit++] = limit;
 		limit->waiting++;
 	}

@@ -41,8 +41,9 @@ bool places_has_ending(const struct places *, const char *limit);
 /*
  * A client waits, until then, for a place of one of the limits of these
  * candidates, in the order in which they are preferred.  Where as many wait as
- * there are places it does not join them; false if that is so for each limit:
- * then it does not wait.  If it has waited before, it does not any longer, and
+ * there are places, not counting those that get one by sessions that are about
+ * to end, it does not join them; false if that is so for each limit: then it
+ * does not wait.  If it has waited before, it does not any longer, and
  * is the last to wait now.
  */
 bool places_wait(struct places *, uint64_t client,

@@ -133,6 +133,7 @@ wait_for_place(struct lender *l, struct client *c,
 	text = memcpy(c->waits + 1, bytes, n);
 	(void)cache_message_parse(c->waits, text, n);
 	(void)lender_answer(l, c, &answer);
+	lender_make_room(l);
 }
 
 static void
@@ -206,6 +207,10 @@ put_back(struct lender *l, struct store_session *s, uint64_t client)
 	struct store_limits limits;
 	enum store_end why;
 
+	if (s->limits != l->limits) {
+		lender_quit(l, s, &l->counters.by_limit);
+		return;
+	}
 	if (is_for_nobody(l, s, client)) {
 		lender_quit(l, s, &l->counters.unwanted);
 		return;

@@ -32,6 +32,8 @@ struct store_session {
 	char *key2;                              /* or NULL */
 	char *address, *host, *extensions, *tls; /* NULL where there is none */
 	char *limit; /* of the place that it takes; NULL: none */
+	unsigned long
+	    limits; /* which version of all limits it was made under */
 	unsigned long used;
 	uint64_t mailmax;  /* of the server; 0: none said */
 	int64_t ends;      /* whatever happens */

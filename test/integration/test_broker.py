@@ -190,6 +190,16 @@ def test_one_that_waits_ends_when_it_is_told(broker):
     assert broker.client().ask("ask", "key1=x")[0] == "miss"
 
 
+def test_one_that_waits_ends_if_it_was_replaced(home, broker):
+    """The supervisor starts the new one."""
+    second = start(more=["--wait"])
+    wait_until(lambda: is_waiting_for_a_lock(second.pid))
+    os.unlink(BINARY)
+    assert broker.process.wait(20) == 0
+    assert second.wait(20) == 0
+    assert not os.path.exists(broker.path)
+
+
 def is_waiting_for_a_lock(pid):
     with open("/proc/locks", encoding="ascii") as f:
         return any("->" in line and f" {pid} " in line for line in f)

@@ -862,6 +862,33 @@ a_lost_one_takes_its_place_until_its_helper_ends(void **state)
 	assert_int_equal(counters().by_server, 1);
 }
 
+/* In one turn: two for the places of idle ones, and two behind them. */
+static void
+as_many_wait_as_without_idle_ones(void **state)
+{
+	struct server s[2];
+	int got[5] = { 0 };
+
+	(void)state;
+	connect_guests(7);
+	s[0] = make_idle_with_place(&guest[0], "k", "x", 2);
+	s[1] = make_idle_with_place(&guest[1], "l", "x", 2);
+	for (size_t i = 0; i < 5; i++)
+		guest_choose_one(&guest[2 + i], "other", "x", 2);
+	stage_run();
+	for (size_t i = 0; i < 5; i++)
+		got[i] = guest_hear(&guest[2 + i]);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(got[i], CACHE_QUEUED);
+	assert_int_equal(got[4], CACHE_FULL);
+	for (size_t i = 0; i < 2; i++) {
+		assert_ended(&s[i], "QUIT\r\n");
+		server_close(&s[i]);
+		assert_int_equal(guest_answer(&guest[2 + i]), CACHE_PLACE);
+		assert_int_equal(guest_hear(&guest[4 + i]), HEARD_NOTHING);
+	}
+}
+
 /* It waits for the limit that has no waiters yet. */
 static void
 a_place_that_another_gets_is_not_counted_on(void **state)
@@ -889,21 +916,35 @@ a_place_that_another_gets_is_not_counted_on(void **state)
 }
 
 static void
-idle_ones_can_be_ended(void **state)
+what_was_made_under_other_limits_is_ended(void **state)
 {
-	struct server s[2];
+	struct server s[3];
+	int end[2];
 
 	(void)state;
-	connect_guests(2);
+	connect_guests(3);
 	s[0] = make_idle_with_place(&guest[0], "k", "x", 1);
 	s[1] = make_idle(&guest[1], "k1", NULL);
-	broker_end_idle(stage.broker);
+	server_connect(&s[2], end);
+	demand("k2", NULL);
+	guest_ready(&guest[2], "k2", NULL);
+	stage_run();
+	broker_change_limits(stage.broker);
 	for (size_t i = 0; i < 2; i++) {
 		assert_ended(&s[i], "QUIT\r\n");
 		server_close(&s[i]);
 	}
+	/* One that was in use. */
+	guest_keep(&guest[2], 1, end, 2);
+	pass_close(end, 2);
 	stage_run();
-	assert_int_equal(counters().by_limit, 2);
+	assert_ended(&s[2], "QUIT\r\n");
+	server_close(&s[2]);
+	assert_int_equal(counters().by_limit, 3);
+	/* And one that was made since. */
+	s[0] = give_back(&guest[0], "k2", NULL, 1);
+	assert_open(&s[0]);
+	server_close(&s[0]);
 }
 
 static void
@@ -1861,7 +1902,8 @@ main(void)
 		BROKER_TEST(each_that_waits_ends_one),
 		BROKER_TEST(a_lost_one_takes_its_place_until_its_helper_ends),
 		BROKER_TEST(a_place_that_another_gets_is_not_counted_on),
-		BROKER_TEST(idle_ones_can_be_ended),
+		BROKER_TEST(what_was_made_under_other_limits_is_ended),
+		BROKER_TEST(as_many_wait_as_without_idle_ones),
 		BROKER_TEST(the_broker_may_end_before_a_session),
 		BROKER_TEST(all_in_the_way_of_a_lower_limit_are_ended),
 		BROKER_TEST(no_idle_connection_is_enough),

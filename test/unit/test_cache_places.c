@@ -293,13 +293,14 @@ a_client_can_wait_again(void **state)
 	struct places *places = places_create();
 
 	(void)state;
+	assert_true(places_take(places, "a", 1));
 	assert_true(places_wait(places, 1, &b, 1, 0));
 	assert_true(places_wait(places, 2, &b, 1, 0));
 	assert_true(places_wait(places, 1, &b, 1, 5));
 	assert_string_equal(waiting(places), "21");
 	assert_true(places_wait(places, 2, &a, 1, 5));
 	assert_string_equal(waiting(places), "12");
-	assert_true(has_limit(places, "a", 0, 1));
+	assert_true(has_limit(places, "a", 1, 1));
 	assert_true(has_limit(places, "b", 0, 1));
 	assert_false(places_wait(places, 1, &a, 1, 5));
 	assert_string_equal(waiting(places), "2");
@@ -342,6 +343,7 @@ tells_what_is_waited_for(void **state)
 	(void)state;
 	assert_null(places_wanted(places, 0, 0));
 	assert_true(places_take(places, "c", 1));
+	assert_true(places_take(places, "a", 1));
 	assert_null(places_wanted(places, 0, 0));
 	assert_true(places_wait(places, 1, both, 2, 0));
 	assert_string_equal(places_wanted(places, 0, 0), "a");
@@ -352,6 +354,29 @@ tells_what_is_waited_for(void **state)
 	assert_true(places_wait(places, 2, both, 2, 0));
 	assert_string_equal(places_wanted(places, 1, 0), "b");
 	assert_null(places_wanted(places, 1, 1));
+	places_destroy(places);
+}
+
+/* Those who get a place that becomes free are not counted. */
+static void
+as_many_wait_as_there_are_places(void **state)
+{
+	struct places *places = places_create();
+
+	(void)state;
+	assert_true(places_take(places, "b", 2));
+	assert_true(places_take(places, "b", 2));
+	assert_true(places_wait(places, 1, &b, 1, 0));
+	assert_true(places_wait(places, 2, &b, 1, 0));
+	assert_false(places_wait(places, 3, &b, 1, 0));
+	places_end(places, "b");
+	assert_true(places_wait(places, 3, &b, 1, 0));
+	assert_false(places_wait(places, 4, &b, 1, 0));
+	places_ended(places, "b");
+	assert_false(places_wait(places, 4, &b, 1, 0));
+	places_release(places, "b");
+	assert_true(places_wait(places, 4, &b, 1, 0));
+	assert_false(places_wait(places, 5, &b, 1, 0));
 	places_destroy(places);
 }
 
@@ -438,6 +463,7 @@ main(void)
 		cmocka_unit_test(a_client_can_wait_again),
 		cmocka_unit_test(the_time_of_a_client_ends),
 		cmocka_unit_test(tells_what_is_waited_for),
+		cmocka_unit_test(as_many_wait_as_there_are_places),
 		cmocka_unit_test(tells_for_whom_ends_are_not_enough),
 		cmocka_unit_test(nobody_waits_for_ever),
 	};

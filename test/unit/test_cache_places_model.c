@@ -149,6 +149,15 @@ ended(struct model *m)
 	places_ended(m->places, names[limit]);
 }
 
+static unsigned long
+most_waiting(const struct model *m, size_t limit)
+{
+	unsigned long n = m->n[limit];
+	unsigned long left = m->sessions[limit] - m->ending[limit];
+
+	return left < n ? n + (n - left) : n;
+}
+
 static void
 start_to_wait(struct model *m)
 {
@@ -170,7 +179,8 @@ start_to_wait(struct model *m)
 		if (!has_limit)
 			continue;
 		m->n[limit] = c[i].n;
-		if (!waits_for(&w, limit) && count_waiting(m, limit) < c[i].n)
+		if (!waits_for(&w, limit) &&
+		    count_waiting(m, limit) < most_waiting(m, limit))
 			w.limit[w.nlimit++] = limit;
 	}
 	assert_int_equal(places_wait(m->places, w.client, c, n, w.until),
