@@ -139,8 +139,6 @@ end_session(const struct handoff *h, struct smtp_session *session,
 	/* Too large for the stack. */
 	static char bytes[CACHE_MESSAGE_MAX];
 
-	if (h->cache > 0)
-		report_close();
 	if (keep_session(h, session, batch_last(batch), bytes))
 		return;
 	if (h->progress > 0) {

@@ -182,10 +182,10 @@ int
 main(int argc, char **argv)
 {
 	struct setup_files files = files_of_qmail(false);
-	struct setup setup = { .files = &files };
 	struct search search = { .address = 0 };
 	struct cache_client client = { .fd = -1 };
 	struct reuse reuse = { .program_io = PROGRAM_IO, .client = &client };
+	struct setup setup = { .files = &files, .limits = &reuse.limits };
 	struct gate gate = reuse_gate(&reuse, &search);
 	struct search_config config;
 	enum search_result result;

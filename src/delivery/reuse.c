@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "delivery/reuse.h"
 
+#include <sys/socket.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -39,6 +40,16 @@ struct connection {
 	int secrets;
 	bool is_kept; /* by the broker, for the next delivery */
 };
+
+/* A server that waits for the next MAIL is told that there is none. */
+static void
+quit(const struct connection *c)
+{
+	static const char line[] = "QUIT\r\n";
+
+	(void)send(c->fd[CACHE_FD_SESSION], line, sizeof line - 1,
+	    MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
 /*
  * The session has ended when qmail-remote-tls has closed its connection, which
@@ -113,7 +124,6 @@ finish(const struct child *child, enum child_end end)
 	switch (end) {
 	case CHILD_REPORTED:
 		report_forward(buf_text(&child->report), child->report.len);
-		report_close();
 		return REUSE_REPORTED;
 	case CHILD_AGAIN:
 		return REUSE_NOT;
@@ -133,7 +143,11 @@ keep(const struct reuse *r, struct connection *c, unsigned long used)
 		.session.used = used };
 	size_t n = c->fd[CACHE_FD_STATUS] == -1 ? 1 : 2;
 
-	c->is_kept = used > 0 && cache_client_tell(r->client, &m, c->fd, n);
+	if (used == 0)
+		return;
+	c->is_kept = cache_client_tell(r->client, &m, c->fd, n);
+	if (!c->is_kept)
+		quit(c);
 }
 
 /*
@@ -478,6 +492,19 @@ describe(struct reuse *r, const struct handoff *h)
 	return cache_client_tell(r->client, &m, NULL, 0);
 }
 
+/*
+ * A session without keys: nothing more can be asked over this socket, which
+ * qmail-remote-io will have.  False if the broker was not told.
+ */
+static bool
+only_holds_place(const struct reuse *r, const struct handoff *h)
+{
+	const struct cache_message m = { .kind = CACHE_READY,
+		.session.address = h->address };
+
+	return cache_client_tell(r->client, &m, NULL, 0);
+}
+
 void
 reuse_hand_over(struct reuse *r, struct handoff *h)
 {
@@ -487,7 +514,7 @@ reuse_hand_over(struct reuse *r, struct handoff *h)
 		return;
 	is_described = describe(r, h);
 	/* A place is ours for as long as the socket is open. */
-	if ((is_described || r->has_place) &&
+	if ((is_described || (r->has_place && only_holds_place(r, h))) &&
 	    fdio_set_cloexec(r->client->fd, false) == 0 && is_described)
 		h->cache = (unsigned long)r->client->fd;
 }

@@ -138,7 +138,8 @@ add_names(struct making *m, const struct setup *s)
 {
 	add_text(m, "helohost", buf_text(&s->control.helohost));
 	if (s->helohosts.n > 0)
-		add_file(m, "helohosts", "control/helohosts");
+		add_version(m, "helohosts", "control/helohosts",
+		    &s->helohosts.version);
 }
 
 /*
@@ -147,19 +148,17 @@ add_names(struct making *m, const struct setup *s)
  * was lowered would not hold as long as there are idle connections.
  */
 static void
-add_limits(struct making *m)
+add_limits(struct making *m, const struct concurrencyhosts *limits)
 {
-	static const char path[] = "control/concurrencyhosts";
-	struct fileid version;
-
-	if (fileid_read(&version, path) == 0)
-		add_version(m, "limits", path, &version);
+	if (limits != NULL && limits->has_version)
+		add_version(m, "limits", "control/concurrencyhosts",
+		    &limits->version);
 }
 
 static void
 add_common(struct making *m, const struct setup *s)
 {
-	add_limits(m);
+	add_limits(m, s->limits);
 	add_names(m, s);
 	add_number(m, "smtputf8", s->envelope.needs_smtputf8);
 	add_certificate(m, &s->control);

@@ -9,6 +9,7 @@
 #include "delivery/search.h"
 #include "delivery/situation.h"
 #include "qmail/control.h"
+#include "qmail/concurrencyhosts.h"
 #include "qmail/helohosts.h"
 #include "qmail/outgoing.h"
 #include "qmail/relay.h"
@@ -52,6 +53,7 @@ struct setup {
 	struct outgoing outgoing[2]; /* our address: IPv6, IPv4 */
 	struct buf source_fault[2];  /* why it cannot be used; or empty */
 	struct helohosts helohosts;
+	const struct concurrencyhosts *limits; /* the caller's; or NULL */
 	struct dns_config dns;
 	struct situation_config situation_config;
 	struct situation situation;

@@ -150,7 +150,9 @@ concurrencyhosts_read(struct concurrencyhosts *c, const char *path,
 	size_t n;
 
 	*c = (struct concurrencyhosts){ .wait_s = CONCURRENCYHOSTS_WAIT };
-	if (fdio_read_file(path, TEXT_MAX, &text) == -1 && errno != ENOENT) {
+	if (fdio_read_file(path, TEXT_MAX, &text) == 0) {
+		c->has_version = fileid_read(&c->version, path) == 0;
+	} else if (errno != ENOENT) {
 		control_refuse(path, strerror(errno), why);
 		buf_finish(&text);
 		return -1;

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/dsn.h"
+#include "io/fileid.h"
 
 /*
  * Read control/concurrencyhosts: how many sessions there may be at a time with
@@ -41,6 +42,8 @@ struct concurrencyhosts {
 	} * line;
 	size_t nline;
 	unsigned long wait_s;
+	bool has_version; /* there is a file */
+	struct fileid version;
 };
 
 /*

@@ -107,6 +107,8 @@ helohosts_read(struct helohosts *h, const char *path, struct dsn *why)
 		result = read_text(h, path, &text, why);
 	else if (errno != ENOENT)
 		result = control_refuse(path, strerror(errno), why);
+	if (h->n > 0)
+		(void)fileid_read(&h->version, path);
 	buf_finish(&text);
 	return result;
 }

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/dsn.h"
 #include "base/ip.h"
+#include "io/fileid.h"
 
 /*
  * Which name is said in EHLO by which address of ours
@@ -18,7 +19,8 @@
 struct helohosts {
 	struct helohosts_entry *entry;
 	size_t n;
-	struct buf names; /* each ended by a NUL */
+	struct buf names;      /* each ended by a NUL */
+	struct fileid version; /* if n > 0; zeroed if it is not known */
 };
 
 /*

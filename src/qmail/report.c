@@ -2,7 +2,6 @@
 #include "qmail/report.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "io/fdio.h"
 
@@ -196,12 +195,6 @@ report_end(void)
 	}
 	end_record();
 	flush();
-}
-
-void
-report_close(void)
-{
-	close(REPORT_FD);
 }
 
 static bool

@@ -67,12 +67,6 @@ void report_failure(const struct dsn *);
 void report_end(void);
 
 /*
- * Closes fd 1, for a process that has something left to do: qmail-rspawn reads
- * up to the end of the report.
- */
-void report_close(void);
-
-/*
  * Whether n bytes are a whole report of another process: recipient records,
  * then one message record, and nothing more.
  */

@@ -43,7 +43,6 @@ static int fake_cloexec(int, bool);
 static void fake_failure(const struct dsn *);
 static void fake_forward(const char *, size_t);
 static void fake_end(void);
-static void fake_close(void);
 
 #define sessionkey_by_next_hop fake_next_hop
 #define sessionkey_by_address fake_address
@@ -55,7 +54,6 @@ static void fake_close(void);
 #define report_failure fake_failure
 #define report_forward fake_forward
 #define report_end fake_end
-#define report_close fake_close
 #include "delivery/reuse.c"
 
 #define ADDRESSES (CACHE_CANDIDATES + 6)
@@ -67,7 +65,6 @@ static struct {
 	unsigned long lives;
 	enum search_reach reach;
 	struct buf report;
-	bool is_closed; /* the report */
 	bool loses_broker;
 	int broker; /* its end of the socket pair */
 	int server; /* the other end of a connection that is lent */
@@ -166,21 +163,15 @@ static void
 fake_forward(const char *s, size_t n)
 {
 	buf_append(&world.report, s, n);
+	/* The broker ends just then. */
+	if (world.loses_broker)
+		(void)shutdown(world.broker, SHUT_RDWR);
 }
 
 static void
 fake_end(void)
 {
 	buf_puts(&world.report, " (end)");
-}
-
-static void
-fake_close(void)
-{
-	world.is_closed = true;
-	/* The broker ends just then. */
-	if (world.loses_broker)
-		(void)shutdown(world.broker, SHUT_RDWR);
 }
 
 /*
@@ -586,6 +577,7 @@ a_connection_is_given_back(void **state)
 	static const char script[] = "printf 'Kyes\\n\\0'\n"
 				     "printf '\\0004' "
 				     ">/proc/self/fd/$progress";
+	char line[20];
 
 	(void)state;
 	begin("");
@@ -594,7 +586,6 @@ a_connection_is_given_back(void **state)
 	assert_int_equal(by_next_hop(), REUSE_REPORTED);
 	expect_question(CACHE_ASK);
 	expect_keep(4, 1);
-	assert_true(world.is_closed);
 	close_world();
 
 	begin("");
@@ -613,12 +604,14 @@ a_connection_is_given_back(void **state)
 	assert_false(hear());
 	close_world();
 
-	/* That is no trouble of the delivery. */
+	/* That is no trouble of the delivery, and the server is told. */
 	begin("");
 	world.loses_broker = true;
 	program(script);
 	lend(0);
 	assert_int_equal(by_next_hop(), REUSE_REPORTED);
+	assert_int_equal(read(world.server, line, sizeof line), 6);
+	assert_memory_equal(line, "QUIT\r\n", 6);
 	assert_int_equal(world.report.len, strlen("Kyes\n") + 1);
 	close_world();
 }
@@ -641,7 +634,6 @@ a_session_that_is_over_is_waited_for(void **state)
 		    i == 0 ? REUSE_NOT : REUSE_REPORTED);
 		assert_int_equal(poll(&p, 1, 0), 1);
 		assert_true((p.revents & POLLIN) != 0);
-		assert_int_equal(world.is_closed, i == 1);
 		close(p.fd);
 		wait(NULL);
 		close_world();
@@ -1092,6 +1084,12 @@ static void
 expect_for_nobody(bool stays)
 {
 	assert_int_equal(hand_over().cache, 0);
+	/* All that can be asked with its socket then. */
+	if (stays) {
+		expect_question(CACHE_READY);
+		assert_null(asked.session.key1);
+		assert_null(asked.session.key2);
+	}
 	assert_false(hear());
 	assert_int_equal(stays_open(), stays);
 	close_world();
@@ -1135,6 +1133,12 @@ some_sessions_are_for_nobody_else(void **state)
 	begin_session(".two.example:1\n");
 	world.reuse.is_wanted = false;
 	expect_for_nobody(true);
+
+	/* That cannot be said. */
+	begin_session(".two.example:1\n");
+	world.reuse.is_wanted = false;
+	assert_int_equal(shutdown(world.broker, SHUT_RDWR), 0);
+	expect_for_nobody(false);
 }
 
 static void
