@@ -150,7 +150,7 @@ add_names(struct making *m, const struct setup *s)
 static void
 add_limits(struct making *m, const struct concurrencyhosts *limits)
 {
-	if (limits != NULL && limits->has_version)
+	if (limits->has_version)
 		add_version(m, "limits", "control/concurrencyhosts",
 		    &limits->version);
 }

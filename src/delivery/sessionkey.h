@@ -41,8 +41,9 @@
 #define SESSIONKEY_MAX 16384 /* bytes; without a key nothing is kept */
 
 /*
- * For a setup that was read, with its envelope, and before setup_plan().  The
- * key replaces what is in the buf, which is empty if there is none.
+ * For a setup that was read, with its envelope and limits, and before
+ * setup_plan().  The key replaces what is in the buf, which is empty if there
+ * is none.
  */
 void sessionkey_by_next_hop(const struct setup *, struct buf *key);
 

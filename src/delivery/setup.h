@@ -53,7 +53,7 @@ struct setup {
 	struct outgoing outgoing[2]; /* our address: IPv6, IPv4 */
 	struct buf source_fault[2];  /* why it cannot be used; or empty */
 	struct helohosts helohosts;
-	const struct concurrencyhosts *limits; /* the caller's; or NULL */
+	const struct concurrencyhosts *limits; /* the caller's; for keys */
 	struct dns_config dns;
 	struct situation_config situation_config;
 	struct situation situation;

@@ -543,7 +543,7 @@ keeps_the_reply_that_counts(void **state)
 
 /* Two sessions in one process do not affect each other. */
 static void
-two_sessions_in_turns(void **state)
+two_sessions_do_not_affect_each_other(void **state)
 {
 	static const char *const script_a[] = { ONE(0),
 		">250\r\n250\r\n451\r\n", "<RSET\r\n", ">250\r\n", ONE(0),
@@ -607,7 +607,7 @@ main(void)
 		cmocka_unit_test(sends_nothing_that_is_too_large),
 		cmocka_unit_test(reads_a_pipe_once),
 		cmocka_unit_test(keeps_the_reply_that_counts),
-		cmocka_unit_test(two_sessions_in_turns),
+		cmocka_unit_test(two_sessions_do_not_affect_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
