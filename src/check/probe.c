@@ -274,6 +274,7 @@ run(const struct probe *p, struct concurrencyhosts *limits)
 		.host = p->host,
 		.sender = p->envelope[0],
 		.message = -1,
+		.limits = limits,
 	};
 	struct view *view = p->view;
 	struct dsn why = { 0 };

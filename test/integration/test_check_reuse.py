@@ -259,8 +259,10 @@ def test_after_deliveries_in_tls(reuse, site, look):
     assert (found["found"], found["not_found"], found["ended"]["not_asked_for"]) == (2, 2, 1)
 
 
+@pytest.mark.parametrize("limits", [None, ".other.example:3\n"])
 @one_user
-def test_idle_connections_to_a_next_hop(reuse, dns, smtp, look):
+def test_idle_connections_to_a_next_hop(reuse, dns, smtp, look, limits):
+    reuse.home.control("concurrencyhosts", limits)
     """Found by the key that a delivery makes."""
     def idle(*args, first="dst.example"):
         return json_of(answered(look, *args, "--json", first))[0].get("idle")
