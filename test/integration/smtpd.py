@@ -275,8 +275,12 @@ class Session:
         self.last = data
 
     def hung_up(self):
+        """Of this session, or of one that ends just now, in another thread."""
         poll = select.poll()
-        poll.register(self.sock, select.POLLRDHUP)
+        try:
+            poll.register(self.sock, select.POLLRDHUP)
+        except ValueError:
+            return True
         return any(e & (select.POLLRDHUP | select.POLLHUP | select.POLLERR) for _, e in poll.poll(0))
 
     def wait_for(self, ready, longest=PATIENCE):
