@@ -5,7 +5,7 @@
     pytest --long test/integration               the long tests too
     pytest -m timed test/integration             those with an upper bound on time: for a machine that does nothing else
     pytest --untimed test/integration            upper bounds on time do not count: for one that does
-    pytest --sample test/integration             one in eight of the variants of a test that has many
+    pytest --sample test/integration             one in eight of the variants of a test with more than three
     pytest --build DIR test/integration          programs of another build directory
     pytest --recorded test/integration           programs that tell what their sandbox would kill them for
     pytest --under COMMAND test/integration      qmail-remote, and what it starts, below valgrind or the like
@@ -43,7 +43,7 @@ PROGRAMS = "/srv/programs"
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the long tests too")
     parser.addoption("--untimed", action="store_true", help="upper bounds on time do not count")
-    parser.addoption("--sample", action="store_true", help="one in eight of the variants of a test that has many")
+    parser.addoption("--sample", action="store_true", help="one in eight of the variants of a test with more than three")
     parser.addoption("--build", default=os.path.join(TOP, "build", "check"),
                      help="build directory with the programs, configured with qmail_home=/srv/qmail")
     parser.addoption("--recorded", action="store_true",
@@ -97,7 +97,8 @@ def put_under(command, program):
     os.chmod(program, 0o755)
 
 
-MANY = 8
+FEW = 3         # variants of a test that is not left out of a sample ...
+SAMPLE = 8      # ... of which one in so many of the others is taken
 ONE_IN = 12     # variants of a test that is played again
 
 # They test what is the same in each build, or what other tests have the programs do too.
@@ -107,12 +108,12 @@ _NOT_IN_SAMPLE = {f"test_{name}.py" for name in (
 
 
 def _not_in_sample(items):
-    """Seven in eight of the variants of each test with many, and the tests of these files."""
+    """Of each test with more than a few variants all but one in eight, and the tests of these files."""
     tests = {}
     for item in items:
         tests.setdefault((item.path, item.originalname), []).append(item)
     return [item for (path, _), variants in tests.items() for n, item in enumerate(variants)
-            if path.name in _NOT_IN_SAMPLE or (len(variants) > MANY and n % MANY)]
+            if path.name in _NOT_IN_SAMPLE or (len(variants) > FEW and n % SAMPLE)]
 
 
 def _played_again(items):
