@@ -262,8 +262,12 @@ def test_after_deliveries_in_tls(reuse, site, look):
 @pytest.mark.parametrize("limits", [None, ".other.example:3\n"])
 @one_user
 def test_idle_connections_to_a_next_hop(reuse, dns, smtp, look, limits):
-    reuse.home.control("concurrencyhosts", limits)
     """Found by the key that a delivery makes."""
+    # A broker that sees the file change ends what it holds.
+    reuse.stop()
+    reuse.home.control("concurrencyhosts", limits)
+    reuse.serve()
+
     def idle(*args, first="dst.example"):
         return json_of(answered(look, *args, "--json", first))[0].get("idle")
 

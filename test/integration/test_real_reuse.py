@@ -96,10 +96,10 @@ def test_each_message_arrives_once(home, dns, certs, name, role, limit):
         home.control("trustanchors", f"{certs.bundle}\n")
         home.control("tlsstrictness", "2\n")
     box = server.mailbox()
-    reuse = Reuse(home).serve()
-    home.control("timeoutidle", "60\n20\n3\n")
     if limit:
         home.control("concurrencyhosts", f"{host}:{limit}\nwait 60\n")
+    reuse = Reuse(home).serve()
+    home.control("timeoutidle", "60\n20\n3\n")
     try:
         results = deliver(home, box, domain)
         hits = reuse.shown()[2]["hits"]
