@@ -9,7 +9,7 @@ import pytest
 
 from expect import accepted, check
 from qmailsend import Queue
-from reuse import USER, Reuse, wait_until
+from reuse import USER, Reuse, brokers, wait_until
 from smtpd import Call, Until
 from test_stock import one_user
 
@@ -27,12 +27,15 @@ class Site:
 
     def __init__(self, home, dns, smtp):
         self.home, self.dns, self.smtp = home, dns, smtp
-        self.reuse = Reuse(home).serve()
+        self.reuse = Reuse(home)
         self.order, self.events = [], collections.defaultdict(threading.Event)
 
     def limit(self, *lines, idle=0):
         self.home.control("concurrencyhosts", "".join(f"{line}\n" for line in lines))
         self.home.control("timeoutidle", f"{idle}\n20\n20\n")
+        # After the first limits: a broker that sees them change ends what is idle.
+        if not brokers():
+            self.reuse.serve()
 
     def mx(self, *preferences, domain="dst.example"):
         for n, preference in enumerate(preferences, 1):
