@@ -17,6 +17,7 @@ AUTH with one of them; without, AUTH is not known. One that is `implicit` begins
 """
 
 import base64
+import errno
 import hashlib
 import os
 import re
@@ -519,10 +520,21 @@ class Server:
             self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if rcvbuf:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.listener.bind((address, port))
+        self._bind()
         self.listener.listen(256)
         self.threads = [threading.Thread(target=self._accept, daemon=True)]
         self.threads[0].start()
+
+    def _bind(self):
+        """A process that another thread starts has the socket of an earlier server until it executes its program."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.listener.bind((self.address, self.port))
+            except OSError as e:
+                if e.errno != errno.EADDRINUSE or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def _accept(self):
         while True:
