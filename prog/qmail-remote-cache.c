@@ -243,10 +243,11 @@ start_tls(void)
 	return 0;
 }
 
+/* If the file has changed, it is watched as it is now. */
 static void
 look_at_limits(struct broker *b, struct watch *limits)
 {
-	if (limits->n > 0 && !watch_has_changed(limits))
+	if (!watch_has_changed(limits))
 		return;
 	*limits = (struct watch){ 0 };
 	watch_add(limits, CONCURRENCYHOSTS);
@@ -267,7 +268,7 @@ run(int listener, int tls, const struct watch *programs)
 	struct broker *b = broker_create(&config, listener, looked);
 	struct watch limits = { 0 };
 
-	look_at_limits(b, &limits);
+	watch_add(&limits, CONCURRENCYHOSTS);
 	while (broker_turn(b, milliseconds, stop_pipe[0]) &&
 	       !broker_is_over(b, milliseconds())) {
 		if (milliseconds() - looked < BROKER_TURN_MS)

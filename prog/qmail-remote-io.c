@@ -23,8 +23,6 @@
 #include "version.h"
 
 #define MEMORY_MAX ((size_t)64 << 20) /* for the longest of envelopes */
-/* Longer than qmail-remote-tls takes to send what the network takes. */
-#define HELPER_MS 1000
 
 /* What the server must not repeat in the report. */
 static bool
@@ -124,7 +122,8 @@ close_session(const struct handoff *h, struct smtp_session *session)
 	smtp_session_quit(session);
 	close((int)h->fd);
 	if (h->status > 0)
-		tls_helper_await_end((int)h->status, deadline_in(HELPER_MS));
+		tls_helper_await_end((int)h->status,
+		    deadline_in(TLS_HELPER_END_MS));
 }
 
 /*

@@ -224,11 +224,12 @@ broker_turn(struct broker *b, int64_t (*clock)(void), int stop)
 }
 
 /*
- * The next broker does not know of sessions that have begun before it, so it
- * is best begun when there are none under a limit, and nobody waits for one.
+ * Whether there are no sessions under a limit, and nobody waits for one.  The
+ * next broker does not know of those that have begun before it, so an old one
+ * had better end then.
  */
 static bool
-is_good_time(const struct broker *b)
+has_no_places(const struct broker *b)
 {
 	const char *limit;
 	unsigned long sessions, waiting;
@@ -240,7 +241,7 @@ bool
 broker_is_over(const struct broker *b, int64_t now)
 {
 	return now - b->born >= BROKER_LIFE_MS ||
-	       (now - b->born >= BROKER_OLD_MS && is_good_time(b)) ||
+	       (now - b->born >= BROKER_OLD_MS && has_no_places(b)) ||
 	       (!lender_is_used(&b->lender) &&
 		   now - b->used >= BROKER_UNUSED_MS);
 }

@@ -34,7 +34,7 @@ close_session(struct store_session *s)
 
 /* Its status socket has no other end when its qmail-remote-tls has ended. */
 static void
-let_end(struct lender *l, struct store_session *s)
+begin_end(struct lender *l, struct store_session *s)
 {
 	close(s->fd);
 	s->fd = -1;
@@ -53,7 +53,7 @@ drop_session(struct lender *l, struct store_session *s)
 {
 	keyset_remove(&l->keys, s->key2);
 	if (s->limit != NULL && s->status != -1) {
-		let_end(l, s);
+		begin_end(l, s);
 		return;
 	}
 	close_session(s);
@@ -356,7 +356,7 @@ end_one_for(struct lender *l, size_t i)
  * There may be more of them than a limit allows now.
  */
 void
-lender_make_room(struct lender *l)
+lender_make_way(struct lender *l)
 {
 	for (size_t i = 0; places_wanted(l->places, i, 0) != NULL; i++)
 		while (!gets_place(l, i) && end_one_for(l, i))
@@ -408,7 +408,7 @@ lender_settle(struct lender *l)
 		remove_closed(l);
 		end_idle(l);
 		free_ended(l);
-		lender_make_room(l);
+		lender_make_way(l);
 		serve_waiting(l);
 		end_waiting(l);
 	} while (has_closed(l));

@@ -21,8 +21,7 @@
 #define LENDER_ENDING_MS 1000
 
 struct client {
-	int fd; /* -1: it has closed, or must not go on; until the next settle
-		 */
+	int fd; /* -1: given up; removed in the next lender_settle() */
 	uint64_t id;
 	bool may_keep; /* and not only ask for a list */
 	bool knows_version;
@@ -42,8 +41,7 @@ struct lender {
 	uint64_t last_id;
 	struct store *store;
 	struct places *places;
-	/* Of a place each, in TLS, until the helper has closed the connection.
-	 */
+	/* TLS sessions that are about to end, and have their place so long. */
 	struct store_session **ending;
 	size_t nending, ending_size;
 	struct keyset keys;    /* the keys 2 of all sessions, idle or in use */
@@ -64,8 +62,7 @@ void lender_free(struct lender *);
 /* A new client, whose descriptor is closed later. */
 void lender_add(struct lender *, int fd, bool may_keep);
 
-/* A client that has closed, or breaks the rules.  It is not in the next turn.
- */
+/* For a client that has closed, or breaks the rules: closes its socket. */
 void lender_give_up(struct client *);
 
 /*
@@ -126,7 +123,7 @@ void lender_end_idle(struct lender *, unsigned long *counter);
  * Ends idle sessions that are in the way of those that wait: the next one that
  * wants to wait must know which places become free.
  */
-void lender_make_room(struct lender *);
+void lender_make_way(struct lender *);
 
 /* Where it is counted why a connection was not kept, or was. */
 unsigned long *lender_counter(struct lender *, enum store_end);

@@ -42,9 +42,9 @@
  *		at the other ends of these.  At any time before ready.
  *
  * qmail-remote-check asks for a list, and for nothing else.  Answered by one
- *entry for each connection, with its idle seconds in seconds and what it may
- *live on in lives, one limit for each limit with sessions, and counters, the
- *last one.
+ * entry for each connection, with its idle seconds in seconds and what it may
+ * live on in lives, one limit for each limit with sessions, and counters, the
+ * last one.
  *
  * The first answer to a client has the version of the broker.
  */

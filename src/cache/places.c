@@ -10,8 +10,7 @@
 /* There is one while it has sessions, or somebody waits for it. */
 struct limit {
 	char *name;
-	unsigned long
-	    n; /* as the last client said: it has read the file last */
+	unsigned long n; /* as said last, by who has read the file last */
 	unsigned long sessions;
 	unsigned long ending; /* of these */
 	unsigned long waiting;

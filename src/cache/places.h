@@ -43,8 +43,8 @@ bool places_has_ending(const struct places *, const char *limit);
  * candidates, in the order in which they are preferred.  Where as many wait as
  * there are places, not counting those that get one by sessions that are about
  * to end, it does not join them; false if that is so for each limit: then it
- * does not wait.  If it has waited before, it does not any longer, and
- * is the last to wait now.
+ * does not wait.  If it has waited before, it does not any longer, and is the
+ * last to wait now.
  */
 bool places_wait(struct places *, uint64_t client,
     const struct cache_candidate *, size_t n, int64_t until);
@@ -82,8 +82,7 @@ bool places_waiting(const struct places *, size_t i, uint64_t *client);
  */
 const char *places_wanted(const struct places *, size_t i, size_t k);
 
-/* The i-th limit that has sessions or waiting clients; false behind the last.
- */
+/* The i-th limit with sessions or waiting clients; false behind the last. */
 bool places_at(const struct places *, size_t i, const char **limit,
     unsigned long *sessions, unsigned long *waiting);
 

@@ -96,7 +96,10 @@ choose_place(struct lender *l, struct client *c, const struct cache_message *m)
 	return false;
 }
 
-/* For the end of an idle connection, which gives a place, each of them waits.
+/*
+ * For how long the client may wait.  Also one that is not to wait for other
+ * deliveries waits for an idle connection to end, since that takes no longer
+ * than a moment and gives it a place.
  */
 static int64_t
 wait_ms(const struct lender *l, const struct cache_message *m)
@@ -133,7 +136,7 @@ wait_for_place(struct lender *l, struct client *c,
 	text = memcpy(c->waits + 1, bytes, n);
 	(void)cache_message_parse(c->waits, text, n);
 	(void)lender_answer(l, c, &answer);
-	lender_make_room(l);
+	lender_make_way(l);
 }
 
 static void
@@ -207,6 +210,7 @@ put_back(struct lender *l, struct store_session *s, uint64_t client)
 	struct store_limits limits;
 	enum store_end why;
 
+	/* It could be found by nobody, see broker_change_limits(). */
 	if (s->limits != l->limits) {
 		lender_quit(l, s, &l->counters.by_limit);
 		return;

@@ -31,9 +31,8 @@ struct store_session {
 	char *key1;                              /* or NULL */
 	char *key2;                              /* or NULL */
 	char *address, *host, *extensions, *tls; /* NULL where there is none */
-	char *limit; /* of the place that it takes; NULL: none */
-	unsigned long
-	    limits; /* which version of all limits it was made under */
+	char *limit;          /* of the place that it takes; NULL: none */
+	unsigned long limits; /* how often these had changed before it */
 	unsigned long used;
 	uint64_t mailmax;  /* of the server; 0: none said */
 	int64_t ends;      /* whatever happens */

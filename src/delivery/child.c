@@ -98,8 +98,6 @@ classify(struct child *c, struct spawn_end end, bool is_in_doubt)
 {
 	char how[SPAWN_TEXT_SIZE];
 
-	if (end.how != SPAWN_EXITED || end.code != 0)
-		c->used = 0;
 	/* What it did after its report cannot change that. */
 	if (report_is_whole(buf_text(&c->report), c->report.len))
 		return CHILD_REPORTED;
@@ -130,6 +128,8 @@ child_run(struct child *c, const int *keep, size_t nkeep)
 {
 	struct pipes p;
 	struct spawn_end end;
+	enum child_end result;
+	unsigned long used;
 	bool is_in_doubt;
 	pid_t pid;
 
@@ -144,7 +144,11 @@ child_run(struct child *c, const int *keep, size_t nkeep)
 	(void)fdio_read_pipe(p.report[0], CHILD_REPORT_MAX, deadline_never(),
 	    &c->report);
 	end = spawn_wait(pid, deadline_never());
-	is_in_doubt = read_progress(p.progress[0], &c->used);
+	is_in_doubt = read_progress(p.progress[0], &used);
 	close_pipes(&p);
-	return classify(c, end, is_in_doubt);
+	result = classify(c, end, is_in_doubt);
+	if (result == CHILD_REPORTED && end.how == SPAWN_EXITED &&
+	    end.code == 0)
+		c->used = used;
+	return result;
 }

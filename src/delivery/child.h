@@ -24,9 +24,12 @@ struct child {
 	const char *program;    /* the path of qmail-remote-io */
 	struct handoff handoff; /* its progress is set here */
 	struct buf report;      /* REPORTED */
-	unsigned long used; /* REPORTED: MAIL commands on the connection, if */
-			    /* another message may follow; otherwise 0 */
-	char text[128];     /* FAILED, IN_DOUBT: how it ended */
+	char text[128];         /* FAILED, IN_DOUBT: how it ended */
+	/*
+	 * REPORTED: MAIL commands on the connection so far, if another message
+	 * may follow; otherwise 0.
+	 */
+	unsigned long used;
 };
 
 #define CHILD_REPORT_MAX ((size_t)64 << 20) /* bytes */

@@ -50,9 +50,9 @@ send_keep(const struct handoff *h, const struct smtp_session *s,
 	return pass_send((int)h->cache, bytes, n, fd, h->status ? 2 : 1) == 0;
 }
 
-/* Whether that went into the pipe. */
+/* True if the number is in the pipe. */
 static bool
-tell_used(const struct handoff *h, const struct smtp_session *s)
+write_used(const struct handoff *h, const struct smtp_session *s)
 {
 	char text[24];
 	int n = snprintf(text, sizeof text, "%lu", (unsigned long)s->mails);
@@ -68,6 +68,6 @@ keep_session(const struct handoff *h, struct smtp_session *s,
 	    !is_helper_silent(h))
 		return false;
 	if (h->progress != 0)
-		return tell_used(h, s);
+		return write_used(h, s);
 	return h->cache != 0 && send_keep(h, s, bytes);
 }

@@ -32,8 +32,6 @@ has_broker(const struct reuse *r)
  * Using a connection.
  */
 
-#define HELPER_MS 1000 /* longest wait for the end of a TLS session */
-
 /* What the child needs; -1 where there is none. */
 struct connection {
 	int fd[PASS_MAX];
@@ -62,7 +60,7 @@ close_connection(struct connection *c)
 
 	close(c->fd[CACHE_FD_SESSION]);
 	if (status != -1 && !c->is_kept)
-		tls_helper_await_end(status, deadline_in(HELPER_MS));
+		tls_helper_await_end(status, deadline_in(TLS_HELPER_END_MS));
 	if (status != -1)
 		close(status);
 	if (c->secrets != -1)
@@ -493,11 +491,12 @@ describe(struct reuse *r, const struct handoff *h)
 }
 
 /*
- * A session without keys: nothing more can be asked over this socket, which
- * qmail-remote-io will have.  False if the broker was not told.
+ * Announces a session without keys, which only has its place: after that
+ * nothing can be asked over this socket, which qmail-remote-io will have.
+ * False if the broker was not told.
  */
 static bool
-only_holds_place(const struct reuse *r, const struct handoff *h)
+announce_place(const struct reuse *r, const struct handoff *h)
 {
 	const struct cache_message m = { .kind = CACHE_READY,
 		.session.address = h->address };
@@ -508,14 +507,15 @@ only_holds_place(const struct reuse *r, const struct handoff *h)
 void
 reuse_hand_over(struct reuse *r, struct handoff *h)
 {
-	bool is_described;
+	bool is_described, is_needed;
 
 	if (!has_broker(r))
 		return;
 	is_described = describe(r, h);
 	/* A place is ours for as long as the socket is open. */
-	if ((is_described || (r->has_place && only_holds_place(r, h))) &&
-	    fdio_set_cloexec(r->client->fd, false) == 0 && is_described)
+	is_needed = is_described || (r->has_place && announce_place(r, h));
+	if (is_needed && fdio_set_cloexec(r->client->fd, false) == 0 &&
+	    is_described)
 		h->cache = (unsigned long)r->client->fd;
 }
 

@@ -111,6 +111,9 @@ enum tls_end tls_helper_end(int status, pid_t pid, char text[TLS_TEXT_SIZE]);
  */
 void tls_helper_await_end(int status, struct deadline until);
 
+/* Longer than it takes to send what the network takes. */
+#define TLS_HELPER_END_MS 1000
+
 /*
  * Kills a helper that waits, or whose session is given up, and closes both
  * descriptors.  Does nothing if there is none.  Afterwards no process but this

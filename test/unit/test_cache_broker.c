@@ -736,16 +736,26 @@ a_miss_is_counted_once(void **state)
 	assert_int_equal(counters().misses, 1);
 }
 
+/* The only place of x is that of an idle session; the second guest wants it. */
+static struct server
+let_one_wait_for_an_end(void)
+{
+	struct server s;
+
+	connect_guests(2);
+	s = make_idle_with_place(&guest[0], "k", "x", 1);
+	guest_choose_one(&guest[1], "other", "x", 1);
+	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	return s;
+}
+
 static void
 an_idle_connection_makes_room_for_another_key(void **state)
 {
 	struct server s;
 
 	(void)state;
-	connect_guests(2);
-	s = make_idle_with_place(&guest[0], "k", "x", 1);
-	guest_choose_one(&guest[1], "other", "x", 1);
-	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	s = let_one_wait_for_an_end();
 	assert_ended(&s, "QUIT\r\n");
 	assert_int_equal(counters().by_limit, 1);
 	assert_int_equal(guest_hear(&guest[1]), HEARD_NOTHING);
@@ -782,10 +792,7 @@ an_end_takes_a_second_at_most(void **state)
 	struct server s;
 
 	(void)state;
-	connect_guests(2);
-	s = make_idle_with_place(&guest[0], "k", "x", 1);
-	guest_choose_one(&guest[1], "other", "x", 1);
-	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	s = let_one_wait_for_an_end();
 	stage_pass(LENDER_ENDING_MS - 1);
 	assert_int_equal(guest_hear(&guest[1]), HEARD_NOTHING);
 	stage_pass(1);
@@ -953,10 +960,7 @@ the_broker_may_end_before_a_session(void **state)
 	struct server s;
 
 	(void)state;
-	connect_guests(2);
-	s = make_idle_with_place(&guest[0], "k", "x", 1);
-	guest_choose_one(&guest[1], "other", "x", 1);
-	assert_int_equal(guest_answer(&guest[1]), CACHE_QUEUED);
+	s = let_one_wait_for_an_end();
 	broker_destroy(stage.broker);
 	stage.broker = NULL;
 	assert_int_equal(guest_hear(&guest[1]), HEARD_END);

@@ -131,16 +131,23 @@ the_last_number_of_places_counts(void **state)
 	places_destroy(places);
 }
 
+/* Both places of b are taken, and two wait for one. */
+static void
+let_two_wait(struct places *places)
+{
+	assert_true(places_take(places, "b", 2));
+	assert_true(places_take(places, "b", 2));
+	assert_true(places_wait(places, 1, &b, 1, 0));
+	assert_true(places_wait(places, 2, &b, 1, 0));
+}
+
 static void
 those_who_wait_are_served_in_order(void **state)
 {
 	struct places *places = places_create();
 
 	(void)state;
-	assert_true(places_take(places, "b", 2));
-	assert_true(places_take(places, "b", 2));
-	assert_true(places_wait(places, 1, &b, 1, 0));
-	assert_true(places_wait(places, 2, &b, 1, 0));
+	let_two_wait(places);
 	expect_none_next(places);
 	places_release(places, "b");
 	/* The place is for those who wait. */
@@ -364,10 +371,7 @@ as_many_wait_as_there_are_places(void **state)
 	struct places *places = places_create();
 
 	(void)state;
-	assert_true(places_take(places, "b", 2));
-	assert_true(places_take(places, "b", 2));
-	assert_true(places_wait(places, 1, &b, 1, 0));
-	assert_true(places_wait(places, 2, &b, 1, 0));
+	let_two_wait(places);
 	assert_false(places_wait(places, 3, &b, 1, 0));
 	places_end(places, "b");
 	assert_true(places_wait(places, 3, &b, 1, 0));

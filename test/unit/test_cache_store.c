@@ -411,21 +411,31 @@ those_beyond_the_limit_of_a_key_end_soon(void **state)
 	store_destroy(store);
 }
 
+/* Keeps it where there may be too many.  Returns the one that has to go. */
+static struct store_session *
+keep_full(struct store *store, struct store_session *session,
+    const struct store_limits *most)
+{
+	struct store_session *evicted;
+
+	store_demand(store, session->key1, ANOTHER, 2);
+	assert_int_equal(store_keep(store, session, OURS, most, 2, &evicted),
+	    STORE_KEPT);
+	return evicted;
+}
+
 static void
 of_too_many_the_longest_idle_one_has_to_go(void **state)
 {
 	static const struct store_limits two = { 10, 2, 2 };
 	struct store *store = store_create();
-	struct store_session *first, *second, *third, *evicted;
+	struct store_session *first, *second, *third;
 
 	(void)state;
 	first = keep(store, "a", NULL, 0);
 	second = keep(store, "b", NULL, 1);
 	third = make("c", NULL, 2);
-	store_demand(store, "c", ANOTHER, 2);
-	assert_int_equal(store_keep(store, third, OURS, &two, 2, &evicted),
-	    STORE_KEPT);
-	assert_ptr_equal(evicted, first);
+	assert_ptr_equal(keep_full(store, third, &two), first);
 	store_session_free(first);
 	assert_ptr_equal(store_at(store, 0), second);
 	assert_ptr_equal(store_at(store, 1), third);
@@ -439,27 +449,20 @@ spare_ones_go_first(void **state)
 {
 	static const struct store_limits three = { 10, 3, 1 };
 	struct store *store = store_create();
-	struct store_session *other, *spare, *second, *evicted;
+	struct store_session *other, *spare, *second;
 
 	(void)state;
 	other = keep(store, "a", NULL, 0);
 	(void)keep(store, "b", NULL, 1);
 	spare = make("b", NULL, 2);
-	assert_int_equal(store_keep(store, spare, OURS, &three, 2, &evicted),
-	    STORE_KEPT);
-	assert_null(evicted);
+	assert_null(keep_full(store, spare, &three));
 	/* A spare one takes the room of a spare one. */
 	second = make("b", NULL, 2);
-	assert_int_equal(store_keep(store, second, OURS, &three, 2, &evicted),
-	    STORE_KEPT);
-	assert_ptr_equal(evicted, spare);
+	assert_ptr_equal(keep_full(store, second, &three), spare);
 	store_session_free(spare);
 	/* So does one with a key of its own. */
 	spare = make("c", NULL, 2);
-	store_demand(store, "c", ANOTHER, 2);
-	assert_int_equal(store_keep(store, spare, OURS, &three, 2, &evicted),
-	    STORE_KEPT);
-	assert_ptr_equal(evicted, second);
+	assert_ptr_equal(keep_full(store, spare, &three), second);
 	store_session_free(second);
 	assert_ptr_equal(store_at(store, 0), other);
 	assert_ptr_equal(store_at(store, 2), spare);

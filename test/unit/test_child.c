@@ -107,6 +107,9 @@ it_says_that_another_message_may_follow(void **state)
 	assert_int_equal(child.used, 0);
 	assert_int_equal(run(YES BEGIN USED("1") "kill -9 $$"), CHILD_REPORTED);
 	assert_int_equal(child.used, 0);
+	/* Without a report nothing is known of the session. */
+	assert_int_equal(run(BEGIN USED("1")), CHILD_IN_DOUBT);
+	assert_int_equal(child.used, 0);
 }
 
 static void

@@ -361,9 +361,13 @@ lend(unsigned long chosen)
 	assert_int_equal(fcntl(world.listening, F_SETFD, FD_CLOEXEC), 0);
 }
 
-/* One through qmail-remote-tls. */
-static void
-lend_in_tls(void)
+/* One through qmail-remote-tls, and the other ends of its descriptors. */
+struct through_tls {
+	int session, status;
+};
+
+static struct through_tls
+lend_through_tls(void)
 {
 	const struct cache_message m = { .kind = CACHE_HIT,
 		.session = { .key2 = "k",
@@ -377,9 +381,24 @@ lend_in_tls(void)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, status), 0);
 	say(&m, (int[]){ session[0], status[0] }, 2);
 	close(session[0]);
-	close(session[1]);
 	close(status[0]);
-	close(status[1]);
+	return (struct through_tls){ session[1], status[1] };
+}
+
+static void
+close_tls(const struct through_tls *t)
+{
+	close(t->session);
+	close(t->status);
+}
+
+/* One whose qmail-remote-tls has ended. */
+static void
+lend_in_tls(void)
+{
+	struct through_tls t = lend_through_tls();
+
+	close_tls(&t);
 }
 
 /*
@@ -389,31 +408,19 @@ lend_in_tls(void)
 static int
 lend_by_a_helper(void)
 {
-	const struct cache_message m = { .kind = CACHE_HIT,
-		.session = { .key2 = "k",
-		    .address = "192.0.2.7",
-		    .tls = "TLSv1.3",
-		    .used = 1,
-		    .lives = 100 } };
-	int session[2], status[2], ended[2];
+	struct through_tls t = lend_through_tls();
+	int ended[2];
 	char c;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, session), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, status), 0);
 	assert_int_equal(pipe(ended), 0);
 	if (fork() == 0) {
-		close(session[0]);
 		close(world.broker);
 		close(world.client.fd);
-		while (read(session[1], &c, 1) > 0)
+		while (read(t.session, &c, 1) > 0)
 			;
 		_exit(write(ended[1], "x", 1) != 1);
 	}
-	say(&m, (int[]){ session[0], status[0] }, 2);
-	close(session[0]);
-	close(session[1]);
-	close(status[0]);
-	close(status[1]);
+	close_tls(&t);
 	close(ended[1]);
 	return ended[0];
 }
